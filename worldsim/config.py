@@ -1,0 +1,56 @@
+"""Hydra configs to frozen dataclasses. Modules receive the dataclass, never raw YAML."""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dacite import Config as DaciteConfig
+from dacite import DaciteError, UnexpectedDataError, from_dict
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from worldsim.errors import UsageError, unknown_name
+
+T = TypeVar("T")
+
+
+def compose_config(name: str, overrides: list[str]) -> DictConfig:
+    """Compose `configs/<name>.yaml` with Hydra overrides such as `model=dit trainer.max_steps=9`.
+
+    Raises:
+        UsageError: a group, option or key does not exist, or a value cannot be parsed.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module("worldsim.configs", version_base="1.3"):
+            config = compose(name, overrides=overrides)
+            OmegaConf.resolve(config)
+            return config
+    except (HydraException, OmegaConfBaseException) as error:
+        text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise UsageError(f"config {name!r} with {overrides}: {text}") from error
+
+
+def build(cls: type[T], config: DictConfig | dict[str, Any], where: str = "config") -> T:
+    """Build the frozen dataclass `cls` from a config node, nested dataclasses included.
+
+    Raises:
+        UsageError: a key is unknown, missing or of the wrong type; says which and where.
+    """
+    data = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    assert isinstance(data, dict) and is_dataclass(cls)
+    try:
+        return from_dict(
+            cls, data, DaciteConfig(cast=[tuple, Path], type_hooks={float: float}, strict=True)
+        )
+    except UnexpectedDataError as error:
+        known = [field.name for field in fields(cls)]
+        bad = sorted(map(str, error.keys))
+        if any(key in data for key in bad):
+            raise unknown_name(f"key in {where}", bad[0], known) from error
+        raise UsageError(f"{where}: unknown keys {bad}") from error
+    except (DaciteError, TypeError, ValueError) as error:
+        raise UsageError(f"{where}: {error}") from error

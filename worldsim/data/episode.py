@@ -1,0 +1,67 @@
+"""One recorded episode in memory: T actions between T+1 observations."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.geometry.cameras import CameraRig
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EpisodeMeta:
+    """What is known of an episode as a whole.
+
+    Attributes:
+        env_id: gymnasium id it was recorded in.
+        seed: seed given to `env.reset`.
+        policy: name of the policy that acted.
+        factors: factors of variation, as sampled.
+        success: whether the task was ever solved.
+        initial_state: flat float64 simulator state (`env.get_state()["physics"]`); may be empty.
+        rig: camera calibration, or None if unknown.
+    """
+
+    env_id: str
+    seed: int
+    policy: str
+    success: bool
+    factors: dict[str, Any] = field(default_factory=dict)
+    initial_state: tuple[float, ...] = ()
+    rig: CameraRig | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """Arrays of one episode. Row t: observation t, then action t, then observation t+1.
+
+    Attributes:
+        pixels: {camera: uint8 [T+1, H, W, 3]}.
+        agent_pos: `[T+1, P]` proprioception.
+        state: `[T+1, S]` privileged state; S may be 0.
+        action: `[T, A]` commanded, normalised.
+        action_achieved: `[T, A]` what the robot did, same units as `action`.
+        reward: `[T+1]`; reward[t+1] follows action t, reward[0] is 0.
+        success: `[T+1]` bool per observation.
+        progress: `[T+1]` in [0, 1].
+        task: instruction text.
+    """
+
+    pixels: dict[str, NDArray[np.uint8]]
+    agent_pos: Float
+    state: Float
+    action: Float
+    action_achieved: Float
+    reward: Float
+    success: NDArray[np.bool_]
+    progress: Float
+    task: str
+    meta: EpisodeMeta
+
+    @property
+    def length(self) -> int:
+        """T, the number of actions."""
+        return len(self.action)

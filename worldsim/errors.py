@@ -1,0 +1,51 @@
+"""Errors with the exit code that the command line gives them.
+
+A message says what was given, what was expected and what to do.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class WorldsimError(Exception):
+    """Something failed while running; the command line exits with 1."""
+
+    exit_code = 1
+
+
+class UsageError(WorldsimError):
+    """The request itself is wrong (unknown name, bad config, wrong shape); exits with 2."""
+
+    exit_code = 2
+
+
+class SpecMismatchError(UsageError):
+    """Data, model and environment do not describe the same world."""
+
+
+class DataError(WorldsimError):
+    """A file is missing, truncated or inconsistent."""
+
+
+class MissingExtraError(UsageError):
+    """An optional package is needed and absent.
+
+    Args:
+        package: the import that failed.
+        extra: the extra of worldsim that installs it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"this needs the optional package {package!r}; install it with "
+            f"`pip install 'worldsim[{extra}]'`"
+        )
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """A UsageError that lists what exists and the nearest name to what was typed."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    listing = ", ".join(names) if names else "(none are registered)"
+    return UsageError(f"unknown {kind} {name!r}.{hint} Known: {listing}")

@@ -1,0 +1,50 @@
+"""Cameras of a scene, fixed in the world or mounted on the end effector.
+
+Frames: world z up, metres; cameras OpenCV (x right, y down, z forward); `extrinsics` are
+camera-to-parent 4x4, the parent being the world or the end effector; pixel centres at half
+integers; `intrinsics` are 3x3 in pixels.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class CameraRig:
+    """Calibration of V cameras.
+
+    Attributes:
+        names: V camera names, in view order.
+        intrinsics: `[V, 3, 3]` float32.
+        extrinsics: `[V, 4, 4]` float32, camera to world, or camera to end effector if mounted.
+        mounted: `[V]` bool, whether the camera rides on the end effector.
+    """
+
+    names: tuple[str, ...]
+    intrinsics: Array
+    extrinsics: Array
+    mounted: NDArray[np.bool_]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; inverse of `from_json`."""
+        return {
+            "names": list(self.names),
+            "intrinsics": np.asarray(self.intrinsics, float).tolist(),
+            "extrinsics": np.asarray(self.extrinsics, float).tolist(),
+            "mounted": [bool(m) for m in self.mounted],
+        }
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "CameraRig":
+        """Build from `to_json` output."""
+        return CameraRig(
+            tuple(data["names"]),
+            np.asarray(data["intrinsics"], np.float32),
+            np.asarray(data["extrinsics"], np.float32),
+            np.asarray(data["mounted"], bool),
+        )
