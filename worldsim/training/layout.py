@@ -1,0 +1,130 @@
+"""The run folder: where each thing is, and which stages are finished."""
+
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from worldsim.errors import UsageError
+from worldsim.files import read_json, write_json
+from worldsim.training.config import StageName
+from worldsim.training.precision import cpu_name
+
+RECORDED_PACKAGES = ("worldsim", "torch", "lightning", "numpy", "hydra-core", "safetensors", "av")
+
+
+def fingerprint(data: Any) -> str:
+    """A short hash of JSON-able `data`, independent of key order."""
+    text = json.dumps(data, sort_keys=True, default=str)
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths below one training run's folder.
+
+    ```
+    config.yaml  environment.json  metrics.jsonl  validation.json
+    stages/<stage>.json              what finished, with the config it ran under
+    checkpoints/<stage>.ckpt         training state, weights-only loadable
+    checkpoints/last                 link to the newest of them
+    tokenizer/  latents/  model/  judge/  films/
+    ```
+    """
+
+    root: Path
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The trained autoencoder."""
+        return self.root / "tokenizer"
+
+    @property
+    def latents(self) -> Path:
+        """Encoded frames of the data set."""
+        return self.root / "latents"
+
+    @property
+    def model(self) -> Path:
+        """`WorldModel.save_pretrained` output."""
+        return self.root / "model"
+
+    @property
+    def judge(self) -> Path:
+        """The judge's weights and report."""
+        return self.root / "judge"
+
+    @property
+    def films(self) -> Path:
+        """Sample films."""
+        return self.root / "films"
+
+    def checkpoint(self, stage: StageName) -> Path:
+        """Training state of a stage."""
+        return self.root / "checkpoints" / f"{stage}.ckpt"
+
+    def is_finished(self, stage: StageName, config_hash: str, overwrite: bool) -> bool:
+        """Whether `stage` is done under this config; claims the stage for it otherwise.
+
+        Raises:
+            UsageError: the stage was begun under another config and `overwrite` is False.
+        """
+        path = self.root / "stages" / f"{stage}.json"
+        record = read_json(path) if path.exists() else None
+        if record is not None and record["config"] == config_hash:
+            return bool(record["finished"])
+        if record is not None:
+            if not overwrite:
+                raise UsageError(
+                    f"{self.root} holds a {stage} stage begun under another config. Choose another "
+                    "out=, restore the config, or give overwrite=true to train it anew."
+                )
+            self.checkpoint(stage).unlink(missing_ok=True)
+        write_json(path, {"config": config_hash, "finished": False})
+        return False
+
+    def finish(self, stage: StageName, config_hash: str, **facts: Any) -> None:
+        """Record that `stage` is done."""
+        path = self.root / "stages" / f"{stage}.json"
+        write_json(path, {"config": config_hash, "finished": True, **facts})
+
+
+def describe_environment() -> dict[str, Any]:
+    """What a run ran on and with: versions, processor, git commit."""
+    packages = {}
+    for name in RECORDED_PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "absent"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "packages": packages,
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """HEAD of the source tree, or None if this is an installed package."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
