@@ -1,5 +1,6 @@
 """Hydra configs to frozen dataclasses. Modules receive the dataclass, never raw YAML."""
 
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from worldsim.config_errors import check_overrides, group_overrides, unknown_key
 from worldsim.errors import UsageError, unknown_name
 
 T = TypeVar("T")
@@ -23,15 +25,29 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
     Raises:
         UsageError: a group, option or key does not exist, or a value cannot be parsed.
     """
-    GlobalHydra.instance().clear()
+    check_overrides(name, overrides)
     try:
-        with initialize_config_module("worldsim.configs", version_base="1.3"):
-            config = compose(name, overrides=overrides)
-            OmegaConf.resolve(config)
-            return config
+        config = _compose(name, overrides)
+        OmegaConf.resolve(config)
+        return config
     except (HydraException, OmegaConfBaseException) as error:
-        text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-        raise UsageError(f"config {name!r} with {overrides}: {text}") from error
+        raise _explain(name, overrides, error) from error
+
+
+def _compose(name: str, overrides: list[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with initialize_config_module("worldsim.configs", version_base="1.3"):
+        return compose(name, overrides=overrides)
+
+
+def _explain(name: str, overrides: list[str], error: Exception) -> UsageError:
+    """The most helpful message for a failed composition: the wrong key, or Hydra's own words."""
+    with suppress(HydraException, OmegaConfBaseException):
+        known = _compose(name, group_overrides(name, overrides))
+        if (found := unknown_key(name, overrides, known)) is not None:
+            return found
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return UsageError(f"config {name!r} with {overrides}: {text}")
 
 
 def build(cls: type[T], config: DictConfig | dict[str, Any], where: str = "config") -> T:

@@ -1,0 +1,57 @@
+"""The commands by name: one line each, what an interruption keeps, what they need."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of the command line; `worldsim.cli.<name>` holds its `run(config)`.
+
+    Attributes:
+        summary: one line for `worldsim --help`.
+        kept: what an interrupted run keeps, said after Ctrl-C.
+        renders: whether it may draw with MuJoCo and so needs a GL backend chosen first.
+        actions: words that may follow the command, passed on as `action=WORD`.
+    """
+
+    summary: str
+    kept: str
+    renders: bool = False
+    actions: tuple[str, ...] = ()
+
+
+COMMANDS: dict[str, Command] = {
+    "collect": Command(
+        "record episodes of an environment as a LeRobot v3 data set",
+        "finished episodes are kept; the same command continues",
+        renders=True,
+    ),
+    "train": Command(
+        "train tokenizer, world model and judge on a data set",
+        "the last checkpoint is kept; the same command continues from it",
+        renders=True,
+    ),
+    "rollout": Command(
+        "run one policy in the simulator, in imagination, or in both",
+        "finished rollouts are kept",
+        renders=True,
+    ),
+    "rank": Command(
+        "rank a pool of policies in imagination and check it against the simulator",
+        "finished rollouts are kept; the same command continues",
+        renders=True,
+    ),
+    "export": Command(
+        "write rollouts or episodes as MP4 or GIF",
+        "files already written are whole",
+    ),
+    "data": Command(
+        "inspect, verify, merge or preview data sets",
+        "nothing was changed in the source data",
+        actions=("inspect", "verify", "merge", "preview"),
+    ),
+    "doctor": Command(
+        "check this machine: torch, rendering, video codecs, optional packages",
+        "nothing was changed",
+    ),
+}

@@ -1,0 +1,219 @@
+"""The single checks of `worldsim doctor`; each returns one finding and none raises."""
+
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from worldsim.extras import EXTRAS
+
+Status = Literal["OK", "absent", "FAIL"]
+
+LEAST_FREE_GB = 2.0
+FRAME_SECONDS = 60.0
+
+FRAME_SCRIPT = """
+from worldsim.envs.gl import choose_backend
+choose_backend()
+import os, sys, time
+import mujoco
+xml = (
+    "<mujoco><worldbody><light pos='0 0 3'/>"
+    "<geom type='sphere' size='.3' rgba='1 0 0 1'/></worldbody></mujoco>"
+)
+model = mujoco.MjModel.from_xml_string(xml)
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+renderer = mujoco.Renderer(model, 64, 64)
+renderer.update_scene(data)
+frame = renderer.render()
+start = time.perf_counter()
+for _ in range(20):
+    renderer.update_scene(data)
+    renderer.render()
+rate = 20 / (time.perf_counter() - start)
+renderer.close()
+red = float((frame[..., 0].astype(int) - frame[..., 1] > 40).mean())
+backend = os.environ.get("MUJOCO_GL", "default")
+print(f"{backend}: {rate:.0f} frames/s at 64x64, ball covers {red:.0%}")
+sys.exit(0 if 0.02 < red < 0.9 else f"MUJOCO_GL={backend} rendered a wrong frame")
+"""
+"""Draws a red ball and looks for it. A broken GL driver may kill its process, so it gets one."""
+
+GL_ADVICE = (
+    "set MUJOCO_GL=egl, osmesa or glfw; on Debian and Ubuntu: "
+    "apt-get install libegl1 libgl1-mesa-dri libegl-mesa0 libgles2"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row: what was looked at, how it stands, and the evidence or the remedy."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+def all_findings(matmul_size: int, disk: Path) -> list[Finding]:
+    """Every check, in reading order.
+
+    Args:
+        matmul_size: size of the square matrices multiplied to measure the processor.
+        disk: folder whose free space counts.
+    """
+    required: list[tuple[str, Callable[[], str]]] = [
+        ("Python", _python),
+        ("torch", _torch),
+        ("bf16", lambda: _bf16(matmul_size)),
+        ("threads", _threads),
+        ("packages", _packages),
+        ("GL", _gl),
+        ("H.264 encode+decode", lambda: _codec("libx264", "h264")),
+        ("AV1 decode", lambda: _codec("libsvtav1", "libdav1d")),
+        ("disk", lambda: _disk(disk)),
+    ]
+    findings = [_guarded(name, check) for name, check in required]
+    return findings + [_optional(package, extra) for package, extra in EXTRAS.items()]
+
+
+def _guarded(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, "OK", check())
+    except Exception as error:  # a doctor reports every failure and goes on
+        return Finding(name, "FAIL", f"{type(error).__name__}: {error}")
+
+
+def _python() -> str:
+    return f"{platform.python_version()} ({sys.prefix})"
+
+
+def _torch() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.__version__}, cuda: {torch.cuda.get_device_name()}"
+    return f"{torch.__version__}, cpu: {_processor()}"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _bf16(size: int) -> str:
+    """Measured rates; slow bf16 is no failure, training then uses fp32."""
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    bf16, fp32 = (_matmul_gflops(dtype, device, size) for dtype in (torch.bfloat16, torch.float32))
+    verdict = "use it" if bf16 > fp32 else "fp32 is faster here"
+    return f"{bf16:.0f} GFLOP/s against {fp32:.0f} in fp32 ({size}x{size} matmul): {verdict}"
+
+
+def _matmul_gflops(dtype: object, device: object, size: int, seconds: float = 0.3) -> float:
+    import torch
+
+    assert isinstance(dtype, torch.dtype) and isinstance(device, torch.device)
+    matrix = torch.randn(size, size, device=device).to(dtype)
+
+    def sync() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    matrix @ matrix
+    sync()
+    count, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds or count == 0:
+        matrix @ matrix
+        sync()
+        count += 1
+    return 2 * size**3 * count / elapsed / 1e9
+
+
+def _threads() -> str:
+    import torch
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"torch uses {torch.get_num_threads()} of {usable} cores"
+
+
+def _packages() -> str:
+    names = ("worldsim", "gymnasium", "mujoco", "lightning", "diffusers", "pyarrow", "av")
+    return ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def _gl() -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", FRAME_SCRIPT], capture_output=True, text=True, timeout=FRAME_SECONDS
+    )
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RuntimeError(f"{said[-1]}; {GL_ADVICE}")
+    return done.stdout.strip()
+
+
+def _codec(encoder: str, decoder: str) -> str:
+    """Encode a short grey ramp in memory and read it back through the named decoder."""
+    import io
+
+    import av
+    import numpy as np
+
+    os.environ.setdefault("SVT_LOG", "1")  # errors only, not a page of settings
+    levels = (40, 90, 140, 190)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream(encoder, rate=10)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for level in levels:
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), level, np.uint8), "rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    buffer.seek(0)
+    read = _decode_means(buffer.getvalue(), decoder)
+    if len(read) != len(levels) or max(abs(np.subtract(read, levels))) > 8:
+        raise RuntimeError(f"wrote grey frames {levels}, read {read}")
+    return f"{encoder} to {decoder}, PyAV {av.__version__}"
+
+
+def _decode_means(data: bytes, decoder: str) -> list[float]:
+    import io
+
+    import av
+
+    context = av.VideoCodecContext.create(decoder, "r")
+    assert isinstance(context, av.VideoCodecContext)
+    with av.open(io.BytesIO(data), "r") as container:
+        stream = container.streams.video[0]
+        context.extradata = stream.codec_context.extradata
+        packets = list(container.demux(stream))
+        frames = [frame for packet in packets for frame in context.decode(packet)]
+    return [round(float(frame.to_ndarray(format="rgb24").mean()), 1) for frame in frames]
+
+
+def _disk(folder: Path) -> str:
+    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    if free < LEAST_FREE_GB:
+        raise RuntimeError(f"{free:.1f} GB free at {existing}, at least {LEAST_FREE_GB} GB needed")
+    return f"{free:.1f} GB free at {existing}"
+
+
+def _optional(package: str, extra: str) -> Finding:
+    if importlib.util.find_spec(package) is None:
+        return Finding(package, "absent", f"optional: pip install 'worldsim[{extra}]'")
+    return Finding(package, "OK", f"optional, extra {extra!r}")

@@ -1,0 +1,133 @@
+"""`worldsim COMMAND key=value ...`: parse, compose the config, run, map failures to exit codes.
+
+Exit codes: 0 done, 1 failed, 2 wrong request, 130 interrupted.
+"""
+
+import errno
+import os
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import TextIO
+
+from worldsim.cli.commands import COMMANDS
+from worldsim.cli.help import command_help, overview
+from worldsim.errors import MissingExtraError, UsageError, WorldsimError, unknown_name
+from worldsim.extras import EXTRAS
+
+DEBUG_VARIABLE = "WORLDSIM_DEBUG"
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; prints, never raises for known failures.
+
+    Args:
+        argv: arguments after the program name; None takes them from the process.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    command = next((word for word in arguments if word in COMMANDS), None)
+    try:
+        _dispatch(arguments)
+        sys.stdout.flush()
+        return 0
+    except KeyboardInterrupt:
+        kept = COMMANDS[command].kept if command else "nothing was started"
+        return _fail(f"interrupted: {kept}", INTERRUPTED)
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        return BROKEN_PIPE
+    except (WorldsimError, OSError, ModuleNotFoundError) as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        return _report(error, command)
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview(), end="")
+        return
+    name, *rest = arguments
+    if name == "--version":
+        print(f"worldsim {version('worldsim')}")
+        return
+    if name not in COMMANDS:
+        raise unknown_name("option" if name.startswith("-") else "command", name, COMMANDS)
+    if "-h" in rest or "--help" in rest:
+        print(command_help(name), end="")
+        return
+    show = "--config" in rest
+    overrides = _overrides(name, [word for word in rest if word != "--config"])
+    _run(name, overrides, show)
+
+
+def _overrides(name: str, words: list[str]) -> list[str]:
+    """Arguments as Hydra overrides; a leading action word becomes `action=WORD`."""
+    actions = COMMANDS[name].actions
+    if actions and words and "=" not in words[0] and not words[0].startswith("-"):
+        if words[0] not in actions:
+            raise unknown_name(f"action of `worldsim {name}`", words[0], actions)
+        words = [f"action={words[0]}", *words[1:]]
+    for word in words:
+        if word.startswith("-"):
+            hint = word.lstrip("-").replace(" ", "=")
+            raise UsageError(
+                f"unknown option {word!r}; settings are written without dashes as key=value, "
+                f"here perhaps {hint if '=' in hint else hint + '=VALUE'} "
+                f"(see `worldsim {name} --help`)"
+            )
+    return words
+
+
+def _run(name: str, overrides: list[str], show: bool) -> None:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from worldsim.config import compose_config
+
+    config = compose_config(name, overrides)
+    if show:
+        print(OmegaConf.to_yaml(config), end="")
+        return
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        wanted = " ".join(f"{key}=VALUE" for key in missing)
+        raise UsageError(f"`worldsim {name}` needs {wanted} (see `worldsim {name} --help`)")
+    if COMMANDS[name].renders:
+        # MuJoCo reads MUJOCO_GL once, when it is first imported, so this comes before anything.
+        import_module("worldsim.envs.gl").choose_backend()
+    try:
+        import_module(f"worldsim.cli.{name}").run(config)
+    except OmegaConfBaseException as error:
+        raise UsageError(f"configuration of `worldsim {name}`: {error}") from error
+
+
+def _report(error: Exception, command: str | None) -> int:
+    """Print one message for a known kind of failure; returns its exit code."""
+    if isinstance(error, WorldsimError):
+        return _fail(str(error), error.exit_code)
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise error
+        return _fail(str(MissingExtraError(package, EXTRAS[package])), MissingExtraError.exit_code)
+    assert isinstance(error, OSError)
+    if error.errno == errno.ENOSPC:
+        kept = f"; {COMMANDS[command].kept}" if command else ""
+        return _fail(f"the disk is full ({_where(error)}){kept}. Free space and run again", 1)
+    if error.errno is None:
+        raise error
+    return _fail(f"{error.strerror}: {_where(error)}", 1)
+
+
+def _where(error: OSError) -> str:
+    return str(error.filename or "while writing")
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"worldsim: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _silence(stream: TextIO) -> None:
+    """Point a closed pipe at nothing, so that the interpreter's last flush stays quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
