@@ -17,7 +17,6 @@ from dacite import Config as DaciteConfig
 from dacite import DaciteError, from_dict
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from worldsim.errors import DataError, UsageError
 from worldsim.models.weights import load_weights, read_config, save_weights
@@ -129,7 +128,12 @@ class Observer(nn.Module):
             nn.Linear(config.hidden, config.hidden),
             nn.SiLU(),
         )
-        self.head = nn.Linear(config.hidden, config.state_dim + 2)
+        self.state_head = nn.Linear(config.hidden, config.state_dim)
+        # Success and progress are mostly comparisons within the state (object against goal), so
+        # their head sees the estimate beside the features.
+        self.verdict = nn.Sequential(
+            nn.Linear(config.hidden + config.state_dim, 64), nn.SiLU(), nn.Linear(64, 2)
+        )
         self.register_buffer("state_mean", torch.zeros(config.state_dim))
         self.register_buffer("state_std", torch.ones(config.state_dim))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -161,8 +165,10 @@ class Observer(nn.Module):
 
     def forward_normalised(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Standardised state `[N, S]`, success logit `[N]`, progress logit `[N]`: for training."""
-        out = self.head(self.features(frames)).float()
-        return out[:, :-2], out[:, -2], out[:, -1]
+        features = self.features(frames)
+        state = self.state_head(features)
+        verdict = self.verdict(torch.cat([features, state], dim=-1)).float()
+        return state.float(), verdict[:, 0], verdict[:, 1]
 
     def forward(self, frames: Tensor) -> ObserverReading:
         """Read frames `[N, V, 3, H, W]`, uint8 or float in [-1, 1].
@@ -207,9 +213,3 @@ class Observer(nn.Module):
         observer = Observer(parsed)
         load_weights(folder, observer)
         return observer.eval()
-
-
-def success_loss(logit: Tensor, success: Tensor, positive_weight: float) -> Tensor:
-    """Mean binary cross-entropy of `[N]` logits; positives count `positive_weight` times."""
-    weight = torch.tensor(positive_weight, dtype=logit.dtype, device=logit.device)
-    return F.binary_cross_entropy_with_logits(logit, success.to(logit.dtype), pos_weight=weight)

@@ -1,0 +1,178 @@
+"""The judge: reads success, progress and state off frames, imagined or simulated.
+
+It sees pixels only, so that the same judge serves both worlds, and it carries its own measured
+error (`JudgeReport`), by which rates are corrected. Training is in `judge_training`.
+
+Legend: N observations, V view, H, W pixels, S state.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from dacite import Config as DaciteConfig
+from dacite import DaciteError, from_dict
+from numpy.typing import NDArray
+
+from worldsim.errors import DataError, UsageError
+from worldsim.evaluation.judge_tracker import JudgeTracker, VerdictRule
+from worldsim.files import read_json, write_json
+from worldsim.models.observer import Observer
+from worldsim.specs import WorldSpec
+
+Float = NDArray[np.float32]
+REPORT = "judge.json"
+
+
+class Judgement(NamedTuple):
+    """What the judge reads off N observations.
+
+    Attributes:
+        success_probability: `[N]`, balanced: 0.5 is even odds were both outcomes equally common.
+        progress: `[N]` in [0, 1].
+        state: `[N, S]` estimate in physical units.
+    """
+
+    success_probability: Float
+    progress: Float
+    state: Float
+
+
+@dataclass(frozen=True)
+class JudgeReport:
+    """The judge against simulator truth on episodes held out from its training and calibration.
+
+    Attributes:
+        true_positives: successful episodes it called successful.
+        positives: successful episodes.
+        true_negatives: failed episodes it called failed.
+        negatives: failed episodes.
+        state_error_m: mean error over the state entries that are in metres; None if there are none.
+        progress_error: mean absolute error of progress.
+        idle_false_successes: held-out first frames, what a do-nothing policy keeps seeing, that
+            it called successful although they were not.
+        idle_episodes: held-out first frames that were not successful.
+        source: what was read, such as the data set's name.
+    """
+
+    true_positives: int
+    positives: int
+    true_negatives: int
+    negatives: int
+    state_error_m: float | None
+    progress_error: float
+    idle_false_successes: int
+    idle_episodes: int
+    source: str = ""
+
+    @property
+    def tpr(self) -> float | None:
+        """True positive rate; None if no episode succeeded."""
+        return self.true_positives / self.positives if self.positives else None
+
+    @property
+    def tnr(self) -> float | None:
+        """True negative rate; None if no episode failed."""
+        return self.true_negatives / self.negatives if self.negatives else None
+
+    @property
+    def idle_false_success_rate(self) -> float | None:
+        """Share of do-nothing episodes called successful."""
+        return self.idle_false_successes / self.idle_episodes if self.idle_episodes else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and the rates that follow from them."""
+        rates = {
+            "tpr": self.tpr,
+            "tnr": self.tnr,
+            "idle_false_success_rate": self.idle_false_success_rate,
+        }
+        return asdict(self) | rates
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "JudgeReport":
+        """Inverse of `to_json`."""
+        derived = ("tpr", "tnr", "idle_false_success_rate")
+        counts = {key: value for key, value in data.items() if key not in derived}
+        return from_dict(JudgeReport, counts, DaciteConfig(type_hooks={float: float}, strict=True))
+
+
+def read_pixels(observer: Observer, pixels: NDArray[np.uint8]) -> Judgement:
+    """What `observer` makes of uint8 `[N, V, H, W, 3]`; see `Judge.read`."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 5 or pixels.shape[-1] != 3:
+        raise UsageError(
+            f"judge: expected uint8 pixels [N, V, H, W, 3], got {pixels.dtype} {pixels.shape}"
+        )
+    device = next(observer.parameters()).device
+    reading = observer.observe(torch.from_numpy(pixels).to(device))
+    return Judgement(
+        torch.sigmoid(reading.success_logit).float().cpu().numpy(),
+        reading.progress.float().cpu().numpy(),
+        reading.state.float().cpu().numpy(),
+    )
+
+
+@dataclass(eq=False)
+class Judge:
+    """A trained observer with its verdict rule, the world it knows and its measured error.
+
+    Attributes:
+        observer: the network, in evaluation mode.
+        spec: cameras and state that it reads.
+        rule: from probabilities to verdicts.
+        report: error on held-out simulated episodes.
+    """
+
+    observer: Observer
+    spec: WorldSpec
+    rule: VerdictRule
+    report: JudgeReport
+
+    def read(self, pixels: NDArray[np.uint8]) -> Judgement:
+        """Read observations, uint8 `[N, V, H, W, 3]`.
+
+        Raises:
+            UsageError: the shape does not fit the cameras the judge was trained with.
+        """
+        return read_pixels(self.observer, pixels)
+
+    def tracker(self, num_episodes: int) -> JudgeTracker:
+        """A fresh tracker with this judge's verdict rule."""
+        return JudgeTracker(self.rule, num_episodes)
+
+    def to(self, device: str | torch.device) -> "Judge":
+        """Move the network; returns self."""
+        self.observer.to(device)
+        return self
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the network, `judge.json` (spec, rule, report) into `folder`."""
+        self.observer.save_pretrained(folder)
+        write_json(
+            folder / REPORT,
+            {
+                "spec": self.spec.to_json(),
+                "rule": asdict(self.rule),
+                "report": self.report.to_json(),
+            },
+        )
+
+    @staticmethod
+    def from_pretrained(folder: str | Path) -> "Judge":
+        """Load from `save_pretrained` output.
+
+        Raises:
+            DataError: files are missing, truncated or do not describe a judge.
+        """
+        folder = Path(folder)
+        observer = Observer.from_pretrained(folder)
+        data = read_json(folder / REPORT)
+        try:
+            rule = from_dict(VerdictRule, data["rule"], DaciteConfig(strict=True))
+            report = JudgeReport.from_json(data["report"])
+            spec = WorldSpec.from_json(data["spec"])
+        except (KeyError, TypeError, DaciteError) as error:
+            raise DataError(f"{folder / REPORT} does not describe a judge: {error}") from error
+        return Judge(observer, spec, rule, report)

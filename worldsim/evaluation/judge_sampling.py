@@ -1,0 +1,117 @@
+"""Which rows of a cache a judge trains on.
+
+Episodes are split by index in tenths: one for the report, one for choosing the threshold, the
+rest for training. Success is rare and short, so rows are drawn by kind: successes, rows that
+come close (the boundary is what a verdict hangs on), and all others.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.errors import DataError, UsageError
+from worldsim.evaluation.judge_augment import AugmentConfig, LabelledFrames
+
+Rows = NDArray[np.int64]
+SPLIT = 10
+REPORTED, CALIBRATED = 0, 5
+TRAINED = tuple(r for r in range(SPLIT) if r not in (REPORTED, CALIBRATED))
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """How a judge is built and trained.
+
+    Attributes:
+        width, keypoints, hidden: see `ObserverConfig`.
+        steps: optimiser steps.
+        batch_size: rows a step.
+        learning_rate: peak, reached after a tenth of the steps, then cosine to zero.
+        success_share: share of each batch drawn from successful rows.
+        close_share: share drawn from failed rows near a success or of high progress.
+        close_rows: how many rows before a success count as near it.
+        bank_share: share of each batch replaced by re-decoded frames, where a model is given.
+        bank_size: how many rows are re-decoded.
+        state_weight: weight of the state loss beside success and progress.
+        holds: candidate numbers of consecutive frames for the verdict rule.
+        augment: random changes of the frames.
+        seed: of initialisation, order and augmentation.
+    """
+
+    width: int = 24
+    keypoints: int = 32
+    hidden: int = 192
+    steps: int = 1500
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    success_share: float = 0.3
+    close_share: float = 0.3
+    close_rows: int = 8
+    bank_share: float = 0.4
+    bank_size: int = 6000
+    state_weight: float = 2.0
+    holds: tuple[int, ...] = (1,)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 2 or not self.holds:
+            raise UsageError("judge: need steps >= 1, batch_size >= 2 and at least one hold")
+        if not 0 <= self.success_share + self.close_share <= 1:
+            raise UsageError("judge: success_share + close_share must lie in [0, 1]")
+
+
+@dataclass(frozen=True, eq=False)
+class RowKinds:
+    """Training rows by kind; each kind may be empty."""
+
+    success: Rows
+    close: Rows
+    other: Rows
+
+
+def episodes_of(data: LabelledFrames, remainders: tuple[int, ...]) -> list[int]:
+    """Episodes whose index modulo ten is among `remainders`."""
+    return [i for i in range(len(data.episode_start) - 1) if i % SPLIT in remainders]
+
+
+def sort_rows(data: LabelledFrames, episodes: list[int], close_rows: int) -> RowKinds:
+    """File the rows of `episodes` by kind.
+
+    Raises:
+        DataError: there is no successful or no failed row, so nothing can be learned.
+    """
+    starts = np.asarray(data.episode_start)
+    success_all = np.asarray(data.success)
+    success: list[Rows] = []
+    close: list[Rows] = []
+    other: list[Rows] = []
+    rows_all = np.concatenate([np.arange(starts[e], starts[e + 1]) for e in episodes])
+    high = float(np.quantile(np.asarray(data.progress)[rows_all], 0.85))
+    for episode in episodes:
+        rows = np.arange(starts[episode], starts[episode + 1])
+        good = success_all[rows]
+        ahead = np.convolve(good[::-1], np.ones(close_rows + 1), "full")[: len(good)][::-1] > 0
+        near = ~good & (ahead | (np.asarray(data.progress[rows]) > high))
+        success.append(rows[good])
+        close.append(rows[near])
+        other.append(rows[~good & ~near])
+    kinds = RowKinds(*(np.concatenate(part).astype(np.int64) for part in (success, close, other)))
+    if not len(kinds.success) or not len(kinds.close) + len(kinds.other):
+        raise DataError(
+            f"cannot train a judge: {len(kinds.success)} successful and "
+            f"{len(kinds.close) + len(kinds.other)} failed rows; collect episodes of both kinds"
+        )
+    return kinds
+
+
+def draw_rows(kinds: RowKinds, config: JudgeConfig, rng: np.random.Generator) -> Rows:
+    """One batch of rows in the configured shares; an empty kind leaves its share to the others."""
+    wanted = int(round(config.success_share * config.batch_size))
+    close = int(round(config.close_share * config.batch_size)) if len(kinds.close) else 0
+    rest = config.batch_size - wanted - close
+    parts = [rng.choice(kinds.success, wanted), rng.choice(kinds.close, close) if close else None]
+    pool = kinds.other if len(kinds.other) else kinds.close
+    parts.append(rng.choice(pool, rest))
+    return np.concatenate([part for part in parts if part is not None])

@@ -1,0 +1,100 @@
+"""Choosing a judge's verdict rule on some episodes and measuring its error on others."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.evaluation.judge import Judgement, JudgeReport
+from worldsim.evaluation.judge_tracker import VerdictRule, episode_verdict
+
+THRESHOLDS = 1 / (1 + np.exp(-np.linspace(-4, 4, 81)))
+"""Candidate thresholds, even in log odds."""
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedEpisode:
+    """One episode's truth beside what the judge read, rows T+1.
+
+    Attributes:
+        success: `[T+1]` truth.
+        progress: `[T+1]` truth.
+        state: `[T+1, S]` truth.
+        judged: the judge's reading of the same rows.
+    """
+
+    success: NDArray[np.bool_]
+    progress: NDArray[np.float32]
+    state: NDArray[np.float32]
+    judged: Judgement
+
+
+def calibrate(episodes: list[JudgedEpisode], holds: tuple[int, ...]) -> VerdictRule:
+    """The rule of greatest balanced accuracy; from equals, the middle of the widest run.
+
+    A shorter hold wins over an equally good longer one. Without both outcomes among `episodes`
+    nothing can be chosen and the even odds of 0.5 are kept.
+    """
+    truth = np.array([episode.success.any() for episode in episodes], bool)
+    if not truth.any() or truth.all():
+        return VerdictRule(0.5, min(holds))
+    best: tuple[float, int, VerdictRule] | None = None
+    for hold in sorted(holds):
+        scores = np.array([_balanced_accuracy(episodes, truth, t, hold) for t in THRESHOLDS])
+        start, length = _widest_run(scores == scores.max())
+        threshold = float(THRESHOLDS[start + length // 2])
+        candidate = (float(scores.max()), -hold, VerdictRule(threshold, hold))
+        if best is None or candidate[:2] > best[:2]:
+            best = candidate
+    assert best is not None
+    return best[2]
+
+
+def _balanced_accuracy(
+    episodes: list[JudgedEpisode], truth: NDArray[np.bool_], threshold: float, hold: int
+) -> float:
+    rule = VerdictRule(float(threshold), hold)
+    said = np.array([episode_verdict(e.judged.success_probability, rule) for e in episodes])
+    return float((said[truth].mean() + (~said[~truth]).mean()) / 2)
+
+
+def _widest_run(mask: NDArray[np.bool_]) -> tuple[int, int]:
+    """Start and length of the longest run of True; the first of equals."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    starts, ends = edges[::2], edges[1::2]
+    widest = int(np.argmax(ends - starts))
+    return int(starts[widest]), int(ends[widest] - starts[widest])
+
+
+def measure(
+    episodes: list[JudgedEpisode], rule: VerdictRule, metres: tuple[int, ...], source: str
+) -> JudgeReport:
+    """Count verdicts against truth.
+
+    Args:
+        episodes: held out from training and from `calibrate`.
+        rule: the verdict rule.
+        metres: state entries measured in metres.
+        source: what the episodes come from.
+    """
+    truth = np.array([e.success.any() for e in episodes], bool)
+    said = np.array([episode_verdict(e.judged.success_probability, rule) for e in episodes], bool)
+    idle = [e for e in episodes if not e.success[0]]
+    fooled = [e.judged.success_probability[0] >= rule.threshold for e in idle]
+    error: float | None = None
+    if metres:
+        columns = list(metres)
+        differences = [np.abs(e.state[:, columns] - e.judged.state[:, columns]) for e in episodes]
+        error = float(np.concatenate(differences).mean())
+    progress = [np.abs(e.progress - e.judged.progress) for e in episodes]
+    return JudgeReport(
+        true_positives=int((said & truth).sum()),
+        positives=int(truth.sum()),
+        true_negatives=int((~said & ~truth).sum()),
+        negatives=int((~truth).sum()),
+        state_error_m=error,
+        progress_error=float(np.concatenate(progress).mean()),
+        idle_false_successes=int(np.sum(fooled)),
+        idle_episodes=len(idle),
+        source=source,
+    )
