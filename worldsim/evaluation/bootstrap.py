@@ -1,0 +1,147 @@
+"""Hierarchical bootstrap of success rates.
+
+The default question is about *these* policies, so policies are held fixed; starts are drawn
+with replacement, **the same draw for every policy and for both worlds** (a hard start is hard
+everywhere, and dropping that pairing would widen or narrow every interval wrongly); then the
+rollouts within each drawn start, where there are several. `resample_policies` adds the level
+above, for the question "would other policies like these be ranked as well?".
+
+Shapes: P policies, N starts, K rollouts a start, B bootstrap samples. Outcomes are floats; NaN
+marks a rollout that is missing and is left out of the rate.
+"""
+
+from collections.abc import Callable
+from math import comb
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from worldsim.errors import UsageError
+
+Float = NDArray[np.float64]
+
+
+def as_outcomes(values: ArrayLike, names: tuple[str, ...], where: str) -> Float:
+    """Outcomes as float64 `[P, N, K]` from bool or float `[P, N]` or `[P, N, K]`.
+
+    Infinite values become missing (NaN).
+
+    Raises:
+        UsageError: the shape does not fit the names, or a value lies outside [0, 1].
+    """
+    array = np.array(values, dtype=np.float64)
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or len(array) != len(names):
+        raise UsageError(
+            f"{where} outcomes have shape {np.shape(values)}; expected [{len(names)} policies, "
+            "starts] or [policies, starts, rollouts]"
+        )
+    array[~np.isfinite(array)] = np.nan
+    if (array < 0).any() or (array > 1).any():
+        raise UsageError(f"{where} outcomes must lie in [0, 1]; got some that do not")
+    return array
+
+
+def rates(outcomes: Float) -> Float:
+    """Mean outcome of each policy `[P]`; NaN where nothing was run."""
+    known = np.isfinite(outcomes)
+    total = np.where(known, outcomes, 0.0).sum(axis=(1, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(total / known.sum(axis=(1, 2)))
+
+
+def paired_resamples(
+    reference: Float, imagined: Float, samples: int, rng: np.random.Generator
+) -> tuple[Float, Float]:
+    """Bootstrap rates `[B, P]` of both worlds under a joint draw of starts.
+
+    Args:
+        reference: outcomes `[P, N, K]`.
+        imagined: outcomes `[P, N, K']` of the same starts.
+        samples: B.
+        rng: source of the draws.
+    """
+    if reference.shape[:2] != imagined.shape[:2]:
+        raise UsageError(
+            f"reference outcomes are [P, N] = {reference.shape[:2]}, imagined "
+            f"{imagined.shape[:2]}; a paired ranking needs the same policies and starts"
+        )
+    draws = _draw_starts(reference.shape[1], samples, rng)
+    return _rates_of(reference, draws, rng), _rates_of(imagined, draws, rng)
+
+
+def start_resamples(outcomes: Float, samples: int, rng: np.random.Generator) -> Float:
+    """Bootstrap rates `[B, P]` of one world alone: starts, then rollouts."""
+    return _rates_of(outcomes, _draw_starts(outcomes.shape[1], samples, rng), rng)
+
+
+def count_resamples(
+    success_rates: Float, trials: Float, samples: int, rng: np.random.Generator
+) -> Float:
+    """Bootstrap rates `[B, P]` of logged counts: Binomial(trials, rate) / trials.
+
+    A policy whose number of trials is unknown (NaN) keeps its rate in every sample.
+    """
+    known = np.isfinite(trials) & (trials > 0) & np.isfinite(success_rates)
+    n = np.where(known, trials, 1).astype(np.int64)
+    p = np.where(known, success_rates, 0.0)
+    drawn = rng.binomial(n, p, size=(samples, len(n))) / n
+    return np.where(known, drawn, success_rates)
+
+
+def resample_policies(
+    reference: Float, imagined: Float, rng: np.random.Generator
+) -> tuple[Float, Float]:
+    """Draw policies with replacement in each row of `[B, P]` rates, jointly in both worlds."""
+    count, policies = reference.shape
+    if policies == 0:
+        return reference, imagined
+    index = rng.integers(policies, size=(count, policies))
+    return np.take_along_axis(reference, index, 1), np.take_along_axis(imagined, index, 1)
+
+
+def distinct_resamples(policies: int) -> int:
+    """C(2k - 1, k): how many different bootstrap samples k policies have."""
+    return comb(2 * policies - 1, policies) if policies > 0 else 0
+
+
+def in_chunks(function: Callable[..., Float], rows: int = 256) -> Callable[..., Float]:
+    """Apply a `[B, P] -> [B]` statistic in chunks of B, since pairwise ones need `[B, P, P]`."""
+
+    def chunked(*, reference: Float, imagined: Float) -> Float:
+        if reference.ndim == 1 or len(reference) <= rows:
+            return function(reference=reference, imagined=imagined)
+        parts = [
+            function(reference=reference[i : i + rows], imagined=imagined[i : i + rows])
+            for i in range(0, len(reference), rows)
+        ]
+        return np.concatenate(parts)
+
+    return chunked
+
+
+def _draw_starts(starts: int, samples: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """How often each start is drawn, `[B, N]`."""
+    if starts == 0:
+        return np.zeros((samples, 0), dtype=np.int64)
+    return rng.multinomial(starts, np.full(starts, 1.0 / starts), size=samples)
+
+
+def _rates_of(outcomes: Float, draws: NDArray[np.int64], rng: np.random.Generator) -> Float:
+    if outcomes.shape[2] == 1:
+        return _weighted_rates(outcomes[..., 0], draws)
+    result = np.empty((len(draws), len(outcomes)))
+    starts = np.arange(outcomes.shape[1])
+    for row, count in enumerate(draws):
+        drawn = outcomes[:, np.repeat(starts, count)]
+        rollout = rng.integers(outcomes.shape[2], size=drawn.shape)
+        result[row] = rates(np.take_along_axis(drawn, rollout, axis=2))
+    return result
+
+
+def _weighted_rates(outcomes: Float, draws: NDArray[np.int64]) -> Float:
+    known = np.isfinite(outcomes)
+    total = draws @ np.where(known, outcomes, 0.0).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(total / (draws @ known.astype(np.float64).T))

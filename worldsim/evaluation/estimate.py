@@ -1,0 +1,89 @@
+"""A number with its interval, or the reason why there is none: NaN never leaves this package."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+Interval = tuple[float, float]
+
+MIN_DEFINED_SHARE = 0.5
+"""Below this share of resamples in which a statistic is defined, no interval is given."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic.
+
+    Attributes:
+        value: None when it is undefined.
+        interval: (low, high), or None when it could not be had.
+        reason: why `value` or `interval` is None, or a caveat; None when all is well.
+    """
+
+    value: float | None
+    interval: Interval | None = None
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """`{value, interval}` and `reason` where there is one."""
+        data: dict[str, Any] = {
+            "value": self.value,
+            "interval": list(self.interval) if self.interval else None,
+        }
+        return data | ({"reason": self.reason} if self.reason else {})
+
+    def text(self, digits: int = 2) -> str:
+        """For people: `0.98 [0.95, 0.99]`, or `n/a`."""
+        if self.value is None:
+            return "n/a"
+        if self.interval is None:
+            return f"{self.value:.{digits}f}"
+        low, high = self.interval
+        return f"{self.value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def finite(value: float) -> float | None:
+    """`value` as a plain float, or None if it is NaN or infinite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def percentile_interval(samples: Float, level: float) -> tuple[Interval | None, str | None]:
+    """Central interval of the finite samples at `level`, with a reason where there is none."""
+    defined = samples[np.isfinite(samples)]
+    if samples.size == 0:
+        return None, "no bootstrap samples were drawn"
+    if defined.size < MIN_DEFINED_SHARE * samples.size:
+        share = defined.size / samples.size
+        return None, f"no interval: it is defined in only {share:.0%} of the resamples"
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return (float(low), float(high)), None
+
+
+def estimate(
+    function: Callable[..., Float],
+    point: tuple[Float, Float],
+    resamples: tuple[Float, Float],
+    *,
+    level: float,
+    undefined: str,
+) -> Estimate:
+    """Apply a statistic of (reference, imagined) to the data and to its resamples.
+
+    Args:
+        function: takes keyword arguments `reference` and `imagined`, `[..., P]`.
+        point: the observed rates, `[P]` each.
+        resamples: bootstrap rates, `[B, P]` each.
+        level: confidence level of the interval.
+        undefined: the reason to give when the statistic is undefined on the data.
+    """
+    value = finite(float(function(reference=point[0], imagined=point[1])))
+    if value is None:
+        return Estimate(None, None, undefined)
+    samples = function(reference=resamples[0], imagined=resamples[1])
+    interval, reason = percentile_interval(np.asarray(samples), level)
+    return Estimate(value, interval, reason)
