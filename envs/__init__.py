@@ -1,0 +1,46 @@
+"""Gymnasium environments: tabletop simulators, foreign MuJoCo envs and imagination."""
+
+from typing import Any
+
+import gymnasium
+
+from worldsim.envs.gl import choose_backend
+from worldsim.errors import UsageError, unknown_name
+
+choose_backend()
+
+ENTRY_POINTS = {
+    "worldsim/TabletopReach-v0": "worldsim.envs.tabletop.reach:TabletopReach",
+    "worldsim/TabletopPush-v0": "worldsim.envs.tabletop.push:TabletopPush",
+    "worldsim/TabletopPickPlace-v0": "worldsim.envs.tabletop.pick_place:TabletopPickPlace",
+    "worldsim/TabletopDrawer-v0": "worldsim.envs.tabletop.drawer:TabletopDrawer",
+    "worldsim/Foreign-v0": "worldsim.envs.foreign:ForeignMujocoEnv",
+    "worldsim/Imagination-v0": "worldsim.envs.imagination:ImaginationEnv",
+}
+
+for _env_id, _entry_point in ENTRY_POINTS.items():
+    if _env_id not in gymnasium.registry:
+        gymnasium.register(_env_id, entry_point=_entry_point)
+
+
+def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Make one environment.
+
+    Args:
+        env_id: one of ours, such as "worldsim/TabletopPush-v0", or any MuJoCo-based gymnasium id,
+            such as "Pusher-v5", which goes through the foreign adapter.
+        kwargs: passed to the env's constructor.
+
+    Raises:
+        UsageError: the id is not registered, or the constructor refuses an argument's name.
+    """
+    if not env_id.startswith("worldsim/"):
+        env_id, kwargs = "worldsim/Foreign-v0", {"source": env_id, **kwargs}
+    if env_id not in gymnasium.registry:
+        raise unknown_name("env", env_id, ENTRY_POINTS)
+    try:
+        return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+    except gymnasium.error.Error as error:
+        raise UsageError(f"env {env_id!r}: {error}") from error
+    except TypeError as error:
+        raise UsageError(f"env {env_id!r} does not take {kwargs}: {error}") from error

@@ -1,0 +1,191 @@
+"""Off-screen rendering of MuJoCo models: colour, metric depth and pinhole calibration.
+
+One OpenGL context per process, shared by all envs in it: switching contexts costs more than
+drawing a small image.
+"""
+
+import atexit
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.envs.gl import choose_backend
+from worldsim.errors import UsageError, WorldsimError
+from worldsim.geometry.cameras import CameraRig
+
+choose_backend()
+
+import mujoco  # noqa: E402  (the backend must be chosen first)
+
+_MAX_GEOMS = 500
+_OFF_FLAGS = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_FOG", "mjRND_HAZE")
+_OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
+
+
+class _GraphicsProcess:
+    """The process's GL context and the renderers living in it."""
+
+    def __init__(self) -> None:
+        self.context: Any = None
+        self.renderers: dict[tuple[Any, ...], SceneRenderer] = {}
+
+    def make_current(self, height: int, width: int) -> None:
+        if self.context is None:
+            try:
+                self.context = mujoco.GLContext(width, height)
+            except Exception as error:
+                raise WorldsimError(
+                    f"no OpenGL context could be made ({error}); on a machine without a display "
+                    "install libegl1 (MUJOCO_GL=egl) or libosmesa6 (MUJOCO_GL=osmesa)"
+                ) from error
+            # Made current once: it is the only context of this process.
+            self.context.make_current()
+            # Registered only now: mujoco registers the display's end when it makes the context,
+            # and the last registered runs first.
+            atexit.register(self.close)
+
+    def close(self) -> None:
+        for renderer in self.renderers.values():
+            renderer.close()
+        self.renderers.clear()
+        if self.context is not None:
+            self.context.free()
+            self.context = None
+
+
+_PROCESS = _GraphicsProcess()
+
+
+def shared_renderer(
+    model: mujoco.MjModel, height: int, width: int, key: str, shadows: bool = False
+) -> "SceneRenderer":
+    """A renderer for `model`, shared by every model of equal `key` (same meshes and textures).
+
+    Args:
+        model: supplies meshes, textures and visual settings.
+        height: image height in pixels.
+        width: image width in pixels.
+        key: names the family of models that differ only in numbers.
+        shadows: draw shadows and reflections (slow on CPUs).
+    """
+    identity = (key, height, width, shadows)
+    if identity not in _PROCESS.renderers:
+        _PROCESS.renderers[identity] = SceneRenderer(model, height, width, shadows)
+    return _PROCESS.renderers[identity]
+
+
+class SceneRenderer:
+    """Draws any model that shares its meshes and textures with the one it was made from."""
+
+    def __init__(
+        self, model: mujoco.MjModel, height: int, width: int, shadows: bool = False
+    ) -> None:
+        _PROCESS.make_current(height, width)
+        model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
+        model.vis.global_.offheight = max(model.vis.global_.offheight, height)
+        self._model = model
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+        self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
+        self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
+        self._camera = mujoco.MjvCamera()
+        self._option = mujoco.MjvOption()
+        self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._shape = (height, width)
+        if not shadows:
+            for name in _OFF_FLAGS:
+                self._scene.flags[getattr(mujoco.mjtRndFlag, name)] = 0
+
+    def color(
+        self, model: mujoco.MjModel, data: mujoco.MjData, camera: "int | mujoco.MjvCamera"
+    ) -> NDArray[np.uint8]:
+        """Image uint8 `[H, W, 3]` from a fixed camera's index or a free camera."""
+        self._draw(model, data, camera)
+        image = np.empty((*self._shape, 3), np.uint8)
+        mujoco.mjr_readPixels(image, None, self._rect, self._context)
+        return np.ascontiguousarray(image[::-1])
+
+    def depth(
+        self, model: mujoco.MjModel, data: mujoco.MjData, camera: "int | mujoco.MjvCamera"
+    ) -> NDArray[np.float32]:
+        """Planar metric depth float32 `[H, W]`, along the optical axis; the far plane if empty."""
+        self._draw(model, data, camera)
+        buffer = np.empty(self._shape, np.float32)
+        mujoco.mjr_readPixels(None, buffer, self._rect, self._context)
+        near = float(model.vis.map.znear * model.stat.extent)
+        far = float(model.vis.map.zfar * model.stat.extent)
+        # Reversed depth: the buffer holds 1 at the near plane and 0 at the far plane.
+        inverse = 1.0 / far + buffer[::-1].astype(np.float64) * (1.0 / near - 1.0 / far)
+        return (1.0 / inverse).astype(np.float32)
+
+    def close(self) -> None:
+        """Free the GPU resources."""
+        self._context.free()
+
+    def _draw(
+        self, model: mujoco.MjModel, data: mujoco.MjData, camera: "int | mujoco.MjvCamera"
+    ) -> None:
+        if isinstance(camera, int):
+            self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+            self._camera.fixedcamid = camera
+            camera = self._camera
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+        mujoco.mjv_updateScene(
+            model, data, self._option, None, camera, mujoco.mjtCatBit.mjCAT_ALL.value, self._scene
+        )
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+
+
+def pinhole(fovy_degrees: float, height: int, width: int) -> NDArray[np.float32]:
+    """Intrinsics `[3, 3]` in pixels of a MuJoCo camera; the axis passes the image's middle."""
+    focal = 0.5 * height / np.tan(0.5 * np.deg2rad(fovy_degrees))
+    return np.array(
+        [[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]], np.float32
+    )
+
+
+def camera_indices(model: mujoco.MjModel, names: Sequence[str]) -> tuple[int, ...]:
+    """Indices of the model's named cameras.
+
+    Raises:
+        UsageError: a camera is absent; the message lists those there are.
+    """
+    known = [mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_CAMERA, i) for i in range(model.ncam)]
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise UsageError(f"the model has no cameras {missing}; it has {known}")
+    return tuple(known.index(name) for name in names)
+
+
+def fixed_rig(
+    model: mujoco.MjModel,
+    data: mujoco.MjData,
+    names: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    mounted: Sequence[bool],
+    end_effector: NDArray[np.float64],
+) -> CameraRig:
+    """Calibration of fixed cameras in their present place.
+
+    Args:
+        model: holds the cameras.
+        data: kinematics must be up to date.
+        names: cameras, in view order.
+        sizes: (height, width) of each.
+        mounted: whether each rides on the end effector.
+        end_effector: pose `[4, 4]`, end effector to world.
+    """
+    intrinsics, extrinsics = [], []
+    for index, size, rides in zip(camera_indices(model, names), sizes, mounted, strict=True):
+        pose = np.eye(4)
+        pose[:3, :3] = data.cam_xmat[index].reshape(3, 3) @ _OPENGL_TO_OPENCV
+        pose[:3, 3] = data.cam_xpos[index]
+        if rides:
+            pose = np.linalg.inv(end_effector) @ pose
+        intrinsics.append(pinhole(float(model.cam_fovy[index]), *size))
+        extrinsics.append(pose.astype(np.float32))
+    return CameraRig(
+        tuple(names), np.stack(intrinsics), np.stack(extrinsics), np.asarray(mounted, bool)
+    )

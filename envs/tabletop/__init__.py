@@ -1,0 +1,1 @@
+"""Four tabletop tasks for a parallel-jaw gripper, in MuJoCo."""

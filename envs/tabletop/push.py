@@ -1,0 +1,79 @@
+"""TabletopPush: push a cube onto a disc."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.envs.tabletop.base import TabletopEnv
+from worldsim.envs.tabletop.placing import apart, cos_sin_4, yaw_quaternion
+from worldsim.envs.tabletop.scene import CUBE
+from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
+from worldsim.specs import VectorSpec
+
+SUCCESS_RADIUS = 0.04
+"""Plane distance in metres between cube and disc centre at which the task is solved."""
+_FAR = 0.25
+
+_GOAL = """
+<body name="goal" mocap="true" pos="0 0 0">
+  <geom name="goal" class="visual" type="cylinder" size="0.04 0.001" pos="0 0 0.001"
+        rgba="0.05 0.62 0.25 1"/>
+</body>
+"""
+
+
+def _gap(agent_pos: Float, state: Float) -> NDArray[np.float64]:
+    return distance(state[..., 0:2], state[..., 5:7])
+
+
+def _cost(agent_pos: Float, state: Float) -> NDArray[np.float64]:
+    reach = distance(agent_pos[..., 0:3], state[..., 0:3])
+    return np.asarray(10.0 * (_gap(agent_pos, state) + 0.3 * reach))
+
+
+SCORE = TaskScore(
+    success=lambda agent_pos, state: _gap(agent_pos, state) < SUCCESS_RADIUS,
+    progress=lambda agent_pos, state: closeness(_gap(agent_pos, state), SUCCESS_RADIUS, _FAR),
+    cost=_cost,
+)
+
+
+class TabletopPush(TabletopEnv):
+    """Push the cube until its centre is within 4 cm of the disc's, in the plane.
+
+    State: cube x, y, z, cos and sin of four times its yaw, disc x, y.
+    Progress: 1 within 4 cm, 0 at 25 cm or more, linear between.
+    Cost: 10 x (cube to disc + 0.3 x gripper to cube), in metres.
+    """
+
+    task = "push the red cube onto the green disc"
+    objects_xml = _GOAL + CUBE
+    score = SCORE
+    state_spec = VectorSpec(
+        names=(
+            "object_x",
+            "object_y",
+            "object_z",
+            "object_cos4",
+            "object_sin4",
+            "goal_x",
+            "goal_y",
+        ),  # fmt: skip
+        units=("m", "m", "m", "1", "1", "m", "m"),
+    )
+
+    def _place(self, rng: np.random.Generator) -> None:
+        goal = rng.uniform(-0.11, 0.11, 2)
+        cube = apart(rng, 0.10, [goal], 0.12)
+        hand = apart(rng, 0.14, [cube], 0.05)
+        half = float(self.model.geom("object").size[0])
+        self.data.mocap_pos[self.model.body("goal").mocapid[0], :2] = goal
+        joint = self.model.joint("object").qposadr[0]
+        self.data.qpos[joint : joint + 3] = (*cube, half)
+        self.data.qpos[joint + 3 : joint + 7] = yaw_quaternion(rng.uniform(-np.pi, np.pi))
+        height = rng.uniform(0.07, 0.14)
+        self.gripper.place(np.array([*hand, height]), rng.uniform(-0.4, 0.4), 0.0)
+
+    def _task_state(self) -> NDArray[np.float64]:
+        cube = self.data.body("object")
+        goal = self.data.mocap_pos[self.model.body("goal").mocapid[0]]
+        return np.array([*cube.xpos, *cos_sin_4(cube.xmat.reshape(3, 3)), *goal[:2]])

@@ -1,0 +1,54 @@
+"""The MJCF of the tabletop: table, gripper, cameras, distractors. Tasks add their objects.
+
+Everything that varies between episodes is a body's place (mocap bodies, joints) or a number in
+the model, so that no reset compiles a model.
+"""
+
+from pathlib import Path
+
+ASSETS = Path(__file__).parent.parent / "assets" / "tabletop"
+
+CONTROL_HZ = 10
+TIMESTEP = 0.004
+WORKSPACE_LOW = (-0.17, -0.17, 0.014)
+WORKSPACE_HIGH = (0.17, 0.17, 0.22)
+"""Limits of the end effector's target in metres."""
+CLOSED_WIDTH, OPEN_WIDTH = 0.0, 0.08
+"""Distance between the finger pads in metres."""
+
+CAMERAS = ("exterior_1", "exterior_2", "wrist")
+MOUNTED = (False, False, True)
+DISTRACTORS = 3
+TABLE_PATTERNS = ("plain", "checker", "gradient")
+
+TABLE_RGB = (0.80, 0.78, 0.74)
+OBJECT_RGB = (0.86, 0.12, 0.10)
+
+CUBE = """
+<body name="object" pos="0 0 0.025">
+  <freejoint name="object"/>
+  <geom name="object" class="object" type="box" size="0.025 0.025 0.025"
+        rgba="0.86 0.12 0.10 1" mass="0.1"/>
+</body>
+"""
+
+
+def scene_xml(objects: str) -> str:
+    """The whole MJCF.
+
+    Args:
+        objects: MJCF of the task's bodies, inserted into the worldbody.
+    """
+    template = (ASSETS / "scene.xml").read_text(encoding="utf-8")
+    return template.replace("<!-- objects -->", objects).replace(
+        "<!-- distractors -->", "".join(_distractor(i) for i in range(DISTRACTORS))
+    )
+
+
+def _distractor(index: int) -> str:
+    shape = ("box", "cylinder", "ellipsoid")[index % 3]
+    return (
+        f'<body name="distractor_{index}" mocap="true" pos="0 0 -1">'
+        f'<geom name="distractor_{index}" class="visual" type="{shape}" size="0.02 0.02 0.02"/>'
+        "</body>"
+    )
