@@ -1,0 +1,134 @@
+"""Scaled dot-product attention with a temporal rotary embedding applied at read.
+
+Legend: B batch, T new frames, W context slots, N tokens a frame, D channels a head, H heads.
+Keys are kept un-rotated; only differences of `positions` matter, so a stream has no length limit.
+"""
+
+import math
+from typing import Protocol
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+
+class KeyValueContext(Protocol):
+    """What a denoiser needs of a context (see `worldsim.streaming.context`)."""
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values `[B, W, N, H, D]` of one layer, un-rotated."""
+        ...
+
+    def ages(self) -> Tensor:
+        """`[B, W]` distance in frames from each slot to the next new frame (1: predecessor)."""
+        ...
+
+    def valid(self) -> Tensor:
+        """`[B, W]` bool, whether the slot holds a frame."""
+        ...
+
+    def predecessors(self) -> tuple[Tensor, Tensor]:
+        """Latents `[B, R, V, c, h, w]` of the last R committed frames, oldest first, and their
+        levels `[B, R]` (level 1 where there is none)."""
+        ...
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Store keys and values `[B, n, N, H, D]` of n new frames."""
+        ...
+
+
+def rotate(x: Tensor, positions: Tensor) -> Tensor:
+    """Rotary embedding over time. x `[B, T, N, H, D]`, positions `[B, T]` in frames."""
+    half = x.shape[-1] // 2
+    frequencies = torch.exp(
+        torch.arange(half, device=x.device, dtype=torch.float32) * (-math.log(100.0) / half)
+    )
+    angle = positions.float()[..., None] * frequencies
+    cos, sin = angle.cos()[:, :, None, None, :], angle.sin()[:, :, None, None, :]
+    first, second = x[..., :half].float(), x[..., half:].float()
+    turned = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    return turned.to(x.dtype)
+
+
+def time_mask(new: int, valid: Tensor | None, positions: Tensor) -> Tensor:
+    """Who may look at whom: `[B, T, W + T]` bool. New frames see the context and their past."""
+    batch = positions.shape[0]
+    causal = positions[:, None, :] <= positions[:, :, None]
+    if valid is None:
+        return causal
+    return torch.cat([valid[:, None, :].expand(batch, new, -1), causal], dim=2)
+
+
+class TimeAttention(nn.Module):
+    """Causal attention over time: each token attends to the same place in earlier frames, or,
+    with `joint`, to all tokens of its own and of earlier frames.
+
+    Args:
+        width: channels of a token.
+        heads: attention heads.
+        joint: attend over space and time at once (a video DiT) rather than time alone.
+    """
+
+    def __init__(self, width: int, heads: int, *, joint: bool) -> None:
+        super().__init__()
+        self.heads, self.joint = heads, joint
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        x: Tensor,
+        positions: Tensor,
+        layer: int,
+        context: KeyValueContext | None = None,
+        write: int = 0,
+    ) -> Tensor:
+        """x `[B, T, N, width]` to the same shape; the first `write` frames enter the context."""
+        q, k, v = rearrange(
+            self.qkv(x), "b t n (three h d) -> three b t n h d", three=3, h=self.heads
+        )
+        keys, values, key_positions, valid = k, v, positions, None
+        if context is not None:
+            old_k, old_v = context.read(layer)
+            valid = context.valid()
+            first = positions[:, :1]
+            key_positions = torch.cat([first - context.ages().to(first.dtype), positions], dim=1)
+            keys = torch.cat([old_k.to(k.dtype), k], dim=1)
+            values = torch.cat([old_v.to(v.dtype), v], dim=1)
+            if write:
+                context.write(layer, k[:, :write].detach(), v[:, :write].detach())
+        mask = time_mask(x.shape[1], valid, positions)
+        out = self._attend(rotate(q, positions), rotate(keys, key_positions), values, mask)
+        result: Tensor = self.out(out)
+        return result
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        frames, tokens = q.shape[1], q.shape[2]
+        if self.joint:
+            merge = "b t n h d -> b h (t n) d"
+            mask = mask.repeat_interleave(tokens, 1).repeat_interleave(tokens, 2).unsqueeze(1)
+            q, k, v = rearrange(q, merge), rearrange(k, merge), rearrange(v, merge)
+            out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            return rearrange(out, "b h (t n) d -> b t n (h d)", t=frames)
+        merge = "b t n h d -> b (n h) t d"
+        q, k, v = rearrange(q, merge), rearrange(k, merge), rearrange(v, merge)
+        out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask.unsqueeze(1))
+        return rearrange(out, "b (n h) t d -> b t n (h d)", n=tokens)
+
+
+class SpaceAttention(nn.Module):
+    """Bidirectional attention among all tokens of one frame, all views together."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, token_mask: Tensor | None = None) -> Tensor:
+        """x `[F, N, width]`; token_mask `[F, N]` bool, False where a view is missing."""
+        q, k, v = rearrange(self.qkv(x), "f n (three h d) -> three f h n d", three=3, h=self.heads)
+        mask = None if token_mask is None else token_mask[:, None, None, :]
+        out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        result: Tensor = self.out(rearrange(out, "f h n d -> f n (h d)"))
+        return result

@@ -1,0 +1,103 @@
+"""What a denoiser is told about each frame besides its noisy latents.
+
+Legend: B batch, T frames, V views, A action, P proprioception, M map channels, h w latent size,
+E embedding.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """Conditions of a clip; row t belongs to frame t.
+
+    Attributes:
+        action: `[B, T, A]` the action that leads to the frame.
+        action_mask: `[B, T]` 1 where that action is known, 0 where not (first frame, dropout).
+        agent_pos: `[B, T, P]` normalised proprioception before that action.
+        maps: `[B, T, V, M, h, w]` pixel-aligned maps of the action.
+        view_mask: `[B, T, V]` 1 where the view exists.
+    """
+
+    action: Tensor
+    action_mask: Tensor
+    agent_pos: Tensor
+    maps: Tensor
+    view_mask: Tensor
+
+    def frames(self, start: int, stop: int) -> "Conditioning":
+        """The rows of frames start..stop-1."""
+        parts = {name: getattr(self, name)[:, start:stop] for name in self.__dataclass_fields__}
+        return replace(self, **parts)
+
+    def then(self, other: "Conditioning") -> "Conditioning":
+        """These frames followed by those of `other`."""
+        parts = {
+            name: torch.cat([getattr(self, name), getattr(other, name)], dim=1)
+            for name in self.__dataclass_fields__
+        }
+        return replace(self, **parts)
+
+    def without_action(self, keep: Tensor) -> "Conditioning":
+        """Hide the action (token and maps) of rows where `keep` `[B]` is 0 (dropout)."""
+        rows = keep[:, None]
+        return replace(
+            self,
+            action_mask=self.action_mask * rows,
+            maps=self.maps * rows[..., None, None, None, None],
+        )
+
+    def to(self, dtype: torch.dtype) -> "Conditioning":
+        """Floating parts in another precision."""
+        return replace(self, **{n: getattr(self, n).to(dtype) for n in self.__dataclass_fields__})
+
+
+class LevelEmbedding(nn.Module):
+    """Sinusoidal embedding of a noise level in [0, 1]: sigma `[...]` to `[..., width]`."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, sigma: Tensor) -> Tensor:
+        """Embed `[...]`; computed in float32 whatever the model's precision."""
+        top = math.log(200.0)
+        frequencies = torch.exp(torch.linspace(0.0, top, self.width // 2, device=sigma.device))
+        angle = sigma.float()[..., None] * frequencies
+        return torch.cat([angle.cos(), angle.sin()], dim=-1)
+
+
+class FrameConditioner(nn.Module):
+    """One vector per frame and view: levels of the frame and its predecessor, action, hand, view.
+
+    Args:
+        action_dim: A.
+        agent_pos_dim: P.
+        views: V.
+        width: E.
+    """
+
+    def __init__(self, action_dim: int, agent_pos_dim: int, views: int, width: int) -> None:
+        super().__init__()
+        self.level = LevelEmbedding(64)
+        self.levels = nn.Linear(128, width)
+        self.action = nn.Sequential(
+            nn.Linear(action_dim + 1, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        self.hand = nn.Linear(agent_pos_dim, width)
+        self.view = nn.Embedding(views, width)
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+    def forward(self, sigma: Tensor, sigma_previous: Tensor, cond: Conditioning) -> Tensor:
+        """Levels `[B, T]` and conditions to `[B, T, V, E]`."""
+        dtype = self.levels.weight.dtype
+        both = torch.cat([self.level(sigma), self.level(sigma_previous)], dim=-1).to(dtype)
+        mask = cond.action_mask[..., None]
+        told = torch.cat([cond.action * mask, mask], dim=-1).to(dtype)
+        frame = self.levels(both) + self.action(told) + self.hand(cond.agent_pos.to(dtype))
+        out: Tensor = self.mix(frame[:, :, None] + self.view.weight)
+        return out

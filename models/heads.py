@@ -1,0 +1,79 @@
+"""Reads proprioception, privileged state, success and progress off clean latents.
+
+Legend: B batch, T frames, V views, c latent channels, h w latent size, P proprioception, S state.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from worldsim.models.blocks import ResBlock
+
+
+@dataclass(frozen=True, eq=False)
+class StateReading:
+    """What a frame says about the world.
+
+    Attributes:
+        agent_pos: `[B, T, P]`.
+        state: `[B, T, S]`.
+        success_logit: `[B, T]`.
+        progress: `[B, T]`.
+    """
+
+    agent_pos: Tensor
+    state: Tensor
+    success_logit: Tensor
+    progress: Tensor
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Attributes:
+    width: channels of the convolutions.
+    features: numbers kept per view.
+    """
+
+    width: int = 48
+    features: int = 96
+
+
+class StateHead(nn.Module):
+    """Per-view convolutions with shared weights, then one MLP over all views."""
+
+    def __init__(
+        self, config: HeadConfig, views: int, latent: tuple[int, int, int], p: int, s: int
+    ) -> None:
+        super().__init__()
+        channels, height, width = latent
+        self.sizes = (p, s)
+        self.enter = nn.Conv2d(channels, config.width, 3, padding=1)
+        self.view = nn.Parameter(torch.zeros(views, config.width, height, width))
+        self.blocks = nn.Sequential(
+            ResBlock(config.width, config.width), ResBlock(config.width, config.width), nn.SiLU()
+        )
+        self.squeeze = nn.Linear(config.width * height * width, config.features)
+        hidden = 2 * config.features
+        self.mix = nn.Sequential(
+            nn.Linear(views * config.features, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, p + s + 2),
+        )
+
+    def forward(self, latents: Tensor, view_mask: Tensor | None = None) -> StateReading:
+        """`[B, T, V, c, h, w]` to readings in normalised units; missing views count as zero."""
+        batch, frames, views = latents.shape[:3]
+        images = latents.flatten(0, 2).to(self.enter.weight.dtype)
+        images = images.contiguous(memory_format=torch.channels_last)
+        hidden = self.enter(images) + self.view.repeat(batch * frames, 1, 1, 1)
+        features = self.squeeze(self.blocks(hidden).flatten(1))
+        features = rearrange(features, "(b t v) f -> b t v f", b=batch, t=frames)
+        if view_mask is not None:
+            features = features * view_mask[..., None].to(features.dtype)
+        out = self.mix(features.flatten(2)).float()
+        p, s = self.sizes
+        return StateReading(out[..., :p], out[..., p : p + s], out[..., -2], out[..., -1])

@@ -1,0 +1,182 @@
+"""`WorldModel`: tokenizer, denoiser, state head, normaliser and the spec of its world.
+
+Legend: B batch, T frames, V views, H W pixels, c latent channels, h w latent size, A action,
+P proprioception, S state. "Latents" are normalised to unit variance everywhere outside.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from worldsim.config import build
+from worldsim.conventions import to_model_video, to_pixels
+from worldsim.errors import UsageError
+from worldsim.files import read_json, write_json, write_text
+from worldsim.geometry.action_maps import MAP_CHANNELS, RigTensors, action_maps
+from worldsim.models.autoencoder import DOWNSAMPLE, Autoencoder, AutoencoderConfig
+from worldsim.models.backbones import build_denoiser
+from worldsim.models.conditioning import Conditioning
+from worldsim.models.denoiser import DenoiserConfig, DenoiserShape
+from worldsim.models.heads import HeadConfig, StateHead, StateReading
+from worldsim.models.normalizer import Normalizer
+from worldsim.models.pretrained import (
+    load_config,
+    load_weights,
+    resolve_folder,
+    save_config,
+    save_weights,
+)
+from worldsim.specs import WorldSpec
+
+KIND = "world_model"
+
+
+@dataclass(frozen=True)
+class WorldModelConfig:
+    """Sizes of the parts.
+
+    Attributes:
+        history_sigma: level under which the model re-reads its own clean frames.
+        recent: frames of context beside the sink.
+        sink: first frames that are never forgotten.
+    """
+
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    history_sigma: float = 0.03
+    recent: int = 7
+    sink: int = 1
+
+
+class WorldModel(nn.Module):
+    """A controllable video world model of one world.
+
+    Raises:
+        UsageError: cameras differ in size, or the size does not divide into latents.
+    """
+
+    def __init__(self, config: WorldModelConfig, spec: WorldSpec) -> None:
+        super().__init__()
+        self.config, self.spec = config, spec
+        sizes = {(camera.height, camera.width) for camera in spec.cameras}
+        if len(sizes) != 1:
+            raise UsageError(f"all cameras of a model must share one size, got {sorted(sizes)}")
+        height, width = sizes.pop()
+        if height % (2 * DOWNSAMPLE) or width % (2 * DOWNSAMPLE):
+            raise UsageError(f"image size {height}x{width} must be a multiple of {2 * DOWNSAMPLE}")
+        self.latent_shape = (config.autoencoder.channels, height // DOWNSAMPLE, width // DOWNSAMPLE)
+        self.views = len(spec.cameras)
+        p, s = spec.agent_pos.dim, spec.state.dim
+        shape = DenoiserShape(self.views, *self.latent_shape, spec.action.dim, p, MAP_CHANNELS)
+        self.tokenizer = Autoencoder(config.autoencoder)
+        self.denoiser = build_denoiser(config.denoiser, shape)
+        self.head = StateHead(config.head, self.views, self.latent_shape, p, s)
+        self.normalizer = Normalizer(config.autoencoder.channels, p, s)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """uint8 `[..., V, H, W, 3]` to latents `[..., V, c, h, w]`."""
+        video = to_model_video(pixels).to(self._dtype(self.tokenizer))
+        return self.normalizer.normalize("latent", self.tokenizer.encode(video).float())
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents `[..., V, c, h, w]` to uint8 `[..., V, H, W, 3]`."""
+        raw = self.normalizer.denormalize("latent", latents.float())
+        return to_pixels(self.tokenizer.decode(raw.to(self._dtype(self.tokenizer))))
+
+    def condition(self, batch: Mapping[str, Tensor]) -> Conditioning:
+        """Conditions of a recorded clip.
+
+        Args:
+            batch: `action [B,T,A]` and `action_mask [B,T]` (action t is taken at frame t and leads
+                to frame t+1), `agent_pos [B,T,P]`, `view_mask [B,T,V]`, and if known
+                `intrinsics`, `extrinsics`, `mounted`.
+
+        Returns:
+            Row t holds action t-1; row 0 has none.
+        """
+        action, mask = batch["action"].float(), batch["action_mask"].float()
+        agent_pos = batch["agent_pos"].float()
+        first = torch.zeros_like(action[:, :1])
+        led = torch.cat([first, action[:, :-1]], dim=1)
+        known = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], dim=1)
+        before = torch.cat([agent_pos[:, :1], agent_pos[:, :-1]], dim=1)
+        return self.condition_frames(led, known, before, batch["view_mask"], self.rig(batch))
+
+    def condition_frames(
+        self, action: Tensor, mask: Tensor, agent_pos: Tensor, view_mask: Tensor, rig: RigTensors
+    ) -> Conditioning:
+        """Conditions of frames reached by `action [B,T,A]` from a hand at `agent_pos [B,T,P]`."""
+        maps = action_maps(action, agent_pos, rig, self.spec, self.latent_shape[1:])
+        hand = self.normalizer.normalize("agent_pos", agent_pos)
+        told = mask[..., None, None, None, None]
+        return Conditioning(action, mask, hand, maps * told, view_mask.float())
+
+    def rig(self, batch: Mapping[str, Tensor]) -> RigTensors:
+        """Calibration out of a batch; unknown (all zero or absent) cameras become harmless."""
+        count = batch["agent_pos"].shape[0]
+        device = batch["agent_pos"].device
+        eye3 = torch.eye(3, device=device).expand(count, self.views, 3, 3)
+        eye4 = torch.eye(4, device=device).expand(count, self.views, 4, 4)
+        if "intrinsics" not in batch:
+            none = torch.zeros(count, self.views, dtype=torch.bool, device=device)
+            return RigTensors(eye3, eye4, none, none[:, 0].float())
+        intrinsics, extrinsics = batch["intrinsics"].float(), batch["extrinsics"].float()
+        known = (intrinsics[:, :, 0, 0] > 0).all(dim=1)
+        at = known[:, None, None, None]
+        return RigTensors(
+            torch.where(at, intrinsics, eye3),
+            torch.where(at, extrinsics, eye4),
+            batch["mounted"].bool(),
+            known.float(),
+        )
+
+    def read_state(self, latents: Tensor, view_mask: Tensor | None = None) -> StateReading:
+        """Readings in physical units off latents `[B, T, V, c, h, w]`."""
+        raw = self.head(latents, view_mask)
+        return StateReading(
+            self.normalizer.denormalize("agent_pos", raw.agent_pos),
+            self.normalizer.denormalize("state", raw.state),
+            raw.success_logit,
+            raw.progress,
+        )
+
+    @staticmethod
+    def _dtype(module: nn.Module) -> torch.dtype:
+        return next(module.parameters()).dtype
+
+    def save_pretrained(
+        self, folder: str | Path, *, dtype: torch.dtype | None = None, card: str = ""
+    ) -> None:
+        """Write config.json, model.safetensors, normalizer.json and README.md.
+
+        Args:
+            dtype: precision of the stored weights; None keeps them.
+            card: text of the model card.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(self, folder / "model.safetensors", dtype)
+        write_json(folder / "normalizer.json", self.normalizer.to_json())
+        write_text(folder / "README.md", card or f"# worldsim world model\n\n{self.spec}\n")
+        save_config(folder, KIND, {"config": asdict(self.config), "spec": self.spec.to_json()})
+
+    @staticmethod
+    def from_pretrained(reference: str | Path, revision: str | None = None) -> "WorldModel":
+        """Load a folder, a `shipped/<name>` or a hub id, ready for inference.
+
+        Raises:
+            UsageError: not found, or it names a backbone that is not registered.
+            DataError: files are missing, truncated or do not fit.
+        """
+        folder = resolve_folder(reference, revision)
+        data = load_config(folder, KIND)
+        config = build(WorldModelConfig, data["config"], f"{folder}/config.json")
+        model = WorldModel(config, WorldSpec.from_json(data["spec"]))
+        load_weights(model, folder / "model.safetensors")
+        model.normalizer.load_json(read_json(folder / "normalizer.json"))
+        return model.eval().requires_grad_(False)

@@ -1,0 +1,263 @@
+"""Roll a world model forward, one action at a time, for a batch of independent envs.
+
+One `step` costs `sampling_steps` calls of the denoiser: the first call also commits the previous
+frame's keys and values, as the leading frame of a two-frame forward.
+
+Legend: N envs, V views, H W pixels, c latent channels, h w latent size, A action, P proprioception.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldsim.diffusion.flow import as_history, step_down
+from worldsim.diffusion.ladder import sampling_ladder
+from worldsim.errors import UsageError
+from worldsim.models.conditioning import Conditioning
+from worldsim.models.heads import StateReading
+from worldsim.models.world_model import WorldModel
+from worldsim.streaming.context import new_context
+from worldsim.streaming.noise import env_noise
+from worldsim.streaming.streams import Streams, replace_rows, take_rows
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 natively (CUDA, or a CPU with AVX-512 BF16/AMX)."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def for_inference(model: WorldModel, precision: Precision) -> WorldModel:
+    """A frozen copy with denoiser and tokenizer in the asked precision; heads stay float32."""
+    fast = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16())
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    if fast:
+        model.denoiser.to(torch.bfloat16)
+        model.tokenizer.to(torch.bfloat16)
+    return model
+
+
+@dataclass(frozen=True, eq=False)
+class ImaginedFrame:
+    """The newest frame of every env.
+
+    Attributes:
+        latents: `[N, V, c, h, w]`.
+        reading: what the model's own head reads off them, each `[N, ...]`.
+    """
+
+    latents: Tensor
+    reading: StateReading
+
+
+class Imagination:
+    """A batch of imagined rollouts of one world model.
+
+    Args:
+        model: the world model; it is copied, never changed.
+        sampling_steps: denoising steps a frame, 1 to 8 being useful.
+        precision: of denoiser and tokenizer; "auto" takes bfloat16 where it is fast.
+
+    Raises:
+        UsageError: sampling_steps below 1.
+    """
+
+    def __init__(
+        self, model: WorldModel, sampling_steps: int = 2, precision: Precision = "auto"
+    ) -> None:
+        self.model = for_inference(model, precision)
+        self.spec = model.spec
+        self.ladder = sampling_ladder(sampling_steps)
+        self.sampling_steps = sampling_steps
+        self._streams: Streams | None = None
+
+    @property
+    def num_envs(self) -> int:
+        """N."""
+        return len(self._running.keys)
+
+    @property
+    def _running(self) -> Streams:
+        if self._streams is None:
+            raise UsageError("imagination was stepped before reset; call reset(...) first")
+        return self._streams
+
+    @torch.inference_mode()
+    def reset(
+        self,
+        pixels: np.ndarray | Tensor,
+        agent_pos: np.ndarray | Tensor,
+        rig: Mapping[str, np.ndarray | Tensor] | None = None,
+        env_ids: Sequence[int] | None = None,
+        seed: int = 0,
+        rows: Sequence[int] | None = None,
+    ) -> ImaginedFrame:
+        """Start streams from given first frames.
+
+        Args:
+            pixels: uint8 `[N, V, H, W, 3]`.
+            agent_pos: `[N, P]`.
+            rig: `intrinsics [N,V,3,3]`, `extrinsics [N,V,4,4]`, `mounted [N,V]`; None if unknown.
+            env_ids: names of the streams for their noise; default 0..N-1.
+            seed: noise seed.
+            rows: restart only these rows of the running batch (N = len(rows)), leave the others.
+
+        Raises:
+            UsageError: shapes do not fit the model's spec.
+        """
+        fresh = self._start(pixels, agent_pos, rig, env_ids, seed)
+        if rows is None:
+            self._streams = fresh
+        else:
+            self._streams = replace_rows(self._running, fresh, list(rows))
+        return self._frame(self._running.pending[:, 0])
+
+    def _start(
+        self,
+        pixels: np.ndarray | Tensor,
+        agent_pos: np.ndarray | Tensor,
+        rig: Mapping[str, np.ndarray | Tensor] | None,
+        env_ids: Sequence[int] | None,
+        seed: int,
+    ) -> Streams:
+        frames = torch.as_tensor(pixels)
+        camera = self.spec.cameras[0]
+        expected = (self.model.views, camera.height, camera.width, 3)
+        if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
+            raise UsageError(
+                f"first frames have shape {tuple(frames.shape)}, expected [N, "
+                f"{', '.join(map(str, expected))}] for cameras {self.spec.camera_names}"
+            )
+        hand = torch.as_tensor(agent_pos, dtype=torch.float32)
+        count = len(frames)
+        if tuple(hand.shape) != (count, self.spec.agent_pos.dim):
+            raise UsageError(
+                f"agent_pos has shape {tuple(hand.shape)}, expected "
+                f"[{count}, {self.spec.agent_pos.dim}]"
+            )
+        ids = list(range(count)) if env_ids is None else [int(i) for i in env_ids]
+        batch = {"agent_pos": hand[:, None]}
+        batch |= {name: torch.as_tensor(value) for name, value in (rig or {}).items()}
+        calibration = self.model.rig(batch)
+        view_mask = torch.ones(count, 1, self.model.views)
+        none = torch.zeros(count, 1, self.spec.action.dim)
+        cond = self.model.condition_frames(
+            none, torch.zeros(count, 1), hand[:, None], view_mask, calibration
+        )
+        latents = self.model.encode(frames)
+        return Streams(
+            context=new_context(
+                count,
+                self.model.denoiser.context_shape,
+                (self.model.views, *self.model.latent_shape),
+                sink=self.model.config.sink,
+                recent=self.model.config.recent,
+                dtype=next(self.model.denoiser.parameters()).dtype,
+            ),
+            pending=latents[:, None],
+            pending_cond=cond,
+            agent_pos=hand,
+            rig=calibration,
+            view_mask=view_mask,
+            keys=[(seed, i) for i in ids],
+            steps=np.zeros(count, dtype=np.int64),
+        )
+
+    @torch.inference_mode()
+    def step(self, actions: np.ndarray | Tensor) -> ImaginedFrame:
+        """Advance every env by one frame.
+
+        Args:
+            actions: `[N, A]`, normalised as the spec says; clipped to its limits.
+
+        Raises:
+            UsageError: wrong shape, or NaN.
+        """
+        streams = self._running
+        checked = self.spec.action.check(np.asarray(actions), "imagination")
+        if checked.shape != (self.num_envs, self.spec.action.dim):
+            raise UsageError(
+                f"actions have shape {checked.shape}, expected "
+                f"[{self.num_envs}, {self.spec.action.dim}]"
+            )
+        cond = self.model.condition_frames(
+            torch.from_numpy(checked)[:, None],
+            torch.ones(self.num_envs, 1),
+            streams.agent_pos[:, None],
+            streams.view_mask,
+            streams.rig,
+        )
+        streams.steps += 1
+        latents = self._sample(streams, cond)
+        streams.pending, streams.pending_cond = latents, cond
+        frame = self._frame(latents[:, 0])
+        streams.agent_pos = frame.reading.agent_pos
+        return frame
+
+    def _sample(self, streams: Streams, cond: Conditioning) -> Tensor:
+        """Denoise one new frame `[N, 1, V, c, h, w]`, committing the pending one on the way."""
+        keys = [(*key, int(step)) for key, step in zip(streams.keys, streams.steps, strict=True)]
+        x = env_noise(keys, streams.pending.shape[1:])
+        level = self.model.config.history_sigma
+        history = as_history(streams.pending, level)
+        old = torch.full((len(keys), 1), level)
+        x0 = x
+        for index in range(self.sampling_steps):
+            sigma = self.ladder[index].expand(len(keys), 1)
+            if index == 0:
+                x0 = self._first_pass(streams, history, old, x, sigma, cond)
+            else:
+                position = streams.context.count[:, None]
+                x0 = self.model.denoiser(x, sigma, cond, position, streams.context)
+            x = step_down(x, x0, sigma, self.ladder[index + 1].expand_as(sigma))
+        return x0
+
+    def _first_pass(
+        self,
+        streams: Streams,
+        history: Tensor,
+        old: Tensor,
+        x: Tensor,
+        sigma: Tensor,
+        cond: Conditioning,
+    ) -> Tensor:
+        context = streams.context
+        positions = context.count[:, None] + torch.arange(2)
+        both = self.model.denoiser(
+            torch.cat([history, x], dim=1),
+            torch.cat([old, sigma], dim=1),
+            streams.pending_cond.then(cond),
+            positions,
+            context,
+            write=1,
+        )
+        context.commit(history, old)
+        return both[:, 1:]
+
+    def _frame(self, latents: Tensor) -> ImaginedFrame:
+        raw = self.model.read_state(latents[:, None], self._running.view_mask)
+        names = raw.__dataclass_fields__
+        return ImaginedFrame(latents, replace(raw, **{n: getattr(raw, n)[:, 0] for n in names}))
+
+    @torch.inference_mode()
+    def pixels(self) -> np.ndarray:
+        """The newest frames, uint8 `[N, V, H, W, 3]`."""
+        return np.asarray(self.model.decode(self._running.pending[:, 0]).numpy())
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep only these rows, in this order; the others cost nothing from now on."""
+        self._streams = take_rows(self._running, list(rows))
+
+    def fork(self) -> "Imagination":
+        """An independent continuation that shares the weights."""
+        twin = copy.copy(self)
+        twin._streams = take_rows(self._running, list(range(self.num_envs)))
+        return twin
