@@ -1,0 +1,230 @@
+"""What a foreign MuJoCo model's action, proprioception and state mean."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from worldsim.errors import UsageError
+from worldsim.specs import EE_POSITION, EE_ROTATION_6D, ActionSpec, VectorSpec
+
+Vector = NDArray[np.float32]
+
+_JOINT, _SITE = mujoco.mjtObj.mjOBJ_JOINT, mujoco.mjtObj.mjOBJ_SITE
+_FREE_NAMES = (("x", "y", "z", "qw", "qx", "qy", "qz"), ("vx", "vy", "vz", "wx", "wy", "wz"))
+_BALL_NAMES = (("qw", "qx", "qy", "qz"), ("wx", "wy", "wz"))
+
+
+@dataclass(frozen=True)
+class EndEffector:
+    """A robot whose first three action dimensions displace a site in the world.
+
+    Attributes:
+        site: the model's site between the fingers.
+        metres: displacement for an action of 1.
+        fingers: slide joints whose positions add up to the gripper's width.
+        hidden_bodies: bodies that steer the arm and are no part of the scene; not drawn.
+    """
+
+    site: str
+    metres: float
+    fingers: tuple[str, ...] = ()
+    hidden_bodies: tuple[str, ...] = ()
+
+    def hide_bodies(self, model: mujoco.MjModel) -> None:
+        """Make the geoms of `hidden_bodies` transparent."""
+        for name in self.hidden_bodies:
+            body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name)
+            model.geom_rgba[model.geom_bodyid == body, 3] = 0.0
+
+
+FETCH = EndEffector(
+    "robot0:grip",
+    0.05,
+    ("robot0:l_gripper_finger_joint", "robot0:r_gripper_finger_joint"),
+    ("robot0:mocap",),
+)
+"""gymnasium-robotics' Fetch: `fetch_env.py` scales the position action by 0.05."""
+
+
+@dataclass(frozen=True)
+class Readout:
+    """A vector read from the simulation.
+
+    Attributes:
+        spec: names and units.
+        read: float32 `[spec.dim]` from up-to-date kinematics.
+    """
+
+    spec: VectorSpec
+    read: Callable[[mujoco.MjData], Vector]
+
+
+def find_end_effector(
+    model: mujoco.MjModel, requested: EndEffector | None, action_dim: int
+) -> EndEffector | None:
+    """The requested end effector, else Fetch's if the model has it, else None.
+
+    Raises:
+        UsageError: the requested site or fingers are not in the model, or A is below 3.
+    """
+    chosen = requested
+    if chosen is None:
+        chosen = FETCH if mujoco.mj_name2id(model, _SITE, FETCH.site) >= 0 else None
+    if chosen is None:
+        return None
+    if mujoco.mj_name2id(model, _SITE, chosen.site) < 0 or action_dim < 3:
+        raise UsageError(
+            f"end_effector: the model must have the site {chosen.site!r} and at least three "
+            f"action dimensions (it has {action_dim})"
+        )
+    missing = [name for name in chosen.fingers if mujoco.mj_name2id(model, _JOINT, name) < 0]
+    if missing:
+        raise UsageError(f"end_effector: the model has no joints {missing}")
+    return chosen
+
+
+def action_spec(
+    box: spaces.Space[object], model: mujoco.MjModel, effector: EndEffector | None
+) -> tuple[ActionSpec, Vector, Vector]:
+    """Normalise an action Box to [-1, 1].
+
+    Returns:
+        The spec, and `middle` and `half` `[A]`: the env takes `middle + half * action`.
+
+    Raises:
+        UsageError: the action space is not a bounded vector.
+    """
+    if not isinstance(box, spaces.Box) or len(box.shape) != 1 or not box.is_bounded():
+        raise UsageError(f"the action space must be a bounded vector Box, it is {box}")
+    low, high = box.low.astype(np.float64), box.high.astype(np.float64)
+    middle, half = (low + high) / 2, (high - low) / 2
+    size = int(box.shape[0])
+    ones = (1.0,) * size
+    if effector is not None:
+        rest = size - 3
+        names = ("dx", "dy", "dz", *(("grip",) if rest == 1 else _numbered("action", rest, 3)))
+        scale = (*(effector.metres * half[:3]), *half[3:])
+        spec = ActionSpec(
+            names,
+            tuple(-one for one in ones),
+            ones,
+            ("m",) * 3 + ("1",) * rest,
+            tuple(float(value) for value in scale),
+            "delta",
+            "world",
+        )
+    else:
+        torque = model.nu == size and bool(
+            np.all(model.actuator_biastype == mujoco.mjtBias.mjBIAS_NONE)
+        )
+        spec = ActionSpec(
+            _actuator_names(model, size),
+            tuple(-one for one in ones),
+            ones,
+            ("1",) * size,
+            tuple(float(value) for value in half),
+            "torque" if torque else "unknown",
+            "joint" if torque else "unknown",
+        )
+    return spec, middle.astype(np.float32), half.astype(np.float32)
+
+
+def proprioception(model: mujoco.MjModel, effector: EndEffector | None) -> Readout:
+    """End-effector position, rotation (6-D) and gripper width, or the actuated joints."""
+    if effector is None:
+        return joints(model, _actuated(model))
+    site = mujoco.mj_name2id(model, _SITE, effector.site)
+    fingers = [
+        int(model.jnt_qposadr[mujoco.mj_name2id(model, _JOINT, name)]) for name in effector.fingers
+    ]
+    width = ("gripper_width",) if fingers else ()
+
+    def read(data: mujoco.MjData) -> Vector:
+        rotation = data.site_xmat[site].reshape(3, 3)
+        parts = [data.site_xpos[site], rotation[:, 0], rotation[:, 1]]
+        if fingers:
+            parts.append(data.qpos[fingers].sum(keepdims=True))
+        return np.concatenate(parts).astype(np.float32)
+
+    return Readout(
+        VectorSpec(
+            (*EE_POSITION, *EE_ROTATION_6D, *width), ("m",) * 3 + ("1",) * 6 + ("m",) * len(width)
+        ),
+        read,
+    )
+
+
+def joints(model: mujoco.MjModel, indices: Sequence[int]) -> Readout:
+    """Positions, then velocities, of the given joints."""
+    positions, velocities = [], []
+    names: list[list[str]] = [[], []]
+    units: list[list[str]] = [[], []]
+    for index in indices:
+        name = mujoco.mj_id2name(model, _JOINT, index) or f"joint{index}"
+        parts, joint_units = _joint_layout(mujoco.mjtJoint(int(model.jnt_type[index])))
+        for kind, label in enumerate(("qpos", "qvel")):
+            names[kind] += [f"{label}_{name}{part}" for part in parts[kind]]
+            units[kind] += joint_units[kind]
+        positions += _span(int(model.jnt_qposadr[index]), len(parts[0]))
+        velocities += _span(int(model.jnt_dofadr[index]), len(parts[1]))
+
+    def read(data: mujoco.MjData) -> Vector:
+        return np.concatenate([data.qpos[positions], data.qvel[velocities]]).astype(np.float32)
+
+    return Readout(VectorSpec(tuple(names[0] + names[1]), tuple(units[0] + units[1])), read)
+
+
+def goal_spec(size: int) -> VectorSpec:
+    """Names of achieved and desired goal, `[2 * size]`; three dimensions are metres."""
+    axes = ("x", "y", "z") if size == 3 else tuple(str(i) for i in range(size))
+    names = [f"{kind}_goal_{axis}" for kind in ("achieved", "desired") for axis in axes]
+    return VectorSpec(tuple(names), ("m" if size == 3 else "1",) * (2 * size))
+
+
+def _joint_layout(
+    kind: mujoco.mjtJoint,
+) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[list[str], list[str]]]:
+    """Name suffixes and units of a joint's positions and velocities."""
+    if kind == mujoco.mjtJoint.mjJNT_FREE:
+        suffixes = (_dotted(_FREE_NAMES[0]), _dotted(_FREE_NAMES[1]))
+        return suffixes, (["m"] * 3 + ["1"] * 4, ["m/s"] * 3 + ["rad/s"] * 3)
+    if kind == mujoco.mjtJoint.mjJNT_BALL:
+        suffixes = (_dotted(_BALL_NAMES[0]), _dotted(_BALL_NAMES[1]))
+        return suffixes, (["1"] * 4, ["rad/s"] * 3)
+    if kind == mujoco.mjtJoint.mjJNT_SLIDE:
+        return (("",), ("",)), (["m"], ["m/s"])
+    return (("",), ("",)), (["rad"], ["rad/s"])
+
+
+def _dotted(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"_{name}" for name in names)
+
+
+def _span(start: int, length: int) -> list[int]:
+    return list(range(start, start + length))
+
+
+def _numbered(stem: str, count: int, start: int = 0) -> tuple[str, ...]:
+    return tuple(f"{stem}_{i}" for i in range(start, start + count))
+
+
+def _actuator_names(model: mujoco.MjModel, size: int) -> tuple[str, ...]:
+    if model.nu != size:
+        return _numbered("action", size)
+    kind = mujoco.mjtObj.mjOBJ_ACTUATOR
+    names = []
+    for index in range(size):
+        joint = mujoco.mj_id2name(model, _JOINT, int(model.actuator_trnid[index, 0]))
+        names.append(mujoco.mj_id2name(model, kind, index) or joint or f"action_{index}")
+    return tuple(names) if len(set(names)) == size else _numbered("action", size)
+
+
+def _actuated(model: mujoco.MjModel) -> list[int]:
+    """Joints with an actuator, in the model's order; all joints if no actuator drives a joint."""
+    drives = model.actuator_trntype == mujoco.mjtTrn.mjTRN_JOINT
+    chosen = sorted({int(index) for index in model.actuator_trnid[drives, 0]})
+    return chosen or list(range(model.njnt))
