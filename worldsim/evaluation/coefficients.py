@@ -1,6 +1,7 @@
 """The coefficients of agreement between two worlds, each with a bootstrap interval."""
 
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -46,18 +47,21 @@ class Coefficients:
         return {field.name: getattr(self, field.name).to_json() for field in fields(self)}
 
 
+CORRELATION, SHARE, DIFFERENCE, ANY = (-1.0, 1.0), (0.0, 1.0), (-1.0, 1.0), (-inf, inf)
+
 STATISTICS = {
-    "pearson": correlation.pearson,
-    "spearman": correlation.spearman,
-    "kendall": correlation.kendall,
-    "mmrv": correlation.mmrv,
-    "pairwise_accuracy": correlation.pairwise_accuracy,
-    "selection_regret": correlation.selection_regret,
-    "slope": correlation.calibration_slope,
-    "intercept": correlation.calibration_intercept,
-    "bias": correlation.bias,
-    "mae": correlation.mean_absolute_error,
+    "pearson": (correlation.pearson, CORRELATION),
+    "spearman": (correlation.spearman, CORRELATION),
+    "kendall": (correlation.kendall, CORRELATION),
+    "mmrv": (correlation.mmrv, SHARE),
+    "pairwise_accuracy": (correlation.pairwise_accuracy, SHARE),
+    "selection_regret": (correlation.selection_regret, SHARE),
+    "slope": (correlation.calibration_slope, ANY),
+    "intercept": (correlation.calibration_intercept, ANY),
+    "bias": (correlation.bias, DIFFERENCE),
+    "mae": (correlation.mean_absolute_error, SHARE),
 }
+"""Each statistic with its range."""
 
 
 def coefficients(
@@ -72,9 +76,10 @@ def coefficients(
                 (reference, imagined),
                 resamples,
                 level=level,
+                bounds=bounds,
                 undefined=undefined,
             )
-            for name, function in STATISTICS.items()
+            for name, (function, bounds) in STATISTICS.items()
         }
     )
 

@@ -167,13 +167,14 @@ def _corrected(
 
 def best_shares(resamples: Float) -> Float:
     """Share of resamples `[B, P]` in which each policy leads `[P]`; ties split the lead."""
-    ranked = np.where(np.isfinite(resamples), resamples, -1.0)
-    if ranked.size == 0:
-        return np.full(resamples.shape[1], np.nan)
-    leads = (ranked == ranked.max(axis=1, keepdims=True)) & (ranked >= 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = np.asarray(np.nanmean(leads / leads.sum(axis=1, keepdims=True), axis=0))
-    return np.where(np.isfinite(resamples).any(axis=0), shares, np.nan)
+    known = np.isfinite(resamples)
+    nothing = np.full(resamples.shape[1], np.nan)
+    if not known.any():
+        return nothing
+    ranked = np.where(known, resamples, -1.0)[known.any(axis=1)]
+    leads = ranked == ranked.max(axis=1, keepdims=True)
+    shares = (leads / leads.sum(axis=1, keepdims=True)).mean(axis=0)
+    return np.where(known.any(axis=0), shares, nothing)
 
 
 def _groups(success: Evidence, options: RankingOptions) -> dict[str, GroupResult]:
@@ -204,7 +205,7 @@ def _settings(success: Evidence, options: RankingOptions) -> dict[str, object]:
         "bootstrap": "policies fixed; starts drawn jointly for both worlds, then rollouts"
         if success.paired
         else "policies fixed; logged counts binomially, imagined starts, then rollouts",
-        "interval": "percentile; rates: Wilson",
+        "interval": "envelope of percentile and reflected bootstrap; rates: Wilson",
         "level": options.level,
         "seed": options.seed,
     }

@@ -62,9 +62,12 @@ def permutation_test(
 ) -> PermutationTest:
     """Permute which policy the imagined rates `[P]` belong to."""
     k = len(reference)
+    if k < 2:
+        nothing = {f.__name__: None for f in (pearson, spearman, kendall)}
+        return PermutationTest(k, 1.0, True, 1, dict(nothing))
     exact = k <= EXACT_UP_TO
     if exact:
-        orders = np.array(list(permutations(range(k))), dtype=np.int64).reshape(-1, k)
+        orders = np.array(list(permutations(range(k))), dtype=np.int64)
     else:
         orders = rng.permuted(np.tile(np.arange(k), (RANDOM_PERMUTATIONS, 1)), axis=1)
     shuffled = imagined[orders]

@@ -72,10 +72,13 @@ def _data_notes(report: RankingReport, success: Evidence) -> list[str]:
     lines = []
     for policy in report.policies:
         if policy.failures:
-            lines.append(
-                f"{policy.name}: {len(policy.failures)} episodes broke off and count as failures "
-                f"({policy.failures[0]})."
+            count = len(policy.failures)
+            what = (
+                "1 episode broke off and counts as a failure"
+                if count == 1
+                else (f"{count} episodes broke off and count as failures")
             )
+            lines.append(f"{policy.name}: {what} (first: {policy.failures[0]}).")
         if policy.reference.value is None or policy.imagined.value is None:
             lines.append(f"{policy.name} has no rate in one world and is left out of the ranking.")
     if report.lattice.off_lattice:

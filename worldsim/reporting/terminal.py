@@ -1,0 +1,84 @@
+"""The ranking as a table for a terminal of 80 columns."""
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from worldsim.evaluation.estimate import Estimate
+from worldsim.evaluation.ranking_report import PolicyResult, RankingReport
+
+WIDTH = 80
+NAME_WIDTH = 24
+
+
+def ranking_table(report: RankingReport) -> RenderableType:
+    """Policies by imagined rate, the coefficients and the caveats, at most 80 columns wide."""
+    lines = [Text(f"- {note}") for note in report.notes]
+    tables = (_policies(report), Text(), _coefficients(report), Text())
+    return Group(*tables, Text(report.verdict), *lines)
+
+
+def print_ranking(report: RankingReport, console: Console | None = None) -> None:
+    """Print the table to `console`, standard output by default."""
+    target = console or Console(highlight=False)
+    target.print(ranking_table(report), width=min(target.width, WIDTH))
+
+
+def _policies(report: RankingReport) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", justify="right")
+    table.add_column("policy", max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    for title in ("imagined", "reference"):
+        table.add_column(title, justify="right", no_wrap=True)
+    if report.judge is not None:
+        table.add_column("corrected", justify="right", no_wrap=True)
+    table.add_column("best", justify="right", no_wrap=True)
+    for place, policy in enumerate(report.ordered(), start=1):
+        cells = [policy.imagined, policy.reference]
+        if report.judge is not None:
+            cells.append(policy.corrected)
+        table.add_row(str(place), _name(policy), *(_rate(cell) for cell in cells), _share(policy))
+    return table
+
+
+def _name(policy: PolicyResult) -> Text:
+    return Text(policy.name + (" !" if policy.failures else ""))
+
+
+def _rate(value: Estimate) -> Text:
+    """`.94 .85-.98`: the leading zeros are left out to fit the width."""
+    if value.value is None:
+        return Text("n/a", style="dim")
+    text = Text(_short(value.value))
+    if value.interval is not None:
+        low, high = value.interval
+        text.append(f" {_short(low)}-{_short(high)}", style="dim")
+    return text
+
+
+def _short(value: float) -> str:
+    text = f"{value:.2f}"
+    return text[1:] if text.startswith("0.") else text[:3]
+
+
+def _share(policy: PolicyResult) -> str:
+    """How often it leads in resamples of imagination."""
+    return "n/a" if policy.best_in_imagination is None else f"{policy.best_in_imagination:.0%}"
+
+
+def _coefficients(report: RankingReport) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("agreement", no_wrap=True)
+    table.add_column("all policies", no_wrap=True)
+    for group in report.groups:
+        table.add_column(Text(group), no_wrap=True, overflow="ellipsis", max_width=NAME_WIDTH)
+    for label, name, digits in (
+        ("Pearson", "pearson", 3),
+        ("Spearman", "spearman", 3),
+        ("Kendall tau-b", "kendall", 3),
+        ("MMRV", "mmrv", 3),
+        ("bias", "bias", 3),
+    ):
+        sets = [report.coefficients, *(group.coefficients for group in report.groups.values())]
+        table.add_row(label, *(getattr(one, name).text(digits) for one in sets))
+    return table
