@@ -23,6 +23,7 @@ class EpisodeMeta:
         success: whether the task was ever solved.
         initial_state: flat float64 simulator state (`env.get_state()["physics"]`); may be empty.
         rig: camera calibration, or None if unknown.
+        behaviour: role the policy had in the collection ("expert", "noisy", ...); may be empty.
     """
 
     env_id: str
@@ -32,6 +33,7 @@ class EpisodeMeta:
     factors: dict[str, Any] = field(default_factory=dict)
     initial_state: tuple[float, ...] = ()
     rig: CameraRig | None = None
+    behaviour: str = ""
 
 
 @dataclass(frozen=True, eq=False)

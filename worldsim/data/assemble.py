@@ -1,0 +1,283 @@
+"""Writes LeRobot v3.0 files from a sequence of episodes.
+
+Data files hold one row group an episode; videos of many episodes are joined into one file per
+camera and addressed by their first and last timestamp in it; a file that is full starts the next.
+The result depends on the episodes only, not on when or how often the writing was interrupted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from worldsim.data.episode_table import episode_row, write_tasks
+from worldsim.data.features import BOOKKEEPING_FEATURES
+from worldsim.data.layout import (
+    DATA_PATH,
+    EPISODES_PATH,
+    INFO,
+    STATS,
+    TASKS,
+    VERSION,
+    VIDEO_PATH,
+    Limits,
+    Slot,
+)
+from worldsim.data.remux import CutError, VideoJoiner, VideoSegment, reencode
+from worldsim.data.rows import column_array
+from worldsim.data.statistics import (
+    FeatureStatistics,
+    feature_statistics,
+    image_statistics,
+    pixel_histogram,
+    sample_rows,
+)
+from worldsim.data.video import VideoFile
+from worldsim.files import write_json
+
+MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeSource:
+    """One episode to be written.
+
+    Attributes:
+        rows: its feature columns, without LeRobot's bookkeeping.
+        tasks: instructions that occur in it.
+        task_of_row: per row, an index into `tasks`.
+        extras: one row of further columns for the episodes table.
+        videos: video feature key to frames on disk.
+    """
+
+    rows: pa.Table
+    tasks: tuple[str, ...]
+    task_of_row: NDArray[np.int64]
+    extras: pa.Table
+    videos: dict[str, VideoSegment]
+
+
+class ParquetSink:
+    """Tables appended to a sequence of parquet files, one row group each."""
+
+    def __init__(self, root: Path, pattern: str, limits: Limits) -> None:
+        self.root, self.pattern, self.limits = root, pattern, limits
+        self.slot = Slot()
+        self._bytes = 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def place(self, size: int) -> Slot:
+        """The slot that the next `size` bytes go to, a new one if the current would overflow."""
+        if self._bytes and self._bytes + size > self.limits.data_files_size_in_mb * MEGABYTE:
+            self.close()
+            self.slot = self.slot.next(self.limits.chunks_size)
+            self._bytes = 0
+        self._bytes += size
+        return self.slot
+
+    def write(self, table: pa.Table) -> None:
+        """Append `table` as one row group to the slot last placed."""
+        if self._writer is None:
+            path = self.root / self.slot.path(self.pattern)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(path, table.schema, compression="snappy")
+        self._writer.write_table(table, row_group_size=max(len(table), 1))
+
+    def close(self) -> None:
+        """Write the footer; the file is unreadable before."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+class VideoSink:
+    """Segments of one camera appended to a sequence of MP4 files."""
+
+    def __init__(self, root: Path, key: str, fps: int, limits: Limits) -> None:
+        self.root, self.key, self.fps, self.limits = root, key, fps, limits
+        self.slot = Slot()
+        self._joiner: VideoJoiner | None = None
+        self._source: VideoFile | None = None
+        self.histogram = np.zeros((3, 256), np.int64)
+        self.sampled = 0
+
+    def write(self, segment: VideoSegment) -> tuple[Slot, int, FeatureStatistics]:
+        """Append `segment`; returns file, first frame in it, and statistics of sampled frames."""
+        source = self._open(segment.path)
+        share = segment.path.stat().st_size * segment.count // max(source.frame_count, 1)
+        limit = self.limits.video_files_size_in_mb * MEGABYTE
+        if self._joiner and self._joiner.bytes and self._joiner.bytes + share > limit:
+            self._next_file()
+        first = self._append(source, segment)
+        rows = [source.read(segment.first + i, 1) for i in sample_rows(segment.count)]
+        histogram = pixel_histogram(np.concatenate(rows))
+        self.histogram += histogram
+        self.sampled += len(rows)
+        return self.slot, first, image_statistics(histogram, len(rows))
+
+    def _append(self, source: VideoFile, segment: VideoSegment) -> int:
+        """Copy the packets; segments encoded otherwise open a file, uncuttable ones re-encode."""
+        try:
+            first = self._current().frame_count
+            if not self._current().append(source, segment.first, segment.count):
+                self._next_file()
+                first = 0
+                self._current().append(source, segment.first, segment.count)
+            return first
+        except CutError:
+            own = reencode(segment, self.root / ".cut" / f"{segment.first}.mp4", self.fps)
+            with VideoFile(own.path) as recoded:
+                first = self._append(recoded, own)
+            own.path.unlink()
+            own.path.parent.rmdir()
+            return first
+
+    def _current(self) -> VideoJoiner:
+        if self._joiner is None:
+            path = self.root / self.slot.path(VIDEO_PATH, video_key=self.key)
+            self._joiner = VideoJoiner(path, self.fps)
+        return self._joiner
+
+    def _next_file(self) -> None:
+        if self._joiner is not None:
+            self._joiner.close()
+            self._joiner = None
+        self.slot = self.slot.next(self.limits.chunks_size)
+
+    def _open(self, path: Path) -> VideoFile:
+        if self._source is None or self._source.path != path:
+            if self._source is not None:
+                self._source.close()
+            self._source = VideoFile(path)
+        return self._source
+
+    def close(self) -> None:
+        """Write the index of the open file."""
+        if self._joiner is not None:
+            self._joiner.close()
+        if self._source is not None:
+            self._source.close()
+
+
+@dataclass
+class Assembler:
+    """Builds a data set in the empty folder `root`.
+
+    Args:
+        root: where to write; becomes a data set when `close` returns.
+        fps: frame rate.
+        features: LeRobot features without bookkeeping.
+        info: further keys for info.json.
+        limits: when files are full.
+    """
+
+    root: Path
+    fps: int
+    features: Mapping[str, Any]
+    info: Mapping[str, Any]
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        self._data = ParquetSink(self.root, DATA_PATH, self.limits)
+        self._episodes = ParquetSink(self.root, EPISODES_PATH, self.limits)
+        self._videos = {
+            key: VideoSink(self.root, key, self.fps, self.limits)
+            for key, feature in self.features.items()
+            if feature["dtype"] == "video"
+        }
+        self._tasks: dict[str, int] = {}
+        self._columns: dict[str, list[NDArray[Any]]] = {}
+        self._frames = 0
+        self._count = 0
+
+    def add(self, source: EpisodeSource) -> None:
+        """Append one episode; its index is the number of episodes before it."""
+        table, statistics = self._data_rows(source)
+        data_slot = self._data.place(table.nbytes)
+        self._data.write(table)
+        videos = {}
+        for key, sink in self._videos.items():
+            slot, first, statistics[key] = sink.write(source.videos[key])
+            videos[key] = (slot, first)
+        row = episode_row(
+            index=self._count,
+            source_tasks=source.tasks,
+            length=len(table),
+            start=self._frames,
+            data=data_slot,
+            videos=videos,
+            fps=self.fps,
+            statistics=statistics,
+            image_keys=frozenset(self._videos),
+            extras=source.extras,
+        )
+        slot = self._episodes.place(row.nbytes)
+        for name, value in (("chunk_index", slot.chunk), ("file_index", slot.file)):
+            row = row.append_column(f"meta/episodes/{name}", pa.array([value], pa.int64()))
+        self._episodes.write(row)
+        self._frames += len(table)
+        self._count += 1
+
+    def _data_rows(self, source: EpisodeSource) -> tuple[pa.Table, dict[str, FeatureStatistics]]:
+        rows = len(source.rows)
+        ids = [self._tasks.setdefault(task, len(self._tasks)) for task in source.tasks]
+        index = np.arange(rows, dtype=np.int64)
+        bookkeeping = {
+            "timestamp": (index / self.fps).astype(np.float32),
+            "frame_index": index,
+            "episode_index": np.full(rows, self._count, np.int64),
+            "index": index + self._frames,
+            "task_index": np.asarray(ids, np.int64)[source.task_of_row],
+        }
+        table = source.rows
+        for name, values in bookkeeping.items():
+            table = table.append_column(name, pa.array(values))
+        statistics = {}
+        for name in table.column_names:
+            if name in bookkeeping or _is_numeric(self.features[name]):
+                values = column_array(table[name], f"feature {name!r}")
+                self._columns.setdefault(name, []).append(values)
+                statistics[name] = feature_statistics(values)
+        return table, statistics
+
+    def close(self) -> None:
+        """Write footers, tasks, statistics, and info.json last."""
+        self._data.close()
+        self._episodes.close()
+        for sink in self._videos.values():
+            sink.close()
+        write_tasks(self.root / TASKS, list(self._tasks))
+        stats = {
+            name: feature_statistics(np.concatenate(parts)).to_json()
+            for name, parts in self._columns.items()
+        }
+        for key, sink in self._videos.items():
+            stats[key] = image_statistics(sink.histogram, sink.sampled).to_json(image=True)
+        write_json(self.root / STATS, stats)
+        write_json(self.root / INFO, self._info())
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "codebase_version": VERSION,
+            "robot_type": "worldsim",
+            "total_episodes": self._count,
+            "total_frames": self._frames,
+            "total_tasks": len(self._tasks),
+            **asdict(self.limits),
+            "fps": self.fps,
+            "splits": {"train": f"0:{self._count}"},
+            "data_path": DATA_PATH,
+            "video_path": VIDEO_PATH if self._videos else None,
+            "features": {**self.features, **BOOKKEEPING_FEATURES},
+            **self.info,
+        }
+
+
+def _is_numeric(feature: Mapping[str, Any]) -> bool:
+    kind = feature["dtype"]
+    return len(feature["shape"]) == 1 and (kind == "bool" or kind.startswith(("float", "int")))

@@ -1,0 +1,107 @@
+"""Cutting and joining videos at the packet level: no second generation of codec loss."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+
+from worldsim.data.video import VideoFile, encode_video
+from worldsim.errors import DataError
+from worldsim.files import atomic_path
+
+
+class CutError(DataError):
+    """A segment does not start at a key frame, so its packets cannot be copied."""
+
+
+@dataclass(frozen=True)
+class VideoSegment:
+    """Frames `first` to `first + count` of a file."""
+
+    path: Path
+    first: int
+    count: int
+
+
+class VideoJoiner:
+    """Appends segments to one MP4 by copying packets.
+
+    Args:
+        path: file to write; the caller decides about atomicity.
+        fps: frame rate of every segment.
+    """
+
+    def __init__(self, path: Path, fps: int) -> None:
+        self.path, self.fps = path, fps
+        self.frame_count = 0
+        self.bytes = 0
+        self._output: Any = None
+        self._stream: Any = None
+        self._signature: tuple[Any, ...] | None = None
+
+    def append(self, source: VideoFile, first: int, count: int) -> bool:
+        """Append frames of `source`; False, with nothing written, if it was encoded otherwise.
+
+        Raises:
+            DataError: the source holds fewer frames.
+            CutError: the frames cannot be cut out without decoding.
+        """
+        if first + count > source.frame_count:
+            raise DataError(
+                f"{source.path} holds {source.frame_count} frames, expected {first + count}; "
+                "is it truncated?"
+            )
+        context = source.stream.codec_context
+        size = (context.name, context.width, context.height)
+        signature = (*size, source.stream.time_base, bytes(context.extradata or b""))
+        if self._signature not in (None, signature):
+            return False
+        packets = self._cut(source, first, count)
+        if self._output is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._output = av.open(str(self.path), "w")
+            self._stream = self._output.add_stream_from_template(source.stream)
+            self._stream.time_base = source.stream.time_base
+            self._signature = signature
+        for packet in packets:
+            packet.stream = self._stream
+            self._output.mux(packet)
+            self.bytes += packet.size
+        self.frame_count += count
+        return True
+
+    def _cut(self, source: VideoFile, first: int, count: int) -> "list[av.Packet[Any]]":
+        """Packets of the frames in decoding order, timed to follow what is already written."""
+        pts = source.pts[first : first + count]
+        tick = 1 / (self.fps * cast(Fraction, source.stream.time_base))
+        if int(pts[0]) not in source.key_pts or tick.denominator != 1:
+            raise CutError(f"{source.path}: cannot cut at frame {first}, it is no key frame")
+        rank = {int(time): row for row, time in enumerate(pts)}
+        packets: list[av.Packet[Any]] = []
+        for packet in source.packets(first):
+            if packet.pts not in rank:
+                raise CutError(f"{source.path}: frames are reordered across frame {first}")
+            lag = packet.pts - (packet.pts if packet.dts is None else packet.dts)
+            packet.pts = (self.frame_count + rank[packet.pts]) * tick.numerator
+            packet.dts = packet.pts - lag
+            packet.duration = tick.numerator
+            packets.append(packet)
+            if len(packets) == count:
+                break
+        return packets
+
+    def close(self) -> None:
+        """Write the index; the file is unreadable before."""
+        if self._output is not None:
+            self._output.close()
+
+
+def reencode(segment: VideoSegment, path: Path, fps: int) -> VideoSegment:
+    """Decode `segment` and encode it as a file of its own at `path`."""
+    with VideoFile(segment.path) as video:
+        frames = video.read(segment.first, segment.count)
+    with atomic_path(path) as temporary:
+        encode_video(temporary, frames, fps)
+    return VideoSegment(path, 0, segment.count)

@@ -1,0 +1,113 @@
+"""Episodes in memory to parquet rows and back. T actions make T+1 rows."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from worldsim.data.episode import Episode, EpisodeMeta
+from worldsim.data.features import ENVIRONMENT_STATE, STATE
+from worldsim.errors import DataError
+from worldsim.geometry.cameras import CameraRig
+
+
+def vector_column(values: NDArray[Any]) -> pa.Array:
+    """`[N, D]` as a fixed-size list column, or as a scalar column if D is 1."""
+    if values.ndim == 1 or values.shape[1] == 1:
+        return pa.array(np.ascontiguousarray(values).reshape(-1))
+    flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def column_array(column: pa.ChunkedArray, where: str) -> NDArray[Any]:
+    """A scalar or list column as `[N, D]`.
+
+    Raises:
+        DataError: rows of different lengths, nulls, or a type that is not numeric.
+    """
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    rows = len(array)
+    while pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type):
+        array = array.flatten()
+    if array.null_count or not (
+        pa.types.is_floating(array.type)
+        or pa.types.is_integer(array.type)
+        or pa.types.is_boolean(array.type)
+    ):
+        raise DataError(f"{where}: expected numbers without gaps, found {array.type}")
+    if rows and len(array) % rows:
+        raise DataError(f"{where}: rows differ in length")
+    values: NDArray[Any] = array.to_numpy(zero_copy_only=False).reshape(rows, -1)
+    return values
+
+
+def episode_rows(episode: Episode) -> pa.Table:
+    """Feature columns of an episode, T+1 rows; the last action is zero and masked out."""
+    pad = np.zeros((1, episode.action.shape[1]), np.float32)
+    columns: dict[str, NDArray[Any]] = {
+        STATE: episode.agent_pos,
+        ENVIRONMENT_STATE: episode.state,
+        "action": np.concatenate([episode.action, pad]),
+        "action_achieved": np.concatenate([episode.action_achieved, pad]),
+        "action_mask": np.arange(episode.length + 1) < episode.length,
+        "reward": episode.reward,
+        "success": episode.success,
+        "progress": episode.progress,
+    }
+    filled = {key: value for key, value in columns.items() if value.ndim == 1 or value.shape[1]}
+    return pa.table({key: vector_column(value) for key, value in filled.items()})
+
+
+META_SCHEMA = pa.schema(
+    [
+        ("env_id", pa.string()),
+        ("seed", pa.int64()),
+        ("policy", pa.string()),
+        ("behaviour", pa.string()),
+        ("success", pa.bool_()),
+        ("factors", pa.string()),
+        ("initial_state", pa.list_(pa.float64())),
+        ("rig", pa.string()),
+    ]
+)
+"""Columns that worldsim adds to the episodes table; factors and rig are JSON texts."""
+
+
+def meta_table(meta: EpisodeMeta) -> pa.Table:
+    """One row of `META_SCHEMA`."""
+    row = {
+        "env_id": meta.env_id,
+        "seed": meta.seed,
+        "policy": meta.policy,
+        "behaviour": meta.behaviour,
+        "success": meta.success,
+        "factors": json.dumps(meta.factors, sort_keys=True),
+        "initial_state": list(meta.initial_state),
+        "rig": "" if meta.rig is None else json.dumps(meta.rig.to_json()),
+    }
+    return pa.Table.from_pylist([row], schema=META_SCHEMA)
+
+
+def episode_meta(extras: dict[str, Any], index: int, success: bool) -> EpisodeMeta:
+    """EpisodeMeta from an episodes row; what a third-party set lacks takes a neutral value.
+
+    Args:
+        extras: the row's columns beyond LeRobot's own.
+        index: stands in for an absent seed.
+        success: stands in for an absent success column.
+    """
+    rig = extras.get("rig")
+    return EpisodeMeta(
+        env_id=str(extras.get("env_id") or ""),
+        seed=int(extras["seed"]) if extras.get("seed") is not None else index,
+        policy=str(extras.get("policy") or "unknown"),
+        behaviour=str(extras.get("behaviour") or ""),
+        success=bool(extras["success"]) if extras.get("success") is not None else success,
+        factors=json.loads(extras.get("factors") or "{}"),
+        initial_state=tuple(extras.get("initial_state") or ()),
+        rig=CameraRig.from_json(json.loads(rig)) if rig else None,
+    )
