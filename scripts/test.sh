@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Sets up .venv, then runs the linters, the type checker and every test.
+# Arguments go to pytest: bash scripts/test.sh tests/cli -k help
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash scripts/setup.sh </dev/null || exit 1
+
+# One thread a process: the tests run in as many processes as there are cores.
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+bin=.venv/bin
+workers=$(nproc 2>/dev/null || echo 2)
+failed=()
+
+step() {
+  echo "== $*"
+  "$@" </dev/null || failed+=("$1")
+}
+
+step $bin/ruff check .
+step $bin/ruff format --check .
+step $bin/mypy
+step $bin/python -m pytest -n "$((workers > 8 ? 8 : workers))" --dist loadfile --durations 10 "$@"
+
+if ((${#failed[@]})); then
+  echo "FAILED: ${failed[*]}" >&2
+  exit 1
+fi
+echo "all checks passed"
