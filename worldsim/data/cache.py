@@ -1,0 +1,319 @@
+"""Decoded cache: a data set as memory-mapped arrays, so that training never waits for video.
+
+Legend: N rows (frames) of all episodes end to end, E episodes, V views, H W pixels.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.disk import disk_errors
+from worldsim.data.episode import EpisodeMeta
+from worldsim.data.rows import episode_meta, meta_table
+from worldsim.data.statistics import FeatureStatistics, feature_statistics
+from worldsim.data.video import Pixels
+from worldsim.errors import DataError, UsageError
+from worldsim.files import atomic_path, read_json, write_json
+from worldsim.geometry.cameras import CameraRig
+from worldsim.specs import CameraSpec, WorldSpec
+
+FORMAT = 2
+"""Raised whenever the layout of the cache changes, so that older ones are rebuilt."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class RigArrays:
+    """Calibration of every episode.
+
+    Attributes:
+        intrinsics: `[E, V, 3, 3]` for the cached image size.
+        extrinsics: `[E, V, 4, 4]`.
+        mounted: `[E, V]` bool.
+        known: `[E, V]` bool; where False the other arrays hold a placeholder camera.
+    """
+
+    intrinsics: NDArray[np.float32]
+    extrinsics: NDArray[np.float32]
+    mounted: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class CachedDataset:
+    """A data set in memory-mapped arrays; row t of an episode is observation t and action t.
+
+    Attributes:
+        root: the data set it was made from.
+        folder: where the arrays lie.
+        fingerprint: changes whenever the data set or the image size does.
+        spec: the world, with the cached image sizes.
+        pixels: uint8 `[N, V, H, W, 3]`.
+        agent_pos: `[N, P]`.
+        state: `[N, S]`.
+        action: `[N, A]`; zero in each episode's last row.
+        action_achieved: `[N, A]`.
+        action_mask: `[N]` bool; False in each episode's last row.
+        reward: `[N]`, at the row's own observation.
+        success: `[N]` bool.
+        progress: `[N]`.
+        episode_start: `[E + 1]` first row of each episode, then N.
+        metas: E descriptions.
+        tasks: E instructions.
+        rigs: calibration arrays.
+    """
+
+    root: Path
+    folder: Path
+    fingerprint: str
+    spec: WorldSpec
+    pixels: Pixels
+    agent_pos: NDArray[np.float32]
+    state: NDArray[np.float32]
+    action: NDArray[np.float32]
+    action_achieved: NDArray[np.float32]
+    action_mask: NDArray[np.bool_]
+    reward: NDArray[np.float32]
+    success: NDArray[np.bool_]
+    progress: NDArray[np.float32]
+    episode_start: NDArray[np.int64]
+    metas: Sequence[EpisodeMeta]
+    tasks: Sequence[str]
+    rigs: RigArrays
+
+    @property
+    def num_episodes(self) -> int:
+        """E."""
+        return len(self.episode_start) - 1
+
+    def rows(self, episode: int) -> slice:
+        """Rows of an episode."""
+        return slice(int(self.episode_start[episode]), int(self.episode_start[episode + 1]))
+
+    def statistics(self, episodes: Sequence[int] | None = None) -> dict[str, FeatureStatistics]:
+        """Exact statistics of `agent_pos`, `state` and `action` (real actions only).
+
+        Args:
+            episodes: which to count, all by default. Features of width 0 are left out.
+        """
+        chosen = range(self.num_episodes) if episodes is None else episodes
+        rows = np.concatenate([np.arange(*self.rows(i).indices(len(self.pixels))) for i in chosen])
+        acted = rows[self.action_mask[rows]]
+        parts = {"agent_pos": self.agent_pos[rows], "state": self.state[rows]}
+        parts["action"] = self.action[acted]
+        return {name: feature_statistics(v) for name, v in parts.items() if v.size}
+
+
+ARRAYS = (
+    "pixels",
+    "agent_pos",
+    "state",
+    "action",
+    "action_achieved",
+    "action_mask",
+    "reward",
+    "success",
+    "progress",
+)
+
+
+def build_cache(
+    root: Path | str,
+    image_size: int | tuple[int, int] | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> CachedDataset:
+    """Open the cache of a data set, building it if it is absent or stale.
+
+    Args:
+        root: data set folder.
+        image_size: side, or (height, width), that frames are resized to; None keeps their size,
+            which must then be one for all cameras.
+        folder: where the cache lives, `<root>/cache` by default.
+        progress: called with (episodes done, episodes) while building.
+
+    Raises:
+        DataError: the data set is broken.
+        UsageError: cameras differ in size and no `image_size` is given.
+        DiskFullError: no space left; no half cache stays behind.
+    """
+    root = Path(root)
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    base = folder or root / "cache"
+    target = base / ("native" if size is None else f"{size[0]}x{size[1]}")
+    fingerprint = _fingerprint(root, size)
+    if not _is_fresh(target, fingerprint):
+        _sweep(base)
+        with disk_errors(root), atomic_path(target) as temporary:
+            temporary.mkdir(parents=True)
+            _write(LeRobotDataset(root), temporary, size, fingerprint, progress)
+    return open_cache(target, root)
+
+
+def open_cache(folder: Path, root: Path) -> CachedDataset:
+    """Map the arrays of a cache written by `build_cache`.
+
+    Raises:
+        DataError: it is incomplete.
+    """
+    note = read_json(folder / "cache.json")
+    rigs = RigArrays(*(np.load(folder / f"rig_{name}.npy") for name in RIG_ARRAYS))
+    return CachedDataset(
+        root=root,
+        folder=folder,
+        fingerprint=note["fingerprint"],
+        spec=WorldSpec.from_json(note["spec"]),
+        episode_start=np.load(folder / "episode_start.npy"),
+        metas=[episode_meta(extras, i, False) for i, extras in enumerate(note["metas"])],
+        tasks=note["tasks"],
+        rigs=rigs,
+        **{name: _map(folder / f"{name}.npy") for name in ARRAYS},
+    )
+
+
+RIG_ARRAYS = ("intrinsics", "extrinsics", "mounted", "known")
+
+
+def _map(path: Path) -> NDArray[Any]:
+    """Memory-map an array; those without any element cannot be mapped and are read."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r")
+    except ValueError:
+        array = np.load(path)
+    return array
+
+
+def _fingerprint(root: Path, size: tuple[int, int] | None) -> str:
+    """Hash over names, sizes and times of all files of the data set, and over the image size."""
+    files = sorted(
+        path for part in ("meta", "data", "videos") for path in (root / part).glob("**/*.*")
+    )
+    entries = [
+        (str(path.relative_to(root)), (stat := path.stat()).st_size, stat.st_mtime_ns)
+        for path in files
+    ]
+    return hashlib.sha256(json.dumps([FORMAT, size, entries]).encode()).hexdigest()
+
+
+def _sweep(base: Path) -> None:
+    """Remove what builds that were killed left behind."""
+    for leftover in base.glob(".*.tmp"):
+        owner = leftover.name.split(".")[-2]
+        if owner.isdigit() and not _alive(int(owner)):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_fresh(folder: Path, fingerprint: str) -> bool:
+    try:
+        return bool(read_json(folder / "cache.json")["fingerprint"] == fingerprint)
+    except (DataError, KeyError, TypeError):
+        return False
+
+
+def _write(
+    dataset: LeRobotDataset,
+    folder: Path,
+    size: tuple[int, int] | None,
+    fingerprint: str,
+    progress: Progress | None,
+) -> None:
+    spec = _resized_spec(dataset, size)
+    lengths = [record.length for record in dataset.index.records]
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    height, width = spec.cameras[0].height, spec.cameras[0].width
+    pixels = np.lib.format.open_memmap(
+        folder / "pixels.npy",
+        "w+",
+        np.uint8,
+        (int(starts[-1]), len(spec.cameras), height, width, 3),
+    )
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ARRAYS if name != "pixels"}
+    metas, tasks = [], []
+    for episode in range(dataset.num_episodes):
+        for view, camera in enumerate(spec.camera_names):
+            frames = dataset.frames(episode, camera)
+            pixels[starts[episode] : starts[episode + 1], view] = resize(frames, height, width)
+        arrays = dataset.arrays(episode)
+        for name, parts in columns.items():
+            parts.append(arrays[name])
+        metas.append(dataset.meta(episode))
+        tasks.append(dataset.task(episode))
+        if progress is not None:
+            progress(episode + 1, dataset.num_episodes)
+    pixels.flush()
+    dataset.close()
+    for name, parts in columns.items():
+        np.save(folder / f"{name}.npy", np.concatenate(parts))
+    np.save(folder / "episode_start.npy", starts)
+    for name, array in zip(RIG_ARRAYS, _rig_arrays(metas, dataset.spec, spec), strict=True):
+        np.save(folder / f"rig_{name}.npy", array)
+    note = {"fingerprint": fingerprint, "spec": spec.to_json(), "tasks": tasks}
+    rows = [meta_table(meta).to_pylist()[0] for meta in metas]
+    write_json(folder / "cache.json", {**note, "metas": rows})
+
+
+def _resized_spec(dataset: LeRobotDataset, size: tuple[int, int] | None) -> WorldSpec:
+    sizes = {(camera.height, camera.width) for camera in dataset.spec.cameras}
+    if size is None and len(sizes) > 1:
+        raise UsageError(
+            f"{dataset.root}: cameras have sizes {sorted(sizes)}; give one, for example "
+            "data.image_size=64"
+        )
+    height, width = size or sizes.pop()
+    cameras = tuple(CameraSpec(c.name, height, width) for c in dataset.spec.cameras)
+    return replace(dataset.spec, cameras=cameras)
+
+
+def resize(frames: Pixels, height: int, width: int) -> Pixels:
+    """Frames `[N, h, w, 3]` to `[N, height, width, 3]` by area averaging."""
+    if frames.shape[1:3] == (height, width):
+        return frames
+    import cv2
+
+    resized = [cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for f in frames]
+    return np.stack(resized).astype(np.uint8)
+
+
+def _rig_arrays(
+    metas: Sequence[EpisodeMeta], native: WorldSpec, spec: WorldSpec
+) -> tuple[NDArray[Any], ...]:
+    """The four arrays of RigArrays; intrinsics follow the resize."""
+    count, views = len(metas), len(spec.cameras)
+    intrinsics = np.zeros((count, views, 3, 3), np.float32)
+    extrinsics = np.tile(np.eye(4, dtype=np.float32), (count, views, 1, 1))
+    mounted, known = np.zeros((count, views), bool), np.zeros((count, views), bool)
+    for view, (before, after) in enumerate(zip(native.cameras, spec.cameras, strict=True)):
+        scale = np.array([after.width / before.width, after.height / before.height, 1], np.float32)
+        # Placeholder: 53 degrees across, so that rays are defined where nothing is known.
+        focal, across, down = float(after.width), after.width / 2, after.height / 2
+        placeholder = [[focal, 0.0, across], [0.0, focal, down], [0.0, 0.0, 1.0]]
+        intrinsics[:, view] = np.asarray(placeholder, np.float32)
+        for episode, meta in enumerate(metas):
+            rig: CameraRig | None = meta.rig
+            if rig is not None and before.name in rig.names:
+                place = rig.names.index(before.name)
+                intrinsics[episode, view] = rig.intrinsics[place] * scale[:, None]
+                extrinsics[episode, view] = rig.extrinsics[place]
+                mounted[episode, view] = rig.mounted[place]
+                known[episode, view] = True
+    return intrinsics, extrinsics, mounted, known

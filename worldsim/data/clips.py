@@ -1,0 +1,145 @@
+"""Clips: windows of consecutive frames, cut from a decoded cache.
+
+Legend: T frames of a clip, B clips, V views, H W pixels, c h w latent, A action, P proprioception.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from worldsim.data.cache import CachedDataset
+from worldsim.errors import UsageError
+
+Split = Literal["train", "val", "all"]
+VAL_EVERY = 10
+
+
+def split(episode: int, val_every: int = VAL_EVERY) -> Literal["train", "val"]:
+    """Which part an episode belongs to: the last of every `val_every` is held out."""
+    return "val" if episode % val_every == val_every - 1 else "train"
+
+
+def episodes_of(count: int, part: Split, val_every: int = VAL_EVERY) -> list[int]:
+    """Episodes of a part, out of `count`; the last one is held out if no other would be."""
+    if part == "all":
+        return list(range(count))
+    held_out = {i for i in range(count) if split(i, val_every) == "val"}
+    if not held_out and count > 1:
+        held_out = {count - 1}
+    return [i for i in range(count) if (i in held_out) == (part == "val")]
+
+
+class ClipDataset(Dataset[dict[str, Tensor]]):
+    """Every window of `length` frames that lies inside one episode.
+
+    The first window of an episode starts at its first frame, the last ends at its last. Episodes
+    shorter than a window give one clip that repeats their last frame, with `frame_mask` and
+    `action_mask` False in the padding.
+
+    Items (T leading): `pixels` uint8 `[T, V, H, W, 3]` or `latents` `[T, V, c, h, w]`,
+    `agent_pos`, `state`, `action` `[T, A]` (row t leads from frame t to t+1), `action_mask` `[T]`,
+    `frame_mask` `[T]`, `view_mask` `[T, V]`, `success`, `progress`, `reward` `[T]`,
+    `intrinsics` `[V, 3, 3]`, `extrinsics` `[V, 4, 4]`, `mounted` `[V]`, `rig_known` `[V]`,
+    `episode`, `start` (frame in the episode).
+
+    Args:
+        cache: the frames.
+        length: T.
+        latents: `[N, V, c, h, w]`, returned instead of pixels if given.
+        part: which episodes.
+        val_every: see `split`.
+        stride: step between the starts of windows.
+        episodes: these and no others; overrides `part`.
+
+    Raises:
+        UsageError: no episode is left, or a size is not positive or does not fit.
+    """
+
+    def __init__(
+        self,
+        cache: CachedDataset,
+        length: int,
+        latents: NDArray[np.floating] | Tensor | None = None,
+        part: Split = "all",
+        val_every: int = VAL_EVERY,
+        stride: int = 1,
+        episodes: Sequence[int] | None = None,
+    ) -> None:
+        if length < 1 or stride < 1:
+            raise UsageError(f"clips need length and stride of 1 or more, got {length}, {stride}")
+        if latents is not None and len(latents) != len(cache.pixels):
+            raise UsageError(f"{len(latents)} latents for {len(cache.pixels)} frames")
+        self.cache, self.length = cache, length
+        self.latents = latents
+        chosen = episodes_of(cache.num_episodes, part, val_every) if episodes is None else episodes
+        self.episodes = np.asarray(chosen, np.int64)
+        if not len(self.episodes):
+            raise UsageError(f"{cache.root}: no {part} episode among {cache.num_episodes}")
+        self._episode, self._start = self._windows(stride)
+        rigs = cache.rigs
+        self._rig = {
+            "intrinsics": torch.from_numpy(rigs.intrinsics),
+            "extrinsics": torch.from_numpy(rigs.extrinsics),
+            "mounted": torch.from_numpy(rigs.mounted),
+            "rig_known": torch.from_numpy(rigs.known),
+        }
+
+    def _windows(self, stride: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Episode and start frame of every window; the last window of an episode is kept."""
+        owners, starts = [], []
+        for episode in self.episodes:
+            rows = self.cache.rows(int(episode))
+            last = max(rows.stop - rows.start - self.length, 0)
+            begin = np.unique(np.append(np.arange(0, last + 1, stride), last))
+            owners.append(np.full(len(begin), episode))
+            starts.append(begin)
+        return np.concatenate(owners), np.concatenate(starts)
+
+    def __len__(self) -> int:
+        return len(self._start)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return {name: value[0] for name, value in self.batch([index]).items()}
+
+    def batch(self, indices: Sequence[int] | NDArray[np.integer] | Tensor) -> dict[str, Tensor]:
+        """Clips `indices` gathered at once: the items' tensors with a leading B.
+
+        Much faster than collating single items: one gather per array.
+        """
+        chosen = np.asarray(indices, np.int64)
+        episode, start = self._episode[chosen], self._start[chosen]
+        first = self.cache.episode_start[episode] + start
+        wanted = first[:, None] + np.arange(self.length)
+        stop = self.cache.episode_start[episode + 1]
+        rows = np.minimum(wanted, stop[:, None] - 1)
+        present = torch.from_numpy(wanted == rows)
+        cache, clips = self.cache, {}
+        if self.latents is None:
+            clips["pixels"] = gather(cache.pixels, rows)
+        else:
+            clips["latents"] = gather(self.latents, rows)
+        for name in ("agent_pos", "state", "action", "success", "progress", "reward"):
+            clips[name] = gather(getattr(cache, name), rows)
+        clips["action_mask"] = gather(cache.action_mask, rows) & present
+        clips["frame_mask"] = present
+        views = len(cache.spec.cameras)
+        clips["view_mask"] = present[..., None].expand(-1, -1, views).clone()
+        owner = torch.from_numpy(episode)
+        clips.update({name: values[owner] for name, values in self._rig.items()})
+        clips["episode"], clips["start"] = owner, torch.from_numpy(start)
+        return clips
+
+
+def gather(source: NDArray[np.generic] | Tensor, rows: NDArray[np.int64]) -> Tensor:
+    """`source[rows]` as a new tensor `[B, T, ...]`."""
+    if isinstance(source, Tensor):
+        return source[torch.from_numpy(rows)]
+    # Plain ndarray: indexing through np.memmap costs a Python call per result.
+    return torch.from_numpy(np.asarray(source).take(rows, axis=0))
