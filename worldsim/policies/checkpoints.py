@@ -1,0 +1,73 @@
+"""Policy networks on disk and in the package, and where to find them by name.
+
+A folder holds `config.json` (what network, its shape, the world it was made for) and
+`model.safetensors` in half precision. What ships lies in `worldsim/policies/checkpoints/`.
+"""
+
+from copy import deepcopy
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from worldsim.errors import DataError, UsageError, unknown_name
+from worldsim.models.weights import CONFIG, read_config, save_weights
+from worldsim.specs import WorldSpec
+
+
+def shipped_root() -> Path:
+    """Folder of the checkpoints inside the package."""
+    return Path(str(files("worldsim.policies"))) / "checkpoints"
+
+
+def shipped_checkpoints() -> list[str]:
+    """Names such as `push/bc_1` of what ships."""
+    root = shipped_root()
+    return sorted(str(path.parent.relative_to(root)) for path in root.rglob(CONFIG))
+
+
+def find_checkpoint(name: str) -> Path:
+    """A folder given by path, or by the name of a checkpoint that ships with the package.
+
+    Raises:
+        UsageError: neither exists; the message lists what ships.
+    """
+    if not name:
+        raise UsageError("give a policy checkpoint: a folder or the name of a shipped one")
+    for folder in (Path(name), shipped_root() / name):
+        if (folder / CONFIG).is_file():
+            return folder
+    if Path(name).is_dir():
+        raise UsageError(f"{name} is no policy checkpoint: it holds no {CONFIG}")
+    raise unknown_name("policy checkpoint (no such folder either)", name, shipped_checkpoints())
+
+
+def save_checkpoint(
+    folder: Path, module: nn.Module, kind: str, config: dict[str, Any], spec: WorldSpec
+) -> None:
+    """Write `module` in half precision, which costs a policy nothing it could tell.
+
+    Args:
+        folder: where to.
+        module: the network.
+        kind: which loader reads it ("behaviour", "perception").
+        config: plain values that rebuild the network.
+        spec: the world it was trained in.
+    """
+    description = {"kind": kind, **config, "spec": spec.to_json()}
+    save_weights(folder, deepcopy(module).half(), description)
+
+
+def read_checkpoint(folder: Path, kind: str) -> tuple[dict[str, Any], WorldSpec]:
+    """The config and world of a checkpoint of the wanted `kind`.
+
+    Raises:
+        DataError: missing or broken files, or a checkpoint of another kind.
+    """
+    config = read_config(folder)
+    if config.get("kind") != kind:
+        raise DataError(f"{folder} is a {config.get('kind')!r} checkpoint, expected {kind!r}")
+    if not isinstance(config.get("spec"), dict):
+        raise DataError(f"{folder / CONFIG} has no world spec")
+    return config, WorldSpec.from_json(config["spec"])

@@ -1,0 +1,170 @@
+"""Trains the state estimator of scripted policies, apart from the judge that scores them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from worldsim.errors import DataError, UsageError
+from worldsim.files import write_json
+from worldsim.models.observer import Observer, ObserverConfig
+from worldsim.policies.augmentation import Augmentation, augment
+from worldsim.policies.perception import save_perception
+from worldsim.policies.recordings import Recordings, chosen_rows, episode_weights
+from worldsim.training.batches import Batch, StepBatches
+from worldsim.training.config import FitConfig, RunConfig
+from worldsim.training.draws import mix, stream
+from worldsim.training.fit import fit
+from worldsim.training.layout import RunFolder
+from worldsim.training.stage import Loss
+
+
+@dataclass(frozen=True)
+class PerceptionTraining:
+    """How a `StateEstimator` is trained.
+
+    Attributes:
+        fit: budgets and optimiser.
+        policies: {pattern of recording policies' names: weight}; empty takes all episodes, which
+            is best, since a policy strays.
+        held_out: share of the episodes to measure the error on, drawn by `seed`.
+        width: channels of the observer.
+        keypoints: its key points a view.
+        hidden: width of its head.
+        augmentation: of the frames; no shift, which would move what is to be located.
+        seed: of everything random; another than the judge's.
+    """
+
+    fit: FitConfig = field(default_factory=lambda: FitConfig(max_steps=2000, batch_size=64))
+    policies: Mapping[str, float] = field(default_factory=dict)
+    held_out: float = 0.1
+    width: int = 24
+    keypoints: int = 32
+    hidden: int = 192
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(shift=0))
+    seed: int = 7_001
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out < 1:
+            raise UsageError(f"held_out must lie between 0 and 1, got {self.held_out}")
+
+
+def train_perception(
+    recordings: Recordings,
+    config: PerceptionTraining,
+    out: Path,
+    run: RunConfig | None = None,
+) -> dict[str, float]:
+    """Train an estimator into `out/perception` and return its mean error on held-out episodes.
+
+    The error of every entry of the state is absolute, in its own unit; it also stands in
+    `out/perception_error.json`.
+
+    Args:
+        recordings: a `CachedDataset` with a simulator's state.
+        config: see `PerceptionTraining`.
+        out: folder of this run.
+        run: threads, precision, logging.
+
+    Raises:
+        DataError: the data has no state, or too few episodes.
+    """
+    if recordings.spec.state.dim == 0:
+        raise DataError("these recordings hold no simulator state to learn to estimate")
+    torch.manual_seed(mix(config.seed, "perception"))
+    taught, tested = _split(recordings, config)
+    network = _network(recordings, config, taught)
+    gather = _Gather(recordings, taught)
+    batches = StepBatches(gather, len(taught), config.fit.batch_size, config.seed)
+    loss = StateLoss(network, config.augmentation)
+    fit(
+        "perception",
+        network,
+        loss,
+        batches,
+        config.fit,
+        run or RunConfig(),
+        RunFolder(out),
+        config.seed,
+    )
+    save_perception(out / "perception", network, recordings.spec)
+    error = _error(network, recordings, tested)
+    write_json(out / "perception_error.json", error)
+    return error
+
+
+def _split(
+    recordings: Recordings, config: PerceptionTraining
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to learn from and rows to measure on, of different episodes."""
+    weights = episode_weights(recordings.metas, config.policies, only_successes=False)
+    rows, episode = chosen_rows(np.asarray(recordings.episode_start), weights)
+    usable = np.flatnonzero(weights > 0)
+    count = max(1, round(config.held_out * len(usable)))
+    if count >= len(usable):
+        raise DataError(f"cannot train perception on {len(usable)} episodes; record more")
+    order = torch.randperm(len(usable), generator=stream(config.seed, "held out")).numpy()
+    apart = np.isin(episode, usable[order[:count]])
+    return rows[~apart], rows[apart]
+
+
+def _network(
+    recordings: Recordings, config: PerceptionTraining, rows: NDArray[np.int64]
+) -> Observer:
+    views, height, width = recordings.pixels.shape[1:4]
+    network = Observer(
+        ObserverConfig(
+            num_views=views,
+            state_dim=recordings.spec.state.dim,
+            image_size=(height, width),
+            width=config.width,
+            keypoints=config.keypoints,
+            hidden=config.hidden,
+        )
+    )
+    state = torch.from_numpy(np.asarray(recordings.state)[rows].astype(np.float64))
+    network.set_normaliser(state.mean(0).float(), state.std(0).float())
+    return network
+
+
+class _Gather:
+    """Items to frames and states."""
+
+    def __init__(self, recordings: Recordings, rows: NDArray[np.int64]) -> None:
+        self._recordings, self._rows = recordings, rows
+
+    def __call__(self, items: Tensor) -> Batch:
+        rows = self._rows[items.numpy()]
+        return {
+            "pixels": torch.from_numpy(np.asarray(self._recordings.pixels[rows])),
+            "state": torch.from_numpy(np.asarray(self._recordings.state[rows], np.float32)),
+        }
+
+
+class StateLoss:
+    """Smooth absolute error of the standardised state."""
+
+    def __init__(self, network: Observer, augmentation: Augmentation) -> None:
+        self._network, self._augmentation = network, augmentation
+
+    def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
+        """See `worldsim.training.stage.StageLoss`."""
+        network, state = self._network, batch["state"]
+        frames = augment(batch["pixels"].cpu(), self._augmentation, generator).to(state.device)
+        predicted, _, _ = network.forward_normalised(frames)
+        wanted = (state - network.state_mean) / network.state_std
+        total = F.smooth_l1_loss(predicted, wanted, beta=0.1)
+        return Loss(total, {})
+
+
+def _error(network: Observer, recordings: Recordings, rows: NDArray[np.int64]) -> dict[str, float]:
+    """Mean absolute error of every entry of the state, in its unit."""
+    pixels = torch.from_numpy(np.asarray(recordings.pixels[rows]))
+    estimate = network.observe(pixels).state.float().numpy()
+    error = np.abs(estimate - np.asarray(recordings.state)[rows]).mean(0)
+    return dict(zip(recordings.spec.state.names, error.tolist(), strict=True))
