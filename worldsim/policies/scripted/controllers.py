@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.errors import UsageError
-from worldsim.specs import VectorSpec
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
@@ -79,18 +78,6 @@ class Controller:
             [move, turn[:, None], goal.grip[:, None]], axis=1, dtype=np.float32, casting="same_kind"
         )
 
-    def check_spec(self, spec: VectorSpec) -> None:
-        """Refuse an env whose privileged state is another one's.
-
-        Raises:
-            UsageError: the names differ.
-        """
-        if spec.names != self.state:
-            raise UsageError(
-                f"this scripted controller reads the state {self.state}, the env has {spec.names}; "
-                "choose the controller of the env's own task"
-            )
-
 
 def stack(xy: Array, z: Array | float) -> Array:
     """Join plane positions `[N, 2]` and heights into `[N, 3]`."""
@@ -101,3 +88,8 @@ def stack(xy: Array, z: Array | float) -> Array:
 def norm(vector: Array) -> Array:
     """Length over the last axis."""
     return np.asarray(np.linalg.norm(vector, axis=-1))
+
+
+def quarter_turn(cos4: Array, sin4: Array) -> Array:
+    """Yaw `[N]` within an eighth of a turn either way, from its four-fold cosine and sine."""
+    return np.asarray(np.arctan2(sin4, cos4) / 4.0)

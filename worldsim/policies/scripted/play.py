@@ -1,0 +1,133 @@
+"""Play: smooth aimless motion with many contacts, for data that shows what failing looks like."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.conventions import Observation
+from worldsim.errors import UsageError
+from worldsim.policies.base import POLICIES, FloatArray
+from worldsim.policies.randomness import EnvStreams
+from worldsim.policies.scripted.controllers import Hand
+from worldsim.specs import WorldSpec
+
+_STEP_METRES, _STEP_RADIANS = 0.03, 0.2
+_HALF_SIDE = 0.15
+_HEIGHTS = (0.016, 0.13)
+_LOW = (0.016, 0.05)
+_ARRIVED = 0.012
+_PATIENCE = (4, 14)
+"""Steps after which a place not reached is given up."""
+_SMOOTHING = 0.6
+_JITTER = 0.12
+
+Array = NDArray[np.float64]
+
+
+@dataclass
+class _Errand:
+    """Where the hand is heading, how fast, with which grip, and for how many steps more."""
+
+    place: Array
+    yaw: float
+    grip: float
+    speed: float
+    steps: int
+    action: Array
+
+
+@POLICIES.register("play")
+class PlayPolicy:
+    """Wanders between random places, objects and beyond them, gripping at random.
+
+    It heads for objects where the observation carries the simulator's `state`, else anywhere.
+
+    Args:
+        spec: world it acts in.
+        name: shown in rankings.
+        contact: share of errands that lead to or through an object.
+    """
+
+    def __init__(self, spec: WorldSpec, name: str = "play", contact: float = 0.65) -> None:
+        if not 0 <= contact <= 1:
+            raise UsageError(f"policy {name!r}: contact is {contact}, expected in [0, 1]")
+        if spec.action.names[:5] != ("dx", "dy", "dz", "dyaw", "grip"):
+            raise UsageError(
+                f"policy {name!r} plays with actions (dx, dy, dz, dyaw, grip), "
+                f"the world takes {spec.action.names}"
+            )
+        self.name = name
+        self.n_action_steps = 1
+        self._contact = contact
+        names = spec.state.names
+        first = next((n.removesuffix("_x") for n in names if n.endswith("_x")), "")
+        self._thing = spec.state.indices(f"{first}_x", f"{first}_y", f"{first}_z")
+        self._streams = EnvStreams()
+        self._errands: dict[int, _Errand | None] = {}
+
+    def reset(self, env_ids: Sequence[int], seed: int) -> None:
+        """Drop the errands of `env_ids` and restart their streams."""
+        self._streams.reset(env_ids, seed)
+        self._errands.update((int(i), None) for i in env_ids)
+
+    def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
+        """Actions `[N, 1, A]`."""
+        hand = Hand.from_agent_pos(observation["agent_pos"])
+        state = observation.get("state")
+        actions = np.empty((len(env_ids), 1, 5), np.float32)
+        for row, env_id in enumerate(map(int, env_ids)):
+            if env_id not in self._errands:
+                raise UsageError(f"act was asked for env {env_id} before reset; reset it first")
+            thing = None
+            if state is not None and self._thing is not None:
+                thing = np.asarray(state[row], np.float64)[list(self._thing)]
+            place, yaw = hand.position[row], float(hand.yaw[row])
+            errand = self._next_errand(env_id, place, thing)
+            actions[row, 0] = self._follow(errand, place, yaw, self._streams.of(env_id))
+        return actions
+
+    def _next_errand(self, env_id: int, hand: Array, thing: Array | None) -> _Errand:
+        errand = self._errands[env_id]
+        if errand is None or errand.steps <= 0 or np.linalg.norm(errand.place - hand) < _ARRIVED:
+            last = np.zeros(4) if errand is None else errand.action
+            errand = self._draw(self._streams.of(env_id), hand, thing, last)
+            self._errands[env_id] = errand
+        return errand
+
+    def _draw(
+        self, rng: np.random.Generator, hand: Array, thing: Array | None, last: Array
+    ) -> _Errand:
+        place = np.array([*rng.uniform(-_HALF_SIDE, _HALF_SIDE, 2), rng.uniform(*_HEIGHTS)])
+        kind = rng.uniform()
+        if thing is not None and kind < self._contact:
+            place[2] = rng.uniform(*_LOW)
+            if kind < 0.5 * self._contact:
+                # Beside or onto it.
+                place[:2] = thing[:2] + rng.normal(0.0, 0.04, 2)
+            else:
+                # Through it, from wherever the hand is.
+                way = thing[:2] - hand[:2]
+                length = max(float(np.linalg.norm(way)), 1e-3)
+                place[:2] = thing[:2] + way / length * rng.uniform(0.02, 0.12)
+                place[:2] += rng.normal(0.0, 0.012, 2)
+        return _Errand(
+            place=place,
+            yaw=rng.uniform(-0.8, 0.8),
+            grip=float(rng.choice([-1.0, 1.0])),
+            speed=rng.uniform(0.5, 1.0),
+            steps=int(rng.integers(*_PATIENCE)),
+            action=last,
+        )
+
+    def _follow(
+        self, errand: _Errand, hand: Array, yaw: float, rng: np.random.Generator
+    ) -> FloatArray:
+        errand.steps -= 1
+        move = (errand.place - hand) / _STEP_METRES
+        move *= errand.speed / max(float(np.abs(move).max()), 1.0)
+        turn = np.clip((errand.yaw - yaw) / _STEP_RADIANS, -1.0, 1.0) * errand.speed
+        wanted = np.array([*move, turn]) + rng.normal(0.0, _JITTER, 4)
+        errand.action = _SMOOTHING * wanted + (1.0 - _SMOOTHING) * errand.action
+        return np.clip(np.array([*errand.action, errand.grip], np.float32), -1.0, 1.0)

@@ -1,0 +1,139 @@
+"""Scripted experts as policies, with dials that spoil them in known ways."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.conventions import Observation
+from worldsim.errors import UsageError
+from worldsim.policies.base import POLICIES, FloatArray
+from worldsim.policies.randomness import EnvStreams
+from worldsim.policies.scripted.controllers import OPEN
+from worldsim.policies.scripted.privileged import Estimator, state_source
+from worldsim.policies.scripted.tasks import controller_for
+from worldsim.specs import WorldSpec
+
+_GRIP = 4
+
+
+@dataclass
+class _EpisodeMemory:
+    """What one env's episode carries from step to step."""
+
+    noise: NDArray[np.float32]
+    shift: NDArray[np.float32]
+    waiting: deque[FloatArray] = field(default_factory=deque)
+
+
+@POLICIES.register("scripted")
+class ScriptedPolicy:
+    """The task's expert, spoiled by as much as the dials say.
+
+    Args:
+        spec: world it acts in; its state's names choose the controller.
+        name: shown in rankings.
+        task: name of the controller, to insist on one.
+        noise: standard deviation added to the four motions, in units of action.
+        noise_correlation: of the noise from step to step, in [0, 1); 0 is white.
+        bias: metres by which it misjudges the plane position of each thing in the scene, in a
+            direction drawn for each thing and episode.
+        lag: steps by which actions come late; zeros come first.
+        stuck_gripper: the gripper never closes.
+        speed: factor on the motions, up to 1.
+        estimator: from a batched observation to the state `[N, S]`.
+        perception: checkpoint of a state estimator, instead of `estimator`. With neither, `act`
+            reads the simulator's state from `observation["state"]`.
+    """
+
+    def __init__(
+        self,
+        spec: WorldSpec,
+        name: str = "scripted",
+        task: str = "",
+        noise: float = 0.0,
+        noise_correlation: float = 0.0,
+        bias: float = 0.0,
+        lag: int = 0,
+        stuck_gripper: bool = False,
+        speed: float = 1.0,
+        estimator: Estimator | None = None,
+        perception: str = "",
+    ) -> None:
+        if noise < 0 or bias < 0 or lag < 0:
+            raise UsageError(f"policy {name!r}: noise, bias and lag must not be negative")
+        if not 0 <= noise_correlation < 1:
+            raise UsageError(
+                f"policy {name!r}: noise_correlation is {noise_correlation}, expected [0, 1)"
+            )
+        if not 0 < speed <= 1:
+            raise UsageError(f"policy {name!r}: speed is {speed}, expected in (0, 1]")
+        self.name = name
+        self.n_action_steps = 1
+        self._controller = controller_for(spec, task)
+        self._state = state_source(spec, name, estimator, perception)
+        self._noise, self._correlation = noise, noise_correlation
+        self._bias, self._lag = bias, lag
+        self._stuck, self._speed = stuck_gripper, speed
+        self._dim = spec.action.dim
+        self._planes = _plane_positions(self._controller.state)
+        self._streams = EnvStreams()
+        self._episodes: dict[int, _EpisodeMemory] = {}
+
+    def reset(self, env_ids: Sequence[int], seed: int) -> None:
+        """Forget the episodes of `env_ids` and draw their errors anew."""
+        self._streams.reset(env_ids, seed)
+        for env_id in map(int, env_ids):
+            stream = self._streams.of(env_id)
+            angles = stream.uniform(0.0, 2 * np.pi, len(self._planes))
+            shift = np.zeros(len(self._controller.state), np.float32)
+            for (x, y), angle in zip(self._planes, angles, strict=True):
+                shift[[x, y]] = self._bias * np.cos(angle), self._bias * np.sin(angle)
+            first = stream.standard_normal(_GRIP).astype(np.float32)
+            waiting = deque(np.zeros(self._dim, np.float32) for _ in range(self._lag))
+            self._episodes[env_id] = _EpisodeMemory(first, shift, waiting)
+
+    def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
+        """Actions `[N, 1, A]`.
+
+        Raises:
+            UsageError: there is neither privileged state nor an estimator, or an env was not reset.
+        """
+        episodes = [self._episode(int(i)) for i in env_ids]
+        shift = np.stack([episode.shift for episode in episodes])
+        action = self._controller.act(observation["agent_pos"], self._state(observation) + shift)
+        action[:, :_GRIP] *= self._speed
+        if self._noise:
+            action[:, :_GRIP] += self._noise * np.stack([e.noise for e in episodes])
+            self._advance_noise(episodes, env_ids)
+        if self._stuck:
+            action[:, _GRIP] = OPEN
+        action = np.clip(action, -1.0, 1.0)
+        if self._lag:
+            action = np.stack([_delay(e, a) for e, a in zip(episodes, action, strict=True)])
+        return action[:, None]
+
+    def _episode(self, env_id: int) -> _EpisodeMemory:
+        if env_id not in self._episodes:
+            raise UsageError(f"act was asked for env {env_id} before reset; reset it first")
+        return self._episodes[env_id]
+
+    def _advance_noise(self, episodes: list[_EpisodeMemory], env_ids: Sequence[int]) -> None:
+        """One step of an Ornstein-Uhlenbeck process of unit variance."""
+        fresh = np.sqrt(1.0 - self._correlation**2)
+        for episode, env_id in zip(episodes, env_ids, strict=True):
+            draw = self._streams.of(int(env_id)).standard_normal(_GRIP).astype(np.float32)
+            episode.noise = np.float32(self._correlation) * episode.noise + np.float32(fresh) * draw
+
+
+def _delay(episode: _EpisodeMemory, action: FloatArray) -> FloatArray:
+    episode.waiting.append(action)
+    return episode.waiting.popleft()
+
+
+def _plane_positions(names: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Index pairs of the x and y of each thing the state locates."""
+    things = [name.removesuffix("_x") for name in names if name.endswith("_x")]
+    return [(names.index(f"{thing}_x"), names.index(f"{thing}_y")) for thing in things]

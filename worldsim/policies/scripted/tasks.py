@@ -1,0 +1,34 @@
+"""Which controller belongs to which task; the names of its state tell."""
+
+from worldsim.errors import UsageError, unknown_name
+from worldsim.policies.scripted.controllers import Controller
+from worldsim.policies.scripted.push import PUSH
+from worldsim.policies.scripted.reach import REACH
+from worldsim.specs import WorldSpec
+
+CONTROLLERS: dict[str, Controller] = {
+    "reach": REACH,
+    "push": PUSH,
+}
+
+
+def controller_for(spec: WorldSpec, task: str = "") -> Controller:
+    """The expert for a world.
+
+    Args:
+        spec: world it acts in.
+        task: a name of `CONTROLLERS`; empty: the one that reads the world's state.
+
+    Raises:
+        UsageError: no such task, or none of the controllers reads this world's state.
+    """
+    if task and task not in CONTROLLERS:
+        raise unknown_name("scripted task", task, CONTROLLERS)
+    for name, controller in CONTROLLERS.items():
+        if controller.state == spec.state.names and task in ("", name):
+            return controller
+    raise UsageError(
+        f"no scripted controller{f' {task!r}' if task else ''} for a world with the state "
+        f"{spec.state.names}; there are controllers for "
+        + "; ".join(f"{name}: {controller.state}" for name, controller in CONTROLLERS.items())
+    )
