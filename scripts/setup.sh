@@ -52,10 +52,10 @@ install_packages() {
   torch=$(grep '^torch==' constraints.txt)
   # torch first: with it in place no other package pulls another build of it.
   say "installing $torch"
-  "$python" -m pip install -q -c constraints.txt "$torch" setuptools \
+  "$python" -m pip install -qq -c constraints.txt "$torch" setuptools \
     ${WORLDSIM_TORCH_INDEX:+--index-url "$WORLDSIM_TORCH_INDEX" --extra-index-url https://pypi.org/simple}
   say "installing worldsim and the packages of constraints.txt"
-  "$python" -m pip install -q -c constraints.txt --no-build-isolation \
+  "$python" -m pip install -qq -c constraints.txt --no-build-isolation \
     -e ".[dev,rl,robotics,plot,tensorboard]"
 }
 

@@ -1,5 +1,6 @@
 """Turns Hydra's complaints about overrides into one sentence that names the way out."""
 
+from difflib import get_close_matches
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -81,11 +82,19 @@ def _missing_part(key: str, base: DictConfig, file: CommandFile) -> UsageError |
             path.append(part)
             continue
         if not path:
-            known = sorted({*known, *file.groups})
-            return unknown_name("config key", key, known)
+            return _unknown_top_level(key, {*known, *file.groups}, file)
         where = ".".join(path)
         return unknown_name("config key", key, [f"{where}.{name}" for name in known])
     return None
+
+
+def _unknown_top_level(key: str, known: set[str], file: CommandFile) -> UsageError:
+    error = unknown_name("config key", key, known)
+    near = get_close_matches(key, sorted(known), n=1)
+    if near and near[0] in file.groups:
+        options = ", ".join(group_options(near[0])) or "none yet"
+        return UsageError(f"{error}. Options of {near[0]!r}: {options}")
+    return error
 
 
 def _keys(node: Any) -> list[str]:

@@ -1,0 +1,64 @@
+"""The doctor's table, its verdict, and single checks that must be able to fail."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from worldsim.cli import doctor_checks
+from worldsim.cli.doctor_checks import Finding, all_findings
+from worldsim.cli.main import main
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, *findings: Finding) -> None:
+    monkeypatch.setattr("worldsim.cli.doctor.all_findings", lambda size, disk: list(findings))
+
+
+@pytest.mark.slow
+def test_this_machine_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "matmul_size=64", f"out={tmp_path}"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    written = json.loads((tmp_path / "doctor.json").read_text())
+    status = {finding["name"]: finding["status"] for finding in written}
+    assert status["GL"] == "OK" and status["H.264 encode+decode"] == "OK"
+
+
+def test_failure_of_a_required_part_exits_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake(monkeypatch, Finding("disk", "OK", "much"), Finding("GL", "FAIL", "no [EGL] here"))
+    assert main(["doctor"]) == 1
+    captured = capsys.readouterr()
+    assert "no [EGL] here" in captured.out
+    assert captured.err == "worldsim: doctor: GL failed; see the table for what to do\n"
+
+
+def test_absent_optional_packages_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, Finding("rerun", "absent", "optional"))
+    assert main(["doctor"]) == 0
+
+
+def test_broken_gl_backend_is_reported_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "no-such-backend")
+    with pytest.raises(RuntimeError, match="MUJOCO_GL=egl"):
+        doctor_checks._gl()
+
+
+def test_decoder_of_another_codec_is_noticed() -> None:
+    with pytest.raises(Exception, match=r".+"):
+        doctor_checks._codec("libx264", "libdav1d")
+
+
+def test_full_disk_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor_checks, "LEAST_FREE_GB", 1e9)
+    with pytest.raises(RuntimeError, match="at least"):
+        doctor_checks._disk(tmp_path / "not" / "yet" / "made")
+
+
+def test_missing_package_is_absent_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_checks, "EXTRAS", {"no_such_package_here": "web"})
+    finding = all_findings(8, Path("."))[-1]
+    assert finding.status == "absent" and "worldsim[web]" in finding.detail
