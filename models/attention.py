@@ -12,6 +12,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 
+FEW_FRAMES = 2
+
+
 class KeyValueContext(Protocol):
     """What a denoiser needs of a context (see `worldsim.streaming.context`)."""
 
@@ -110,10 +113,32 @@ class TimeAttention(nn.Module):
             q, k, v = rearrange(q, merge), rearrange(k, merge), rearrange(v, merge)
             out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
             return rearrange(out, "b h (t n) d -> b t n (h d)", t=frames)
+        if frames <= FEW_FRAMES:
+            return few_queries_attention(q, k, v, mask)
         merge = "b t n h d -> b (n h) t d"
         q, k, v = rearrange(q, merge), rearrange(k, merge), rearrange(v, merge)
         out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask.unsqueeze(1))
         return rearrange(out, "b (n h) t d -> b t n (h d)", n=tokens)
+
+
+def few_queries_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Attention over time alone for a handful of new frames, as one broadcast product.
+
+    A fused kernel spends its time on set-up when every one of B*N*H problems is this small.
+
+    Args:
+        q: `[B, T, N, H, D]`.
+        k: `[B, W, N, H, D]`.
+        v: `[B, W, N, H, D]`.
+        mask: `[B, T, W]` bool.
+
+    Returns:
+        `[B, T, N, H * D]`.
+    """
+    scores = (q.unsqueeze(2) * k.unsqueeze(1)).sum(-1).float() / math.sqrt(q.shape[-1])
+    scores = scores.masked_fill(~mask[..., None, None], -torch.inf)
+    weights = scores.softmax(dim=2).to(v.dtype)
+    return (weights.unsqueeze(-1) * v.unsqueeze(1)).sum(2).flatten(-2)
 
 
 class SpaceAttention(nn.Module):

@@ -1,0 +1,141 @@
+"""Imagined rollouts: reproducible, independent between rows, equal to the uncached sampler."""
+
+import numpy as np
+import pytest
+import torch
+from worldsim_testing import nano_model, nano_start
+
+from worldsim.diffusion.flow import as_history
+from worldsim.errors import UsageError
+from worldsim.streaming.imagination import Imagination
+from worldsim.streaming.noise import env_noise
+
+STEPS = 4
+
+
+def roll(
+    imagination: Imagination, actions: np.ndarray, env_ids: list[int] | None = None, seed: int = 0
+) -> np.ndarray:
+    """Latents `[T, N, ...]` of a rollout from the standard first frames."""
+    rows = env_ids if env_ids is not None else list(range(actions.shape[1]))
+    start = nano_start(max(rows) + 1)
+    imagination.reset(
+        start["pixels"][rows],
+        start["agent_pos"][rows],
+        {name: start[name][rows] for name in ("intrinsics", "extrinsics", "mounted")},
+        env_ids=rows,
+        seed=seed,
+    )
+    return np.stack([imagination.step(a).latents.numpy() for a in actions])
+
+
+@pytest.fixture(scope="module")
+def actions() -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (STEPS, 3, 5)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def imagination() -> Imagination:
+    return Imagination(nano_model(), sampling_steps=2, precision="float32")
+
+
+def test_same_seed_same_rollout(imagination: Imagination, actions: np.ndarray) -> None:
+    first, second = roll(imagination, actions), roll(imagination, actions)
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - roll(imagination, actions, seed=1)).max() > 1e-4
+
+
+def test_permuting_envs_permutes_rollouts(imagination: Imagination, actions: np.ndarray) -> None:
+    order = [2, 0, 1]
+    straight = roll(imagination, actions)
+    permuted = roll(imagination, actions[:, order], env_ids=order)
+    np.testing.assert_allclose(permuted, straight[:, order], atol=1e-5)
+
+
+def test_dropping_rows_leaves_the_others(imagination: Imagination, actions: np.ndarray) -> None:
+    whole = roll(imagination, actions)
+    roll(imagination, actions[:2])
+    imagination.select([2, 0])
+    rest = np.stack([imagination.step(a[[2, 0]]).latents.numpy() for a in actions[2:]])
+    np.testing.assert_allclose(rest, whole[2:][:, [2, 0]], atol=1e-5)
+
+
+def test_forks_agree_until_their_actions_differ(
+    imagination: Imagination, actions: np.ndarray
+) -> None:
+    roll(imagination, actions[:2])
+    twin = imagination.fork()
+    same = imagination.step(actions[2]).latents
+    torch.testing.assert_close(twin.step(actions[2]).latents, same)
+    ours, theirs = imagination.step(actions[3]).latents, twin.step(-actions[3]).latents
+    assert (ours - theirs).abs().max() > 1e-4
+
+
+def test_row_reset_touches_no_other_row(imagination: Imagination, actions: np.ndarray) -> None:
+    whole = roll(imagination, actions)
+    roll(imagination, actions[:2])
+    start = nano_start(3)
+    rig = {name: start[name][1:2] for name in ("intrinsics", "extrinsics", "mounted")}
+    imagination.reset(start["pixels"][1:2], start["agent_pos"][1:2], rig, env_ids=[1], rows=[1])
+    later = np.stack([imagination.step(a).latents.numpy() for a in actions[2:]])
+    np.testing.assert_allclose(later[:, [0, 2]], whole[2:][:, [0, 2]], atol=1e-5)
+    restarted = roll(imagination, actions[2:, 1:2], env_ids=[1])
+    np.testing.assert_allclose(later[:, 1:2], restarted, atol=1e-5)
+
+
+def test_equals_the_sampler_without_a_cache(actions: np.ndarray) -> None:
+    model = nano_model()
+    imagination = Imagination(model, sampling_steps=1, precision="float32")
+    cached = roll(imagination, actions)
+    start = nano_start(3)
+    batch = {name: torch.as_tensor(value) for name, value in start.items()}
+    rig = model.rig({**batch, "agent_pos": batch["agent_pos"][:, None]})
+    frames = [model.encode(batch["pixels"])]
+    hands = [batch["agent_pos"]]
+    none = torch.zeros(3, 5)
+    led, told, before = [none], [torch.zeros(3)], [batch["agent_pos"]]
+    with torch.inference_mode():
+        for t in range(STEPS):
+            led.append(torch.from_numpy(actions[t]))
+            told.append(torch.ones(3))
+            before.append(hands[-1])
+            cond = model.condition_frames(
+                torch.stack(led, 1),
+                torch.stack(told, 1),
+                torch.stack(before, 1),
+                torch.ones(3, t + 2, model.views),
+                rig,
+            )
+            past = [as_history(f, model.config.history_sigma) for f in frames]
+            noise = env_noise([(0, i, t + 1) for i in range(3)], frames[0].shape[1:])
+            levels = torch.full((3, t + 2), model.config.history_sigma)
+            levels[:, -1] = 1.0
+            new = model.denoiser(torch.stack([*past, noise], 1), levels, cond)[:, -1]
+            np.testing.assert_allclose(cached[t], new.numpy(), atol=2e-5)
+            frames.append(new)
+            hands.append(model.read_state(new[:, None]).agent_pos[:, 0])
+
+
+def test_pixels_are_decoded_latents(imagination: Imagination, actions: np.ndarray) -> None:
+    roll(imagination, actions[:1])
+    pixels = imagination.pixels()
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (3, 3, 32, 32, 3)
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_needs_a_sampling_step(steps: int) -> None:
+    with pytest.raises(UsageError, match="sampling_steps"):
+        Imagination(nano_model(), sampling_steps=steps)
+
+
+def test_bad_requests_say_what_was_expected(imagination: Imagination, actions: np.ndarray) -> None:
+    roll(imagination, actions[:1])
+    with pytest.raises(UsageError, match=r"\[3, 5\]"):
+        imagination.step(actions[0][:2])
+    with pytest.raises(UsageError, match="NaN"):
+        imagination.step(np.full((3, 5), np.nan))
+    with pytest.raises(UsageError, match="exterior"):
+        imagination.reset(np.zeros((1, 3, 64, 64, 3), np.uint8), np.zeros((1, 10), np.float32))
+    with pytest.raises(UsageError, match="reset"):
+        Imagination(nano_model()).step(actions[0])
