@@ -6,7 +6,7 @@ error (`JudgeReport`), by which rates are corrected. Training is in `judge_train
 Legend: N observations, V view, H, W pixels, S state.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,6 +114,14 @@ def read_pixels(observer: Observer, pixels: NDArray[np.uint8]) -> Judgement:
     )
 
 
+@dataclass(frozen=True)
+class EnvReference:
+    """The simulator env that episodes came from: gymnasium id and constructor arguments."""
+
+    id: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass(eq=False)
 class Judge:
     """A trained observer with its verdict rule, the world it knows and its measured error.
@@ -123,12 +131,14 @@ class Judge:
         spec: cameras and state that it reads.
         rule: from probabilities to verdicts.
         report: error on held-out simulated episodes.
+        env: the simulator of those episodes, or None if there was none.
     """
 
     observer: Observer
     spec: WorldSpec
     rule: VerdictRule
     report: JudgeReport
+    env: EnvReference | None = None
 
     def read(self, pixels: NDArray[np.uint8]) -> Judgement:
         """Read observations, uint8 `[N, V, H, W, 3]`.
@@ -156,6 +166,7 @@ class Judge:
                 "spec": self.spec.to_json(),
                 "rule": asdict(self.rule),
                 "report": self.report.to_json(),
+                "env": asdict(self.env) if self.env else None,
             },
         )
 
@@ -173,6 +184,7 @@ class Judge:
             rule = from_dict(VerdictRule, data["rule"], DaciteConfig(strict=True))
             report = JudgeReport.from_json(data["report"])
             spec = WorldSpec.from_json(data["spec"])
+            env = data["env"] and from_dict(EnvReference, data["env"])
         except (KeyError, TypeError, DaciteError) as error:
             raise DataError(f"{folder / REPORT} does not describe a judge: {error}") from error
-        return Judge(observer, spec, rule, report)
+        return Judge(observer, spec, rule, report, env)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from worldsim.errors import DataError
-from worldsim.evaluation.judge import Judge, read_pixels
+from worldsim.evaluation.judge import EnvReference, Judge, read_pixels
 from worldsim.evaluation.judge_augment import FrameBank, LabelledFrames, augment, reconstruct
 from worldsim.evaluation.judge_sampling import (
     CALIBRATED,
@@ -38,6 +38,7 @@ def train_judge(
     *,
     model: "WorldModel | None" = None,
     source: str = "",
+    env: EnvReference | None = None,
     show_progress: bool = True,
 ) -> Judge:
     """Train, calibrate and measure a judge, and save it in `out`.
@@ -49,6 +50,7 @@ def train_judge(
         out: folder to write.
         model: if given, part of the training frames pass through its tokenizer.
         source: name of the data for the report.
+        env: the simulator that the data came from.
         show_progress: draw a bar.
 
     Raises:
@@ -57,6 +59,7 @@ def train_judge(
     trainer = JudgeTrainer(data, spec, config, model)
     trainer.train(show_progress)
     judge = trainer.judge(source)
+    judge.env = env
     judge.save_pretrained(out)
     return judge
 

@@ -28,6 +28,15 @@ class JudgedEpisode:
     state: NDArray[np.float32]
     judged: Judgement
 
+    @property
+    def succeeded(self) -> bool:
+        """Truth: success after some action; the first frame is nobody's merit."""
+        return bool(self.success[1:].any())
+
+    def verdict(self, rule: VerdictRule) -> bool:
+        """The judge's verdict, from the frames that follow an action."""
+        return episode_verdict(self.judged.success_probability[1:], rule)
+
 
 def calibrate(episodes: list[JudgedEpisode], holds: tuple[int, ...]) -> VerdictRule:
     """The rule of greatest balanced accuracy; from equals, the middle of the widest run.
@@ -35,7 +44,7 @@ def calibrate(episodes: list[JudgedEpisode], holds: tuple[int, ...]) -> VerdictR
     A shorter hold wins over an equally good longer one. Without both outcomes among `episodes`
     nothing can be chosen and the even odds of 0.5 are kept.
     """
-    truth = np.array([episode.success.any() for episode in episodes], bool)
+    truth = np.array([episode.succeeded for episode in episodes], bool)
     if not truth.any() or truth.all():
         return VerdictRule(0.5, min(holds))
     best: tuple[float, int, VerdictRule] | None = None
@@ -54,7 +63,7 @@ def _balanced_accuracy(
     episodes: list[JudgedEpisode], truth: NDArray[np.bool_], threshold: float, hold: int
 ) -> float:
     rule = VerdictRule(float(threshold), hold)
-    said = np.array([episode_verdict(e.judged.success_probability, rule) for e in episodes])
+    said = np.array([episode.verdict(rule) for episode in episodes])
     return float((said[truth].mean() + (~said[~truth]).mean()) / 2)
 
 
@@ -77,8 +86,8 @@ def measure(
         metres: state entries measured in metres.
         source: what the episodes come from.
     """
-    truth = np.array([e.success.any() for e in episodes], bool)
-    said = np.array([episode_verdict(e.judged.success_probability, rule) for e in episodes], bool)
+    truth = np.array([e.succeeded for e in episodes], bool)
+    said = np.array([e.verdict(rule) for e in episodes], bool)
     idle = [e for e in episodes if not e.success[0]]
     fooled = [e.judged.success_probability[0] >= rule.threshold for e in idle]
     error: float | None = None

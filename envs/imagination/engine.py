@@ -1,0 +1,140 @@
+"""A world model and a judge stepping N imagined envs at once; the env classes are thin over it.
+
+Legend: N envs, V view, H, W pixels, P proprioception, S state, A action.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.envs.imagination.starts import Start, stack_rigs
+from worldsim.errors import UsageError
+from worldsim.evaluation.judge import Judge, Judgement
+from worldsim.models.world_model import WorldModel
+from worldsim.streaming.imagination import Imagination
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ImaginedObservation:
+    """What N imagined envs show after a reset or a step.
+
+    Attributes:
+        pixels: uint8 `[N, V, H, W, 3]`.
+        agent_pos: `[N, P]`, read off the latents by the model.
+        judgement: the judge's reading of `pixels`.
+        success: `[N]` verdicts so far; once given they stay.
+        reward: `[N]`.
+    """
+
+    pixels: NDArray[np.uint8]
+    agent_pos: Float
+    judgement: Judgement
+    success: Bool
+    reward: Float
+
+
+class ImaginationEngine:
+    """N imagined envs in lock step: one call of the model and one of the judge for all.
+
+    The reward of a step is the change of the judge's progress, plus `success_bonus` on the step
+    that brings the verdict of success. The first frame of an episode is never a success, as in
+    the simulator, where success can only follow an action.
+
+    Args:
+        model: the world model.
+        judge: must know the same world.
+        sampling_steps: denoising steps a frame, 1 to 8.
+        success_bonus: see above.
+
+    Raises:
+        SpecMismatchError: model and judge describe different worlds.
+        UsageError: sampling_steps outside 1 to 8.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        judge: Judge,
+        sampling_steps: int = 2,
+        success_bonus: float = 1.0,
+    ) -> None:
+        if not 1 <= sampling_steps <= 8:
+            raise UsageError(f"sampling_steps is {sampling_steps}; expected 1 to 8")
+        model.spec.require_compatible(judge.spec, "the world model", "the judge")
+        self.spec = model.spec
+        self.judge = judge
+        self.success_bonus = success_bonus
+        self.imagination = Imagination(model, sampling_steps)
+        self._tracker = judge.tracker(0)
+        self._progress: Float = np.zeros(0, np.float32)
+
+    @property
+    def num_envs(self) -> int:
+        """N."""
+        return len(self._progress)
+
+    def start(
+        self, starts: Sequence[Start], env_ids: Sequence[int], seed: int = 0
+    ) -> ImaginedObservation:
+        """Begin N episodes, dropping any that ran.
+
+        Args:
+            starts: N first observations.
+            env_ids: N numbers; noise depends on (seed, number, step) only.
+            seed: of the noise.
+        """
+        pixels = np.stack([start.pixels for start in starts])
+        agent_pos = np.stack([start.agent_pos for start in starts])
+        self.imagination.reset(pixels, agent_pos, stack_rigs(starts), env_ids, seed)
+        judgement = self.judge.read(pixels)
+        self._tracker = self.judge.tracker(len(starts))
+        self._progress = judgement.progress.copy()
+        zero = np.zeros(len(starts), np.float32)
+        return ImaginedObservation(pixels, agent_pos, judgement, zero.astype(bool), zero)
+
+    def restart(
+        self, rows: Indices, starts: Sequence[Start], env_ids: Sequence[int], seed: int = 0
+    ) -> ImaginedObservation:
+        """Begin new episodes in some rows; returns the first observations of those rows only."""
+        pixels = np.stack([start.pixels for start in starts])
+        agent_pos = np.stack([start.agent_pos for start in starts])
+        rig = stack_rigs(starts)
+        self.imagination.reset(pixels, agent_pos, rig, env_ids, seed, rows.tolist())
+        judgement = self.judge.read(pixels)
+        mask = np.zeros(self.num_envs, bool)
+        mask[rows] = True
+        self._tracker.reset(mask)
+        self._progress[rows] = judgement.progress
+        zero = np.zeros(len(rows), np.float32)
+        return ImaginedObservation(pixels, agent_pos, judgement, zero.astype(bool), zero)
+
+    def step(self, actions: Float) -> ImaginedObservation:
+        """Advance all N envs by one frame.
+
+        Args:
+            actions: `[N, A]`, normalised; clipped to the spec's limits.
+
+        Raises:
+            UsageError: wrong shape, or not finite.
+        """
+        frame = self.imagination.step(actions)
+        pixels = self.imagination.pixels()
+        judgement = self.judge.read(pixels)
+        before = self._tracker.succeeded
+        success = self._tracker.update(judgement.success_probability)
+        reward = judgement.progress - self._progress + self.success_bonus * (success & ~before)
+        self._progress = judgement.progress.copy()
+        agent_pos = frame.reading.agent_pos.float().cpu().numpy()
+        return ImaginedObservation(pixels, agent_pos, judgement, success, reward.astype(np.float32))
+
+    def select(self, rows: Indices) -> None:
+        """Keep only `rows`; the others cost nothing from now on and change nothing in these."""
+        self.imagination.select(rows.tolist())
+        self._tracker.select(rows)
+        self._progress = self._progress[rows]

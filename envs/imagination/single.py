@@ -1,0 +1,159 @@
+"""One imagined env with the interface of the simulator env it imagines."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.conventions import split_views
+from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
+from worldsim.envs.imagination.loading import (
+    DEFAULT_MODEL,
+    load_judge,
+    load_model,
+    load_starts,
+    unknown_options,
+)
+from worldsim.envs.imagination.spaces import action_space, observation_space
+from worldsim.envs.imagination.starts import Start, StartSource
+from worldsim.errors import UsageError
+from worldsim.evaluation.judge import Judge
+from worldsim.models.world_model import WorldModel
+from worldsim.specs import WorldSpec
+
+Info = dict[str, Any]
+NOISE_RANGE = 2**62
+
+
+class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
+    """`worldsim/Imagination-v0`: a world model in place of a simulator, a judge in place of truth.
+
+    Observation, action and info are those of the simulator env. Reward: the change of the
+    judge's progress, plus `success_bonus` on success. Terminated on the judge's verdict of
+    success, truncated after `max_episode_steps`. Info: `is_success`, `success`, `progress`,
+    `state` (estimate), `success_probability`.
+
+    Args:
+        model: a world model, its folder, `shipped/<name>` or a hub id.
+        judge: a judge or its folder; None takes the folder `judge` beside the model.
+        starts: where episodes begin; None takes the simulator that the judge's data came from.
+        sampling_steps: denoising steps a frame, 1 to 8.
+        max_episode_steps: the episode is truncated after so many actions.
+        success_bonus: reward of success.
+        render_mode: None or "rgb_array" (the cameras side by side).
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
+    }
+
+    def __init__(
+        self,
+        model: WorldModel | str | Path = DEFAULT_MODEL,
+        judge: Judge | str | Path | None = None,
+        starts: StartSource | None = None,
+        sampling_steps: int = 2,
+        max_episode_steps: int = 50,
+        success_bonus: float = 1.0,
+        render_mode: str | None = None,
+    ) -> None:
+        check_arguments(max_episode_steps, render_mode)
+        world = load_model(model)
+        verdicts = load_judge(judge, model)
+        self.engine = ImaginationEngine(world, verdicts, sampling_steps, success_bonus)
+        self.starts = load_starts(starts, verdicts, world)
+        self.spec_world: WorldSpec = world.spec
+        self.max_episode_steps = max_episode_steps
+        self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": world.spec.fps}  # type: ignore[misc]
+        self.observation_space = observation_space(world.spec, self.starts.task_space)
+        self.action_space = action_space(world.spec)
+        self._start: Start | None = None
+        self._pixels: NDArray[np.uint8] | None = None
+        self._steps = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], Info]:
+        """Begin an episode.
+
+        Args:
+            seed: fixes the start and all noise.
+            options: `initial_state`: what the start source understands (a simulator state, a
+                seed, an episode number) or an observation with `pixels` and `agent_pos`.
+
+        Raises:
+            UsageError: an unknown option or an initial state that does not fit.
+        """
+        super().reset(seed=seed)
+        options = options or {}
+        unknown_options(options, {"initial_state"})
+        self._start, noise = draw_start(self.starts, self.np_random, options.get("initial_state"))
+        self._steps = 0
+        return self._show(self.engine.start([self._start], [noise]))
+
+    def step(self, action: NDArray[Any]) -> tuple[dict[str, Any], float, bool, bool, Info]:
+        """One imagined frame.
+
+        Raises:
+            UsageError: the action has a wrong shape or is not finite, or no episode runs.
+        """
+        if self._start is None:
+            raise UsageError("ImaginationEnv was stepped before reset; call reset() first")
+        checked = self.spec_world.action.check(action, "ImaginationEnv")
+        seen = self.engine.step(checked[None])
+        self._steps += 1
+        observation, info = self._show(seen)
+        truncated = self._steps >= self.max_episode_steps
+        return observation, float(seen.reward[0]), bool(seen.success[0]), truncated, info
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The cameras side by side, uint8 `[H, V*W, 3]`; None without a render mode."""
+        if self.render_mode is None or self._pixels is None:
+            return None
+        return np.concatenate(list(self._pixels), axis=1)
+
+    def _show(self, seen: ImaginedObservation) -> tuple[dict[str, Any], Info]:
+        assert self._start is not None
+        self._pixels = seen.pixels[0]
+        observation = {
+            "pixels": split_views(seen.pixels[0], self.spec_world.camera_names),
+            "agent_pos": seen.agent_pos[0].copy(),
+            "task": self._start.task,
+        }
+        return observation, {name: values[0] for name, values in info_arrays(seen).items()} | {
+            "is_success": bool(seen.success[0]),
+            "success": bool(seen.success[0]),
+        }
+
+
+def check_arguments(max_episode_steps: int, render_mode: str | None) -> None:
+    """Refuse what neither imagination env can do."""
+    if max_episode_steps < 1:
+        raise UsageError(f"max_episode_steps is {max_episode_steps}; it must be at least 1")
+    if render_mode not in (None, "rgb_array"):
+        raise UsageError(f"render_mode {render_mode!r} is unknown; known: None, 'rgb_array'")
+
+
+def draw_start(
+    source: StartSource, rng: np.random.Generator, initial_state: Any
+) -> tuple[Start, int]:
+    """A start (the asked one, or one by `rng`) and the number that names its noise."""
+    noise = int(rng.integers(NOISE_RANGE))
+    if initial_state is not None:
+        return source.from_state(initial_state), noise
+    return source.draw(rng), noise
+
+
+def info_arrays(seen: ImaginedObservation) -> dict[str, NDArray[Any]]:
+    """Info of N envs, arrays `[N, ...]`."""
+    return {
+        "is_success": seen.success.copy(),
+        "success": seen.success.copy(),
+        "progress": seen.judgement.progress,
+        "state": seen.judgement.state,
+        "success_probability": seen.judgement.success_probability,
+    }

@@ -1,0 +1,259 @@
+"""Where imagined episodes begin: a data set, a simulator, or given frames.
+
+Legend: V view, H, W pixels, P proprioception, S state.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from worldsim.conventions import stack_views
+from worldsim.errors import UsageError
+from worldsim.geometry.cameras import CameraRig
+from worldsim.specs import WorldSpec
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """One first observation, and what is needed to begin the same episode in the simulator.
+
+    Attributes:
+        pixels: uint8 `[V, H, W, 3]`.
+        agent_pos: `[P]`.
+        task: instruction text.
+        rig: camera calibration, or None if unknown.
+        state: `[S]` privileged state; empty if unknown.
+        seed: given to the simulator's reset, or None where there was none.
+        factors: factors of variation.
+    """
+
+    pixels: NDArray[np.uint8]
+    agent_pos: Float
+    task: str
+    rig: CameraRig | None = None
+    state: Float = field(default_factory=lambda: np.zeros(0, np.float32))
+    seed: int | None = None
+    factors: dict[str, Any] = field(default_factory=dict)
+
+
+class StartSource(Protocol):
+    """Draws starts and turns a caller's `initial_state` into one."""
+
+    spec: WorldSpec
+    task_space: spaces.Text | None
+
+    def draw(self, rng: np.random.Generator) -> Start:
+        """A start, by `rng` alone."""
+        ...
+
+    def from_state(self, state: Any) -> Start:
+        """The start that `reset(options={"initial_state": state})` asks for."""
+        ...
+
+
+def start_of_observation(
+    state: Any, spec: WorldSpec, where: str = "options['initial_state']"
+) -> Start:
+    """A `Start` out of an observation of one env.
+
+    Args:
+        state: a `Start`, or a mapping with `pixels` ({camera: uint8 [H, W, 3]} or uint8
+            `[V, H, W, 3]`), `agent_pos`, and optionally `task` and `rig`.
+        spec: the world it must fit.
+        where: what is being read, for messages.
+
+    Raises:
+        UsageError: something is missing or of another shape.
+    """
+    if isinstance(state, Start):
+        return state
+    if not isinstance(state, Mapping) or not {"pixels", "agent_pos"} <= set(state):
+        given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
+        raise UsageError(f"{where}: expected a Start, or pixels and agent_pos, got {given}")
+    frames = state["pixels"]
+    if isinstance(frames, Mapping):
+        frames = stack_views(frames, spec.camera_names)
+    frames = np.asarray(frames)
+    agent_pos = np.asarray(state["agent_pos"], np.float32)
+    camera = spec.cameras[0]
+    expected = (len(spec.cameras), camera.height, camera.width, 3)
+    if frames.dtype != np.uint8 or frames.shape != expected:
+        raise UsageError(
+            f"{where}: pixels are {frames.dtype} {frames.shape}, expected uint8 {expected} for "
+            f"cameras {', '.join(spec.camera_names)}"
+        )
+    if agent_pos.shape != (spec.agent_pos.dim,) or not np.isfinite(agent_pos).all():
+        raise UsageError(
+            f"{where}: agent_pos must be {spec.agent_pos.dim} finite numbers "
+            f"({', '.join(spec.agent_pos.names)}), got {agent_pos.tolist()}"
+        )
+    return Start(frames, agent_pos, str(state.get("task", "")), state.get("rig"))
+
+
+class FrameStarts:
+    """Starts from given first observations, drawn at random.
+
+    Args:
+        starts: at least one, as `start_of_observation` reads them.
+        spec: the world they must fit.
+    """
+
+    task_space: spaces.Text | None = None
+
+    def __init__(self, starts: Sequence[Any], spec: WorldSpec) -> None:
+        if not starts:
+            raise UsageError("FrameStarts: no starts were given")
+        self.spec = spec
+        self.starts = [start_of_observation(s, spec, f"start {i}") for i, s in enumerate(starts)]
+
+    def draw(self, rng: np.random.Generator) -> Start:
+        """One of them, evenly."""
+        return self.starts[int(rng.integers(len(self.starts)))]
+
+    def from_state(self, state: Any) -> Start:
+        """An observation, or the number of one of the given starts."""
+        if isinstance(state, int | np.integer):
+            if not 0 <= int(state) < len(self.starts):
+                raise UsageError(f"initial_state {state}: there are {len(self.starts)} starts")
+            return self.starts[int(state)]
+        return start_of_observation(state, self.spec)
+
+
+class DatasetStarts:
+    """Starts from the first frames of a LeRobot data set's episodes.
+
+    Args:
+        root: folder of the data set.
+        split: "val" (every tenth episode), "train" (the others) or "all".
+
+    Raises:
+        DataError: the data set cannot be read.
+        UsageError: the split is unknown or empty.
+    """
+
+    task_space: spaces.Text | None = None
+
+    def __init__(self, root: Path | str, split: Literal["train", "val", "all"] = "val") -> None:
+        from worldsim.data.dataset import LeRobotDataset
+
+        if split not in ("train", "val", "all"):
+            raise UsageError(f"DatasetStarts: split {split!r} is unknown; known: train, val, all")
+        self._data = LeRobotDataset(root)
+        self.spec = self._data.spec
+        wanted = {"val": (True,), "train": (False,), "all": (True, False)}[split]
+        self.episodes = [i for i in range(self._data.num_episodes) if (i % 10 == 0) in wanted]
+        if not self.episodes:
+            raise UsageError(f"{root} has no episode in split {split!r}; try split='all'")
+        self._read: dict[int, Start] = {}
+
+    def draw(self, rng: np.random.Generator) -> Start:
+        """The start of an episode of the split, evenly."""
+        return self.episode(self.episodes[int(rng.integers(len(self.episodes)))])
+
+    def from_state(self, state: Any) -> Start:
+        """An observation, or an episode's number."""
+        if isinstance(state, int | np.integer):
+            return self.episode(int(state))
+        return start_of_observation(state, self.spec)
+
+    def episode(self, index: int) -> Start:
+        """The start of episode `index`."""
+        if index not in self._read:
+            episode = self._data.episode(index)
+            first = {name: frames[0] for name, frames in episode.pixels.items()}
+            self._read[index] = Start(
+                stack_views(first, self.spec.camera_names),
+                episode.agent_pos[0],
+                episode.task,
+                episode.meta.rig,
+                episode.state[0],
+                episode.meta.seed,
+                episode.meta.factors,
+            )
+        return self._read[index]
+
+
+class SimulatorStarts:
+    """Starts rendered by a simulator env, which is made on first use.
+
+    Args:
+        env_id: a registered simulator env.
+        kwargs: for its constructor.
+        factors: factors of variation fixed in every start.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        kwargs: Mapping[str, Any] | None = None,
+        factors: Mapping[str, Any] | None = None,
+    ) -> None:
+        from worldsim.envs import make
+
+        self.env_id, self.kwargs, self.factors = env_id, dict(kwargs or {}), dict(factors or {})
+        self._env: gymnasium.Env[Any, Any] = make(env_id, **self.kwargs)
+        simulator: Any = self._env.unwrapped
+        if not hasattr(simulator, "spec_world") or not hasattr(simulator, "camera_rig"):
+            raise UsageError(f"{env_id} is no simulator env of worldsim; it tells no world spec")
+        self.spec: WorldSpec = simulator.spec_world
+        observation_space = self._env.observation_space
+        assert isinstance(observation_space, spaces.Dict)
+        task_space = observation_space["task"]
+        assert isinstance(task_space, spaces.Text)
+        self.task_space: spaces.Text | None = task_space
+
+    def draw(self, rng: np.random.Generator) -> Start:
+        """The start of a random seed."""
+        return self.seeded(int(rng.integers(2**31)))
+
+    def seeded(self, seed: int, factors: Mapping[str, Any] | None = None) -> Start:
+        """The start that the simulator's `reset(seed=seed)` gives."""
+        fixed = {**self.factors, **(factors or {})}
+        return self._start(seed, {"factors": fixed} if fixed else {}, fixed)
+
+    def from_state(self, state: Any) -> Start:
+        """A state from the simulator's `get_state()`, a seed, or an observation."""
+        if isinstance(state, int | np.integer):
+            return self.seeded(int(state))
+        if isinstance(state, Mapping) and "physics" in state:
+            factors = dict(state.get("factors") or {})
+            return self._start(int(state.get("seed", 0)), {"initial_state": state}, factors)
+        return start_of_observation(state, self.spec)
+
+    def _start(self, seed: int, options: dict[str, Any], factors: dict[str, Any]) -> Start:
+        observation, info = self._env.reset(seed=seed, options=options)
+        simulator: Any = self._env.unwrapped
+        return Start(
+            stack_views(observation["pixels"], self.spec.camera_names),
+            np.asarray(observation["agent_pos"], np.float32),
+            str(observation["task"]),
+            simulator.camera_rig,
+            np.asarray(info["state"], np.float32),
+            seed,
+            factors,
+        )
+
+    def close(self) -> None:
+        """Close the simulator."""
+        self._env.close()
+
+
+def stack_rigs(starts: Sequence[Start]) -> dict[str, NDArray[Any]] | None:
+    """Calibration of N starts as `Imagination.reset` takes it, or None if any is unknown."""
+    rigs = [start.rig for start in starts]
+    known = [rig for rig in rigs if rig is not None]
+    if len(known) < len(rigs) or not known:
+        return None
+    return {
+        "intrinsics": np.stack([rig.intrinsics for rig in known]).astype(np.float32),
+        "extrinsics": np.stack([rig.extrinsics for rig in known]).astype(np.float32),
+        "mounted": np.stack([rig.mounted for rig in known]),
+    }

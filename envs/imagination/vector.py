@@ -1,0 +1,284 @@
+"""Many imagined envs in one: a single batched model call a step, gymnasium's vector interface."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from worldsim.conventions import split_views
+from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
+from worldsim.envs.imagination.loading import (
+    DEFAULT_MODEL,
+    load_judge,
+    load_model,
+    load_starts,
+    unknown_options,
+)
+from worldsim.envs.imagination.single import check_arguments, draw_start, info_arrays
+from worldsim.envs.imagination.spaces import action_space, observation_space
+from worldsim.envs.imagination.starts import Start, StartSource
+from worldsim.errors import UsageError
+from worldsim.evaluation.judge import Judge
+from worldsim.models.world_model import WorldModel
+from worldsim.specs import WorldSpec
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+Info = dict[str, Any]
+StepResult = tuple[dict[str, Any], NDArray[np.float64], Bool, Bool, Info]
+
+
+class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
+    """N imagined envs, see `ImaginationEnv`; env i with seed s + i does what one env does with it.
+
+    Args:
+        num_envs: N.
+        model: a world model, its folder, `shipped/<name>` or a hub id.
+        judge: a judge or its folder; None takes the folder `judge` beside the model.
+        starts: where episodes begin; None takes the simulator that the judge's data came from.
+        sampling_steps: denoising steps a frame, 1 to 8.
+        max_episode_steps: an episode is truncated after so many actions.
+        success_bonus: reward of success.
+        autoreset_mode: NEXT_STEP (the step after the last one begins an episode, its action is
+            ignored), SAME_STEP (`final_obs` and `final_info` in the info), or DISABLED (begin
+            again with `reset(options={"reset_mask": mask})`; a finished env must not be stepped).
+        render_mode: None or "rgb_array".
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        model: WorldModel | str | Path = DEFAULT_MODEL,
+        judge: Judge | str | Path | None = None,
+        starts: StartSource | None = None,
+        sampling_steps: int = 2,
+        max_episode_steps: int = 50,
+        success_bonus: float = 1.0,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+    ) -> None:
+        check_arguments(max_episode_steps, render_mode)
+        if num_envs < 1:
+            raise UsageError(f"num_envs is {num_envs}; it must be at least 1")
+        world = load_model(model)
+        verdicts = load_judge(judge, model)
+        self.engine = ImaginationEngine(world, verdicts, sampling_steps, success_bonus)
+        self.starts = load_starts(starts, verdicts, world)
+        self.spec_world: WorldSpec = world.spec
+        self.num_envs = num_envs
+        self.max_episode_steps = max_episode_steps
+        self.autoreset_mode = _mode(autoreset_mode)
+        self.render_mode = render_mode
+        self.metadata = {
+            "render_modes": ["rgb_array"],
+            "render_fps": world.spec.fps,
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self.single_observation_space = observation_space(world.spec, self.starts.task_space)
+        self.single_action_space = action_space(world.spec)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._rngs: list[np.random.Generator] = []
+        self._starts: list[Start] = []
+        self._steps = np.zeros(num_envs, np.int64)
+        self._done = np.zeros(num_envs, bool)
+        self._pixels: NDArray[np.uint8] = np.zeros((0, 0, 0, 0, 3), np.uint8)
+        self._agent_pos: Float = np.zeros((0,), np.float32)
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[dict[str, Any], Info]:
+        """Begin episodes in all envs, or in those of `options["reset_mask"]`.
+
+        Args:
+            seed: of env 0 (env i gets seed + i), or one for each env.
+            options: `reset_mask` bool `[N]`; `initial_state`, one for all envs or a list of N
+                (see `ImaginationEnv.reset`).
+
+        Raises:
+            UsageError: an unknown option, or a wrong mask, seed list or initial state.
+        """
+        options = options or {}
+        unknown_options(options, {"reset_mask", "initial_state"})
+        mask = self._mask(options.get("reset_mask"))
+        self._seed(seed)
+        states = self._initial_states(options.get("initial_state"))
+        if mask is None:
+            drawn = [
+                draw_start(self.starts, rng, state)
+                for rng, state in zip(self._rngs, states, strict=True)
+            ]
+            self._starts = [start for start, _ in drawn]
+            seen = self.engine.start(self._starts, [noise for _, noise in drawn])
+            self._steps[:] = 0
+            self._done[:] = False
+            self._pixels, self._agent_pos = seen.pixels.copy(), seen.agent_pos.copy()
+            return self._observation(), _masked(info_arrays(seen), np.ones(self.num_envs, bool))
+        info = self._restart(mask, states)
+        return self._observation(), _masked(info, mask)
+
+    def step(self, actions: Float) -> StepResult:
+        """One imagined frame in every env.
+
+        Args:
+            actions: `[N, A]`.
+
+        Raises:
+            UsageError: wrong shape, not finite, before `reset`, or (autoreset DISABLED) while
+                an env has finished and was not reset.
+        """
+        checked = self._check(actions)
+        again = self._done.copy()
+        if again.any() and self.autoreset_mode == AutoresetMode.DISABLED:
+            raise UsageError(
+                f"envs {np.flatnonzero(again).tolist()} have finished; with autoreset DISABLED "
+                "call reset(options={'reset_mask': mask}) for them before the next step"
+            )
+        seen = self.engine.step(checked)
+        self._steps += 1
+        self._pixels, self._agent_pos = seen.pixels, seen.agent_pos
+        info = info_arrays(seen)
+        reward = seen.reward.astype(np.float64)
+        terminated = seen.success.copy()
+        truncated = self._steps >= self.max_episode_steps
+        if again.any():  # NEXT_STEP: these begin now, whatever they did in the call above
+            _overwrite(info, self._restart(again, [None] * self.num_envs), again)
+            reward[again], terminated[again], truncated[again] = 0.0, False, False
+        self._done = terminated | truncated
+        infos = _masked(info, np.ones(self.num_envs, bool))
+        if self.autoreset_mode == AutoresetMode.SAME_STEP and self._done.any():
+            infos = self._same_step_reset(info)
+        return self._observation(), reward, terminated, truncated, infos
+
+    def _same_step_reset(self, info: dict[str, NDArray[Any]]) -> Info:
+        finished = self._done.copy()
+        final = np.full(self.num_envs, None, dtype=object)
+        for row in np.flatnonzero(finished):
+            final[row] = self._single_observation(int(row))
+        final_info = {name: values.copy() for name, values in info.items()}
+        _overwrite(info, self._restart(finished, [None] * self.num_envs), finished)
+        return _masked(info, np.ones(self.num_envs, bool)) | {
+            "final_obs": final,
+            "_final_obs": finished,
+            "final_info": _masked(final_info, finished),
+            "_final_info": finished.copy(),
+        }
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """For each env the cameras side by side, uint8 `[H, V*W, 3]`; None without a mode."""
+        if self.render_mode is None or not self._starts:
+            return None
+        return tuple(np.concatenate(list(views), axis=1) for views in list(self._pixels))
+
+    def _restart(self, mask: Bool, states: list[Any]) -> dict[str, NDArray[Any]]:
+        """Begin episodes in the rows of `mask`; info arrays `[N, ...]`, zero elsewhere."""
+        rows = np.flatnonzero(mask)
+        drawn = [draw_start(self.starts, self._rngs[row], states[row]) for row in rows]
+        for row, (start, _) in zip(rows, drawn, strict=True):
+            self._starts[row] = start
+        seen = self.engine.restart(
+            rows, [start for start, _ in drawn], [noise for _, noise in drawn]
+        )
+        self._steps[rows] = 0
+        self._done[rows] = False
+        # New arrays: observations already handed out must not change under their owner.
+        self._pixels, self._agent_pos = self._pixels.copy(), self._agent_pos.copy()
+        self._pixels[rows], self._agent_pos[rows] = seen.pixels, seen.agent_pos
+        return _scatter(seen, rows, self.num_envs)
+
+    def _check(self, actions: Float) -> Float:
+        if not self._starts:
+            raise UsageError("ImaginationVectorEnv was stepped before reset; call reset() first")
+        checked: Float = self.spec_world.action.check(actions, "ImaginationVectorEnv")
+        expected = (self.num_envs, self.spec_world.action.dim)
+        if checked.shape != expected:
+            raise UsageError(f"actions have shape {checked.shape}, expected {expected}")
+        return checked
+
+    def _seed(self, seed: int | Sequence[int | None] | None) -> None:
+        if isinstance(seed, int | np.integer):
+            super().reset(seed=int(seed))
+            seeds: Sequence[int | None] = [int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = [None] * self.num_envs if seed is None else list(seed)
+        if len(seeds) != self.num_envs:
+            raise UsageError(f"{len(seeds)} seeds were given for {self.num_envs} envs")
+        if not self._rngs:
+            self._rngs = [seeding.np_random(value)[0] for value in seeds]
+            return
+        for i, value in enumerate(seeds):
+            if value is not None:
+                self._rngs[i] = seeding.np_random(value)[0]
+
+    def _mask(self, mask: Any) -> Bool | None:
+        if mask is None:
+            return None
+        array = np.asarray(mask)
+        if array.dtype != np.bool_ or array.shape != (self.num_envs,) or not array.any():
+            raise UsageError(
+                f"reset_mask must be bool [{self.num_envs}] with at least one True, got "
+                f"{array.dtype} {array.shape}"
+            )
+        if not self._starts:
+            raise UsageError("reset_mask needs running envs; call reset() without a mask first")
+        return array
+
+    def _initial_states(self, state: Any) -> list[Any]:
+        if not isinstance(state, list | tuple):
+            return [state] * self.num_envs
+        if len(state) != self.num_envs:
+            raise UsageError(f"{len(state)} initial states for {self.num_envs} envs")
+        return list(state)
+
+    def _observation(self) -> dict[str, Any]:
+        return {
+            "pixels": split_views(self._pixels, self.spec_world.camera_names),
+            "agent_pos": self._agent_pos.copy(),
+            "task": tuple(start.task for start in self._starts),
+        }
+
+    def _single_observation(self, row: int) -> dict[str, Any]:
+        return {
+            "pixels": split_views(self._pixels[row], self.spec_world.camera_names),
+            "agent_pos": self._agent_pos[row].copy(),
+            "task": self._starts[row].task,
+        }
+
+
+def _mode(mode: AutoresetMode | str) -> AutoresetMode:
+    if isinstance(mode, AutoresetMode):
+        return mode
+    for known in AutoresetMode:
+        if mode in (known.value, known.name):
+            return known
+    raise UsageError(
+        f"autoreset_mode {mode!r} is unknown; known: {[m.name for m in AutoresetMode]}"
+    )
+
+
+def _scatter(seen: ImaginedObservation, rows: NDArray[np.int64], count: int) -> dict[str, Any]:
+    spread = {}
+    for name, values in info_arrays(seen).items():
+        spread[name] = np.zeros((count, *values.shape[1:]), values.dtype)
+        spread[name][rows] = values
+    return spread
+
+
+def _overwrite(info: dict[str, NDArray[Any]], fresh: dict[str, NDArray[Any]], mask: Bool) -> None:
+    for name, values in info.items():
+        changed = values.copy()
+        changed[mask] = fresh[name][mask]
+        info[name] = changed
+
+
+def _masked(info: dict[str, NDArray[Any]], mask: Bool) -> Info:
+    """Gymnasium's vector info: each array beside the mask of envs that it speaks of."""
+    return dict(info) | {f"_{name}": mask.copy() for name in info}
