@@ -17,10 +17,17 @@ ENTRY_POINTS = {
     "worldsim/Foreign-v0": "worldsim.envs.foreign:ForeignMujocoEnv",
     "worldsim/Imagination-v0": "worldsim.envs.imagination:ImaginationEnv",
 }
+VECTOR_ENTRY_POINTS = {
+    "worldsim/Imagination-v0": "worldsim.envs.imagination:ImaginationVectorEnv",
+}
 
 for _env_id, _entry_point in ENTRY_POINTS.items():
     if _env_id not in gymnasium.registry:
-        gymnasium.register(_env_id, entry_point=_entry_point)
+        gymnasium.register(
+            _env_id,
+            entry_point=_entry_point,
+            vector_entry_point=VECTOR_ENTRY_POINTS.get(_env_id),
+        )
 
 
 def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:

@@ -16,7 +16,7 @@ from worldsim.envs.imagination.loading import (
     load_starts,
     unknown_options,
 )
-from worldsim.envs.imagination.spaces import action_space, observation_space
+from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
 from worldsim.envs.imagination.starts import Start, StartSource
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
@@ -69,7 +69,8 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         self.max_episode_steps = max_episode_steps
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": world.spec.fps}  # type: ignore[misc]
-        self.observation_space = observation_space(world.spec, self.starts.task_space)
+        self._space = self.starts.observation_space or observation_space(world.spec)
+        self.observation_space = self._space
         self.action_space = action_space(world.spec)
         self._start: Start | None = None
         self._pixels: NDArray[np.uint8] | None = None
@@ -121,7 +122,7 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         self._pixels = seen.pixels[0]
         observation = {
             "pixels": split_views(seen.pixels[0], self.spec_world.camera_names),
-            "agent_pos": seen.agent_pos[0].copy(),
+            "agent_pos": clip_agent_pos(seen.agent_pos[0], self._space),
             "task": self._start.task,
         }
         return observation, {name: values[0] for name, values in info_arrays(seen).items()} | {

@@ -2,6 +2,7 @@
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from worldsim.specs import WorldSpec
 
@@ -9,12 +10,10 @@ TASK_LENGTH = 128
 TASK_CHARSET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .,-"
 
 
-def observation_space(spec: WorldSpec, task: spaces.Text | None = None) -> spaces.Dict:
-    """`pixels` {camera: uint8 [H, W, 3]}, `agent_pos` `[P]`, `task` text.
+def observation_space(spec: WorldSpec) -> spaces.Dict:
+    """`pixels` {camera: uint8 [H, W, 3]}, `agent_pos` `[P]` unbounded, `task` text.
 
-    Args:
-        spec: cameras and proprioception.
-        task: the simulator's text space; None takes that of the tabletop envs.
+    For worlds known by their data alone; where there is a simulator, its own space is taken.
     """
     return spaces.Dict(
         {
@@ -25,9 +24,16 @@ def observation_space(spec: WorldSpec, task: spaces.Text | None = None) -> space
                 }
             ),
             "agent_pos": spaces.Box(-np.inf, np.inf, (spec.agent_pos.dim,), np.float32),
-            "task": task or spaces.Text(max_length=TASK_LENGTH, charset=TASK_CHARSET),
+            "task": spaces.Text(max_length=TASK_LENGTH, charset=TASK_CHARSET),
         }
     )
+
+
+def clip_agent_pos(agent_pos: NDArray[np.float32], space: spaces.Dict) -> NDArray[np.float32]:
+    """An imagined `agent_pos` `[..., P]` within the bounds of the observation space."""
+    box = space["agent_pos"]
+    assert isinstance(box, spaces.Box)
+    return np.clip(agent_pos, box.low, box.high).astype(np.float32)
 
 
 def action_space(spec: WorldSpec) -> spaces.Box:

@@ -45,10 +45,15 @@ class Start:
 
 
 class StartSource(Protocol):
-    """Draws starts and turns a caller's `initial_state` into one."""
+    """Draws starts and turns a caller's `initial_state` into one.
+
+    Attributes:
+        spec: the world the starts are of.
+        observation_space: the simulator env's own, or None where there is no simulator.
+    """
 
     spec: WorldSpec
-    task_space: spaces.Text | None
+    observation_space: spaces.Dict | None
 
     def draw(self, rng: np.random.Generator) -> Start:
         """A start, by `rng` alone."""
@@ -106,7 +111,7 @@ class FrameStarts:
         spec: the world they must fit.
     """
 
-    task_space: spaces.Text | None = None
+    observation_space: spaces.Dict | None = None
 
     def __init__(self, starts: Sequence[Any], spec: WorldSpec) -> None:
         if not starts:
@@ -139,7 +144,7 @@ class DatasetStarts:
         UsageError: the split is unknown or empty.
     """
 
-    task_space: spaces.Text | None = None
+    observation_space: spaces.Dict | None = None
 
     def __init__(self, root: Path | str, split: Literal["train", "val", "all"] = "val") -> None:
         from worldsim.data.dataset import LeRobotDataset
@@ -201,14 +206,12 @@ class SimulatorStarts:
         self.env_id, self.kwargs, self.factors = env_id, dict(kwargs or {}), dict(factors or {})
         self._env: gymnasium.Env[Any, Any] = make(env_id, **self.kwargs)
         simulator: Any = self._env.unwrapped
-        if not hasattr(simulator, "spec_world") or not hasattr(simulator, "camera_rig"):
+        if not hasattr(simulator, "spec_world") or not hasattr(type(simulator), "camera_rig"):
             raise UsageError(f"{env_id} is no simulator env of worldsim; it tells no world spec")
         self.spec: WorldSpec = simulator.spec_world
         observation_space = self._env.observation_space
         assert isinstance(observation_space, spaces.Dict)
-        task_space = observation_space["task"]
-        assert isinstance(task_space, spaces.Text)
-        self.task_space: spaces.Text | None = task_space
+        self.observation_space: spaces.Dict | None = observation_space
 
     def draw(self, rng: np.random.Generator) -> Start:
         """The start of a random seed."""

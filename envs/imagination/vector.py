@@ -20,7 +20,7 @@ from worldsim.envs.imagination.loading import (
     unknown_options,
 )
 from worldsim.envs.imagination.single import check_arguments, draw_start, info_arrays
-from worldsim.envs.imagination.spaces import action_space, observation_space
+from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
 from worldsim.envs.imagination.starts import Start, StartSource
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
@@ -79,7 +79,8 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
             "render_fps": world.spec.fps,
             "autoreset_mode": self.autoreset_mode,
         }
-        self.single_observation_space = observation_space(world.spec, self.starts.task_space)
+        self._space = self.starts.observation_space or observation_space(world.spec)
+        self.single_observation_space = self._space
         self.single_action_space = action_space(world.spec)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -241,14 +242,14 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
     def _observation(self) -> dict[str, Any]:
         return {
             "pixels": split_views(self._pixels, self.spec_world.camera_names),
-            "agent_pos": self._agent_pos.copy(),
+            "agent_pos": clip_agent_pos(self._agent_pos, self._space),
             "task": tuple(start.task for start in self._starts),
         }
 
     def _single_observation(self, row: int) -> dict[str, Any]:
         return {
             "pixels": split_views(self._pixels[row], self.spec_world.camera_names),
-            "agent_pos": self._agent_pos[row].copy(),
+            "agent_pos": clip_agent_pos(self._agent_pos[row], self._space),
             "task": self._starts[row].task,
         }
 

@@ -1,0 +1,127 @@
+"""The imagined env behaves as the simulator env that it stands for."""
+
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from imagination_fixtures import REPORT, nano_env, nano_judge, nano_starts, random_actions
+from worldsim_testing import CAMERAS, nano_model, nano_spec
+
+from worldsim.envs import make
+from worldsim.envs.imagination import FrameStarts, ImaginationEnv, SimulatorStarts
+from worldsim.errors import UsageError
+from worldsim.evaluation.judge import Judge
+from worldsim.evaluation.judge_tracker import VerdictRule
+from worldsim.models.observer import Observer, ObserverConfig
+from worldsim.models.world_model import WorldModel
+
+ENV_ID = "worldsim/Imagination-v0"
+
+
+def test_gymnasium_finds_nothing_to_complain_about() -> None:
+    env = gymnasium.make(
+        ENV_ID,
+        model=nano_model(),
+        judge=nano_judge(),
+        starts=FrameStarts(nano_starts(), nano_spec()),
+        sampling_steps=1,
+        render_mode="rgb_array",
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # What has no bounds by nature, and what comes of a custom task text, is no fault.
+        warnings.filterwarnings("ignore", message=".*(infinity|-inf|Box observation space).*")
+        check_env(env.unwrapped)
+
+
+def test_spaces_are_those_of_the_simulator() -> None:
+    starts = SimulatorStarts("worldsim/TabletopReach-v0", {"image_size": 32})
+    random_model = WorldModel(nano_model().config, starts.spec)
+    observer = Observer(ObserverConfig(3, starts.spec.state.dim, (32, 32), width=8, keypoints=4))
+    judge = Judge(observer, starts.spec, VerdictRule(), REPORT)
+    env = ImaginationEnv(random_model, judge, starts, sampling_steps=1)
+    simulator = make("worldsim/TabletopReach-v0", image_size=32)
+    assert env.observation_space == simulator.observation_space
+    assert env.action_space == simulator.action_space
+    first, _ = env.reset(options={"initial_state": 11})
+    truth, _ = simulator.reset(seed=11)
+    for name in CAMERAS:
+        np.testing.assert_array_equal(first["pixels"][name], truth["pixels"][name])
+    state = simulator.unwrapped.get_state()  # type: ignore[attr-defined]
+    again, _ = env.reset(options={"initial_state": state})
+    np.testing.assert_array_equal(again["agent_pos"], truth["agent_pos"])
+    assert env.observation_space.contains(env.step(env.action_space.sample())[0])
+
+
+def test_same_seed_same_episode() -> None:
+    env = nano_env()
+    actions = random_actions(3, 1)[:, 0]
+
+    def roll(seed: int) -> tuple[np.ndarray, list[float]]:
+        env.reset(seed=seed)
+        steps = [env.step(action) for action in actions]
+        frames = np.stack([step[0]["pixels"][CAMERAS[0]] for step in steps])
+        return frames, [step[1] for step in steps]
+
+    first, second, other = roll(3), roll(3), roll(4)
+    np.testing.assert_array_equal(first[0], second[0])
+    assert first[1] == second[1]
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_first_observation_is_the_start() -> None:
+    env = nano_env()
+    start = nano_starts()[2]
+    observation, info = env.reset(seed=0, options={"initial_state": 2})
+    for view, name in enumerate(CAMERAS):
+        np.testing.assert_array_equal(observation["pixels"][name], start.pixels[view])
+    np.testing.assert_array_equal(observation["agent_pos"], start.agent_pos)
+    assert observation["task"] == "push the block 2"
+    assert info["is_success"] is False and info["success"] is False
+    assert info["state"].shape == (2,) and 0 <= info["progress"] <= 1
+
+
+def test_any_observation_can_be_an_initial_state() -> None:
+    env = nano_env()
+    env.reset(seed=0)
+    observation = env.step(np.zeros(5, np.float32))[0]
+    again, _ = env.reset(options={"initial_state": observation})
+    np.testing.assert_array_equal(again["pixels"]["wrist"], observation["pixels"]["wrist"])
+    with pytest.raises(UsageError, match="agent_pos"):
+        env.reset(options={"initial_state": {"pixels": observation["pixels"]}})
+    with pytest.raises(UsageError, match="finite"):
+        bad = observation | {"agent_pos": np.full(10, np.nan)}
+        env.reset(options={"initial_state": bad})
+
+
+def test_truncated_at_the_horizon_and_not_terminated() -> None:
+    env = nano_env(max_episode_steps=2)
+    env.reset(seed=0)
+    assert env.step(np.zeros(5, np.float32))[2:4] == (False, False)
+    assert env.step(np.zeros(5, np.float32))[2:4] == (False, True)
+
+
+def test_verdict_of_success_terminates_and_pays_the_bonus() -> None:
+    env = nano_env(judge=nano_judge(0.001), success_bonus=7.0)
+    _, start_info = env.reset(seed=0)
+    assert not start_info["is_success"]
+    _, reward, terminated, _, info = env.step(np.zeros(5, np.float32))
+    assert terminated and info["is_success"]
+    assert reward == pytest.approx(7.0 + info["progress"] - start_info["progress"], abs=1e-5)
+
+
+def test_bad_requests_say_what_was_expected() -> None:
+    with pytest.raises(UsageError, match="1 to 8"):
+        nano_env(sampling_steps=9)
+    with pytest.raises(UsageError, match="render_mode"):
+        nano_env(render_mode="human")
+    env = nano_env()
+    with pytest.raises(UsageError, match="reset"):
+        env.step(np.zeros(5, np.float32))
+    with pytest.raises(UsageError, match="factors"):
+        env.reset(options={"factors": {}})
+    env.reset(seed=0)
+    with pytest.raises(UsageError, match="NaN"):
+        env.step(np.full(5, np.nan, np.float32))
