@@ -1,6 +1,7 @@
 """Help texts, made from each command's own words and its config file, without importing torch."""
 
-from importlib import import_module
+import ast
+from importlib.resources import files
 
 from worldsim.cli.commands import COMMANDS
 from worldsim.config_groups import group_options, read_command_file
@@ -32,16 +33,29 @@ def overview() -> str:
 
 def command_help(name: str) -> str:
     """`worldsim <name> --help`: what it does, examples, groups, keys with defaults."""
-    module = import_module(f"worldsim.cli.{name}")
+    words = _words(name)
     file = read_command_file(name)
     actions = "|".join(COMMANDS[name].actions)
     usage = f"usage: worldsim {name} {actions + ' ' if actions else ''}[key=value ...]"
-    parts = [usage, module.DESCRIPTION.strip(), "examples:\n" + _indent(module.EXAMPLES)]
+    parts = [usage, words["DESCRIPTION"].strip(), "examples:\n" + _indent(words["EXAMPLES"])]
     if file.groups:
         parts.append("groups:\n" + "\n".join(_group_lines(file.groups)))
     if file.text:
         parts.append(f"keys and defaults (configs/{name}.yaml):\n" + _indent(file.text))
     return "\n\n".join([*parts, OVERRIDES])
+
+
+def _words(name: str) -> dict[str, str]:
+    """DESCRIPTION and EXAMPLES of a command, read without importing it: imports cost seconds."""
+    source = files("worldsim.cli").joinpath(f"{name}.py").read_text(encoding="utf-8")
+    return {
+        node.targets[0].id: node.value.value
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
 
 
 def _indent(text: str) -> str:
