@@ -1,170 +1,102 @@
 """Parallel, resumable collection of a data set.
 
-Episode i is a function of (collection settings, i) only. Workers write finished episodes
-themselves, so neither Ctrl-C nor a kill loses any, and the same call continues; the final files
-do not depend on interruptions or on the number of workers.
+Episode i is a function of (collection settings, i) only. Finished episodes are on disk at once,
+so neither Ctrl-C nor a kill loses any, and the same call continues; the final files do not depend
+on interruptions or on the number of workers.
 """
 
-import json
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from worldsim.data.behaviours import Behaviour, choose, dial_generator
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.disk import DiskFullError
 from worldsim.data.layout import INFO, read_info
+from worldsim.data.recorder import CollectionConfig, Recorder, record_in_processes
 from worldsim.data.staging import Staging
-from worldsim.data.video import VideoCodec
 from worldsim.data.writer import LeRobotWriter, Progress
-from worldsim.errors import DataError, UsageError, WorldsimError
-from worldsim.specs import WorldSpec
+from worldsim.errors import UsageError
 
 
-@dataclass(frozen=True)
-class CollectionConfig:
-    """What determines the episodes of a collection.
-
-    Attributes:
-        env_id: environment.
-        env_kwargs: its constructor's arguments.
-        behaviours: the mixture, by name.
-        episodes: how many.
-        seed: of the whole collection.
-        max_steps: most actions of an episode, besides the env's own limit.
-        steps_after_success: actions recorded beyond success.
-        factors: factors of variation to fix in every episode.
-        codec: how videos are encoded.
-    """
-
-    env_id: str
-    env_kwargs: dict[str, Any]
-    behaviours: dict[str, Behaviour]
-    episodes: int
-    seed: int = 0
-    max_steps: int | None = None
-    steps_after_success: int = 0
-    factors: dict[str, Any] = field(default_factory=dict)
-    codec: VideoCodec = field(default_factory=VideoCodec)
-
-    def __post_init__(self) -> None:
-        if self.episodes < 1 or self.seed < 0 or self.steps_after_success < 0:
-            raise UsageError(
-                "episodes must be positive, seed and steps_after_success not negative; got "
-                f"{self.episodes}, {self.seed}, {self.steps_after_success}"
-            )
-        if self.max_steps is not None and self.max_steps < 1:
-            raise UsageError(f"max_steps must be at least 1, got {self.max_steps}")
-        if not self.behaviours:
-            raise UsageError("a collection needs at least one behaviour")
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
-
-
-class Recorder:
-    """Records episodes of a collection, one env for all of them."""
-
-    def __init__(self, config: CollectionConfig, root: Path) -> None:
-        from worldsim.envs import make
-
-        self.config, self.staging = config, Staging(root)
-        self.env = make(config.env_id, **config.env_kwargs)
-        unwrapped: Any = self.env.unwrapped
-        self.spec: WorldSpec = unwrapped.spec_world
-
-    def record(self, index: int) -> None:
-        """Record episode `index` and make it durable.
-
-        Raises:
-            WorldsimError: names the episode and its behaviour.
-        """
-        from worldsim.data.record import record_episode
-
-        config = self.config
-        name = choose(config.behaviours, config.seed, index)
-        dials = dial_generator(config.seed, index)
-        seeds = np.random.SeedSequence([config.seed, index]).generate_state(2) >> 1
-        try:
-            policy = config.behaviours[name].build(self.spec, name, dials)
-            episode = record_episode(
-                self.env,
-                policy,
-                config.env_id,
-                seed=int(seeds[0]),
-                policy_seed=int(seeds[1]),
-                behaviour=name,
-                options={"factors": config.factors} if config.factors else None,
-                max_steps=config.max_steps,
-                steps_after_success=config.steps_after_success,
-            )
-            self.staging.add(index, episode, self.spec, config.codec)
-        except DiskFullError:
-            raise
-        except WorldsimError as error:
-            kind = UsageError if isinstance(error, UsageError) else DataError
-            raise kind(f"episode {index} ({name}): {error}") from error
-
-    def close(self) -> None:
-        """Close the env."""
-        self.env.close()
-
-
-def collect(
-    config: CollectionConfig,
-    root: Path,
-    workers: int = 2,
-    on_start: Callable[[int], None] | None = None,
-    on_episode: Callable[[], None] | None = None,
-    on_assemble: Progress | None = None,
-) -> LeRobotDataset:
-    """Collect, or go on collecting, a data set at `root`.
+class Collection:
+    """A collection under way at `root`; a context manager that holds the folder's lock.
 
     Args:
         config: what to collect.
         root: data set folder.
-        workers: processes; 0 records in this one.
-        on_start: called once with the number of episodes that are finished already.
-        on_episode: called after every episode.
-        on_assemble: called with (done, total) while the final files are written.
 
     Raises:
-        UsageError: `root` holds something else, or the settings are wrong.
-        DataError: a policy or the env failed; finished episodes are kept.
+        UsageError: `root` holds something else, another process collects there, or the settings
+            are wrong.
     """
+
+    def __init__(self, config: CollectionConfig, root: Path) -> None:
+        self.config, self.root = config, root
+        self._recorder = Recorder(config, root)
+        settings = config.to_json()
+        env_info = {"id": config.env_id, "kwargs": settings["env_kwargs"]}
+        self._writer = LeRobotWriter(root, self._recorder.spec, env_info, settings, config.codec)
+        finished = set(self._writer.staging.finished())
+        self.todo = [index for index in range(config.episodes) if index not in finished]
+
+    def record(self, workers: int = 2) -> Iterator[int]:
+        """Record what is missing, yielding the index of each episode once it is durable.
+
+        Args:
+            workers: processes; 0 records in this one.
+
+        Raises:
+            DataError: a policy or the env failed; finished episodes are kept.
+        """
+        if workers < 0:
+            raise UsageError(f"workers must not be negative, got {workers}")
+        if workers == 0 or len(self.todo) <= 1:
+            for index in self.todo:
+                self._recorder.record(index)
+                yield index
+        else:
+            yield from record_in_processes(self._recorder, self.todo, workers)
+
+    def finalize(self, progress: Progress | None = None) -> LeRobotDataset:
+        """Write the final files.
+
+        Args:
+            progress: called with (episodes done, episodes).
+        """
+        self._writer.finalize(progress)
+        return LeRobotDataset(self.root)
+
+    def __enter__(self) -> "Collection":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._recorder.close()
+        self._writer.close()
+
+
+def collect(config: CollectionConfig, root: Path, workers: int = 2) -> LeRobotDataset:
+    """Collect, or go on collecting, a data set at `root`; returns it opened.
+
+    Raises:
+        UsageError: see `Collection`.
+        DataError: see `Collection.record`.
+    """
+    if (finished := finished_dataset(config, root)) is not None:
+        return finished
+    with Collection(config, root) as collection:
+        for _ in collection.record(workers):
+            pass
+        return collection.finalize()
+
+
+def finished_dataset(config: CollectionConfig, root: Path) -> LeRobotDataset | None:
+    """The data set at `root` if it is just what `config` asks for; None if there is none.
+
+    Raises:
+        UsageError: another data set is there.
+    """
+    if not (root / INFO).exists():
+        return None
     settings = config.to_json()
-    if (root / INFO).exists():
-        return _finished(root, settings)
-    recorder = Recorder(config, root)
-    env_info = {"id": config.env_id, "kwargs": settings["env_kwargs"]}
-    writer = LeRobotWriter(root, recorder.spec, env_info, settings, config.codec)
-    try:
-        done = set(writer.staging.finished())
-        if on_start is not None:
-            on_start(len(done))
-        todo = [index for index in range(config.episodes) if index not in done]
-        for _ in _record_all(recorder, todo, workers):
-            if on_episode is not None:
-                on_episode()
-        writer.finalize(on_assemble)
-    finally:
-        recorder.close()
-        writer.close()
-    return LeRobotDataset(root)
-
-
-def _finished(root: Path, settings: dict[str, Any]) -> LeRobotDataset:
-    """The data set at `root`, if it is just what `settings` ask for."""
     recorded = (read_info(root).get("worldsim") or {}).get("collection")
     if recorded != settings:
         changed = sorted(k for k in settings if (recorded or {}).get(k) != settings[k])
@@ -176,75 +108,17 @@ def _finished(root: Path, settings: dict[str, Any]) -> LeRobotDataset:
     return LeRobotDataset(root)
 
 
-def _record_all(recorder: Recorder, todo: list[int], workers: int) -> Iterator[int]:
-    """Record the episodes `todo`, yielding each index when it is durable."""
-    if workers < 0:
-        raise UsageError(f"workers must not be negative, got {workers}")
-    if workers == 0 or len(todo) <= 1:
-        for index in todo:
-            recorder.record(index)
-            yield index
-        return
-    context = get_context("spawn")  # GL contexts and threads do not survive a fork
-    stop = context.Event()
-    arguments = (recorder.config, recorder.staging.root, stop)
-    with _single_threaded():
-        pool = ProcessPoolExecutor(min(workers, len(todo)), context, _start_worker, arguments)
-        try:
-            pending: set[Future[int]] = {pool.submit(_record_in_worker, i) for i in todo}
-            while pending:
-                ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    yield future.result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                "a worker process died (killed, or out of memory?); finished episodes are "
-                "kept: run the same command again to continue"
-            ) from error
-        finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+def has_expert(env_id: str, env_kwargs: dict[str, Any]) -> bool:
+    """Whether a scripted expert knows this environment's task."""
+    from worldsim.envs import make
+    from worldsim.policies.scripted.tasks import controller_for
 
-
-@contextmanager
-def _single_threaded() -> Iterator[None]:
-    """One thread a worker: processes are what fills the cores."""
-    names = ("OMP_NUM_THREADS", "LP_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(OMP_NUM_THREADS="1", LP_NUM_THREADS="1")
+    env = make(env_id, **env_kwargs)
+    unwrapped: Any = env.unwrapped
     try:
-        yield
+        controller_for(unwrapped.spec_world)
+        return True
+    except UsageError:
+        return False
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-_WORKER: list[tuple[Recorder, Any]] = []
-"""In a worker process: its recorder and the event that says stop."""
-
-
-def _start_worker(config: CollectionConfig, root: Path, stop: Any) -> None:
-    import signal
-    import threading
-    from multiprocessing import parent_process
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; this episode is finished
-    parent = parent_process()
-    assert parent is not None
-
-    def follow_parent() -> None:
-        parent.join()
-        os._exit(1)  # a killed parent must not leave workers behind
-
-    threading.Thread(target=follow_parent, daemon=True).start()
-    _WORKER.append((Recorder(config, root), stop))
-
-
-def _record_in_worker(index: int) -> int:
-    recorder, stop = _WORKER[0]
-    if not stop.is_set():
-        recorder.record(index)
-    return index
+        env.close()

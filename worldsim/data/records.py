@@ -26,6 +26,7 @@ class EpisodeRecord:
         videos: video feature key to frames in a file.
         tasks: instructions, if the episodes table lists them.
         extras: further columns of the episodes table.
+        first_row: global index of its first row, where the layout states it.
     """
 
     index: int
@@ -34,6 +35,7 @@ class EpisodeRecord:
     videos: dict[str, VideoSegment]
     tasks: tuple[str, ...]
     extras: dict[str, Any]
+    first_row: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +132,7 @@ def _record_v3(
         videos=videos,
         tasks=tuple(row.get("tasks") or ()),
         extras={key: value for key, value in row.items() if is_extra(key)},
+        first_row=row["dataset_from_index"],
     )
 
 

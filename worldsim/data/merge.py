@@ -1,0 +1,120 @@
+"""Joins data sets: videos are copied packet by packet, episodes and tasks numbered anew."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from worldsim.data.assemble import Assembler, EpisodeSource
+from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.disk import disk_errors
+from worldsim.data.features import BOOKKEEPING_FEATURES
+from worldsim.data.layout import Limits
+from worldsim.data.rows import column_array, meta_table, vector_column
+from worldsim.errors import SpecMismatchError, UsageError
+from worldsim.files import atomic_path
+
+
+def merge(
+    roots: Sequence[Path],
+    out: Path,
+    limits: Limits | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> LeRobotDataset:
+    """Write the episodes of `roots`, in order, to a new data set at `out`.
+
+    v2.1 sources become v3.0. Columns of the episodes table that neither LeRobot nor worldsim
+    knows are dropped; row features are all kept.
+
+    Raises:
+        UsageError: fewer than two roots, or `out` exists.
+        SpecMismatchError: the sources differ in fps, features or spec.
+        DataError: a source is broken; nothing is left at `out`.
+    """
+    if len(roots) < 2:
+        raise UsageError(f"merge needs at least two data sets in `roots`, got {len(roots)}")
+    if out.exists():
+        raise UsageError(f"{out} exists already; choose a new folder for the merged data set")
+    datasets = [LeRobotDataset(root) for root in roots]
+    features = _common_features(datasets)
+    total = sum(dataset.num_episodes for dataset in datasets)
+    done = 0
+    with disk_errors(out.parent), atomic_path(out) as building:
+        building.mkdir()
+        fps = int(datasets[0].info["fps"])
+        assembler = Assembler(building, fps, features, _info(datasets), limits or Limits())
+        for dataset in datasets:
+            for episode in range(dataset.num_episodes):
+                assembler.add(_source(dataset, episode, features))
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+        assembler.close()
+    return LeRobotDataset(out)
+
+
+def _plain(dataset: LeRobotDataset) -> dict[str, Any]:
+    """Features that every row carries, without LeRobot's bookkeeping."""
+    features = dataset.info["features"]
+    return {key: value for key, value in features.items() if key not in BOOKKEEPING_FEATURES}
+
+
+def _common_features(datasets: Sequence[LeRobotDataset]) -> dict[str, Any]:
+    first = datasets[0]
+    features = _plain(first)
+    shapes = {key: (f["dtype"], list(f["shape"])) for key, f in features.items()}
+    for other in datasets[1:]:
+        if "spec" in first.own and "spec" in other.own:
+            first.spec.require_compatible(other.spec, str(first.root), str(other.root))
+        theirs = {key: (f["dtype"], list(f["shape"])) for key, f in _plain(other).items()}
+        if theirs != shapes or other.info["fps"] != first.info["fps"]:
+            odd = sorted(k for k in {*shapes, *theirs} if shapes.get(k) != theirs.get(k))
+            raise SpecMismatchError(
+                f"{first.root} and {other.root} cannot be merged: fps {first.info['fps']} and "
+                f"{other.info['fps']}; features that differ: {odd or 'none'}"
+            )
+    return features
+
+
+def _info(datasets: Sequence[LeRobotDataset]) -> dict[str, Any]:
+    first = datasets[0]
+    info: dict[str, Any] = {"robot_type": first.info.get("robot_type")}
+    if all("spec" in dataset.own for dataset in datasets):
+        envs = [dataset.env_info for dataset in datasets]
+        env = envs[0] if all(other == envs[0] for other in envs) else {}
+        info["worldsim"] = {"spec": first.spec.to_json(), "env": env}
+    return info
+
+
+def _source(dataset: LeRobotDataset, episode: int, features: dict[str, Any]) -> EpisodeSource:
+    table, record = dataset.rows(episode), dataset.record(episode)
+    columns = {}
+    for key, feature in features.items():
+        if feature["dtype"] == "video":
+            continue
+        column = table[key]
+        if len(feature["shape"]) == 1 and feature["dtype"] not in ("string", "image", "language"):
+            values = column_array(column, f"{record.data}, {key}")
+            column = vector_column(values.astype(feature["dtype"]))
+        columns[key] = column
+    own = "spec" in dataset.own
+    tasks, task_of_row = _tasks(dataset, table)
+    return EpisodeSource(
+        rows=pa.table(columns),
+        tasks=tasks,
+        task_of_row=task_of_row,
+        extras=meta_table(dataset.meta(episode)) if own else pa.table({}),
+        videos=dict(record.videos),
+    )
+
+
+def _tasks(dataset: LeRobotDataset, table: pa.Table) -> tuple[tuple[str, ...], np.ndarray]:
+    """Instructions of the rows in order of appearance, and for each row which one."""
+    if "task_index" not in table.column_names:
+        return ("",), np.zeros(len(table), np.int64)
+    ids = table["task_index"].to_pylist()
+    order = list(dict.fromkeys(ids))
+    texts = tuple(dataset.index.tasks.get(task, "") for task in order)
+    return texts, np.array([order.index(task) for task in ids], np.int64)
