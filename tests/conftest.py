@@ -1,9 +1,5 @@
-"""Makes the helpers beside the tests importable (pytest runs in importlib mode)."""
+"""Before any test module: MuJoCo reads MUJOCO_GL once, when something first imports it."""
 
-import sys
-from pathlib import Path
+from worldsim.envs.gl import choose_backend
 
-import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-torch.set_num_threads(1)
+choose_backend()

@@ -1,0 +1,92 @@
+"""What the documentation shows is true: snippets run, commands compose, named files exist."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worldsim.cli.commands import COMMANDS
+from worldsim.cli.help import command_help
+from worldsim.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+REPOSITORY_PATH = re.compile(r"`((?:worldsim|models|envs|configs|scripts|docs|tests)/[\w./-]*)`")
+
+
+def fences(page: Path, language: str) -> list[str]:
+    return [
+        body for kind, body in FENCE.findall(page.read_text(encoding="utf-8")) if kind == language
+    ]
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """Words of every `worldsim ...` command; lines ending in a backslash are joined."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line.strip().lstrip("#"), comments=True)
+        while words and re.fullmatch(r"\w+=\S*", words[0]):
+            words = words[1:]
+        if words and Path(words[0]).name == "worldsim":
+            yield words[1:]
+
+
+def documented_commands() -> Iterator[tuple[str, list[str]]]:
+    """(where, words) of every command in pages, help texts and headers of experiments."""
+    for page in PAGES:
+        for body in fences(page, "bash"):
+            yield from ((page.name, words) for words in commands_in(body))
+    for name in COMMANDS:
+        examples = command_help(name).split("examples:")[1].split("\n\n")[0]
+        yield from ((f"{name} --help", words) for words in commands_in(examples))
+    for path in sorted((ROOT / "configs").rglob("*.yaml")):
+        comments = "\n".join(
+            line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")
+        )
+        joined = comments.replace("\\\n#", " ")
+        yield from ((path.name, words) for words in commands_in(joined))
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        pytest.param(where, words, id=f"{where}: {' '.join(words)}")
+        for where, words in documented_commands()
+    ],
+)
+def test_documented_command_composes(
+    where: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if words in (["--help"], ["--version"]):
+        return
+    assert main([*words, "--config"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("index", range(len(fences(README, "python"))))
+def test_readme_snippet_runs(index: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(fences(README, "python")[index], f"README snippet {index}", "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_in_a_page_exist(page: Path) -> None:
+    named = REPOSITORY_PATH.findall(page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_each_walk_through_the_code_passes_at_most_five_files() -> None:
+    text = README.read_text(encoding="utf-8")
+    section = text.split("## Where the code is")[1].split("\n## ")[0]
+    walks = [part for part in section.split("\n**") if REPOSITORY_PATH.search(part)]
+    assert len(walks) == 2
+    for walk in walks:
+        files = {name for name in REPOSITORY_PATH.findall(walk) if name.endswith(".py")}
+        assert 2 <= len(files) <= 5
+
+
+def test_readme_is_read_in_five_minutes() -> None:
+    """Five minutes at 240 words a minute."""
+    assert len(README.read_text(encoding="utf-8").split()) < 1200
