@@ -52,7 +52,7 @@ def _how_well(main: Coefficients) -> str:
     if main.pearson.value is None:
         return f"no correlation can be given ({main.pearson.reason})"
     return (
-        f"imagined and reference rates correlate at Pearson {main.pearson.text()}, "
+        f"imagined and reference rates correlate at Pearson {main.pearson.text(3)}, "
         f"MMRV {main.mmrv.text(3)}"
     )
 

@@ -1,0 +1,120 @@
+"""`report.html`: one page that needs no network, with tables, charts and films inside."""
+
+from base64 import b64encode
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from worldsim.evaluation.coefficients import Coefficients
+from worldsim.evaluation.correlation import MMRV_RULE
+from worldsim.evaluation.estimate import Estimate
+from worldsim.evaluation.ranking_report import RankingReport
+from worldsim.files import write_text
+from worldsim.reporting.chart_horizon import LINES, horizon_chart
+from worldsim.reporting.chart_ranking import interval_strip, scatter
+from worldsim.reporting.report_data import Film, ReportData, Section
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+COEFFICIENTS = (
+    ("Pearson r", "pearson", "1 is perfect"),
+    ("Spearman rho", "spearman", "1 is perfect"),
+    ("Kendall tau-b", "kendall", "1 is perfect"),
+    ("MMRV", "mmrv", "0 is perfect"),
+    ("Pairs in the right order", "pairwise_accuracy", "1 is perfect"),
+    ("Rate lost by choosing in imagination", "selection_regret", "0 is perfect"),
+    ("Calibration slope", "slope", "1 is calibrated"),
+    ("Calibration intercept", "intercept", "0 is calibrated"),
+    ("Bias, imagined - reference", "bias", "0 is unbiased"),
+    ("Mean absolute error", "mae", "0 is perfect"),
+)
+
+KINDS = {
+    "success": "Success in both worlds",
+    "failure": "Failure in both worlds",
+    "disagreement": "Worlds disagree",
+}
+
+
+@dataclass(frozen=True)
+class CoefficientRow:
+    """One line of the agreement table."""
+
+    label: str
+    hint: str
+    cells: tuple[Estimate, ...]
+
+
+def write_report(path: Path, data: ReportData) -> None:
+    """Render `data` and write it whole or not at all."""
+    write_text(path, render_report(data))
+
+
+def render_report(data: ReportData) -> str:
+    """The page as text. Everything that comes from outside is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["number"] = _number
+    return environment.get_template("report.html.j2").render(
+        data=data,
+        sections=data.sections,
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        scatter=scatter,
+        strip=interval_strip,
+        charts=_charts,
+        line_names=LINES,
+        agreement_columns=_agreement_columns,
+        agreement_rows=_agreement_rows,
+        film_source=_film_source,
+        kinds=KINDS,
+        mmrv_rule=MMRV_RULE,
+    )
+
+
+def _agreement_sets(ranking: RankingReport) -> list[tuple[str, Coefficients]]:
+    sets = [("all policies", ranking.coefficients)]
+    sets += [(f"within {name}", group.coefficients) for name, group in ranking.groups.items()]
+    if ranking.corrected is not None:
+        sets.append(("judge-corrected", ranking.corrected))
+    if ranking.progress is not None:
+        sets.append(("progress", ranking.progress))
+    return [*sets, ("policies resampled too", ranking.over_policies)]
+
+
+def _agreement_columns(ranking: RankingReport) -> list[str]:
+    return [name for name, _ in _agreement_sets(ranking)]
+
+
+def _agreement_rows(ranking: RankingReport) -> list[CoefficientRow]:
+    sets = [one for _, one in _agreement_sets(ranking)]
+    return [
+        CoefficientRow(label, hint, tuple(getattr(one, name) for one in sets))
+        for label, name, hint in COEFFICIENTS
+    ]
+
+
+def _charts(section: Section) -> list[tuple[str, Markup]]:
+    """(camera, chart) of the curves that hold a value."""
+    drawn = [(curves.camera, horizon_chart(curves)) for curves in section.curves]
+    return [(camera, chart) for camera, chart in drawn if chart is not None]
+
+
+def _film_source(film: Film) -> str:
+    return "data:video/mp4;base64," + b64encode(film.mp4).decode("ascii")
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.0%}"
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "n/a" if value is None else f"{value:.{digits}f}"
