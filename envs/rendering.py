@@ -8,6 +8,7 @@ import atexit
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ choose_backend()
 import mujoco  # noqa: E402  (the backend must be chosen first)
 
 _MAX_GEOMS = 500
+_SUPERSAMPLING = 2
 _OFF_FLAGS = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_FOG", "mjRND_HAZE")
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
 
@@ -34,7 +36,7 @@ class _GraphicsProcess:
     def make_current(self, height: int, width: int) -> None:
         if self.context is None:
             try:
-                self.context = mujoco.GLContext(width, height)
+                self.context = _context_class(choose_backend())(width, height)
             except Exception as error:
                 raise WorldsimError(
                     f"no OpenGL context could be made ({error}); on a machine without a display "
@@ -58,6 +60,17 @@ class _GraphicsProcess:
 _PROCESS = _GraphicsProcess()
 
 
+def _context_class(backend: str) -> Any:
+    """The backend's context, whatever backend was chosen when mujoco was first imported."""
+    if backend == "egl":
+        from mujoco.egl import GLContext
+    elif backend == "osmesa":
+        from mujoco.osmesa import GLContext
+    else:
+        GLContext = mujoco.GLContext
+    return GLContext
+
+
 def shared_renderer(
     model: mujoco.MjModel, height: int, width: int, key: str, shadows: bool = False
 ) -> "SceneRenderer":
@@ -77,23 +90,31 @@ def shared_renderer(
 
 
 class SceneRenderer:
-    """Draws any model that shares its meshes and textures with the one it was made from."""
+    """Draws any model that shares its meshes and textures with the one it was made from.
+
+    Images are drawn at twice their size and averaged: on a CPU that costs half as much as
+    OpenGL's own four-fold antialiasing.
+    """
 
     def __init__(
         self, model: mujoco.MjModel, height: int, width: int, shadows: bool = False
     ) -> None:
         _PROCESS.make_current(height, width)
-        model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
-        model.vis.global_.offheight = max(model.vis.global_.offheight, height)
-        self._model = model
+        wide, tall = width * _SUPERSAMPLING, height * _SUPERSAMPLING
+        model.vis.global_.offwidth = max(model.vis.global_.offwidth, wide)
+        model.vis.global_.offheight = max(model.vis.global_.offheight, tall)
+        model.vis.quality.offsamples = 0
+        if not shadows:
+            model.vis.quality.shadowsize = 0
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
         self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
         self._camera = mujoco.MjvCamera()
         self._option = mujoco.MjvOption()
-        self._rect = mujoco.MjrRect(0, 0, width, height)
-        self._shape = (height, width)
+        self._fine = mujoco.MjrRect(0, 0, wide, tall)
+        self._plain = mujoco.MjrRect(0, 0, width, height)
+        self._buffer = np.empty((tall, wide, 3), np.uint8)
         if not shadows:
             for name in _OFF_FLAGS:
                 self._scene.flags[getattr(mujoco.mjtRndFlag, name)] = 0
@@ -102,18 +123,20 @@ class SceneRenderer:
         self, model: mujoco.MjModel, data: mujoco.MjData, camera: "int | mujoco.MjvCamera"
     ) -> NDArray[np.uint8]:
         """Image uint8 `[H, W, 3]` from a fixed camera's index or a free camera."""
-        self._draw(model, data, camera)
-        image = np.empty((*self._shape, 3), np.uint8)
-        mujoco.mjr_readPixels(image, None, self._rect, self._context)
-        return np.ascontiguousarray(image[::-1])
+        self._draw(model, data, camera, self._fine)
+        mujoco.mjr_readPixels(self._buffer, None, self._fine, self._context)
+        size = (self._plain.width, self._plain.height)
+        image = cv2.resize(self._buffer, size, interpolation=cv2.INTER_AREA)
+        # OpenGL's first row is the lowest.
+        return np.ascontiguousarray(image[::-1], np.uint8)
 
     def depth(
         self, model: mujoco.MjModel, data: mujoco.MjData, camera: "int | mujoco.MjvCamera"
     ) -> NDArray[np.float32]:
         """Planar metric depth float32 `[H, W]`, along the optical axis; the far plane if empty."""
-        self._draw(model, data, camera)
-        buffer = np.empty(self._shape, np.float32)
-        mujoco.mjr_readPixels(None, buffer, self._rect, self._context)
+        self._draw(model, data, camera, self._plain)
+        buffer = np.empty((self._plain.height, self._plain.width), np.float32)
+        mujoco.mjr_readPixels(None, buffer, self._plain, self._context)
         near = float(model.vis.map.znear * model.stat.extent)
         far = float(model.vis.map.zfar * model.stat.extent)
         # Reversed depth: the buffer holds 1 at the near plane and 0 at the far plane.
@@ -125,7 +148,11 @@ class SceneRenderer:
         self._context.free()
 
     def _draw(
-        self, model: mujoco.MjModel, data: mujoco.MjData, camera: "int | mujoco.MjvCamera"
+        self,
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        camera: "int | mujoco.MjvCamera",
+        rect: mujoco.MjrRect,
     ) -> None:
         if isinstance(camera, int):
             self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
@@ -135,7 +162,7 @@ class SceneRenderer:
         mujoco.mjv_updateScene(
             model, data, self._option, None, camera, mujoco.mjtCatBit.mjCAT_ALL.value, self._scene
         )
-        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_render(rect, self._scene, self._context)
 
 
 def pinhole(fovy_degrees: float, height: int, width: int) -> NDArray[np.float32]:

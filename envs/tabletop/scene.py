@@ -19,7 +19,8 @@ CLOSED_WIDTH, OPEN_WIDTH = 0.0, 0.08
 CAMERAS = ("exterior_1", "exterior_2", "wrist")
 MOUNTED = (False, False, True)
 DISTRACTORS = 3
-TABLE_PATTERNS = ("plain", "checker", "gradient")
+TABLE_PATTERNS = ("checker", "gradient")
+"""Materials of the table beside the plain one."""
 
 TABLE_RGB = (0.80, 0.78, 0.74)
 OBJECT_RGB = (0.86, 0.12, 0.10)
@@ -48,7 +49,7 @@ def scene_xml(objects: str) -> str:
 def _distractor(index: int) -> str:
     shape = ("box", "cylinder", "ellipsoid")[index % 3]
     return (
-        f'<body name="distractor_{index}" mocap="true" pos="0 0 -1">'
+        f'<body name="distractor_{index}">'
         f'<geom name="distractor_{index}" class="visual" type="{shape}" size="0.02 0.02 0.02"/>'
         "</body>"
     )

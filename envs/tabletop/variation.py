@@ -75,7 +75,8 @@ class ModelVariation:
         self._nominal_size = model.geom_size[self._object].copy()
         self._nominal_mass = float(model.body_mass[model.geom_bodyid[self._object]])
         self._nominal_inertia = model.body_inertia[model.geom_bodyid[self._object]].copy()
-        self._patterns = [model.material(name).id for name in TABLE_PATTERNS]
+        # A material of index -1 is none: untextured surfaces draw faster.
+        self._patterns = [-1, *(model.material(name).id for name in TABLE_PATTERNS)]
 
     def apply(self, values: FactorValues) -> None:
         """Set every number that the factors govern; `values` names all of them."""
@@ -124,6 +125,7 @@ class ModelVariation:
             ring = np.array([np.cos(angle), np.sin(angle)])
             half = rng.uniform(0.012, 0.020)
             self._model.geom_size[geom] = half
-            self._model.geom_rgba[geom, :3] = rng.uniform(0.1, 0.9, 3)
+            # Fully transparent geoms are not drawn at all.
+            self._model.geom_rgba[geom] = (*rng.uniform(0.1, 0.9, 3), float(index < count))
             place = 0.19 * ring / np.abs(ring).max()
-            self._model.body_pos[body] = (*place, half if index < count else -1.0)
+            self._model.body_pos[body] = (*place, half)
