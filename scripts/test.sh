@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up .venv, then runs the linters, the type checker and every test.
-# Arguments go to pytest: bash scripts/test.sh tests/cli -k help
+# WORLDSIM_TEST_WORKERS says in how many processes (default: one a core, at most 8). Arguments go to
+# pytest: bash scripts/test.sh tests/cli -k help
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh </dev/null || exit 1
@@ -8,7 +9,7 @@ bash scripts/setup.sh </dev/null || exit 1
 # One thread a process: the tests run in as many processes as there are cores.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 bin=.venv/bin
-workers=$(nproc 2>/dev/null || echo 2)
+workers=${WORLDSIM_TEST_WORKERS:-$(nproc 2>/dev/null || echo 2)}
 failed=()
 
 step() {

@@ -27,7 +27,7 @@ def choices() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_command_composes_and_has_an_out_folder(command: str) -> None:
-    assert "out" in compose_config(command, [])
+    assert "out" in set(compose_config(command, []))
 
 
 @pytest.mark.parametrize(("command", "group", "option"), choices())

@@ -35,6 +35,7 @@ SPECIAL = {
     "worldsim.data.behaviours": "collection",
     "worldsim.data.collection": "collection",
     "worldsim.data.record": "collection",
+    "worldsim.data.recorder": "collection",
     "worldsim.evaluation.judge": "judge",
 }
 
