@@ -27,7 +27,7 @@ class KilledError(Exception):
 def make_batches() -> StepBatches:
     inputs = torch.randn(10, 3, generator=torch.Generator().manual_seed(1))
 
-    def gather(indices: Tensor) -> Batch:
+    def gather(indices: Tensor, generator: torch.Generator) -> Batch:
         return {"x": inputs[indices], "y": inputs[indices] @ TRUTH.T}
 
     return StepBatches(gather, len(inputs), CONFIG.batch_size, seed=3)

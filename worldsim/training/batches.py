@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from worldsim.training.draws import EpochOrder
+from worldsim.training.draws import EpochOrder, stream
 
 Batch = dict[str, Any]
 """Tensors by name, plus `micro_step`, the number of the batch since the start of training."""
@@ -16,18 +17,23 @@ class StepBatches(IterableDataset[Batch]):
     """An endless stream of batches that can begin anywhere.
 
     Args:
-        gather: item numbers `[B]` to a batch of tensors.
+        gather: item numbers `[B]`, and randomness for the batch, to a batch of tensors.
         population: how many items there are.
         batch_size: B.
         seed: decides the order.
     """
 
     def __init__(
-        self, gather: Callable[[Tensor], Batch], population: int, batch_size: int, seed: int
+        self,
+        gather: Callable[[Tensor, torch.Generator], Batch],
+        population: int,
+        batch_size: int,
+        seed: int,
     ) -> None:
         self._gather = gather
         self._order = EpochOrder(population, seed)
         self._batch_size = batch_size
+        self._seed = seed
         self.first: Callable[[], int] = lambda: 0
         """Asked for the first micro-step whenever iteration begins; resuming sets it."""
 
@@ -40,5 +46,6 @@ class StepBatches(IterableDataset[Batch]):
     def batch(self, micro_step: int) -> Batch:
         """The batch of one micro-step."""
         start = micro_step * self._batch_size
-        batch = self._gather(self._order[start : start + self._batch_size])
+        items = self._order[start : start + self._batch_size]
+        batch = self._gather(items, stream(self._seed, "gather", micro_step))
         return {**batch, "micro_step": micro_step}

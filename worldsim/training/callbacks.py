@@ -87,6 +87,10 @@ class EmaCallback(Callback):
         self.ema = ema
         self.config = config
 
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Follow the network to its device."""
+        self.ema.to(module.device)
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:

@@ -29,8 +29,8 @@ class Ema:
         """Move the shadow towards the present weights; call once per optimiser step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        shadows, lives = list(self.shadow.values()), list(self._live.values())
-        torch._foreach_lerp_(shadows, lives, 1.0 - decay)
+        lives: list[Tensor] = list(self._live.values())
+        torch._foreach_lerp_(list(self.shadow.values()), lives, 1.0 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -41,6 +41,10 @@ class Ema:
             yield
         finally:
             self._write(kept)
+
+    def to(self, device: torch.device) -> None:
+        """Move the shadow to where the network has gone."""
+        self.shadow = {name: value.to(device) for name, value in self.shadow.items()}
 
     def write_into_network(self) -> None:
         """Make the averaged weights the network's own."""

@@ -1,6 +1,7 @@
 """One resumable optimisation: Lightning's Trainer with this package's callbacks."""
 
 import logging
+import signal
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -88,9 +89,14 @@ def fit(
     network.train()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
-    network.to("cpu")
+        try:
+            trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
+        except SystemExit as error:
+            # Lightning turns Ctrl-C into an exit of its own and leaves the signal ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from error
     ema.write_into_network()
+    network.to("cpu")
     network.eval()
     return Fitted(trainer.global_step, clock.elapsed, log.latest)
 
@@ -133,7 +139,9 @@ def _checkpoint_step(folder: RunFolder, stage: StageName) -> int:
     if not path.exists():
         return 0
     try:
-        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+        return int(
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+        )
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise DataError(
             f"cannot resume from {path}: {error}. Delete it to train the stage anew."

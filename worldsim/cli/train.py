@@ -1,0 +1,134 @@
+"""`worldsim train`: tokenizer, latents, world model and judge on a data set."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from worldsim.cli.console import finish, progress, say
+from worldsim.errors import UsageError, unknown_name
+
+DESCRIPTION = """
+Trains on a LeRobot data set: a tokenizer, the latents of all frames, the world model (denoiser
+and state heads) and a judge. Finished stages are skipped; an interrupted one goes on from its
+last checkpoint, to the same loss curve. The run folder holds config, metrics, films and, in
+`model/` and `judge/`, what `worldsim rollout` and `worldsim rank` take.
+"""
+
+EXAMPLES = """
+worldsim train dataset=data/push out=runs/push
+worldsim train dataset=data/push out=runs/push stage=world trainer.max_steps=2000
+worldsim train dataset=data/push out=runs/b reuse=runs/push plan=self_rollout trainer.max_time_s=600
+worldsim train dataset=data/push out=runs/dit model=tiny_dit trainer.threads=2
+"""
+
+
+def run(config: DictConfig) -> None:
+    """Run the stages asked for.
+
+    Raises:
+        UsageError: the config is wrong, or the run folder belongs to another config.
+        DataError: the data set or a checkpoint cannot be read.
+    """
+    from worldsim.training.compose import train_config
+    from worldsim.training.config import STAGES
+    from worldsim.training.layout import RunFolder, describe_environment
+    from worldsim.training.pipeline import Pipeline
+
+    stage = str(config.stage)
+    if stage not in ("all", *STAGES):
+        raise unknown_name("stage", stage, ("all", *STAGES))
+    settings = train_config(config)
+    folder = RunFolder(Path(config.out))
+    cache = _open_data(config)
+    pipeline = Pipeline(settings, cache, folder)
+    _record(folder.root, config, describe_environment())
+    steps: dict[str, Callable[[], bool]] = {
+        "tokenizer": pipeline.tokenizer,
+        "latents": pipeline.latents,
+        "world": lambda: pipeline.world(_validator(config, cache, folder)),
+        "judge": lambda: _judge(config, cache, folder),
+    }
+    for name in STAGES if stage == "all" else (stage,):
+        say(f"{name}: {'done' if steps[name]() else 'was finished before'}")
+    finish("run", folder.root)
+
+
+def _open_data(config: DictConfig) -> Any:
+    from worldsim.data.cache import build_cache
+
+    root = Path(config.dataset)
+    if not root.exists():
+        raise UsageError(f"no data set at {root}; `worldsim collect out={root}` records one")
+    size = config.image_size
+    with progress("decoded episodes", 0) as advance:
+        return build_cache(root, size, progress=lambda *_: advance(1))
+
+
+def _record(root: Path, config: DictConfig, environment: dict[str, Any]) -> None:
+    """Write the resolved config and what it runs on."""
+    from worldsim.files import write_json, write_text
+
+    root.mkdir(parents=True, exist_ok=True)
+    write_text(root / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    write_json(root / "environment.json", environment)
+
+
+def _validator(config: DictConfig, cache: Any, folder: Any) -> Any:
+    """Open-loop validation: figures to validation.json and the log, films to films/."""
+    from worldsim.config import build
+    from worldsim.data.clips import episodes_of
+    from worldsim.evaluation.open_loop_film import open_loop_records
+    from worldsim.evaluation.open_loop_report import evaluate_open_loop
+    from worldsim.files import write_json
+    from worldsim.reporting.film import write_film
+    from worldsim.training.config import ValidationConfig
+
+    settings = build(ValidationConfig, config.validation, "validation")
+    held_out = episodes_of(cache.num_episodes, "val")[: settings.episodes]
+
+    def validate(model: Any, step: int) -> dict[str, float]:
+        if len(held_out) < 2:
+            say("validation is skipped: it needs two held-out episodes, so record 20 or more")
+            return {}
+        report = evaluate_open_loop(
+            model, cache, held_out, settings.sampling_steps, settings.max_steps
+        )
+        write_json(folder.root / "validation.json", {"step": step, **report.to_json()})
+        shown = held_out[: settings.films]
+        for record in open_loop_records(
+            model, cache, shown, settings.sampling_steps, settings.max_steps
+        ):
+            name = record.title.split(",")[0].replace(" ", "_")
+            write_film(folder.films / f"step_{step:07d}_{name}.mp4", record)
+        return report.summary()
+
+    return validate
+
+
+def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
+    """Train the judge; False if that was done already."""
+    from worldsim.config import build
+    from worldsim.evaluation.judge_sampling import JudgeConfig
+    from worldsim.evaluation.judge_training import train_judge
+    from worldsim.models.world_model import WorldModel
+    from worldsim.training.layout import fingerprint
+
+    settings = build(JudgeConfig, config.judge, "judge")
+    model_path = folder.model / "model.safetensors"
+    model = WorldModel.from_pretrained(folder.model) if model_path.exists() else None
+    key = fingerprint([OmegaConf.to_container(config.judge), cache.fingerprint, model is None])
+    if folder.is_finished("judge", key, bool(config.overwrite)):
+        return False
+    judge = train_judge(
+        cache,
+        cache.spec,
+        settings,
+        folder.judge,
+        model=model,
+        source=str(config.dataset),
+        show_progress=bool(config.trainer.progress),
+    )
+    folder.finish("judge", key, report=judge.report.to_json())
+    return True

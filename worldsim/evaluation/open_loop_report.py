@@ -1,0 +1,228 @@
+"""How good open-loop imagination is: per horizon and camera, against two baselines.
+
+The baselines: holding the first frame (nothing that came later was seen, so it is the last frame
+known), and the model itself under another episode's actions. Errors are averaged over episodes
+before they become dB.
+
+Legend: K horizons, V views.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from worldsim.data.cache import CachedDataset
+from worldsim.errors import UsageError
+from worldsim.evaluation.open_loop import (
+    Drive,
+    DrivenFrames,
+    actions_of_another,
+    imagine,
+    recorded_actions,
+)
+from worldsim.evaluation.video_metrics import HorizonErrors
+from worldsim.models.world_model import WorldModel
+from worldsim.specs import VectorSpec
+
+Float = NDArray[np.float64]
+SOURCES = ("model", "first_frame", "shuffled_actions")
+
+
+@dataclass(frozen=True, eq=False)
+class OpenLoopReport:
+    """Open-loop figures; row k is horizon k + 1.
+
+    Attributes:
+        cameras: V names.
+        episodes: `[K]` episodes that reach each horizon.
+        psnr: for each of `SOURCES`, dB `[K, V]`.
+        ssim: for each of `SOURCES`, `[K, V]`.
+        psnr_moving: for each of `SOURCES`, dB over pixels that moved since the first frame.
+        psnr_static: likewise over the others.
+        error_m: `[K]` mean distance in metres, between simulator and what the model's own head
+            reads off imagined frames, of each position there is: `ee`, and those of the state.
+        reading_error_m: the same off the simulator's frames, which is the head's share of it.
+        sampling_steps: denoising steps a frame.
+    """
+
+    cameras: tuple[str, ...]
+    episodes: NDArray[np.int64]
+    psnr: dict[str, Float]
+    ssim: dict[str, Float]
+    psnr_moving: dict[str, Float]
+    psnr_static: dict[str, Float]
+    error_m: dict[str, Float]
+    reading_error_m: dict[str, Float]
+    sampling_steps: int
+
+    def beats(self, baseline: str) -> NDArray[np.bool_]:
+        """`[K, V]` whether the model's PSNR exceeds the baseline's.
+
+        Raises:
+            UsageError: no such baseline.
+        """
+        if baseline not in SOURCES[1:]:
+            raise UsageError(f"unknown baseline {baseline!r}; known: {SOURCES[1:]}")
+        return np.asarray(self.psnr["model"] > self.psnr[baseline])
+
+    def valid_horizon(self, baseline: str) -> int:
+        """Steps before the first at which the model, over all cameras, is no better."""
+        model = np.nanmean(self.psnr["model"], axis=1)
+        worse = np.flatnonzero(model <= np.nanmean(self.psnr[baseline], axis=1))
+        return int(worse[0]) if len(worse) else len(model)
+
+    def summary(self) -> dict[str, float]:
+        """Scalars for logs: means over horizons and cameras, shares won, errors in metres."""
+        values = {f"psnr_{name}": float(np.nanmean(self.psnr[name])) for name in SOURCES}
+        values["ssim_model"] = float(np.nanmean(self.ssim["model"]))
+        values["psnr_moving_model"] = _mean(self.psnr_moving["model"])
+        values["psnr_moving_first_frame"] = _mean(self.psnr_moving["first_frame"])
+        values["psnr_static_model"] = _mean(self.psnr_static["model"])
+        for name in SOURCES[1:]:
+            values[f"beats_{name}"] = float(self.beats(name).mean())
+            values[f"valid_horizon_{name}"] = float(self.valid_horizon(name))
+        for name, error in self.error_m.items():
+            values[f"{name}_error_m"] = float(error.mean())
+            values[f"{name}_error_m_end"] = float(error[-1])
+            values[f"{name}_reading_error_m"] = float(self.reading_error_m[name].mean())
+        return values
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as lists; what was not measured is null."""
+
+        def grid(values: dict[str, Float]) -> dict[str, list[list[float | None]]]:
+            return {name: [_plain(row) for row in array] for name, array in values.items()}
+
+        return {
+            "cameras": list(self.cameras),
+            "sampling_steps": self.sampling_steps,
+            "episodes": self.episodes.tolist(),
+            "summary": self.summary(),
+            "psnr": grid(self.psnr),
+            "ssim": grid(self.ssim),
+            "psnr_moving": grid(self.psnr_moving),
+            "psnr_static": grid(self.psnr_static),
+            "error_m": {name: _plain(row) for name, row in self.error_m.items()},
+            "reading_error_m": {name: _plain(row) for name, row in self.reading_error_m.items()},
+        }
+
+
+def _mean(values: Float) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def _plain(values: Float) -> list[float | None]:
+    return [round(float(v), 6) if np.isfinite(v) else None for v in values]
+
+
+def evaluate_open_loop(
+    model: WorldModel,
+    cache: CachedDataset,
+    episodes: Sequence[int],
+    sampling_steps: int = 2,
+    max_steps: int = 0,
+    seed: int = 0,
+) -> OpenLoopReport:
+    """Imagine `episodes` from their first frames under their own and under exchanged actions.
+
+    Args:
+        model: a world model of the cache's world.
+        cache: decoded data set.
+        episodes: at least two, none of them trained on.
+        sampling_steps: denoising steps a frame.
+        max_steps: longest rollout; 0 is whole episodes.
+        seed: of sampling noise.
+
+    Raises:
+        UsageError: fewer than two episodes.
+        SpecMismatchError: model and data describe different worlds.
+    """
+    own = [recorded_actions(cache, episode, max_steps) for episode in episodes]
+    other = actions_of_another(own)
+    count, horizons = len(own), max(len(actions) for actions in own)
+    drives = [
+        Drive(episode, actions, noise_id)
+        for group in (own, other)
+        for noise_id, (episode, actions) in enumerate(zip(episodes, group, strict=True))
+    ]
+    tally = _Tally(model, cache, episodes, horizons)
+    for frames in imagine(model, cache, drives, sampling_steps, seed):
+        tally.add(frames, truthful=frames.drives < count)
+    return tally.report(sampling_steps)
+
+
+def position_groups(spec: VectorSpec) -> dict[str, list[int]]:
+    """Entries of each position in metres: names ending in _x, _y, _z with a common stem."""
+    groups: dict[str, list[int]] = {}
+    for index, (name, unit) in enumerate(zip(spec.names, spec.units, strict=True)):
+        if unit == "m" and name[-2:] in ("_x", "_y", "_z"):
+            groups.setdefault(name[:-2], []).append(index)
+    return groups
+
+
+class _Tally:
+    """Collects imagined frames into an `OpenLoopReport`."""
+
+    def __init__(
+        self, model: WorldModel, cache: CachedDataset, episodes: Sequence[int], horizons: int
+    ) -> None:
+        self.model, self.cache, self.episodes = model, cache, np.asarray(episodes)
+        views = len(cache.spec.cameras)
+        self.errors = {name: HorizonErrors(horizons, views) for name in SOURCES}
+        self.counts = np.zeros(horizons, np.int64)
+        self.agent_groups = position_groups(cache.spec.agent_pos)
+        self.state_groups = position_groups(cache.spec.state)
+        names = (*self.agent_groups, *self.state_groups)
+        self.imagined = {name: np.zeros(horizons) for name in names}
+        self.recorded = {name: np.zeros(horizons) for name in names}
+
+    def add(self, frames: DrivenFrames, truthful: NDArray[np.bool_]) -> None:
+        """Collect one step; `truthful` marks the drives under their own actions."""
+        starts = self.cache.episode_start[self.episodes[frames.drives % len(self.episodes)]]
+        rows = starts + frames.horizon
+        truth, first = np.asarray(self.cache.pixels[rows]), np.asarray(self.cache.pixels[starts])
+        h, own = frames.horizon, truthful
+        self.errors["model"].add(h, frames.pixels[own], truth[own], first[own])
+        self.errors["shuffled_actions"].add(h, frames.pixels[~own], truth[~own], first[~own])
+        self.errors["first_frame"].add(h, first[own], truth[own], first[own])
+        self.counts[h - 1] = own.sum()
+        self._distances(self.imagined, h, rows[own], frames.agent_pos[own], frames.state[own])
+        with torch.inference_mode():
+            latents = self.model.encode(torch.from_numpy(truth[own]))
+            reading = self.model.read_state(latents[:, None])
+        agent_pos, state = reading.agent_pos[:, 0].numpy(), reading.state[:, 0].numpy()
+        self._distances(self.recorded, h, rows[own], agent_pos, state)
+
+    def _distances(
+        self,
+        into: dict[str, Float],
+        horizon: int,
+        rows: NDArray[np.int64],
+        agent_pos: NDArray[np.float32],
+        state: NDArray[np.float32],
+    ) -> None:
+        pairs = (
+            (self.agent_groups, agent_pos - self.cache.agent_pos[rows]),
+            (self.state_groups, state - self.cache.state[rows]),
+        )
+        for groups, gap in pairs:
+            for name, columns in groups.items():
+                into[name][horizon - 1] = np.linalg.norm(gap[:, columns], axis=-1).mean()
+
+    def report(self, sampling_steps: int) -> OpenLoopReport:
+        """The figures collected."""
+        return OpenLoopReport(
+            cameras=self.cache.spec.camera_names,
+            episodes=self.counts,
+            psnr={name: e.psnr() for name, e in self.errors.items()},
+            ssim={name: e.ssim() for name, e in self.errors.items()},
+            psnr_moving={name: e.psnr_moving() for name, e in self.errors.items()},
+            psnr_static={name: e.psnr_static() for name, e in self.errors.items()},
+            error_m=self.imagined,
+            reading_error_m=self.recorded,
+            sampling_steps=sampling_steps,
+        )

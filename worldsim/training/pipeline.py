@@ -1,0 +1,252 @@
+"""The stages of training, one after the other, each skipped if it is finished.
+
+Evaluation lies above training in the import order, so validation and the judge are handed in.
+"""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from worldsim.data.cache import CachedDataset
+from worldsim.data.clips import ClipDataset, episodes_of
+from worldsim.errors import DataError
+from worldsim.models.autoencoder import Autoencoder, AutoencoderConfig
+from worldsim.models.pretrained import load_config, load_weights, save_config, save_weights
+from worldsim.models.world_model import WorldModel, WorldModelConfig
+from worldsim.training.batches import Batch, StepBatches
+from worldsim.training.config import FitConfig, RunConfig, StageName
+from worldsim.training.draws import mix
+from worldsim.training.fit import Fitted, fit
+from worldsim.training.latents import encode_cache, latent_statistics, open_latents
+from worldsim.training.layout import RunFolder, fingerprint
+from worldsim.training.plan.objective import success_balance
+from worldsim.training.plan.plan import PlanConfig, TrainingPlan
+from worldsim.training.precision import choose_precision
+from worldsim.training.tokenizer import (
+    REFERENCES,
+    TokenizerConfig,
+    TokenizerLoss,
+    gather_frames,
+)
+from worldsim.training.validation import Validate, Validation
+
+TOKENIZER_KIND = "tokenizer"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run.
+
+    Attributes:
+        seed: of initial weights, data order and noise.
+        model: sizes of the networks.
+        tokenizer: loss of the tokenizer stage.
+        tokenizer_fit: optimisation of the tokenizer stage.
+        plan: loss of the world stage.
+        world_fit: optimisation of the world stage.
+        run: how it is carried out.
+        validate_every: optimiser steps between validations; 0 validates at the end only.
+        reuse: another run's folder whose tokenizer and latents are taken; None trains its own.
+        start_from: a world model to go on training (its sizes then hold); None starts afresh.
+        overwrite: train stages anew that were begun under another config.
+    """
+
+    seed: int
+    model: WorldModelConfig
+    tokenizer: TokenizerConfig
+    tokenizer_fit: FitConfig
+    plan: PlanConfig
+    world_fit: FitConfig
+    run: RunConfig
+    validate_every: int = 0
+    reuse: Path | None = None
+    start_from: str | None = None
+    overwrite: bool = False
+
+
+class Pipeline:
+    """Runs stages on one decoded data set.
+
+    Args:
+        config: the run.
+        cache: the data.
+        folder: where everything goes.
+    """
+
+    def __init__(self, config: TrainConfig, cache: CachedDataset, folder: RunFolder) -> None:
+        self.config, self.cache, self.folder = config, cache, folder
+        self.training = episodes_of(cache.num_episodes, "train")
+        self.held_out = episodes_of(cache.num_episodes, "val")
+        if config.run.threads:
+            torch.set_num_threads(config.run.threads)
+
+    def tokenizer(self) -> bool:
+        """Train the tokenizer; False if it was there already."""
+        key = self._hash("tokenizer")
+        if self.folder.is_finished("tokenizer", key, self.config.overwrite):
+            return False
+        if self.config.reuse is not None:
+            source = RunFolder(self.config.reuse)
+            load_tokenizer(source.tokenizer)
+            shutil.copytree(source.tokenizer, self.folder.tokenizer, dirs_exist_ok=True)
+            self.folder.finish("tokenizer", key, reused=str(self.config.reuse))
+            return True
+        torch.manual_seed(mix(self.config.seed, "tokenizer"))
+        network = Autoencoder(self.config.model.autoencoder)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fitted = fit(
+            "tokenizer",
+            network,
+            TokenizerLoss(network, self.config.tokenizer),
+            self._frame_batches(),
+            self.config.tokenizer_fit,
+            self.config.run,
+            self.folder,
+            mix(self.config.seed, "tokenizer"),
+        )
+        save_tokenizer(network, self.folder.tokenizer)
+        self.folder.finish("tokenizer", key, **_facts(fitted))
+        return True
+
+    def latents(self) -> bool:
+        """Encode the data set; False if that was done already."""
+        key = self._hash("latents")
+        if self.folder.is_finished("latents", key, self.config.overwrite):
+            return False
+        encode_cache(
+            self.cache,
+            load_tokenizer(self.folder.tokenizer),
+            self.folder.latents,
+            bf16=choose_precision(self.config.run.precision) == "bf16-mixed",
+            progress=self.config.run.progress,
+        )
+        self.folder.finish("latents", key)
+        return True
+
+    def world(self, validate: Validate) -> bool:
+        """Train denoiser and heads; False if that was done already.
+
+        Args:
+            validate: measures the averaged model now and then, and at the end.
+        """
+        key, config = self._hash("world"), self.config.world_fit
+        if self.folder.is_finished("world", key, self.config.overwrite):
+            return False
+        latents = open_latents(self.folder.latents, self.cache)
+        clips = ClipDataset(
+            self.cache, self.config.plan.length, latents=latents, episodes=self.training
+        )
+        model = self.new_model()
+        rows = self._rows(self.training)
+        self._fit_normalizer(model, latents, rows)
+        balance = success_balance(torch.from_numpy(self.cache.success[rows.numpy()]))
+        batches = StepBatches(
+            lambda chosen, _: known_rigs_only(clips.batch(chosen)),
+            len(clips),
+            config.batch_size,
+            self.config.seed,
+        )
+        fitted = fit(
+            "world",
+            model,
+            TrainingPlan(model, self.config.plan, balance),
+            batches,
+            config,
+            self.config.run,
+            self.folder,
+            mix(self.config.seed, "world"),
+            lambda ema: [Validation(model, ema, validate, self.config.validate_every, config)],
+        )
+        model.save_pretrained(self.folder.model)
+        self.folder.finish("world", key, **_facts(fitted))
+        return True
+
+    def new_model(self) -> WorldModel:
+        """A world model with this run's tokenizer in it, frozen."""
+        torch.manual_seed(mix(self.config.seed, "world"))
+        if self.config.start_from is not None:
+            model = WorldModel.from_pretrained(self.config.start_from).requires_grad_(True)
+            model.spec.require_compatible(
+                self.cache.spec, f"model {self.config.start_from}", f"data set {self.cache.root}"
+            )
+        else:
+            model = WorldModel(self.config.model, self.cache.spec)
+        load_weights(model.tokenizer, self.folder.tokenizer / "model.safetensors")
+        model.tokenizer.requires_grad_(False)
+        return model
+
+    def _fit_normalizer(self, model: WorldModel, latents: Any, rows: torch.Tensor) -> None:
+        if self.config.start_from is not None:
+            return
+        model.normalizer.fit("latent", *latent_statistics(latents, rows))
+        for name, figures in self.cache.statistics(self.training).items():
+            if name in ("agent_pos", "state"):
+                mean, std = torch.from_numpy(figures.mean), torch.from_numpy(figures.std)
+                model.normalizer.fit(name, mean.float(), std.float())
+
+    def _frame_batches(self) -> StepBatches:
+        rows = self._rows(self.training)
+        pixels = self.cache.pixels
+
+        def gather(chosen: torch.Tensor, generator: torch.Generator) -> Batch:
+            others = torch.randint(len(rows), (len(chosen), REFERENCES), generator=generator)
+            return gather_frames(pixels, rows[chosen], rows[others])
+
+        return StepBatches(
+            gather, len(rows), self.config.tokenizer_fit.batch_size, self.config.seed
+        )
+
+    def _rows(self, episodes: list[int]) -> torch.Tensor:
+        if not episodes:
+            raise DataError(f"{self.cache.root} holds too few episodes to train on; collect more")
+        spans = [self.cache.rows(episode) for episode in episodes]
+        return torch.cat([torch.arange(span.start, span.stop) for span in spans])
+
+    def _hash(self, stage: StageName) -> str:
+        """Fingerprint of everything that decides what a stage makes."""
+        config = self.config
+        own: dict[str, Any] = {"seed": config.seed, "data": self.cache.fingerprint}
+        own["autoencoder"] = asdict(config.model.autoencoder)
+        if config.reuse is None:
+            own["tokenizer"] = [asdict(config.tokenizer), asdict(config.tokenizer_fit)]
+        else:
+            own["reuse"] = str(config.reuse)
+        if stage == "world":
+            own["model"] = asdict(config.model)
+            own["plan"], own["fit"] = asdict(config.plan), asdict(config.world_fit)
+            own["start_from"] = str(config.start_from)
+        return fingerprint(own)
+
+
+def known_rigs_only(batch: Batch) -> Batch:
+    """Zero the placeholder intrinsics of unknown cameras, which is how a model tells them."""
+    known = batch["rig_known"][..., None, None]
+    return {**batch, "intrinsics": batch["intrinsics"] * known}
+
+
+def _facts(fitted: Fitted) -> dict[str, Any]:
+    return {"steps": fitted.steps, "seconds": round(fitted.seconds, 3), "losses": fitted.logs}
+
+
+def save_tokenizer(network: Autoencoder, folder: Path) -> None:
+    """Write an autoencoder's sizes and weights into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(network, folder / "model.safetensors")
+    save_config(folder, TOKENIZER_KIND, {"config": asdict(network.config)})
+
+
+def load_tokenizer(folder: Path) -> Autoencoder:
+    """Inverse of `save_tokenizer`, in evaluation mode.
+
+    Raises:
+        DataError: files are missing or do not fit.
+    """
+    from worldsim.config import build
+
+    data = load_config(folder, TOKENIZER_KIND)
+    network = Autoencoder(build(AutoencoderConfig, data["config"], str(folder / "config.json")))
+    load_weights(network, folder / "model.safetensors")
+    return network.eval().requires_grad_(False)

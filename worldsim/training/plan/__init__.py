@@ -1,0 +1,1 @@
+"""Training plans: noise policy x rollout plan x window selector x objective."""

@@ -1,0 +1,79 @@
+"""A batch of recorded clips as the world model sees it: normalised, with views dropped.
+
+Legend: B batch, T frames, V views, c h w latent.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldsim.geometry.action_maps import RigTensors
+from worldsim.models.conditioning import Conditioning
+from worldsim.models.world_model import WorldModel
+from worldsim.training.batches import Batch
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Attributes:
+    x0: `[B, T, V, c, h, w]` clean latents, unit variance; missing views are zero.
+    cond: actions and maps of the T frames; row t leads to frame t.
+    targets: normalised `agent_pos`, `state`, and `success`, `progress` `[B, T]`.
+    view_mask: `[B, T, V]`.
+    frame_mask: `[B, T]` 0 in the padding of episodes shorter than the clip.
+    rig: calibration, for rollouts that read their own hand.
+    """
+
+    x0: Tensor
+    cond: Conditioning
+    targets: dict[str, Tensor]
+    view_mask: Tensor
+    frame_mask: Tensor
+    rig: RigTensors
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, T)."""
+        return self.x0.shape[0], self.x0.shape[1]
+
+
+@dataclass(frozen=True)
+class DropoutConfig:
+    """Attributes:
+    action: chance that a clip's actions are hidden.
+    view: chance that a clip lacks a view; one view always stays.
+    """
+
+    action: float = 0.05
+    view: float = 0.05
+
+
+@torch.no_grad()
+def prepare_clip(
+    model: WorldModel, batch: Batch, dropout: DropoutConfig, generator: torch.Generator
+) -> Clip:
+    """Normalise recorded clips, build their conditions, drop actions and views."""
+    x0 = model.normalizer.normalize("latent", batch["latents"].float())
+    view_mask = batch["view_mask"].float() * _kept_views(batch["view_mask"], dropout, generator)
+    x0 = x0 * view_mask[..., None, None, None]
+    # Poses and rays need full precision whatever the networks run in.
+    with torch.autocast(x0.device.type, enabled=False):
+        cond = model.condition({**batch, "view_mask": view_mask})
+    keep = torch.rand(x0.shape[0], generator=generator).to(x0.device) >= dropout.action
+    targets = {
+        "agent_pos": model.normalizer.normalize("agent_pos", batch["agent_pos"].float()),
+        "state": model.normalizer.normalize("state", batch["state"].float()),
+        "success": batch["success"].float(),
+        "progress": batch["progress"].float(),
+    }
+    cond = cond.without_action(keep.float())
+    return Clip(x0, cond, targets, view_mask, batch["frame_mask"].float(), model.rig(batch))
+
+
+def _kept_views(mask: Tensor, dropout: DropoutConfig, generator: torch.Generator) -> Tensor:
+    """`[B, 1, V]` of 0 and 1; a view chosen at random survives every draw."""
+    batch, _, views = mask.shape
+    kept = torch.rand(batch, views, generator=generator) >= dropout.view
+    survivor = torch.randint(views, (batch, 1), generator=generator)
+    return kept.scatter(1, survivor, True).float()[:, None].to(mask.device)

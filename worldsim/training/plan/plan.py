@@ -1,0 +1,124 @@
+"""A training plan put together: one loss for the world stage.
+
+Before `rollout.start` of training every batch is diffusion forcing; from then on `rollout.share`
+of the batches are self-rollouts regressed to the simulator's frames.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from worldsim.diffusion.flow import add_noise
+from worldsim.errors import UsageError
+from worldsim.models.world_model import WorldModel
+from worldsim.training.batches import Batch
+from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
+from worldsim.training.plan.noise import NoiseConfig, draw_levels
+from worldsim.training.plan.objective import (
+    ObjectiveConfig,
+    frame_weights,
+    level_weight,
+    motion_weight,
+    reading_losses,
+    weighted_mse,
+)
+from worldsim.training.plan.rollout import RolloutConfig, self_rollout
+from worldsim.training.plan.window import WindowConfig, select_frames
+from worldsim.training.stage import Loss
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """Attributes:
+    length: T, frames of a training clip.
+    noise: levels of diffusion forcing.
+    rollout: the model's own rollouts.
+    window: frames the loss counts.
+    objective: the losses.
+    dropout: hidden actions and views.
+    """
+
+    length: int = 10
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    dropout: DropoutConfig = field(default_factory=DropoutConfig)
+
+    def __post_init__(self) -> None:
+        if self.length < 2:
+            raise UsageError(f"plan.length is {self.length}; clips need 2 frames or more")
+
+
+class TrainingPlan:
+    """`StageLoss` of the world stage.
+
+    Args:
+        model: the world model in training.
+        config: the plan.
+        success_weight: how much more a success counts than a failure.
+    """
+
+    def __init__(self, model: WorldModel, config: PlanConfig, success_weight: float) -> None:
+        self.model, self.config, self.success_weight = model, config, success_weight
+
+    def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
+        """Loss of one batch of recorded clips."""
+        clip = prepare_clip(self.model, batch, self.config.dropout, generator)
+        rollout = self.config.rollout
+        coin = float(torch.rand((), generator=generator))
+        if fraction >= rollout.start and coin < rollout.share:
+            return self.rollout_loss(clip, fraction, generator)
+        return self.diffusion_loss(clip, generator)
+
+    def diffusion_loss(self, clip: Clip, generator: torch.Generator) -> Loss:
+        """Diffusion forcing: predict every frame from its own level of noise."""
+        sigma = draw_levels(self.config.noise, clip.shape, generator).to(clip.x0.device)
+        noise = torch.randn(clip.x0.shape, generator=generator).to(clip.x0.device)
+        x = add_noise(clip.x0, noise, sigma) * clip.view_mask[..., None, None, None]
+        predicted = self.model.denoiser(x, sigma, clip.cond)
+        frames = select_frames(self.config.window, clip.shape, generator).to(clip.x0.device)
+        objective = self.config.objective
+        levels = level_weight(sigma, objective.weighting, objective.least_level)
+        loss = self._losses(clip, predicted, 0, frames * levels, "denoise")
+        logs = loss.logs | {"denoise_full": _error_at(predicted, clip.x0, frames, sigma >= 1.0)}
+        return Loss(loss.total, logs)
+
+    def rollout_loss(self, clip: Clip, fraction: float, generator: torch.Generator) -> Loss:
+        """Regression of the model's own rollout to the recorded frames."""
+        rolled = self_rollout(self.model, clip, self.config.rollout, fraction, generator)
+        shape = (clip.shape[0], rolled.predicted.shape[1])
+        frames = select_frames(self.config.window, shape, generator).to(clip.x0.device)
+        return self._losses(clip, rolled.predicted, rolled.first, frames, "rollout")
+
+    def _losses(self, clip: Clip, predicted: Tensor, first: int, frames: Tensor, name: str) -> Loss:
+        """Errors of frames `first` to `first + K` of the clip, and of what is read off them."""
+        objective = self.config.objective
+        span = slice(first, first + predicted.shape[1])
+        moving = motion_weight(clip.x0, objective.motion, objective.motion_threshold)[:, span]
+        frames = frames * clip.frame_mask[:, span]
+        weight = moving * frame_weights(frames, clip.view_mask[:, span])
+        error = weighted_mse(predicted, clip.x0[:, span], weight)
+        targets = {key: value[:, span] for key, value in clip.targets.items()}
+        recorded = self._read(clip.x0, clip.view_mask, clip.targets, clip.frame_mask)
+        imagined = self._read(predicted, clip.view_mask[:, span], targets, (frames > 0).float())
+        total = error + recorded.total + objective.on_predictions * imagined.total
+        logs = {name: error.detach()}
+        logs |= {f"read_{key}": value for key, value in recorded.logs.items()}
+        logs |= {f"read_{key}_{name}": value for key, value in imagined.logs.items()}
+        return Loss(total, logs)
+
+    def _read(
+        self, latents: Tensor, view_mask: Tensor, targets: dict[str, Tensor], frames: Tensor
+    ) -> Loss:
+        reading = self.model.head(latents, view_mask)
+        return reading_losses(reading, targets, frames, self.config.objective, self.success_weight)
+
+
+@torch.no_grad()
+def _error_at(predicted: Tensor, target: Tensor, frames: Tensor, chosen: Tensor) -> Tensor:
+    """Plain mean squared error of the `chosen` `[B, T]` frames."""
+    each = (predicted.float() - target).square().mean(dim=(2, 3, 4, 5))
+    weight = frames * chosen
+    return (each * weight).sum() / weight.sum().clamp_min(1e-6)
