@@ -77,7 +77,7 @@ def openpi_server(infer: Callable[[dict[str, Any]], Any], port: int = 0) -> Iter
 
 
 def test_wire_format_is_openpis() -> None:
-    import msgpack
+    import msgpack  # type: ignore[import-untyped]
 
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     raw = msgpack.unpackb(pack({"a": array, "s": np.float32(2.5)}))
@@ -114,7 +114,9 @@ def test_wire_refuses_objects(bad: Any) -> None:
 def test_wire_refuses_foreign_dtypes(dtype: str) -> None:
     import msgpack
 
-    data = msgpack.packb({b"__ndarray__": True, b"data": b"\0" * 16, b"dtype": dtype, b"shape": [1]})
+    data = msgpack.packb(
+        {b"__ndarray__": True, b"data": b"\0" * 16, b"dtype": dtype, b"shape": [1]}
+    )
     with pytest.raises(DataError):
         unpack(data)
 
@@ -213,7 +215,9 @@ def test_nobody_listening() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(WorldsimError, match=f"cannot reach a policy server at ws://127.0.0.1:{port}"):
+    with pytest.raises(
+        WorldsimError, match=f"cannot reach a policy server at ws://127.0.0.1:{port}"
+    ):
         RemotePolicy(SPEC, port=port, timeout_s=2.0)
 
 

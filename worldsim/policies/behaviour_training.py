@@ -170,7 +170,7 @@ class Lesson:
         rows, episode, ahead, valid = rows[acted], episode[acted], ahead[acted], valid[acted]
         return Lesson(recordings, rows, ahead, valid, weights[episode])
 
-    def gather(self, items: Tensor) -> Batch:
+    def gather(self, items: Tensor, generator: torch.Generator) -> Batch:
         """Items `[N]` as uint8 pixels `[N, V, H, W, 3]`, agent_pos, action `[N, K, A]`, weight."""
         chosen = items.numpy()
         rows, data = self.rows[chosen], self.recordings

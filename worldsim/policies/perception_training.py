@@ -138,7 +138,7 @@ class _Gather:
     def __init__(self, recordings: Recordings, rows: NDArray[np.int64]) -> None:
         self._recordings, self._rows = recordings, rows
 
-    def __call__(self, items: Tensor) -> Batch:
+    def __call__(self, items: Tensor, generator: torch.Generator) -> Batch:
         rows = self._rows[items.numpy()]
         return {
             "pixels": torch.from_numpy(np.asarray(self._recordings.pixels[rows])),

@@ -1,0 +1,83 @@
+"""Policies built by name from configs, one or a whole pool."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from worldsim.errors import UsageError, unknown_name
+from worldsim.policies.base import POLICIES, Policy
+from worldsim.specs import WorldSpec
+
+
+def register_policies() -> None:
+    """Import every module that registers a policy; they come without their heavy packages."""
+    import worldsim.policies.behaviour_cloning
+    import worldsim.policies.remote_client
+    import worldsim.policies.sb3
+    import worldsim.policies.scripted.play
+    import worldsim.policies.scripted.policy
+    import worldsim.policies.simple  # noqa: F401
+
+
+def build_policy(spec: WorldSpec, name: str, kind: str, **options: Any) -> Policy:
+    """Build one policy.
+
+    Args:
+        spec: world it acts in.
+        name: shown in rankings.
+        kind: name in the registry `POLICIES`.
+        options: arguments of that policy.
+
+    Raises:
+        UsageError: the kind or an option is unknown, or the policy refuses its arguments.
+    """
+    register_policies()
+    entry = cast(Callable[..., Policy], POLICIES.get(kind))
+    known = _options_of(entry)
+    for key in options:
+        if key not in known:
+            raise unknown_name(f"option of policy {name!r} (kind {kind!r})", key, known)
+    try:
+        return entry(spec, name=name, **options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"policy {name!r} (kind {kind!r}) with {options}: {error}") from error
+
+
+def load_pool(
+    config: DictConfig | Mapping[str, Any], spec: WorldSpec, only: Sequence[str] = ()
+) -> list[Policy]:
+    """Build the policies of a config of group `policy`.
+
+    Args:
+        config: `policies`: {name: {"kind": ..., options...}}, in the order of the ranking.
+        spec: world they act in.
+        only: names to build, in this order; all when empty.
+
+    Raises:
+        UsageError: no policies, an unknown name, kind or option.
+    """
+    plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    entries = plain.get("policies") if isinstance(plain, Mapping) else None
+    if not isinstance(entries, Mapping) or not entries:
+        raise UsageError(
+            "a policy config needs `policies: {name: {kind: ..., ...}}` with at least one entry"
+        )
+    for name in only:
+        if name not in entries:
+            raise unknown_name("policy of this pool", name, map(str, entries))
+    return [_build_entry(spec, str(name), entries[name]) for name in (only or entries)]
+
+
+def _build_entry(spec: WorldSpec, name: str, entry: Any) -> Policy:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("kind"), str):
+        raise UsageError(f"policy {name!r} of the pool needs a `kind`, got {entry!r}")
+    options = {str(key): value for key, value in entry.items() if key != "kind"}
+    return build_policy(spec, name, entry["kind"], **options)
+
+
+def _options_of(entry: Callable[..., Policy]) -> list[str]:
+    """Names of the arguments that a config may give."""
+    from inspect import signature
+
+    return [name for name in signature(entry).parameters if name not in ("spec", "name")]
