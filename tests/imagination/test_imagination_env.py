@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from imagination_fixtures import REPORT, nano_env, nano_judge, nano_starts, random_actions
+from imagination_testing import REPORT, nano_env, nano_judge, nano_starts, random_actions
 from worldsim_testing import CAMERAS, nano_model, nano_spec
 
 from worldsim.envs import make

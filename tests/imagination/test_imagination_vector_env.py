@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from imagination_fixtures import (
+from imagination_testing import (
     nano_env,
     nano_judge,
     nano_starts,
