@@ -1,12 +1,13 @@
 """`worldsim train`: tokenizer, latents, world model and judge on a data set."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldsim.cli.console import finish, progress, say
+from worldsim.cli.console import Advance, finish, progress, say
 from worldsim.errors import UsageError, unknown_name
 
 DESCRIPTION = """
@@ -61,9 +62,16 @@ def _open_data(config: DictConfig) -> Any:
     root = Path(config.dataset)
     if not root.exists():
         raise UsageError(f"no data set at {root}; `worldsim collect out={root}` records one")
-    size = config.image_size
-    with progress("decoded episodes", 0) as advance:
-        return build_cache(root, size, progress=lambda *_: advance(1))
+    with ExitStack() as bars:
+        advance: Advance | None = None
+
+        def show(done: int, total: int) -> None:
+            nonlocal advance
+            if advance is None:
+                advance = bars.enter_context(progress("decoded episodes", total, done - 1))
+            advance(1)
+
+        return build_cache(root, config.image_size, progress=show)
 
 
 def _record(root: Path, config: DictConfig, environment: dict[str, Any]) -> None:

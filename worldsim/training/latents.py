@@ -46,7 +46,7 @@ def encode_cache(
         chunks = range(0, rows, CHUNK)
         bar = track(chunks, "encode latents", console=Console(stderr=True), disable=not progress)
         for start in bar:
-            frames = to_model_video(np.asarray(cache.pixels[start : start + CHUNK]))
+            frames = to_model_video(np.array(cache.pixels[start : start + CHUNK]))
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 latents = tokenizer.encode(frames).to(torch.float16).numpy()
             if out is None:
