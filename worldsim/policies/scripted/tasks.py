@@ -2,6 +2,8 @@
 
 from worldsim.errors import UsageError, unknown_name
 from worldsim.policies.scripted.controllers import Controller
+from worldsim.policies.scripted.drawer import DRAWER
+from worldsim.policies.scripted.pick_place import PICK_PLACE
 from worldsim.policies.scripted.push import PUSH
 from worldsim.policies.scripted.reach import REACH
 from worldsim.specs import WorldSpec
@@ -9,6 +11,8 @@ from worldsim.specs import WorldSpec
 CONTROLLERS: dict[str, Controller] = {
     "reach": REACH,
     "push": PUSH,
+    "pick_place": PICK_PLACE,
+    "drawer": DRAWER,
 }
 
 
