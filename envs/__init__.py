@@ -31,22 +31,24 @@ for _env_id, _entry_point in ENTRY_POINTS.items():
 
 
 def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
-    """Make one environment.
+    """Make one environment with worldsim's interface.
 
     Args:
-        env_id: one of ours, such as "worldsim/TabletopPush-v0", or any MuJoCo-based gymnasium id,
-            such as "Pusher-v5", which goes through the foreign adapter.
-        kwargs: passed to the env's constructor.
+        env_id: an id of worldsim, such as "worldsim/TabletopPush-v0"; any other is that of a
+            MuJoCo-based gymnasium env, which is wrapped in `ForeignMujocoEnv`.
+        kwargs: passed to the constructor.
 
     Raises:
-        UsageError: the id is not registered, or the constructor refuses an argument's name.
+        UsageError: the id is unknown, or the constructor refuses an argument.
     """
-    if not env_id.startswith("worldsim/"):
-        env_id, kwargs = "worldsim/Foreign-v0", {"source": env_id, **kwargs}
-    if env_id not in gymnasium.registry:
+    ours = env_id in ENTRY_POINTS
+    if not ours and (env_id.startswith("worldsim/") or f"worldsim/{env_id}" in ENTRY_POINTS):
         raise unknown_name("env", env_id, ENTRY_POINTS)
+    registered, arguments = env_id, kwargs
+    if not ours:
+        registered, arguments = "worldsim/Foreign-v0", {"source": env_id, **kwargs}
     try:
-        return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+        return gymnasium.make(registered, disable_env_checker=True, **arguments)
     except gymnasium.error.Error as error:
         raise UsageError(f"env {env_id!r}: {error}") from error
     except TypeError as error:

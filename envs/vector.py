@@ -35,7 +35,7 @@ def make_vector(
     """Make `num_envs` envs in processes.
 
     Args:
-        env_id: gymnasium id; of a package that registers its own, as "package.module:id".
+        env_id: as `worldsim.envs.make` takes it.
         num_envs: N.
         num_workers: processes; None: one for each core, at most N.
         autoreset_mode: gymnasium's "NextStep", "SameStep" or "Disabled" (or the member's name).
