@@ -109,9 +109,10 @@ class VideoSink:
     def write(self, segment: VideoSegment) -> tuple[Slot, int, FeatureStatistics]:
         """Append `segment`; returns file, first frame in it, and statistics of sampled frames."""
         source = self._open(segment.path)
-        share = segment.path.stat().st_size * segment.count // max(source.frame_count, 1)
+        source.check_holds(segment.first, segment.count)
         limit = self.limits.video_files_size_in_mb * MEGABYTE
-        if self._joiner and self._joiner.bytes and self._joiner.bytes + share > limit:
+        size = source.size_bytes(segment.first, segment.count)
+        if self._joiner and self._joiner.bytes and self._joiner.bytes + size > limit:
             self._next_file()
         first = self._append(source, segment)
         rows = [source.read(segment.first + i, 1) for i in sample_rows(segment.count)]

@@ -48,11 +48,7 @@ class VideoJoiner:
             DataError: the source holds fewer frames.
             CutError: the frames cannot be cut out without decoding.
         """
-        if first + count > source.frame_count:
-            raise DataError(
-                f"{source.path} holds {source.frame_count} frames, expected {first + count}; "
-                "is it truncated?"
-            )
+        source.check_holds(first, count)
         context = source.stream.codec_context
         size = (context.name, context.width, context.height)
         signature = (*size, source.stream.time_base, bytes(context.extradata or b""))

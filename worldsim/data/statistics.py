@@ -47,9 +47,9 @@ def feature_statistics(values: NDArray[Any]) -> FeatureStatistics:
     Raises:
         DataError: no rows, or non-finite values.
     """
-    rows = np.asarray(values, np.float64).reshape(len(values), -1)
-    if not len(rows):
+    if not len(values):
         raise DataError("statistics of a feature without frames were asked for")
+    rows = np.asarray(values, np.float64).reshape(len(values), -1)
     if not np.isfinite(rows).all():
         bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
         raise DataError(f"a feature holds NaN or infinity, first in row {bad}")

@@ -123,14 +123,17 @@ class VideoFile:
                 self._container.close()
                 raise DataError(f"{path} holds no video stream")
             self._stream = self._container.streams.video[0]
-            pts, keys = [], []
+            pts, keys, sizes = [], [], []
             for packet in self._container.demux(self._stream):
                 if packet.pts is None or packet.is_discard:
                     continue
                 pts.append(packet.pts)
+                sizes.append(packet.size)
                 if packet.is_keyframe:
                     keys.append(packet.pts)
-        self.pts = np.sort(np.asarray(pts, np.int64))
+        order = np.argsort(np.asarray(pts, np.int64))
+        self.pts = np.asarray(pts, np.int64)[order]
+        self._ends = np.concatenate([[0], np.cumsum(np.asarray(sizes, np.int64)[order])])
         self.key_pts = frozenset(keys)
         self.height, self.width = self._stream.height, self._stream.width
         self.fps = self._stream.average_rate or Fraction(0)
@@ -146,17 +149,29 @@ class VideoFile:
         """F, frames actually present (not what the header promises)."""
         return len(self.pts)
 
-    def read(self, first: int, count: int) -> Pixels:
-        """Frames `first` to `first + count`, uint8 `[count, H, W, 3]`.
+    def check_holds(self, first: int, count: int) -> None:
+        """Refuse a range that the file does not hold.
 
         Raises:
-            DataError: the file holds fewer frames, or a frame does not decode.
+            DataError: names the file and both counts.
         """
         if first < 0 or count < 1 or first + count > self.frame_count:
             raise DataError(
                 f"{self.path} holds {self.frame_count} frames, but frames {first} to "
                 f"{first + count} were asked for; is it truncated?"
             )
+
+    def size_bytes(self, first: int, count: int) -> int:
+        """Coded size of some frames."""
+        return int(self._ends[first + count] - self._ends[first])
+
+    def read(self, first: int, count: int) -> Pixels:
+        """Frames `first` to `first + count`, uint8 `[count, H, W, 3]`.
+
+        Raises:
+            DataError: the file holds fewer frames, or a frame does not decode.
+        """
+        self.check_holds(first, count)
         frames = np.empty((count, self.height, self.width, 3), np.uint8)
         wanted = {int(tick): row for row, tick in enumerate(self.pts[first : first + count])}
         with decoding_errors(self.path):
