@@ -62,7 +62,7 @@ def load_index(root: Path) -> DatasetIndex:
     rows = _episodes_v3(root) if version3 else _episodes_v2(root)
     locate = _record_v3 if version3 else _record_v2
     try:
-        records = [locate(root, info, cameras, row) for row in rows]
+        records = [locate(root, info, row) for row in rows]
     except KeyError as error:
         raise DataError(f"{root}/meta: the episodes table lacks the column {error}") from error
     return DatasetIndex(root, info, cameras, tasks, sorted(records, key=lambda r: r.index))
@@ -107,21 +107,18 @@ def _episodes_v3(root: Path) -> Iterator[dict[str, Any]]:
         yield from read_parquet(path, columns).to_pylist()
 
 
-def _record_v3(
-    root: Path, info: dict[str, Any], cameras: tuple[ImageFeature, ...], row: dict[str, Any]
-) -> EpisodeRecord:
+def _record_v3(root: Path, info: dict[str, Any], row: dict[str, Any]) -> EpisodeRecord:
     videos = {}
-    for camera in cameras:
-        if camera.video:
-            prefix = f"videos/{camera.key}"
-            path = info["video_path"].format(
-                video_key=camera.key,
-                chunk_index=row[f"{prefix}/chunk_index"],
-                file_index=row[f"{prefix}/file_index"],
-            )
-            # A timestamp is a float that may have drifted; the frame it means is an integer.
-            first = round(row[f"{prefix}/from_timestamp"] * info["fps"])
-            videos[camera.key] = VideoSegment(root / path, first, row["length"])
+    for key in video_keys(info["features"]):
+        prefix = f"videos/{key}"
+        path = info["video_path"].format(
+            video_key=key,
+            chunk_index=row[f"{prefix}/chunk_index"],
+            file_index=row[f"{prefix}/file_index"],
+        )
+        # A timestamp is a float that may have drifted; the frame it means is an integer.
+        first = round(row[f"{prefix}/from_timestamp"] * info["fps"])
+        videos[key] = VideoSegment(root / path, first, row["length"])
     data = info["data_path"].format(
         chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
     )
@@ -134,6 +131,11 @@ def _record_v3(
         extras={key: value for key, value in row.items() if is_extra(key)},
         first_row=row["dataset_from_index"],
     )
+
+
+def video_keys(features: dict[str, Any]) -> list[str]:
+    """Features stored as video files, depth maps included."""
+    return [key for key, feature in features.items() if feature.get("dtype") == "video"]
 
 
 def is_extra(column: str) -> bool:
@@ -160,9 +162,7 @@ def _episodes_v2(root: Path) -> Iterator[dict[str, Any]]:
     yield from _json_lines(root / "meta" / "episodes.jsonl")
 
 
-def _record_v2(
-    root: Path, info: dict[str, Any], cameras: tuple[ImageFeature, ...], row: dict[str, Any]
-) -> EpisodeRecord:
+def _record_v2(root: Path, info: dict[str, Any], row: dict[str, Any]) -> EpisodeRecord:
     index, length = row["episode_index"], row["length"]
     names = {"episode_index": index, "episode_chunk": index // info.get("chunks_size", 1000)}
     return EpisodeRecord(
@@ -170,11 +170,8 @@ def _record_v2(
         length=length,
         data=root / info["data_path"].format(**names),
         videos={
-            camera.key: VideoSegment(
-                root / info["video_path"].format(video_key=camera.key, **names), 0, length
-            )
-            for camera in cameras
-            if camera.video
+            key: VideoSegment(root / info["video_path"].format(video_key=key, **names), 0, length)
+            for key in video_keys(info["features"])
         },
         tasks=tuple(row.get("tasks") or ()),
         extras={key: value for key, value in row.items() if is_extra(key)},
