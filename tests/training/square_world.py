@@ -98,10 +98,10 @@ def _rig() -> CameraRig:
 
 
 def write_square_data(root: Path, episodes: int = 12, length: int = 14) -> Path:
-    """A data set of square episodes on disk."""
+    """A data set of square episodes on disk, of up to `length` steps each."""
     writer = LeRobotWriter(root, SPEC, {})
     for seed in range(episodes):
-        writer.add(square_episode(seed, length))
+        writer.add(square_episode(seed, length - seed % 3))
     writer.finalize()
     return root
 

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from worldsim.diffusion.flow import add_noise, as_history, step_down
+from worldsim.diffusion.flow import as_history, per_frame, step_down
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.errors import UsageError
 from worldsim.models.conditioning import Conditioning
@@ -89,13 +89,13 @@ def self_rollout(
     most = min(config.history, frames - count)
     first = int(torch.randint(1, most + 1, (), generator=generator))
     steps = int(torch.randint(1, config.most_steps + 1, (), generator=generator))
-    roll = _Roll(model, clip, config, steps, generator)
+    roll = Roll(model, clip, config, steps, generator)
     roll.given(first)
     predicted = [roll.next(number) for number in range(first, first + count)]
     return Rolled(torch.cat(predicted, dim=1), first)
 
 
-class _Roll:
+class Roll:
     """A rollout in the making: context, the newest frame and where its hand is."""
 
     def __init__(
@@ -126,8 +126,10 @@ class _Roll:
         """Commit all but the last of the `first` given frames; that one is pending."""
         x0 = self.clip.x0[:, :first]
         drawn = torch.rand(x0.shape[:2], generator=self.generator).to(x0.device)
-        levels = (self.config.history_level * drawn).clamp_min(self.model.config.history_sigma)
-        seen = add_noise(x0, self.noise(x0), levels)
+        noise = self.config.history_level * drawn
+        # Labelled as the sampler labels what it re-reads, and never cleaner than that.
+        levels = noise.clamp_min(self.model.config.history_sigma)
+        seen = (1 - per_frame(levels)) * x0 + per_frame(noise) * self.noise(x0)
         if first > 1:
             past, marks = seen[:, :-1], levels[:, :-1]
             cond = self.clip.cond.frames(0, first - 1)

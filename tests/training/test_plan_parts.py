@@ -1,0 +1,157 @@
+"""Every part of a training plan, alone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from worldsim.errors import UsageError
+from worldsim.models.heads import StateReading
+from worldsim.training.plan.noise import NOISE_POLICIES, NoiseConfig, draw_levels
+from worldsim.training.plan.objective import (
+    ObjectiveConfig,
+    frame_weights,
+    level_weight,
+    motion_weight,
+    reading_losses,
+    success_balance,
+    weighted_mse,
+)
+from worldsim.training.plan.rollout import RolloutConfig
+from worldsim.training.plan.window import WINDOW_SELECTORS, WindowConfig, select_frames
+
+SHAPE = (400, 9)
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("name", list(NOISE_POLICIES))
+def test_noise_policy_contract(name: str) -> None:
+    config = NoiseConfig(name=name, context_level=0.1)
+    sigma = draw_levels(config, SHAPE, generator())
+    assert sigma.shape == SHAPE
+    assert 0 <= sigma.min() and sigma.max() <= 1
+    assert sigma[:, 0].max() <= 0.1, "the first frame plays history"
+    assert sigma[:, 1:].max() > 0.9, "pure noise, where samplers begin, is trained on"
+    assert torch.equal(sigma, draw_levels(config, SHAPE, generator()))
+    assert draw_levels(replace(config, clean_start=False), SHAPE, generator())[:, 0].max() > 0.9
+
+
+def test_uniform_policy_gives_one_level_a_clip_and_others_do_not() -> None:
+    assert draw_levels(NoiseConfig(name="uniform"), SHAPE, generator())[:, 1:].std(1).max() == 0
+    assert draw_levels(NoiseConfig(), SHAPE, generator())[:, 1:].std(1).median() > 0.1
+
+
+def test_context_policy_keeps_its_share_of_history() -> None:
+    config = NoiseConfig(context_share=0.7, context_level=0.05, full_share=0.5)
+    sigma = draw_levels(config, (4000, 9), generator())[:, 1:]
+    assert (sigma <= 0.05).float().mean() == pytest.approx(0.7, abs=0.03)
+    assert (sigma == 1).float().mean() == pytest.approx(0.15, abs=0.02)
+
+
+def test_ladder_policy_stays_on_the_rungs() -> None:
+    sigma = draw_levels(NoiseConfig(name="ladder", steps=4, clean_start=False), SHAPE, generator())
+    assert sorted(set(sigma.flatten().tolist())) == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_unknown_parts_are_named() -> None:
+    with pytest.raises(UsageError, match="independent"):
+        draw_levels(NoiseConfig(name="independant"), SHAPE, generator())
+    with pytest.raises(UsageError, match="window selector"):
+        select_frames(WindowConfig(name="middle"), SHAPE, generator())
+
+
+@pytest.mark.parametrize("name", list(WINDOW_SELECTORS))
+def test_window_selector_contract(name: str) -> None:
+    weights = select_frames(WindowConfig(name=name, frames=3), SHAPE, generator())
+    assert weights.shape == SHAPE
+    assert set(weights.unique().tolist()) <= {0.0, 1.0}
+    expected = 9 if name == "all" else 3
+    assert (weights.sum(1) == expected).all()
+    few = select_frames(WindowConfig(name=name, frames=99), (2, 4), generator())
+    assert (few == 1).all(), "a window longer than the clip is the clip"
+
+
+def test_random_window_is_contiguous_and_reaches_everywhere() -> None:
+    weights = select_frames(WindowConfig(name="random", frames=3), SHAPE, generator())
+    starts = weights.argmax(1)
+    assert sorted(set(starts.tolist())) == list(range(7))
+    for row, start in zip(weights, starts, strict=True):
+        assert (row[start : start + 3] == 1).all()
+
+
+def test_motion_weight_marks_where_a_thing_was_and_where_it_goes() -> None:
+    x0 = torch.zeros(1, 3, 1, 2, 1, 4)
+    x0[0, 1:, 0, :, 0, 2] = 1.0  # appears at frame 1 and stays
+    weight = motion_weight(x0, strength=4.0, threshold=0.5)[0, :, 0, 0, 0]
+    assert weight.tolist() == [[1, 1, 5, 1], [1, 1, 5, 1], [1, 1, 1, 1]]
+
+
+def test_motion_weight_grows_linearly_below_its_threshold() -> None:
+    x0 = torch.zeros(1, 2, 1, 1, 1, 1)
+    x0[0, 1] = 0.25
+    assert motion_weight(x0, 4.0, 0.5).flatten().tolist() == [3.0, 3.0]
+
+
+def test_level_weight_of_flow_matching_is_the_inverse_square() -> None:
+    sigma = torch.tensor([[1.0, 0.5, 0.01]])
+    assert level_weight(sigma, "velocity", 0.2).tolist()[0] == pytest.approx([1.0, 4.0, 25.0])
+    assert level_weight(sigma, "x0", 0.2).tolist() == [[1.0, 1.0, 1.0]]
+
+
+def test_weighted_mse_ignores_what_weighs_nothing() -> None:
+    target = torch.zeros(1, 2, 2, 3, 4, 4)
+    predicted = torch.ones_like(target)
+    predicted[:, 1] = 100.0
+    predicted[:, 0, 1] = 3.0
+    frames = torch.tensor([[1.0, 0.0]])
+    all_views, one_view = torch.ones(1, 2, 2), torch.tensor([[[1.0, 0.0]] * 2])
+    assert float(weighted_mse(predicted, target, frame_weights(frames, all_views))) == 5.0
+    assert float(weighted_mse(predicted, target, frame_weights(frames, one_view))) == 1.0
+    nothing = frame_weights(torch.zeros(1, 2), all_views)
+    assert float(weighted_mse(predicted, target, nothing)) == 0.0
+
+
+def reading(state_dim: int) -> StateReading:
+    return StateReading(
+        torch.zeros(1, 2, 3),
+        torch.zeros(1, 2, state_dim),
+        torch.zeros(1, 2),
+        torch.full((1, 2), 0.5),
+    )
+
+
+def test_reading_losses_are_weighted_and_skip_an_unrecorded_state() -> None:
+    frames = torch.tensor([[1.0, 0.0]])
+    targets = {
+        "agent_pos": torch.full((1, 2, 3), 2.0),
+        "state": torch.zeros(1, 2, 0),
+        "success": torch.tensor([[1.0, 0.0]]),
+        "progress": torch.tensor([[1.0, 9.0]]),
+    }
+    config = ObjectiveConfig(agent_pos=1.0, state=1.0, success=2.0, progress=4.0)
+    loss = reading_losses(reading(0), targets, frames, config, success_weight=3.0)
+    log2 = 0.6931472
+    assert {k: round(float(v), 4) for k, v in loss.logs.items()} == {
+        "agent_pos": 1.5,  # Huber: 2 - 1/2
+        "state": 0.0,
+        "success": round(3 * log2, 4),
+        "progress": 0.25,
+    }
+    assert float(loss.total) == pytest.approx(1.5 + 2 * 3 * log2 + 4 * 0.25)
+
+
+def test_success_balance() -> None:
+    assert success_balance(torch.tensor([1, 0, 0, 0])) == 3.0
+    assert success_balance(torch.zeros(5)) == 1.0
+    assert success_balance(torch.ones(5)) == 1.0
+    assert success_balance(torch.cat([torch.ones(1), torch.zeros(999)])) == 20.0
+
+
+def test_rollouts_grow_over_their_phase() -> None:
+    config = RolloutConfig(start=0.5, frames=4, frames_end=8)
+    assert [config.length(f) for f in (0.0, 0.5, 0.75, 1.0)] == [4, 4, 6, 8]
+    with pytest.raises(UsageError, match="rollout"):
+        RolloutConfig(frames=0)
