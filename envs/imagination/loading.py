@@ -12,27 +12,51 @@ from worldsim.models.world_model import WorldModel
 DEFAULT_MODEL = "shipped/push"
 
 
+def model_folder(reference: str | Path) -> Path:
+    """The folder of a world model: as `WorldModel.from_pretrained` finds it, or `model` in a
+    training run's folder."""
+    run = Path(reference) / "model"
+    return run if (run / "config.json").is_file() else resolve_folder(reference)
+
+
+def judge_folder(judge: str | Path | None, model: str | Path) -> Path:
+    """`judge`, or for None the folder `judge` in the model's folder or beside it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if judge is not None:
+        run = Path(judge) / "judge"
+        return run if run.is_dir() else Path(judge)
+    folder = model_folder(model)
+    for found in (folder / "judge", folder.parent / "judge"):
+        if (found / "config.json").is_file():
+            return found
+    raise UsageError(
+        f"{model} carries no judge (neither {folder / 'judge'} nor {folder.parent / 'judge'}); "
+        "give judge=FOLDER, or train one with `worldsim train stage=judge`"
+    )
+
+
 def load_model(model: WorldModel | str | Path) -> WorldModel:
-    """`model` itself, or what `WorldModel.from_pretrained` finds under that name."""
-    return model if isinstance(model, WorldModel) else WorldModel.from_pretrained(model)
+    """`model` itself, or the one that `model_folder` finds."""
+    if isinstance(model, WorldModel):
+        return model
+    return WorldModel.from_pretrained(model_folder(model))
 
 
 def load_judge(judge: Judge | str | Path | None, model: WorldModel | str | Path) -> Judge:
-    """`judge` itself, the one in that folder, or for None the one beside the model.
+    """`judge` itself, or the one that `judge_folder` finds.
 
     Raises:
-        UsageError: None was given and the model is no folder, or has no `judge` folder in it.
+        UsageError: there is none.
     """
     if isinstance(judge, Judge):
         return judge
-    if judge is not None:
-        return Judge.from_pretrained(judge)
-    if isinstance(model, WorldModel):
+    if judge is None and isinstance(model, WorldModel):
         raise UsageError("a judge is needed beside a model object; pass judge=Judge or its folder")
-    folder = resolve_folder(model) / "judge"
-    if not folder.is_dir():
-        raise UsageError(f"{model} carries no judge (no folder {folder}); pass judge=FOLDER")
-    return Judge.from_pretrained(folder)
+    where = "" if isinstance(model, WorldModel) else model
+    return Judge.from_pretrained(judge_folder(judge, where))
 
 
 def load_starts(starts: StartSource | None, judge: Judge, model: WorldModel) -> StartSource:

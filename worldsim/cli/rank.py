@@ -1,0 +1,147 @@
+"""`worldsim rank`: a pool of policies from the same starts in both worlds, and the verdict."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from worldsim.cli.console import finish, progress, say
+from worldsim.errors import UsageError
+
+DESCRIPTION = """
+Rolls every policy of a pool out from the same starts in imagination and in the simulator, ranks
+them in both, and says how far the imagined ranking can be trusted: rates with intervals,
+correlations, MMRV, calibration. Real success rates in a CSV file can stand for the simulator.
+Results are kept policy by policy; an interrupted ranking continues.
+"""
+
+EXAMPLES = """
+worldsim rank experiment=push_pretrained out=runs/rank
+worldsim rank model=runs/push out=runs/rank starts.count=32 sampling_steps=4
+worldsim rank model=runs/bot out=runs/rank reference.csv=real.csv starts.dataset=data/bot max_steps=9
+"""
+
+
+def run(config: DictConfig) -> None:
+    """Roll out what is missing, then rank and report.
+
+    Raises:
+        UsageError: the config does not fit together.
+        WorldsimError: something other than a policy failed; finished results stay.
+    """
+    from worldsim.cli.rank_report import write_ranking
+    from worldsim.evaluation.paired import jobs_of, read_result, run_missing
+    from worldsim.evaluation.workbench import Workbench
+    from worldsim.files import write_json, write_text
+    from worldsim.reporting.terminal import print_ranking
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    settings: dict[str, Any] = {str(key): value for key, value in plain.items()}
+    out = Path(settings["out"])
+    comparison, options = read_settings(settings)
+    Workbench(comparison).check(options.worlds)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    write_json(
+        out / "comparison.json", {"comparison": asdict(comparison), "options": asdict(options)}
+    )
+    jobs = jobs_of(comparison, options.worlds)
+    done = sum(read_result(comparison, out, job) is not None for job in jobs)
+    if done:
+        say(f"{done} of {len(jobs)} results are there already")
+    count = comparison.starts.count
+    with progress("rollouts", len(jobs) * count, done * count) as advance:
+        for _ in run_missing(comparison, out, options.worlds, worker_count(settings["workers"])):
+            advance(count)
+    report = write_ranking(out, settings["report"], int(settings["films"]["each"]))
+    print_ranking(report)
+    finish("report", out / "report.html")
+    finish("ranking", out / "ranking.json")
+
+
+def worker_count(workers: int | None) -> int:
+    """Processes to use; None is one for each core this process may use."""
+    if workers is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if workers < 0:
+        raise UsageError(f"workers is {workers}; expected 0 or more, or null")
+    return int(workers)
+
+
+def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
+    """The `Comparison` and `RankingOptions` of a config.
+
+    Raises:
+        UsageError: a value is wrong, or a policy is not in the pool.
+    """
+    from worldsim.config import build
+    from worldsim.evaluation.comparison import StartPlan
+    from worldsim.evaluation.ranked import RankingOptions
+
+    csv = settings["reference"]["csv"]
+    if csv is not None and not Path(csv).is_file():
+        raise UsageError(f"reference.csv={csv}: no such file")
+    pool = settings["policy"] or {}
+    policies = chosen_policies(pool, settings["only"])
+    groups = {
+        name: str(group)
+        for group, names in (pool.get("groups") or {}).items()
+        for name in names
+        if name in policies
+    }
+    options = RankingOptions(
+        reference_csv=csv,
+        groups=groups | (settings["groups"] or {}),
+        null_policy=settings["null_policy"],
+        bootstrap_samples=int(settings["bootstrap_samples"]),
+        level=float(settings["level"]),
+        seed=int(settings["seed"]),
+    )
+    starts = build(StartPlan, settings["starts"], "starts")
+    return read_comparison(settings, policies, starts), options
+
+
+def read_comparison(settings: dict[str, Any], policies: dict[str, Any], starts: Any) -> Any:
+    """The `Comparison` that `rank` and `rollout` configs describe."""
+    from worldsim.envs.imagination.loading import judge_folder, model_folder
+    from worldsim.evaluation.comparison import Comparison
+
+    env = dict(settings["env"] or {})
+    env_id = env.pop("id", None)
+    kwargs = {**(env.pop("kwargs", None) or {}), **env}
+    model = model_folder(settings["model"])
+    steps = settings["max_steps"]
+    return Comparison(
+        policies=policies,
+        env_id=None if starts.dataset and settings.get("reference", {}).get("csv") else env_id,
+        env_kwargs={key: value for key, value in kwargs.items() if value is not None},
+        model=str(model),
+        judge=str(judge_folder(settings["judge"], settings["model"])),
+        starts=starts,
+        sampling_steps=int(settings["sampling_steps"]),
+        max_steps=None if steps is None else int(steps),
+        seed=int(settings["seed"]),
+        batch_size=int(settings["batch_size"]),
+        watch_simulator=bool(settings["watch_simulator"]),
+        films=int(settings["films"]["starts"]),
+    )
+
+
+def chosen_policies(pool: dict[str, Any], only: list[str]) -> dict[str, Any]:
+    """{name: entry} of the pool, or of the policies named in `only`.
+
+    Raises:
+        UsageError: the pool is empty, or a name is not in it.
+    """
+    from worldsim.errors import unknown_name
+
+    entries = pool.get("policies") or {}
+    if not entries:
+        raise UsageError("no policies; choose a pool, such as policy=pool_push")
+    for name in only:
+        if name not in entries:
+            raise unknown_name("policy of this pool", name, map(str, entries))
+    return {str(name): dict(entries[name]) for name in (only or entries)}

@@ -1,0 +1,147 @@
+"""`ranking.json` and `report.html` out of a ranking's folder; nothing is rolled out here."""
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from worldsim.config import build
+from worldsim.errors import DataError, UsageError
+from worldsim.evaluation.comparison import Comparison
+from worldsim.evaluation.film_store import Shown, choose_films, joined_record
+from worldsim.evaluation.paired import results
+from worldsim.evaluation.ranked import RankingOptions, judge_in_simulator, rank_results
+from worldsim.evaluation.ranking_report import RankingReport
+from worldsim.files import read_json, write_json
+from worldsim.reporting.html_report import write_report
+from worldsim.reporting.report_data import Film, HorizonCurves, ReportData, Section
+
+PACKAGES = ("worldsim", "torch", "numpy", "mujoco", "gymnasium")
+CAPTIONS = {
+    "success": "The policy succeeds in the simulator and in imagination.",
+    "failure": "It fails in both.",
+    "disagreement": "The two worlds end differently.",
+}
+
+
+def write_ranking(out: Path, report: Mapping[str, Any], films: int) -> RankingReport:
+    """Rank the results under `out` and write `ranking.json` and `report.html` there.
+
+    Args:
+        out: folder of a ranking whose rollouts are all there.
+        report: keys `title`, `summary` and `also` of the config.
+        films: of each kind in the report.
+
+    Raises:
+        DataError: results are missing.
+        UsageError: a folder in `also` holds no ranking.
+    """
+    comparison, options = _read(out)
+    ranking = rank_results(comparison, out, options)
+    watched = judge_in_simulator(comparison, out) if len(options.worlds) == 2 else None
+    data = ranking.to_json()
+    if watched is not None:
+        data["judge"] = dict(data["judge"]) | {"in_this_simulation": watched}
+    write_json(out / "ranking.json", data)
+    title, summary = str(report["title"]), str(report["summary"])
+    sections = [_section(out, ranking, title, summary, films)]
+    for folder in map(Path, report["also"]):
+        sections.append(_section(folder, _ranking(folder), folder.name, "", films))
+    config = (out / "config.yaml").read_bytes()
+    page = ReportData(
+        title=str(report["title"]),
+        sections=tuple(sections),
+        command=" ".join(["worldsim", *sys.argv[1:]]),
+        config_hash=hashlib.sha256(config).hexdigest()[:16],
+        versions={name: found for name in PACKAGES if (found := _version(name))},
+    )
+    write_report(out / "report.html", page)
+    return ranking
+
+
+def _read(out: Path) -> tuple[Comparison, RankingOptions]:
+    path = out / "comparison.json"
+    if not path.is_file():
+        raise UsageError(f"{out} holds no ranking (no {path.name}); `worldsim rank out={out}`")
+    data = read_json(path)
+    return (
+        build(Comparison, data["comparison"], str(path)),
+        build(RankingOptions, data["options"], str(path)),
+    )
+
+
+def _ranking(out: Path) -> RankingReport:
+    comparison, options = _read(out)
+    return rank_results(comparison, out, options)
+
+
+def _section(out: Path, ranking: RankingReport, title: str, summary: str, films: int) -> Section:
+    comparison, options = _read(out)
+    return Section(
+        title=title,
+        ranking=ranking,
+        summary=summary,
+        curves=_curves(Path(comparison.model)),
+        films=tuple(_film(out, shown) for shown in _shown(comparison, out, options, films)),
+        facts=_facts(comparison, options),
+    )
+
+
+def _shown(comparison: Comparison, out: Path, options: RankingOptions, films: int) -> list[Shown]:
+    """Films that both worlds have; none where there is one world only."""
+    if len(options.worlds) < 2:
+        return []
+    truth = results(comparison, out, "simulator")
+    imagined = results(comparison, out, "imagination")
+    return choose_films(truth, imagined, comparison.filmed, films)
+
+
+def _film(out: Path, shown: Shown) -> Film:
+    record = joined_record(out, shown.policy, shown.start, ("simulator", "imagination"))
+    return Film.of(record, CAPTIONS[shown.kind], shown.kind)
+
+
+def _facts(comparison: Comparison, options: RankingOptions) -> dict[str, str]:
+    starts = comparison.starts
+    origin = starts.dataset or f"seeds {starts.seed} to {starts.seed + starts.count - 1}"
+    return {
+        "environment": comparison.env_id or "none",
+        "reference": options.reference_csv or "simulator",
+        "starts": f"{starts.count}, {origin}",
+        "sampling steps": str(comparison.sampling_steps),
+        "world model": Path(comparison.model).name,
+    }
+
+
+def _curves(model: Path) -> tuple[HorizonCurves, ...]:
+    """Open-loop quality by step, where the model's training left a `validation.json`."""
+    found = [
+        path
+        for path in (model / "validation.json", model.parent / "validation.json")
+        if path.is_file()
+    ]
+    if not found:
+        return ()
+    data = read_json(found[0])
+    try:
+        psnr = data["psnr"]
+        return tuple(
+            HorizonCurves(
+                camera=str(camera),
+                model=tuple(row[view] for row in psnr["model"]),
+                copy_last=tuple(row[view] for row in psnr["first_frame"]),
+                shuffled=tuple(row[view] for row in psnr["shuffled_actions"]),
+            )
+            for view, camera in enumerate(data["cameras"])
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{found[0]} is no open-loop validation: {error}") from error
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,79 @@
+"""`worldsim rollout`: one policy from the same starts in one world or in both."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from worldsim.cli.console import finish, progress, say
+from worldsim.errors import unknown_name
+
+if TYPE_CHECKING:
+    from worldsim.evaluation.comparison import Comparison
+    from worldsim.evaluation.rollout_batch import World
+
+DESCRIPTION = """
+Rolls one policy of a pool out from given starts in the simulator, in imagination, or in both,
+and keeps what became of every episode and the frames of some. An interrupted run continues.
+"""
+
+EXAMPLES = """
+worldsim rollout name=expert out=runs/expert
+worldsim rollout name=bc_5 world=imagination starts.count=16 sampling_steps=4 out=runs/bc_5
+worldsim rollout name=expert model=runs/push policy=pool_push starts.dataset=data/push out=runs/x
+"""
+
+WORLDS: "dict[str, tuple[World, ...]]" = {
+    "simulator": ("simulator",),
+    "imagination": ("imagination",),
+    "both": ("imagination", "simulator"),
+}
+
+
+def run(config: DictConfig) -> None:
+    """Roll out what is missing and say how it went.
+
+    Raises:
+        UsageError: the config does not fit together.
+        WorldsimError: something other than the policy failed.
+    """
+    from worldsim.cli.rank import chosen_policies, read_comparison, worker_count
+    from worldsim.config import build
+    from worldsim.evaluation.comparison import StartPlan
+    from worldsim.evaluation.paired import jobs_of, read_result, run_missing
+    from worldsim.evaluation.workbench import Workbench
+    from worldsim.files import write_text
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    settings: dict[str, Any] = {str(key): value for key, value in plain.items()}
+    if settings["world"] not in WORLDS:
+        raise unknown_name("world", str(settings["world"]), WORLDS)
+    worlds = WORLDS[settings["world"]]
+    policies = chosen_policies(settings["policy"] or {}, [str(settings["name"])])
+    comparison = read_comparison(settings, policies, build(StartPlan, settings["starts"], "starts"))
+    Workbench(comparison).check(worlds)
+    out = Path(settings["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    jobs, count = jobs_of(comparison, worlds), comparison.starts.count
+    done = sum(read_result(comparison, out, job) is not None for job in jobs)
+    with progress("rollouts", len(jobs) * count, done * count) as advance:
+        for _ in run_missing(comparison, out, worlds, worker_count(settings["workers"])):
+            advance(count)
+    _say_results(comparison, out, worlds)
+    finish("rollouts", out)
+
+
+def _say_results(comparison: "Comparison", out: Path, worlds: "tuple[World, ...]") -> None:
+    from worldsim.evaluation.paired import results
+
+    for world in worlds:
+        for batch in results(comparison, out, world):
+            steps, best = batch.length.mean(), batch.progress.mean()
+            say(
+                f"{batch.policy} in {world}: {batch.success.sum()} of {len(batch.success)} "
+                f"succeed, {best:.2f} progress, {steps:.1f} steps"
+            )
+            for failure in batch.failures:
+                say(f"  {failure}")
