@@ -1,4 +1,36 @@
 "use strict";
+// Native controls cover the judge's gauges at the foot of a film, so the page brings its own below.
+for (const video of document.querySelectorAll("video")) {
+  const bar = document.createElement("div");
+  bar.className = "player";
+  const button = document.createElement("button");
+  button.type = "button";
+  const slider = document.createElement("input");
+  slider.type = "range";
+  slider.min = 0;
+  slider.max = 1;
+  slider.step = "any";
+  slider.value = 0;
+  slider.setAttribute("aria-label", "Position in " + video.getAttribute("aria-label"));
+  bar.append(button, slider);
+  video.after(bar);
+  video.removeAttribute("controls");
+  const show = () => { button.textContent = video.paused ? "Play" : "Pause"; };
+  const toggle = () => (video.paused ? video.play() : video.pause());
+  const follow = () => {
+    if (video.duration) slider.value = video.currentTime / video.duration;
+    if (!video.paused) requestAnimationFrame(follow);
+  };
+  button.addEventListener("click", toggle);
+  video.addEventListener("click", toggle);
+  video.addEventListener("play", () => { show(); follow(); });
+  video.addEventListener("pause", show);
+  slider.addEventListener("input", () => {
+    video.pause();
+    video.currentTime = slider.value * video.duration;
+  });
+  show();
+}
 for (const button of document.querySelectorAll(".play-all")) {
   button.addEventListener("click", () => {
     const videos = button.closest("section").querySelectorAll("video");
