@@ -33,7 +33,8 @@ class RolloutConfig:
     history: most frames given before a rollout; H is uniform from 1 to this.
     most_steps: denoising steps a frame are uniform from 1 to this.
     history_level: noise level put on the given frames, uniform from 0 to this.
-    hand: where maps put the hand: where it was `recorded`, or as the model itself `read`s it.
+    hand: where maps put the hand in imagined frames: where it was `recorded`, or where the model
+        itself `read`s it, as the sampler does.
     """
 
     start: float = 1.0
@@ -124,6 +125,7 @@ class Roll:
     @torch.no_grad()
     def given(self, first: int) -> None:
         """Commit all but the last of the `first` given frames; that one is pending."""
+        self.first = first
         x0 = self.clip.x0[:, :first]
         drawn = torch.rand(x0.shape[:2], generator=self.generator).to(x0.device)
         noise = self.config.history_level * drawn
@@ -177,7 +179,7 @@ class Roll:
     def _condition(self, number: int) -> Conditioning:
         """Conditions of frame `number`, its maps drawn where the hand is believed to be."""
         recorded = self.clip.cond.frames(number, number + 1)
-        if self.config.hand == "recorded":
+        if self.config.hand == "recorded" or number == self.first:
             return recorded
         mask = self.clip.view_mask[:, number - 1 : number]
         hand = self.model.read_state(self.newest, mask).agent_pos

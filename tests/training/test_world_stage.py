@@ -1,0 +1,189 @@
+"""Losses of the world stage on a nano model and the square world."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from worldsim.data.cache import CachedDataset
+from worldsim.data.clips import ClipDataset
+from worldsim.models.autoencoder import AutoencoderConfig
+from worldsim.models.denoiser import DenoiserConfig
+from worldsim.models.heads import HeadConfig
+from worldsim.models.world_model import WorldModel, WorldModelConfig
+from worldsim.streaming import imagination
+from worldsim.training.batches import Batch
+from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
+from worldsim.training.plan.objective import ObjectiveConfig
+from worldsim.training.plan.plan import PlanConfig, TrainingPlan
+from worldsim.training.plan.rollout import Roll, RolloutConfig, self_rollout
+
+CONFIG = WorldModelConfig(
+    AutoencoderConfig(channels=4, width=8, depth=1),
+    DenoiserConfig("stnet", width=32, depth=1, cond_width=32, head_dim=32),
+    HeadConfig(width=8, features=16),
+    recent=4,
+)
+NO_DROPOUT = DropoutConfig(action=0.0, view=0.0)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def model(square_data: CachedDataset) -> WorldModel:
+    torch.manual_seed(0)
+    model = WorldModel(CONFIG, square_data.spec)
+    for name, figures in square_data.statistics().items():
+        if name != "action":
+            mean, std = torch.from_numpy(figures.mean), torch.from_numpy(figures.std)
+            model.normalizer.fit(name, mean.float(), std.float())
+    return model
+
+
+@pytest.fixture(scope="module")
+def batch(square_data: CachedDataset, model: WorldModel) -> Batch:
+    """Six clips of six frames with latents of the untrained tokenizer."""
+    clips = ClipDataset(square_data, 6).batch([0, 9, 20, 33, 50, 70])
+    with torch.no_grad():
+        latents = model.encode(clips["pixels"])
+    model.normalizer.fit("latent", latents.mean((0, 1, 2, 4, 5)), latents.std((0, 1, 2, 4, 5)))
+    return {**clips, "latents": latents, "micro_step": 0}
+
+
+def clip_of(model: WorldModel, batch: Batch, dropout: DropoutConfig = NO_DROPOUT) -> Clip:
+    return prepare_clip(model, batch, dropout, generator())
+
+
+@pytest.mark.parametrize("start", [1.0, 0.0])
+def test_both_phases_learn(model: WorldModel, batch: Batch, start: float) -> None:
+    model = copy.deepcopy(model)
+    plan = PlanConfig(
+        dropout=NO_DROPOUT, rollout=RolloutConfig(start=start, frames=3, frames_end=3)
+    )
+    loss = TrainingPlan(model, plan, 2.0)
+    optimizer = torch.optim.Adam([*model.denoiser.parameters(), *model.head.parameters()], 3e-3)
+    key, curve = ("rollout" if start == 0.0 else "denoise"), []
+    for step in range(40):
+        optimizer.zero_grad()
+        value = loss(batch, 0.5, generator(step))
+        value.total.backward()
+        optimizer.step()
+        curve.append({name: float(v) for name, v in value.logs.items()})
+    for name in (key, "read_agent_pos", "read_state"):
+        first, last = (sum(row[name] for row in part) for part in (curve[:8], curve[-8:]))
+        assert last < 0.75 * first, name
+
+
+def test_loss_is_a_function_of_weights_batch_and_seed(model: WorldModel, batch: Batch) -> None:
+    loss = TrainingPlan(model, PlanConfig(), 2.0)
+    first, again, other = (float(loss(batch, 0.0, generator(s)).total.detach()) for s in (1, 1, 2))
+    assert first == again != other
+
+
+def test_frames_padded_beyond_an_episode_do_not_count(model: WorldModel, batch: Batch) -> None:
+    present = torch.ones_like(batch["frame_mask"], dtype=torch.bool)
+    present[:, 4:] = False
+    latents = batch["latents"].clone()
+    latents[:, 5:] += 50.0
+    plan = PlanConfig(dropout=NO_DROPOUT, objective=ObjectiveConfig(motion=0.0))
+    loss = TrainingPlan(model, plan, 1.0)
+    clean, padded = (
+        float(loss({**batch, "latents": x, "frame_mask": present}, 0.0, generator()).total.detach())
+        for x in (batch["latents"], latents)
+    )
+    assert clean == pytest.approx(padded, rel=1e-5)
+
+
+def test_dropped_views_are_blank_and_weigh_nothing(model: WorldModel, batch: Batch) -> None:
+    clip = clip_of(model, batch, DropoutConfig(action=0.0, view=1.0))
+    assert (clip.view_mask.sum(2) == 1).all(), "one view always stays"
+    assert float(clip.x0[clip.view_mask == 0].abs().sum()) == 0.0
+    other = {**batch, "latents": batch["latents"].clone()}
+    other["latents"][clip.view_mask == 0] += 10.0
+    plan = PlanConfig(dropout=DropoutConfig(action=0.0, view=1.0))
+    loss = TrainingPlan(model, plan, 1.0)
+    values = [float(loss(b, 0.0, generator()).total.detach()) for b in (batch, other)]
+    assert values[0] == values[1]
+
+
+def test_action_dropout_hides_tokens_and_maps(model: WorldModel, batch: Batch) -> None:
+    kept, hidden = (clip_of(model, batch, DropoutConfig(a, 0.0)).cond for a in (0.0, 1.0))
+    assert kept.action_mask[:, 1:].min() == 1 and float(kept.maps.abs().sum()) > 0
+    assert hidden.action_mask.max() == 0 and float(hidden.maps.abs().sum()) == 0
+
+
+def test_gradients_reach_every_trained_part_in_both_phases(model: WorldModel, batch: Batch) -> None:
+    model = copy.deepcopy(model)
+    model.tokenizer.requires_grad_(False)
+    for start in (0.0, 1.0):
+        model.zero_grad()
+        plan = PlanConfig(rollout=RolloutConfig(start=start))
+        TrainingPlan(model, plan, 1.0)(batch, 0.9, generator()).total.backward()
+        assert any(
+            p.grad is not None and p.grad.abs().max() > 0 for p in model.denoiser.parameters()
+        )
+        assert all(p.grad is not None for p in model.head.parameters())
+        assert all(p.grad is None for p in model.tokenizer.parameters())
+
+
+def shaken(model: WorldModel) -> WorldModel:
+    """Zero-initialised layers given weights, so that every path counts."""
+    model = copy.deepcopy(model).eval()
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.denoiser.parameters():
+            if parameter.abs().max() == 0:
+                parameter.normal_(std=0.05)
+    return model
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_rollout_is_what_the_sampler_does(
+    model: WorldModel,
+    batch: Batch,
+    square_data: CachedDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+) -> None:
+    model = shaken(model)
+    windows = ClipDataset(square_data, 6, episodes=[0, 1, 2])
+    clips = windows.batch([i for i in range(len(windows)) if windows[i]["start"] == 0])
+    with torch.no_grad():
+        clips = {
+            **clips,
+            "latents": model.normalizer.denormalize("latent", model.encode(clips["pixels"])),
+        }
+    config = RolloutConfig(history_level=0.0, hand="read")
+    with torch.no_grad():
+        roll = Roll(model, clip_of(model, clips), config, steps, generator(5))
+        roll.given(1)
+        rolled = torch.cat([roll.next(number) for number in range(1, 5)], dim=1)
+
+    noise = generator(5)
+    torch.rand(3, 1, generator=noise)  # the roll draws level and noise of its given frames first
+    torch.randn(3, 1, *rolled.shape[2:], generator=noise)
+
+    def same_noise(keys: object, shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(3, *shape, generator=noise)
+
+    monkeypatch.setattr(imagination, "env_noise", same_noise)
+    sampler = imagination.Imagination(model, steps, precision="float32")
+    rig = {name: clips[name] for name in ("intrinsics", "extrinsics", "mounted")}
+    sampler.reset(clips["pixels"][:, 0], clips["agent_pos"][:, 0], rig)
+    frames = [sampler.step(clips["action"][:, t]).latents for t in range(4)]
+    assert torch.allclose(torch.stack(frames, 1), rolled, atol=1e-4)
+
+
+def test_rollout_shortens_to_fit_the_clip(model: WorldModel, batch: Batch) -> None:
+    config = RolloutConfig(start=0.0, frames=50, frames_end=50)
+    rolled = self_rollout(model, clip_of(model, batch), config, 1.0, generator())
+    assert rolled.first == 1 and rolled.predicted.shape[1] == 5
+    short = replace(config, frames=2, frames_end=2, history=3)
+    firsts = {
+        self_rollout(model, clip_of(model, batch), short, 1.0, generator(s)).first for s in range(9)
+    }
+    assert firsts == {1, 2, 3}
