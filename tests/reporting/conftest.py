@@ -1,0 +1,49 @@
+"""A small rollout and a small ranking for the reporting tests."""
+
+import numpy as np
+import pytest
+
+from worldsim.evaluation.ranking import rank
+from worldsim.evaluation.ranking_report import RankingReport
+from worldsim.evaluation.rates import JudgeRates
+from worldsim.evaluation.record import RolloutRecord
+
+
+@pytest.fixture
+def rollout() -> RolloutRecord:
+    """Three views of a square that moves right; truth ends after 6 frames, imagination after 9."""
+    frames = np.full((9, 3, 16, 20, 3), 60, np.uint8)
+    for step in range(9):
+        frames[step, :, 5:9, 2 * step : 2 * step + 4] = (220, 40, 30)
+    return RolloutRecord(
+        cameras=("exterior_1", "exterior_2", "wrist"),
+        fps=10,
+        title="expert, start 3",
+        truth=frames[:6],
+        imagined=frames,
+        actions=np.sin(np.arange(40, dtype=np.float32)).reshape(8, 5),
+        success_probability=np.linspace(0, 1, 9, dtype=np.float32),
+        progress=np.linspace(0, 0.9, 9, dtype=np.float32),
+        truth_success=np.arange(6) == 5,
+    )
+
+
+@pytest.fixture
+def ranking() -> RankingReport:
+    """Eight policies, one named in HTML, one that broke off."""
+    rng = np.random.default_rng(0)
+    reference = rng.random((8, 30)) < np.linspace(0.1, 0.9, 8)[:, None]
+    names = [f"bc_step_{i}" for i in range(6)]
+    names += ["<script>alert(1)</script>", "a_very_long_name_" * 3]
+    return rank(
+        reference,
+        reference ^ (rng.random(reference.shape) < 0.1),
+        names,
+        judge=JudgeRates(97, 100, 98, 100, 0.0123, 0.0),
+        reference_progress=reference * 0.5,
+        imagined_progress=reference * 0.4,
+        groups={name: "checkpoints" for name in names[:6]},
+        failures={names[0]: ["start 4: ValueError: <b>bad</b> action"]},
+        null_policy=names[1],
+        bootstrap_samples=100,
+    )

@@ -1,0 +1,171 @@
+"""report.html: well-formed, self-contained, escaped, complete."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from worldsim.errors import DataError, UsageError
+from worldsim.evaluation.ranking import rank
+from worldsim.evaluation.ranking_report import RankingReport
+from worldsim.evaluation.record import RolloutRecord
+from worldsim.reporting.html_report import render_report, write_report
+from worldsim.reporting.report_data import Film, HorizonCurves, ReportData, Section
+
+VOID = {"meta", "br", "img", "input", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """Checks nesting and collects tags with their attributes and the visible text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+        assert not self.open, f"unclosed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.words += data
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+@pytest.fixture
+def report(ranking: RankingReport, rollout: RolloutRecord) -> ReportData:
+    """Two sections with curves, and films in one of them."""
+    curves = tuple(
+        HorizonCurves(camera, (30.0, 25.0, None, 22.0), (24.0, 20.0, 19.0, 18.0), (25.0, 19.0))
+        for camera in rollout.cameras
+    )
+    film = Film.of(rollout, "The judge says yes & the simulator <no>.", "disagreement")
+    sections = (
+        Section("From scratch", ranking, "9 minutes of training.", curves),
+        Section("Shipped", ranking, "", curves, (film, film), {"parameters": "3.2M"}),
+    )
+    return ReportData(
+        "Push", sections, "worldsim rank out=x", "abc123", {"torch": "2.13"}, {"machine": "2 cores"}
+    )
+
+
+def test_page_is_well_formed_and_complete(report: ReportData) -> None:
+    page = Page(render_report(report))
+    assert page.count("video") == 2
+    assert page.count("main") == 1 and page.count("h1") == 1
+    for expected in (
+        report.sections[0].ranking.verdict,
+        "From scratch",
+        "3.2M",
+        "worldsim rank out=x",
+        "abc123",
+        "2 cores",
+        "TPR 0.970",
+        "12.3 mm",
+        "within checkpoints",
+        "1 broke off",
+        "ValueError: <b>bad</b> action",
+        "copy last frame",
+        "a_very_long_name_",
+    ):
+        assert expected in page.words, expected
+
+
+def test_page_asks_nothing_of_the_network(report: ReportData) -> None:
+    text = render_report(report)
+    assert not re.search(r"https?:|//\w+\.\w|@import|url\(", text)
+    page = Page(text)
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+        for name in ("src", "href", "srcset", "poster", "action", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:video/mp4;base64,", "#")), (tag, name)
+    wanted = "Content-Security-Policy"
+    policy = [a["content"] for _, a in page.tags if a.get("http-equiv") == wanted]
+    assert policy and "default-src 'none'" in (policy[0] or "")
+
+
+def test_names_and_messages_are_escaped(report: ReportData) -> None:
+    page = Page(render_report(report))
+    assert page.count("script") == 1
+    assert page.count("b") == 0 and page.count("no") == 0
+    assert "<script>alert(1)</script>" in page.words
+
+
+def test_films_are_embedded_whole(report: ReportData) -> None:
+    from base64 import b64decode
+
+    page = Page(render_report(report))
+    sources = [attributes["src"] or "" for tag, attributes in page.tags if tag == "video"]
+    assert [b64decode(source.split(",", 1)[1]) for source in sources] == [
+        film.mp4 for film in report.sections[1].films
+    ]
+
+
+def test_every_policy_is_a_row_and_a_point(report: ReportData) -> None:
+    page = Page(render_report(report))
+    for policy in report.sections[0].ranking.policies:
+        marks = [tag for tag, a in page.tags if a.get("data-policy") == policy.name]
+        assert sorted(marks) == ["g", "g", "tr", "tr"]  # two sections
+
+
+def test_scatter_places_points_by_reference_then_imagined(ranking: RankingReport) -> None:
+    text = render_report(ReportData("x", (Section("x", ranking),)))
+    circles = re.findall(r'class="point" cx="([\d.]+)" cy="([\d.]+)"', text)
+    assert len(circles) == 8
+    found = np.array(circles, dtype=float)
+    ordered = ranking.ordered()
+    reference = np.array([policy.reference.value for policy in ordered], dtype=float)
+    imagined = np.array([policy.imagined.value for policy in ordered], dtype=float)
+    assert np.polyfit(reference, found[:, 0], 1)[0] > 0
+    assert np.corrcoef(reference, found[:, 0])[0, 1] == pytest.approx(1, abs=1e-6)
+    assert np.corrcoef(imagined, found[:, 1])[0, 1] == pytest.approx(-1, abs=1e-6)
+
+
+@pytest.mark.parametrize("policies", [0, 1, 3])
+def test_degenerate_rankings_still_make_a_page(policies: int) -> None:
+    ones = np.ones((policies, 5))
+    report = rank(ones, ones, [f"p{i}" for i in range(policies)], bootstrap_samples=10)
+    page = Page(render_report(ReportData("x", (Section("x", report),))))
+    assert "n/a" in page.words
+    assert not re.search(r"\bnan\b|\bNone\b", page.words)
+
+
+def test_curves_with_gaps_and_without_values(ranking: RankingReport) -> None:
+    gaps = HorizonCurves("a", (None, 3.0, None), (2.0, None, 2.0))
+    empty = HorizonCurves("b", (None, None), ())
+    page = Page(render_report(ReportData("x", (Section("x", ranking, curves=(gaps, empty)),))))
+    assert page.count("polyline") == 3
+    assert "polyline" in [tag for tag, _ in page.tags] and "b</figcaption>" not in page.words
+
+
+def test_write_is_whole(report: ReportData, tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", report)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_wrong_requests(report: ReportData, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least one ranking"):
+        replace(report, sections=())
+    with pytest.raises(UsageError, match="not an MP4"):
+        Film("a", "", "success", b"GIF89a......")
+    with pytest.raises(DataError, match="no such film"):
+        Film.read(tmp_path / "absent.mp4", "a", "", "success")

@@ -1,0 +1,45 @@
+"""The ranking in a terminal of 80 columns."""
+
+import numpy as np
+from rich.console import Console
+
+from worldsim.evaluation.ranking import rank
+from worldsim.evaluation.ranking_report import RankingReport
+from worldsim.reporting.terminal import print_ranking
+
+
+def printed(report: RankingReport, width: int = 80) -> list[str]:
+    console = Console(width=width, highlight=False, color_system=None)
+    with console.capture() as capture:
+        print_ranking(report, console)
+    return capture.get().splitlines()
+
+
+def test_fits_80_columns_and_keeps_every_policy(ranking: RankingReport) -> None:
+    for width in (80, 200):
+        lines = printed(ranking, width)
+        assert max(map(len, lines)) <= 80
+        places = [line.split()[0] for line in lines[1:9]]
+        assert places == [str(i) for i in range(1, 9)]
+    text = "\n".join(lines)
+    assert "…" in text  # the long name is cut, not its numbers
+    assert "Pearson" in text and "checkpoints" in text and "corrected" in text
+
+
+def test_rows_are_by_falling_imagined_rate(ranking: RankingReport) -> None:
+    lines = printed(ranking)
+    best = ranking.ordered()[0]
+    assert best.imagined.value is not None
+    assert f"{best.imagined.value:.2f}".lstrip("0") in lines[1]
+
+
+def test_markup_in_names_is_text() -> None:
+    outcomes = np.tri(2, 6)
+    lines = printed(rank(outcomes, outcomes, ["[red]a[/]", "b"], bootstrap_samples=10))
+    assert any("[red]a[/]" in line for line in lines)
+
+
+def test_undefined_values_print_as_not_available() -> None:
+    ones = np.ones((2, 0))
+    lines = printed(rank(ones, ones, ["a", "b"], bootstrap_samples=10))
+    assert any("n/a" in line for line in lines) and not any("nan" in line for line in lines)
