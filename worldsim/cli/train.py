@@ -119,7 +119,7 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     """Train the judge; False if that was done already."""
     from worldsim.config import build
     from worldsim.evaluation.judge_sampling import JudgeConfig
-    from worldsim.evaluation.judge_training import train_judge
+    from worldsim.evaluation.judge_training import env_of, train_judge
     from worldsim.models.world_model import WorldModel
     from worldsim.training.layout import fingerprint
 
@@ -136,6 +136,7 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
         folder.judge,
         model=model,
         source=str(config.dataset),
+        env=env_of(cache.root),
         show_progress=bool(config.trainer.progress),
     )
     folder.finish("judge", key, report=judge.report.to_json())

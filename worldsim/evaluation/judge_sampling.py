@@ -51,7 +51,7 @@ class JudgeConfig:
     bank_share: float = 0.4
     bank_size: int = 6000
     state_weight: float = 2.0
-    holds: tuple[int, ...] = (1,)
+    holds: tuple[int, ...] = (1, 2, 3)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     seed: int = 0
 

@@ -64,6 +64,14 @@ def train_judge(
     return judge
 
 
+def env_of(dataset: Path) -> EnvReference | None:
+    """The simulator a data set says it was recorded in, or None."""
+    from worldsim.data.dataset import LeRobotDataset
+
+    found = LeRobotDataset(dataset).env_info
+    return EnvReference(str(found["id"]), dict(found.get("kwargs") or {})) if found else None
+
+
 class JudgeTrainer:
     """The training loop's state: observer, rows, frame bank, random numbers."""
 
