@@ -1,0 +1,165 @@
+"""`worldsim train` from end to end on the square world."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from square_world import write_square_data
+
+from worldsim.cli.main import main
+from worldsim.models.world_model import WorldModel
+from worldsim.training.plan.plan import TrainingPlan
+
+SMALL = [
+    "model=nano",
+    "plan=self_rollout",
+    "plan.length=5",
+    "plan.rollout.frames_end=4",
+    "tokenizer.max_steps=12",
+    "tokenizer.batch_size=4",
+    "trainer=smoke",
+    "trainer.max_steps=9",
+    "trainer.batch_size=2",
+    "trainer.accumulate=2",
+    "trainer.checkpoint_every=2",
+    "trainer.log_every=1",
+    "trainer.threads=1",
+    "trainer.progress=false",
+    "validation.max_steps=3",
+    "validation.films=1",
+    "judge.steps=3",
+    "judge.batch_size=8",
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_square_data(
+        Path(tmp_path_factory.mktemp("data")) / "squares", episodes=22, length=9
+    )
+
+
+def train(data: Path, out: Path, *overrides: str) -> int:
+    return main(["train", f"dataset={data}", f"out={out}", *SMALL, *overrides])
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = Path(tmp_path_factory.mktemp("run")) / "whole"
+    assert train(data, out) == 0
+    return out
+
+
+def world_rows(out: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    kept = [row for row in rows if row["stage"] == "world"]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in kept]
+
+
+@contextmanager
+def killed_at(monkeypatch: pytest.MonkeyPatch, micro_step: int) -> Iterator[None]:
+    original = TrainingPlan.__call__
+
+    def die(self: TrainingPlan, batch: Any, *args: Any) -> Any:
+        if batch["micro_step"] == micro_step:
+            raise RuntimeError("killed")
+        return original(self, batch, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingPlan, "__call__", die)
+        with pytest.raises(RuntimeError, match="killed"):
+            yield
+
+
+def test_run_folder_is_complete(finished: Path) -> None:
+    for name in (
+        "config.yaml",
+        "environment.json",
+        "validation.json",
+        "model/model.safetensors",
+        "model/normalizer.json",
+        "judge/judge.json",
+        "checkpoints/last",
+        "latents/latents.npy",
+    ):
+        assert (finished / name).exists(), name
+    assert len(list((finished / "films").glob("*.mp4"))) == 1
+    steps = [row["step"] for row in world_rows(finished) if "loss" in row]
+    assert steps == list(range(1, 10))
+    assert "val_psnr_model" in world_rows(finished)[-1]
+    model = WorldModel.from_pretrained(finished / "model")
+    assert float(model.normalizer.latent_std.min()) > 0
+    assert model.normalizer.agent_pos_std[0] != 1.0
+    state = torch.load(finished / "checkpoints" / "last", weights_only=True)
+    assert state["global_step"] == 9
+
+
+def test_finished_stages_are_skipped(
+    finished: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = (finished / "metrics.jsonl").read_text()
+    assert train(data, finished) == 0
+    assert capfd.readouterr().err.count("was finished before") == 4
+    assert (finished / "metrics.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize("micro_step", [5, 14])
+def test_killed_run_ends_as_an_uninterrupted_one(
+    finished: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_step: int
+) -> None:
+    with killed_at(monkeypatch, micro_step):
+        train(data, tmp_path)
+    assert not (tmp_path / "model").exists()
+    assert train(data, tmp_path, "stage=world") == 0
+    assert world_rows(tmp_path) == world_rows(finished)
+    ours, theirs = (load_file(p / "model/model.safetensors") for p in (tmp_path, finished))
+    for name, tensor in theirs.items():
+        assert torch.equal(ours[name], tensor), name
+
+
+def test_another_config_in_the_same_folder_is_refused(
+    finished: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, finished, "plan.noise.shift=2.0") == 2
+    assert "overwrite=true" in capfd.readouterr().err
+
+
+def test_a_stage_alone_and_a_tokenizer_reused(finished: Path, data: Path, tmp_path: Path) -> None:
+    assert train(data, tmp_path, f"reuse={finished}", "stage=tokenizer") == 0
+    assert train(data, tmp_path, f"reuse={finished}", "stage=latents") == 0
+    assert not (tmp_path / "model").exists()
+    ours, theirs = (np.load(p / "latents/latents.npy") for p in (tmp_path, finished))
+    assert np.array_equal(ours, theirs)
+
+
+def test_stage_out_of_order_says_what_to_run(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, tmp_path, "stage=world") == 1
+    assert "stage=latents" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "word"),
+    [
+        ("stage=denoiser", "world"),
+        ("trainer.max_step=3", "max_steps"),
+        ("model=tinny", "tiny"),
+        ("plan.noise.name=indep", "independent"),
+        ("trainer.loggers=[tensorbord]", "tensorboard"),
+        ("trainer.lr=-1", "lr"),
+        ("dataset=/nowhere", "collect"),
+    ],
+)
+def test_wrong_requests_exit_with_2(
+    finished: Path, data: Path, tmp_path: Path, override: str, word: str, capfd: Any
+) -> None:
+    words = [f"reuse={finished}", override]
+    assert train(data, tmp_path, *words) == 2
+    assert word in capfd.readouterr().err
