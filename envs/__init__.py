@@ -1,11 +1,15 @@
 """Gymnasium environments: tabletop simulators, foreign MuJoCo envs and imagination."""
 
+from copy import deepcopy
+from inspect import signature
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.wrappers import OrderEnforcing
 
 from worldsim.envs.gl import choose_backend
-from worldsim.errors import UsageError, unknown_name
+from worldsim.errors import unknown_name
 
 choose_backend()
 
@@ -47,9 +51,15 @@ def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     registered, arguments = env_id, kwargs
     if not ours:
         registered, arguments = "worldsim/Foreign-v0", {"source": env_id, **kwargs}
-    try:
-        return gymnasium.make(registered, disable_env_checker=True, **arguments)
-    except gymnasium.error.Error as error:
-        raise UsageError(f"env {env_id!r}: {error}") from error
-    except TypeError as error:
-        raise UsageError(f"env {env_id!r} does not take {kwargs}: {error}") from error
+    # Not `gymnasium.make`: it keeps `max_episode_steps` to itself, so that the env would not know.
+    spec = deepcopy(gymnasium.spec(registered))
+    creator = load_env_creator(ENTRY_POINTS[registered])
+    known = signature(creator).parameters
+    for name in arguments:
+        if name not in known:
+            raise unknown_name(f"argument of env {env_id!r}", name, known)
+    env = creator(**arguments)
+    assert isinstance(env, gymnasium.Env)
+    spec.kwargs = arguments
+    env.unwrapped.spec = spec
+    return OrderEnforcing(env)
