@@ -166,6 +166,11 @@ class ProcessVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
         """Each env's `render()`."""
         return self.call("render")
 
+    @property
+    def worker_pids(self) -> tuple[int, ...]:
+        """Process ids of the workers."""
+        return tuple(worker.pid for worker in self._workers)
+
     def close_extras(self, **kwargs: Any) -> None:
         """End the processes."""
         for worker in self._workers:

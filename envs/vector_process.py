@@ -34,6 +34,11 @@ class WorkerHandle:
         self._connection = Connection(ours.detach())
         self.send_raw(setup)
 
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
     def send(self, command: str, argument: Any) -> None:
         """Ask for something; `receive` gets the answer."""
         self.send_raw((command, argument))
