@@ -39,6 +39,16 @@ def test_markup_in_names_is_text() -> None:
     assert any("[red]a[/]" in line for line in lines)
 
 
+def test_many_groups_still_fit() -> None:
+    outcomes = np.random.default_rng(0).random((8, 40)) < np.linspace(0.1, 0.9, 8)[:, None]
+    names = [f"policy_{i}" for i in range(8)]
+    groups = {name: f"a group with a long name {i // 2}" for i, name in enumerate(names)}
+    lines = printed(rank(outcomes, outcomes, names, groups=groups, bootstrap_samples=20))
+    assert max(map(len, lines)) <= 80
+    pearson = [line for line in lines if line.startswith("Pearson  ")]
+    assert sum(line.count("]") for line in pearson) == 5
+
+
 def test_undefined_values_print_as_not_available() -> None:
     ones = np.ones((2, 0))
     lines = printed(rank(ones, ones, ["a", "b"], bootstrap_samples=10))

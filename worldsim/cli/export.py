@@ -10,9 +10,8 @@ from omegaconf import DictConfig
 
 from worldsim.cli.console import finish, progress
 from worldsim.config import build
-from worldsim.conventions import stack_views
-from worldsim.errors import DataError, UsageError
-from worldsim.evaluation.record import RolloutRecord
+from worldsim.errors import DataError
+from worldsim.evaluation.record import Pixels, RolloutRecord
 from worldsim.reporting.film import FilmStyle, write_film
 
 DESCRIPTION = """
@@ -21,8 +20,8 @@ there, with step, action, judge and progress. An existing film of the same name 
 """
 
 EXAMPLES = """
-worldsim export source=runs/rank/rollouts                   # every rollout in the folder
-worldsim export source=runs/rank/rollouts/a.npz format=gif speed=0.5
+worldsim export source=runs/rank                 # every film of a ranking, worlds side by side
+worldsim export source=runs/rank/films/expert/0003.imagination.npz format=gif speed=0.5
 worldsim export source=data/push episode=3 out=films
 """
 
@@ -67,37 +66,68 @@ def _records(settings: ExportConfig) -> tuple[int, Iterator[tuple[str, RolloutRe
         return 1, iter([(source.stem, RolloutRecord.load(source))])
     if (source / "meta" / "info.json").exists():
         return _episodes(source, settings.episode)
-    files = sorted(source.glob("*.npz"))
+    files = sorted(source.rglob("*.npz"))
     if not files:
         raise DataError(
             f"{source} is neither a LeRobot data set (no meta/info.json) nor a folder of .npz "
             "rollouts"
         )
-    return len(files), ((file.stem, RolloutRecord.load(file)) for file in files)
+    films = _pairs(files)
+    return len(films), (
+        (str(name.relative_to(source)), _load(name, worlds)) for name, worlds in films.items()
+    )
+
+
+def _pairs(files: list[Path]) -> dict[Path, dict[str, Path]]:
+    """{path without ending: {world: file}}: the files of one rollout in two worlds belong together.
+
+    `worldsim rank` and `worldsim rollout` write `0003.simulator.npz` and `0003.imagination.npz`.
+    """
+    films: dict[Path, dict[str, Path]] = {}
+    for file in files:
+        stem = file.with_suffix("")
+        world = stem.suffix[1:] if stem.suffix in (".simulator", ".imagination") else ""
+        films.setdefault(stem.with_suffix("") if world else stem, {})[world] = file
+    return films
+
+
+def _load(name: Path, worlds: dict[str, Path]) -> RolloutRecord:
+    records = {world: RolloutRecord.load(file) for world, file in worlds.items()}
+    if set(records) == {"simulator", "imagination"}:
+        return records["simulator"].beside(records["imagination"])
+    if len(records) > 1:
+        raise DataError(f"{name}: {sorted(map(str, worlds.values()))} would make the same film")
+    return next(iter(records.values()))
 
 
 def _episodes(root: Path, episode: int | None) -> tuple[int, Iterator[tuple[str, RolloutRecord]]]:
     from worldsim.data.dataset import LeRobotDataset
 
     dataset = LeRobotDataset(root)
-    if episode is not None and not 0 <= episode < dataset.num_episodes:
-        raise UsageError(
-            f"{root} has episodes 0 to {dataset.num_episodes - 1}, not episode={episode}"
-        )
+    if episode is not None:
+        dataset.record(episode)  # refuses what is not there, before anything is written
     wanted = range(dataset.num_episodes) if episode is None else [episode]
-    cameras = dataset.spec.camera_names
 
     def film(number: int) -> tuple[str, RolloutRecord]:
         data = dataset.episode(number)
         record = RolloutRecord(
-            cameras=cameras,
+            cameras=dataset.spec.camera_names,
             fps=dataset.spec.fps,
             title=f"episode {number}: {data.meta.policy or data.task}",
-            truth=stack_views(data.pixels, cameras),
-            actions=np.asarray(data.action, np.float32),
-            progress=np.asarray(data.progress, np.float32),
-            truth_success=np.asarray(data.success, np.bool_),
+            truth=_stacked([data.pixels[name] for name in dataset.spec.camera_names]),
+            actions=data.action,
+            progress=data.progress,
+            truth_success=data.success,
         )
         return f"episode_{number:06d}", record
 
     return len(wanted), (film(number) for number in wanted)
+
+
+def _stacked(views: list[Pixels]) -> Pixels:
+    """Views `[T, H, W, 3]` as `[T, V, H, W, 3]`, smaller ones padded with black."""
+    height, width = (max(view.shape[axis] for view in views) for axis in (1, 2))
+    padded = np.zeros((len(views[0]), len(views), height, width, 3), np.uint8)
+    for index, view in enumerate(views):
+        padded[:, index, : view.shape[1], : view.shape[2]] = view
+    return padded

@@ -4,7 +4,7 @@ Arrays and unicode strings only, so that a file from elsewhere can be read witho
 """
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,21 @@ class RolloutRecord:
     def length(self) -> int:
         """Frames of the longer world."""
         return max(len(frames) for frames in (self.truth, self.imagined) if frames is not None)
+
+    def beside(self, imagination: "RolloutRecord") -> "RolloutRecord":
+        """This record's truth beside another's imagination, with the overlays of the latter.
+
+        Raises:
+            UsageError: a world is missing, or cameras or rates differ.
+        """
+        if self.truth is None or imagination.imagined is None:
+            raise UsageError(f"rollout {self.title!r}: truth or imagination is missing")
+        if (self.cameras, self.fps) != (imagination.cameras, imagination.fps):
+            raise UsageError(
+                f"rollout {self.title!r}: truth has cameras {self.cameras} at {self.fps} Hz, "
+                f"imagination {imagination.cameras} at {imagination.fps} Hz"
+            )
+        return replace(imagination, truth=self.truth, truth_success=self.truth_success)
 
     def save(self, path: Path) -> None:
         """Write a compressed .npz, whole or not at all."""

@@ -4,17 +4,25 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from worldsim.evaluation.coefficients import Coefficients
 from worldsim.evaluation.estimate import Estimate
 from worldsim.evaluation.ranking_report import PolicyResult, RankingReport
 
 WIDTH = 80
 NAME_WIDTH = 24
+COEFFICIENTS = (
+    ("Pearson", "pearson"),
+    ("Spearman", "spearman"),
+    ("Kendall tau-b", "kendall"),
+    ("MMRV", "mmrv"),
+    ("bias", "bias"),
+)
 
 
 def ranking_table(report: RankingReport) -> RenderableType:
     """Policies by imagined rate, the coefficients and the caveats, at most 80 columns wide."""
     lines = [Text(f"- {note}") for note in report.notes]
-    tables = (_policies(report), Text(), _coefficients(report), Text())
+    tables: tuple[RenderableType, ...] = (_policies(report), Text(), *_coefficients(report), Text())
     return Group(*tables, Text(report.verdict), *lines)
 
 
@@ -66,19 +74,18 @@ def _share(policy: PolicyResult) -> str:
     return "n/a" if policy.best_in_imagination is None else f"{policy.best_in_imagination:.0%}"
 
 
-def _coefficients(report: RankingReport) -> Table:
+def _coefficients(report: RankingReport) -> list[Table]:
+    """Two sets of policies a table, which is what 80 columns hold."""
+    sets = [("all policies", report.coefficients)]
+    sets += [(name, group.coefficients) for name, group in report.groups.items()]
+    return [_coefficient_table(sets[i : i + 2]) for i in range(0, len(sets), 2)]
+
+
+def _coefficient_table(sets: list[tuple[str, Coefficients]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("agreement", no_wrap=True)
-    table.add_column("all policies", no_wrap=True)
-    for group in report.groups:
-        table.add_column(Text(group), no_wrap=True, overflow="ellipsis", max_width=NAME_WIDTH)
-    for label, name, digits in (
-        ("Pearson", "pearson", 3),
-        ("Spearman", "spearman", 3),
-        ("Kendall tau-b", "kendall", 3),
-        ("MMRV", "mmrv", 3),
-        ("bias", "bias", 3),
-    ):
-        sets = [report.coefficients, *(group.coefficients for group in report.groups.values())]
-        table.add_row(label, *(getattr(one, name).text(digits) for one in sets))
+    for name, _ in sets:
+        table.add_column(Text(name), no_wrap=True, overflow="ellipsis", max_width=NAME_WIDTH)
+    for label, name in COEFFICIENTS:
+        table.add_row(label, *(getattr(one, name).text(3) for _, one in sets))
     return table

@@ -1,0 +1,116 @@
+"""The report in headless Chromium: films play, nothing is fetched, nothing is logged."""
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from worldsim.evaluation.ranking_report import RankingReport
+from worldsim.evaluation.record import RolloutRecord
+from worldsim.reporting.html_report import write_report
+from worldsim.reporting.report_data import Film, ReportData, Section
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--remote-debugging-port=0"
+)
+PLAY = """
+(async () => {
+  document.querySelector(".play-all").click();
+  await new Promise((done) => setTimeout(done, 600));
+  return JSON.stringify([...document.querySelectorAll("video")].map((video) =>
+    ({ready: video.readyState, time: video.currentTime, seconds: video.duration,
+      paused: video.paused, error: video.error && video.error.message})));
+})()
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt-get install chromium)"),
+]
+
+
+class Tab:
+    """One page over the DevTools protocol; `events` collects what was not asked for."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket, self.count = socket, 0
+        self.events: list[dict[str, Any]] = []
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": parameters}
+        self.socket.send(json.dumps(message))
+        while True:
+            reply = json.loads(self.socket.recv(timeout=30))
+            if reply.get("id") == self.count:
+                return reply["result"]
+            self.events.append(reply)
+
+    def evaluate(self, expression: str) -> Any:
+        result = self.call(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+        )
+        return result["result"].get("value")
+
+    def of(self, *methods: str) -> list[dict[str, Any]]:
+        return [event["params"] for event in self.events if event["method"] in methods]
+
+
+@pytest.fixture
+def tab(tmp_path: Path) -> Iterator[Tab]:
+    assert CHROMIUM is not None
+    profile = tmp_path / "profile"
+    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={profile}", "about:blank"]
+    browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        port_file = profile / "DevToolsActivePort"
+        deadline = time.monotonic() + 60
+        while not port_file.exists() or not port_file.read_text().strip():
+            assert time.monotonic() < deadline and browser.poll() is None, "Chromium did not start"
+            time.sleep(0.2)
+        port = port_file.read_text().split()[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as reply:
+            pages = [page for page in json.load(reply) if page["type"] == "page"]
+        with connect(pages[0]["webSocketDebuggerUrl"], max_size=None) as socket:
+            yield Tab(socket)
+    finally:
+        browser.terminate()
+        browser.wait(timeout=30)
+
+
+def test_films_play_and_nothing_is_fetched(
+    tab: Tab, ranking: RankingReport, rollout: RolloutRecord, tmp_path: Path
+) -> None:
+    film = Film.of(rollout, "caption", "success")
+    path = tmp_path / "report.html"
+    write_report(path, ReportData("Push", (Section("Model", ranking, films=(film, film)),)))
+    for domain in ("Network", "Page", "Log", "Runtime"):
+        tab.call(f"{domain}.enable")
+    tab.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=360,
+        height=740,
+        deviceScaleFactor=1,
+        mobile=True,
+    )
+    tab.call("Page.navigate", url=path.as_uri())
+    tab.evaluate("new Promise((done) => setTimeout(done, 1500))")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360  # no sideways scrolling
+    videos = json.loads(tab.evaluate(PLAY))
+    assert len(videos) == 2
+    for video in videos:
+        assert video["error"] is None and video["ready"] >= 3 and not video["paused"]
+        assert video["time"] > 0 and video["seconds"] == pytest.approx(0.9, abs=0.05)
+    asked = [event["request"]["url"] for event in tab.of("Network.requestWillBeSent")]
+    assert {url.split(":")[0] for url in asked} <= {"file", "data"}
+    assert tab.of("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
