@@ -1,0 +1,65 @@
+"""Choosing the verdict rule and counting errors, on hand-written episodes."""
+
+import numpy as np
+import pytest
+
+from worldsim.evaluation.judge import Judgement
+from worldsim.evaluation.judge_tracker import VerdictRule
+from worldsim.evaluation.judge_validation import JudgedEpisode, calibrate, measure
+
+
+def episode(success: list[int], probability: list[float], error_m: float = 0.0) -> JudgedEpisode:
+    """An episode whose state is judged wrong by `error_m` in its first entry."""
+    rows = len(success)
+    state = np.zeros((rows, 2), np.float32)
+    wrong = state.copy()
+    wrong[:, 0] += error_m
+    progress = np.zeros(rows, np.float32)
+    judged = Judgement(np.array(probability, np.float32), progress + 0.25, wrong)
+    return JudgedEpisode(np.array(success, bool), progress, state, judged)
+
+
+def test_threshold_lies_in_the_middle_of_those_that_separate() -> None:
+    episodes = [episode([0, 0, 1], [0.0, 0.2, 0.9]), episode([0, 0, 0], [0.0, 0.3, 0.3])]
+    rule = calibrate(episodes, (1,))
+    log_odds = [np.log(p / (1 - p)) for p in (0.3, 0.9)]
+    assert rule.hold == 1
+    assert np.log(rule.threshold / (1 - rule.threshold)) == pytest.approx(
+        np.mean(log_odds), abs=0.1
+    )
+
+
+def test_a_longer_hold_is_taken_only_if_it_is_better() -> None:
+    flicker = episode([0, 0, 0, 0], [0.0, 0.9, 0.0, 0.9])
+    steady = episode([0, 1, 1, 1], [0.0, 0.8, 0.8, 0.8])
+    assert calibrate([flicker, steady], (1, 2)).hold == 2
+    quiet = episode([0, 0, 0, 0], [0.0, 0.1, 0.0, 0.1])
+    assert calibrate([quiet, steady], (1, 2)).hold == 1
+
+
+def test_one_outcome_alone_keeps_even_odds() -> None:
+    assert calibrate([episode([0, 1], [0.0, 0.9])], (1, 2)) == VerdictRule(0.5, 1)
+
+
+def test_counts_and_errors() -> None:
+    episodes = [
+        episode([0, 0, 1], [0.0, 0.0, 0.9], error_m=0.02),
+        episode([0, 0, 1], [0.0, 0.0, 0.1], error_m=0.02),
+        episode([0, 0, 0], [0.0, 0.0, 0.1], error_m=0.02),
+        episode([0, 0, 0], [0.0, 0.0, 0.8], error_m=0.02),
+        episode([0, 0, 0], [0.7, 0.0, 0.0], error_m=0.02),
+    ]
+    report = measure(episodes, VerdictRule(0.5, 1), (0, 1), "by hand")
+    assert (report.true_positives, report.positives) == (1, 2)
+    assert (report.true_negatives, report.negatives) == (2, 3)
+    assert report.tpr == 0.5 and report.tnr == pytest.approx(2 / 3)
+    assert report.state_error_m == pytest.approx(0.01)
+    assert report.progress_error == pytest.approx(0.25)
+    # Only the last episode's first frame is taken for a success; doing nothing would be credited.
+    assert (report.idle_false_successes, report.idle_episodes) == (1, 5)
+    assert report.idle_false_success_rate == pytest.approx(0.2)
+
+
+def test_without_metres_or_outcomes_there_is_no_figure() -> None:
+    report = measure([episode([0, 0], [0.0, 0.0])], VerdictRule(0.5, 1), (), "by hand")
+    assert report.state_error_m is None and report.tpr is None and report.tnr == 1.0

@@ -1,0 +1,131 @@
+"""`worldsim rank`: what it writes, resumption after a kill, failing policies, logged rates."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import rank_testing
+from rank_testing import rank_config, save_nano_run
+
+from worldsim.cli import rank, rollout
+from worldsim.errors import SpecMismatchError, UsageError
+from worldsim.files import read_json
+
+
+@pytest.fixture(scope="module")
+def nano_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    save_nano_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(nano_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted ranking."""
+    out = tmp_path_factory.mktemp("rank")
+    rank.run(rank_config(nano_run, out))
+    return out
+
+
+def test_writes_results_ranking_films_and_report(finished: Path) -> None:
+    ranking = read_json(finished / "ranking.json")
+    assert {policy["name"] for policy in ranking["policies"]} == {"zero", "random", "slow"}
+    for key in ("pearson", "spearman", "kendall", "mmrv"):
+        assert {"value", "interval"} <= set(ranking[key])
+    watched = ranking["judge"]["in_this_simulation"]
+    assert watched["positives"] + watched["negatives"] == 3 * 4
+    for world in ("simulator", "imagination"):
+        assert len(list((finished / "results" / world).glob("*.json"))) == 3
+        assert (finished / "films" / "random" / f"0000.{world}.npz").is_file()
+    assert "<html" in (finished / "report.html").read_text()
+
+
+def test_goes_on_after_a_kill_to_the_same_ranking(
+    nano_run: Path, finished: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    script = [sys.executable, rank_testing.__file__, str(nano_run), str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(Path(rank_testing.__file__).parent)}
+    process = subprocess.Popen(script, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(results.glob("*/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in results.glob("*/*.json")}
+    assert kept and not (tmp_path / "ranking.json").exists()
+    rank.run(rank_config(nano_run, tmp_path))
+    assert read_json(tmp_path / "ranking.json") == read_json(finished / "ranking.json")
+    for path, written in kept.items():
+        assert path.stat().st_mtime_ns == written, "a finished result was made again"
+
+
+def test_worker_processes_give_the_same_ranking(
+    nano_run: Path, finished: Path, tmp_path: Path
+) -> None:
+    rank.run(rank_config(nano_run, tmp_path, "workers=2"))
+    assert read_json(tmp_path / "ranking.json") == read_json(finished / "ranking.json")
+
+
+def test_a_result_of_another_setting_is_not_taken(nano_run: Path, tmp_path: Path) -> None:
+    few = ("only=[random]", "films.starts=0", "starts.count=2")
+    rank.run(rank_config(nano_run, tmp_path, *few))
+    path = tmp_path / "results" / "imagination" / "random.json"
+    first, written = read_json(path)["digest"], path.stat().st_mtime_ns
+    rank.run(rank_config(nano_run, tmp_path, *few))
+    assert path.stat().st_mtime_ns == written
+    rank.run(rank_config(nano_run, tmp_path, *few, "sampling_steps=1"))
+    assert path.stat().st_mtime_ns > written and read_json(path)["digest"] != first
+
+
+def test_a_policy_that_breaks_is_reported_and_the_others_are_ranked(
+    nano_run: Path, tmp_path: Path
+) -> None:
+    config = rank_config(nano_run, tmp_path, "films.starts=0", "starts.count=2")
+    # A scripted policy without perception asks for privileged state, which nobody shows it.
+    config.policy.policies = {
+        "blind": {"kind": "scripted", "task": "reach"},
+        "zero": {"kind": "zero"},
+    }
+    rank.run(config)
+    ranking = read_json(tmp_path / "ranking.json")
+    rows = {policy["name"]: policy for policy in ranking["policies"]}
+    assert rows["blind"]["imagined_rate"] == rows["blind"]["reference_rate"] == 0.0
+    assert rows["blind"]["failures"]["count"] == 4
+    assert "privileged state" in rows["blind"]["failures"]["messages"][0]
+    assert rows["zero"]["failures"]["count"] == 0
+
+
+def test_logged_rates_stand_for_the_simulator(nano_run: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "real.csv"
+    csv.write_text("policy,successes,trials\nzero,0,10\nrandom,3,10\nslow,5,10\n")
+    out = tmp_path / "out"
+    rank.run(rank_config(nano_run, out, f"reference.csv={csv}"))
+    ranking = read_json(out / "ranking.json")
+    rates = {policy["name"]: policy["reference_rate"] for policy in ranking["policies"]}
+    assert rates == {"zero": 0.0, "random": 0.3, "slow": 0.5}
+    assert not (out / "results" / "simulator").exists()
+
+
+def test_rollout_keeps_films_of_every_start(nano_run: Path, tmp_path: Path) -> None:
+    config = rank_config(nano_run, tmp_path, "films.starts=4", "name=random", "world=simulator")
+    rollout.run(config)
+    assert len(list((tmp_path / "films" / "random").glob("*.simulator.npz"))) == 4
+    assert not (tmp_path / "results" / "imagination").exists()
+
+
+def test_bad_requests_say_what_was_expected(nano_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nobody"):
+        rank.run(rank_config(nano_run, tmp_path, "only=[nobody]"))
+    with pytest.raises(UsageError, match="no such file"):
+        rank.run(rank_config(nano_run, tmp_path, "reference.csv=missing.csv"))
+    with pytest.raises(SpecMismatchError, match="cameras"):
+        rank.run(rank_config(nano_run, tmp_path, "env.image_size=64"))
+    with pytest.raises(UsageError, match="judge"):
+        rank.run(rank_config(nano_run / "model", tmp_path, f"model={tmp_path}"))
+    with pytest.raises(UsageError, match="count"):
+        rank.run(rank_config(nano_run, tmp_path, "starts.count=0"))
