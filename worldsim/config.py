@@ -46,7 +46,8 @@ def _explain(name: str, overrides: list[str], error: Exception) -> UsageError:
         known = _compose(name, group_overrides(name, overrides))
         if (found := unknown_key(name, overrides, known)) is not None:
             return found
-    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    said = str(error).split("Config search path")[0]
+    text = " ".join(line.strip() for line in said.splitlines() if line.strip())
     return UsageError(f"config {name!r} with {overrides}: {text}")
 
 
