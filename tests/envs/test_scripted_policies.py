@@ -1,0 +1,214 @@
+"""Scripted controllers solve their tasks; the dials spoil them as stated."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from worldsim.envs import make
+from worldsim.envs.tabletop.base import TabletopEnv
+from worldsim.errors import UsageError
+from worldsim.policies.base import POLICIES, Policy
+from worldsim.policies.scripted.play import PlayPolicy
+from worldsim.policies.scripted.policy import ScriptedPolicy
+from worldsim.policies.scripted.tasks import CONTROLLERS, controller_for
+
+LEAST = {"Reach": 0.98, "Push": 0.93, "PickPlace": 0.9, "Drawer": 0.9}
+
+
+def make_env(task: str, **kwargs: Any) -> TabletopEnv:
+    env = make(f"worldsim/Tabletop{task}-v0", image_size=8, **kwargs).unwrapped
+    assert isinstance(env, TabletopEnv)
+    return env
+
+
+def batch(observation: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+    return {"agent_pos": observation["agent_pos"][None], "state": info["state"][None]}
+
+
+def run(env: TabletopEnv, policy: Policy, seed: int) -> tuple[dict[str, Any], np.ndarray]:
+    """Final info and all actions `[T, A]` of one episode."""
+    observation, info = env.reset(seed=seed)
+    policy.reset([seed], 0)
+    actions = []
+    for _ in range(env.max_episode_steps):
+        actions.append(policy.act(batch(observation, info), [seed])[0, 0])
+        observation, _, terminated, _, info = env.step(actions[-1])
+        if terminated:
+            break
+    return info, np.array(actions)
+
+
+def success_rate(task: str, episodes: int, **kwargs: Any) -> float:
+    env = make_env(task, **kwargs)
+    policy = ScriptedPolicy(env.spec_world)
+    rate = float(np.mean([run(env, policy, 700 + i)[0]["success"] for i in range(episodes)]))
+    print(f"{task} {kwargs}: {rate:.3f} of {episodes}")
+    return rate
+
+
+@pytest.mark.parametrize("task", LEAST)
+def test_expert_solves_its_task(task: str) -> None:
+    assert success_rate(task, 20) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factors", ["none", "in_distribution", "shifted"])
+@pytest.mark.parametrize("task", LEAST)
+def test_expert_rate_over_many_starts(task: str, factors: str) -> None:
+    assert success_rate(task, 200, factors=factors) >= LEAST[task]
+
+
+def random_observation(policy_task: str, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    size = len(CONTROLLERS[policy_task].state)
+    agent_pos = rng.uniform(-0.1, 0.1, (count, 10)).astype(np.float32)
+    return {
+        "agent_pos": agent_pos,
+        "state": rng.uniform(-0.1, 0.1, (count, size)).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize("kind", ["scripted", "play"])
+def test_env_gets_the_same_actions_in_any_batch(kind: str) -> None:
+    spec = make_env("Push").spec_world
+    dials = {"noise": 0.5, "noise_correlation": 0.5, "bias": 0.03, "lag": 1}
+    steps = [random_observation("push", 5, seed) for seed in range(6)]
+
+    def play(groups: list[list[int]]) -> np.ndarray:
+        out = np.empty((len(steps), 5, 5), np.float32)
+        for rows in groups:
+            cls: Any = POLICIES.get(kind)
+            policy = cls(spec, **(dials if kind == "scripted" else {}))
+            policy.reset([10 + i for i in rows], seed=4)
+            for t, observation in enumerate(steps):
+                part = {name: value[rows] for name, value in observation.items()}
+                out[t, rows] = policy.act(part, [10 + i for i in rows])[:, 0]
+        return out
+
+    whole = play([[0, 1, 2, 3, 4]])
+    np.testing.assert_array_equal(whole, play([[3, 1], [4, 0, 2]]))
+    assert np.abs(whole).max() <= 1.0
+    assert not np.array_equal(whole[:, 0], whole[:, 1])
+
+
+def test_lag_delays_and_speed_scales() -> None:
+    spec = make_env("Push").spec_world
+    steps = [random_observation("push", 2, seed) for seed in range(5)]
+
+    def play(**dials: Any) -> np.ndarray:
+        policy = ScriptedPolicy(spec, **dials)
+        policy.reset([0, 1], seed=0)
+        return np.stack([policy.act(observation, [0, 1])[:, 0] for observation in steps])
+
+    expert, late = play(), play(lag=2)
+    np.testing.assert_array_equal(late[2:], expert[:-2])
+    assert (late[:2] == 0).all()
+    np.testing.assert_allclose(play(speed=0.5)[..., :4], 0.5 * expert[..., :4], rtol=1e-6)
+    assert (play(stuck_gripper=True)[..., 4] == 1.0).all()
+    assert (expert[..., 4] == -1.0).all()
+
+
+def test_bias_leads_exactly_so_far_astray() -> None:
+    env = make_env("Reach")
+    policy = ScriptedPolicy(env.spec_world, bias=0.05)
+    for seed in range(4):
+        observation, info = env.reset(seed=seed)
+        policy.reset([seed], 0)
+        # On past the success that a chance crossing of the marker brings.
+        for _ in range(25):
+            action = policy.act(batch(observation, info), [seed])[0, 0]
+            observation, _, _, _, info = env.step(action)
+        miss = observation["agent_pos"][:3] - info["state"]
+        assert np.linalg.norm(miss[:2]) == pytest.approx(0.05, abs=2e-3)
+        assert abs(miss[2]) < 2e-3
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.8])
+def test_noise_has_the_stated_spread_and_memory(correlation: float) -> None:
+    spec = make_env("Reach").spec_world
+    # At the marker the expert stands still, so that only the noise acts.
+    count, steps = 64, 60
+    agent_pos = np.zeros((count, 10), np.float32)
+    agent_pos[:, 3] = 1.0
+    still = {"agent_pos": agent_pos, "state": np.zeros((count, 3), np.float32)}
+    policy = ScriptedPolicy(spec, noise=0.2, noise_correlation=correlation)
+    policy.reset(range(count), seed=1)
+    noise = np.stack([policy.act(still, range(count))[:, 0, :4] for _ in range(steps)])
+    assert noise.std() == pytest.approx(0.2, rel=0.06)
+    memory = (noise[1:] * noise[:-1]).mean() / noise.var()
+    assert memory == pytest.approx(correlation, abs=0.06)
+
+
+def test_dials_lower_success() -> None:
+    env = make_env("Push")
+    spoiled = ScriptedPolicy(env.spec_world, noise=1.0, noise_correlation=0.8)
+    assert np.mean([run(env, spoiled, i)[0]["success"] for i in range(8)]) < 0.6
+    stuck = ScriptedPolicy(make_env("PickPlace").spec_world, stuck_gripper=True)
+    assert not any(run(make_env("PickPlace"), stuck, i)[0]["success"] for i in range(4))
+
+
+def test_state_comes_from_the_estimator_if_given() -> None:
+    env = make_env("Push")
+    observation, info = env.reset(seed=0)
+    seen: dict[str, Any] = {"agent_pos": observation["agent_pos"][None], "pixels": "frames"}
+    blind = ScriptedPolicy(env.spec_world)
+    blind.reset([0], 0)
+    with pytest.raises(UsageError, match="need privileged state or a state estimator"):
+        blind.act(seen, [0])
+
+    def estimate(asked: Any) -> np.ndarray:
+        assert asked["pixels"] == "frames"
+        return np.asarray(info["state"][None])
+
+    seeing = ScriptedPolicy(env.spec_world, estimator=estimate)
+    seeing.reset([0], 0)
+    np.testing.assert_array_equal(seeing.act(seen, [0]), blind.act(batch(observation, info), [0]))
+
+
+def test_play_touches_things_and_uses_the_gripper() -> None:
+    env = make_env("Push")
+    policy = PlayPolicy(env.spec_world)
+    moved, grips = [], []
+    for seed in range(8):
+        start = env.reset(seed=seed)[1]["state"][:2]
+        info, actions = run(env, policy, seed)
+        moved.append(np.linalg.norm(info["state"][:2] - start))
+        grips.append(actions[:, 4])
+    assert np.mean(np.array(moved) > 0.02) >= 0.5
+    assert {-1.0, 1.0} == set(np.concatenate(grips).tolist())
+    # Without the simulator's state it plays on.
+    blind = {"agent_pos": env.gripper.agent_pos()[None]}
+    policy.reset([0], 0)
+    assert policy.act(blind, [0]).shape == (1, 1, 5)
+
+
+def test_controllers_are_chosen_by_state() -> None:
+    for task in LEAST:
+        spec = make_env(task).spec_world
+        assert controller_for(spec).state == spec.state.names
+    with pytest.raises(UsageError, match="no scripted controller 'push'"):
+        controller_for(make_env("Reach").spec_world, "push")
+    with pytest.raises(UsageError, match="unknown scripted task 'psh'"):
+        controller_for(make_env("Push").spec_world, "psh")
+
+
+@pytest.mark.parametrize(
+    ("dials", "words"),
+    [
+        ({"noise": -1.0}, "must not be negative"),
+        ({"noise_correlation": 1.0}, "expected \\[0, 1\\)"),
+        ({"speed": 0.0}, "speed is 0.0"),
+        ({"estimator": lambda observation: observation, "perception": "push"}, "not both"),
+    ],
+)
+def test_bad_dials_are_refused(dials: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        ScriptedPolicy(make_env("Push").spec_world, **dials)
+
+
+def test_acting_without_reset_is_refused() -> None:
+    spec = make_env("Push").spec_world
+    for policy in (ScriptedPolicy(spec), PlayPolicy(spec)):
+        with pytest.raises(UsageError, match="before reset"):
+            policy.act(random_observation("push", 1), [3])
