@@ -229,6 +229,18 @@ def test_verdict_names_the_best_and_whether_the_reference_agrees() -> None:
     assert "while the reference prefers b" in opposed.verdict
 
 
+def test_rates_and_mmrv_lie_on_their_lattice() -> None:
+    reference, imagined = outcomes(seed=2)
+    report = rank(reference, imagined[::-1], NAMES, bootstrap_samples=20)
+    step, value = report.lattice.mmrv_step, report.coefficients.mmrv.value
+    assert step is not None and value is not None and value > 0
+    assert step == pytest.approx(1 / (8 * 40))
+    assert value / step == pytest.approx(round(value / step))
+    reference = reference.astype(float)
+    reference[0, 0] = np.nan
+    assert rank(reference, imagined, NAMES, bootstrap_samples=20).lattice.mmrv_step is None
+
+
 def test_ordered_is_by_imagined_rate() -> None:
     report = ranked()
     found = [policy.imagined.value or 0 for policy in report.ordered()]

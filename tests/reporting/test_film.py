@@ -66,9 +66,9 @@ def test_overlay_changes_with_the_action(rollout: RolloutRecord) -> None:
     assert len(changed) and changed[:, 0].min() > one.shape[0] - 30
 
 
-def test_one_world_alone_is_a_grid(rollout: RolloutRecord) -> None:
+def test_one_world_alone_is_a_row(rollout: RolloutRecord) -> None:
     frames = compose_film(replace(rollout, truth=None, truth_success=None), PLAIN)
-    assert frames.shape[1:3] == (2 * 36 + GAP, 2 * 44 + GAP)
+    assert frames.shape[1:3] == (36 + GAP, 3 * 44 + GAP)
 
 
 @pytest.mark.parametrize("views", [1, 2, 4, 9])

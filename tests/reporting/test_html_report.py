@@ -12,7 +12,7 @@ from worldsim.errors import DataError, UsageError
 from worldsim.evaluation.ranking import rank
 from worldsim.evaluation.ranking_report import RankingReport
 from worldsim.evaluation.record import RolloutRecord
-from worldsim.reporting.html_report import render_report, write_report
+from worldsim.reporting.html_report import TEMPLATES, render_report, write_report
 from worldsim.reporting.report_data import Film, HorizonCurves, ReportData, Section
 
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -169,3 +169,24 @@ def test_wrong_requests(report: ReportData, tmp_path: Path) -> None:
         Film("a", "", "success", b"GIF89a......")
     with pytest.raises(DataError, match="no such film"):
         Film.read(tmp_path / "absent.mp4", "a", "", "success")
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.1 relative luminance of `#rrggbb`."""
+    shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_has_accessible_contrast(theme: int) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", (TEMPLATES / "report.css").read_text(), re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", blocks[theme]))
+    pairs = [
+        (ink, paper) for ink in ("ink", "soft", "reference", "bad") for paper in ("page", "card")
+    ]
+    pairs += [("good", "good-fill"), ("bad", "bad-fill")]
+    pairs += [(line, "page") for line in ("imagined", "shuffled", "copy")]
+    for ink, paper in pairs:
+        low, high = sorted((luminance(colours[ink]), luminance(colours[paper])))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, paper)

@@ -34,6 +34,7 @@ class Evidence:
         names: sorted, `[P]`.
         reference: rates `[P]`, NaN where unknown; `reference_estimates` with Wilson intervals.
         imagined: rates `[P]`, likewise.
+        reference_trials: rollouts `[P]` behind the reference rates, NaN where unknown.
         successes: imagined successes `[P]`, of `trials` `[P]`.
         resamples: bootstrap rates `[B, P]` of (reference, imagined).
         separations: the top two of each world.
@@ -48,6 +49,7 @@ class Evidence:
     names: tuple[str, ...]
     reference: Float
     reference_estimates: tuple[Estimate, ...]
+    reference_trials: Float
     imagined: Float
     imagined_estimates: tuple[Estimate, ...]
     successes: Float
@@ -99,6 +101,7 @@ def paired_evidence(
         names=known,
         reference=rates(r),
         reference_estimates=_estimates(*_counts(r), level),
+        reference_trials=_counts(r)[1],
         imagined=rates(s),
         imagined_estimates=_estimates(*_counts(s), level),
         successes=_counts(s)[0],
@@ -142,6 +145,7 @@ def logged_evidence(
         names=known,
         reference=r,
         reference_estimates=_estimates(r * trials, trials, level, r),
+        reference_trials=trials,
         imagined=rates(s),
         imagined_estimates=_estimates(*_counts(s), level),
         successes=_counts(s)[0],

@@ -86,7 +86,7 @@ def assemble(
         permutation=permutation_test(reference, imagined, options.stream(PERMUTATION_STREAM)),
         leverage=drop_one_leverage(reference, imagined, ranked_names),
         distinct_resamples=distinct_resamples(len(reference)),
-        lattice=_lattice(success, len(reference)),
+        lattice=_lattice(success, chosen),
         separations=success.separations,
         outcomes=success.outcomes,
         judge=options.judge,
@@ -188,14 +188,13 @@ def _groups(success: Evidence, options: RankingOptions) -> dict[str, GroupResult
     return result
 
 
-def _lattice(success: Evidence, policies: int) -> Lattice:
-    """The reference side sets the step, since MMRV's gap lies there."""
-    counts = [e.interval is not None for e in success.reference_estimates]
-    trials = success.starts if success.paired and all(counts) else 0
-    if trials == 0 or policies == 0:
+def _lattice(success: Evidence, chosen: Bool) -> Lattice:
+    """Steps of the reference rates, since MMRV's gap lies there; none if trials differ."""
+    trials = set(success.reference_trials[chosen].tolist())
+    count = trials.pop() if len(trials) == 1 else 0.0
+    if not np.isfinite(count) or count <= 0:
         return Lattice(None, None, success.off_lattice)
-    step = 1.0 / (trials * success.rollouts)
-    return Lattice(step, step / policies, success.off_lattice)
+    return Lattice(1.0 / count, 1.0 / (count * int(chosen.sum())), success.off_lattice)
 
 
 def _settings(success: Evidence, options: RankingOptions) -> dict[str, object]:

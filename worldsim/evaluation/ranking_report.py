@@ -17,7 +17,7 @@ class PolicyResult:
 
     Attributes:
         name: unique in the report.
-        starts: starts run in imagination.
+        starts: rollouts judged in imagination: the starts, where each was run once.
         reference: success rate in the reference world, Wilson interval.
         imagined: raw imagined success rate, Wilson interval.
         corrected: imagined rate after judge correction; the raw one where there is no judge.
@@ -111,8 +111,8 @@ class Lattice:
     """The least steps that these numbers of starts allow; finer claims are noise.
 
     Attributes:
-        rate_step: 1 / starts; None if unknown.
-        mmrv_step: 1 / (policies x starts).
+        rate_step: 1 / trials in the reference world; None if unknown or not the same for all.
+        mmrv_step: 1 / (policies x trials).
         off_lattice: policies whose logged rate is no multiple of 1 / trials.
     """
 

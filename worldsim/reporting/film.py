@@ -103,7 +103,8 @@ class _Layout:
         scale = max(1, ceil(style.tile / width))
         views = len(record.cameras)
         # Two worlds make pairs, so that each camera is compared side by side.
-        columns = ceil(sqrt(views)) if len(shown) == 1 else 1 + (views > 3) + (views > 8)
+        grid = views if views <= 3 else ceil(sqrt(views))
+        columns = grid if len(shown) == 1 else 1 + (views > 3) + (views > 8)
         return _Layout(tuple(shown), scale, columns, (height * scale, width * scale))
 
     def frame(self, record: RolloutRecord, style: FilmStyle, step: int) -> Pixels:
