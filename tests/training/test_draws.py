@@ -15,7 +15,7 @@ from worldsim.training.schedule import CosineSchedule
 def test_every_item_comes_once_an_epoch_whatever_the_batch_size() -> None:
     order = EpochOrder(7, seed=1)
     drawn = torch.cat([order[start : start + 5] for start in range(0, 35, 5)])
-    for epoch in drawn.split(7):
+    for epoch in drawn.reshape(-1, 7):
         assert sorted(epoch.tolist()) == list(range(7))
     assert drawn[:7].tolist() != drawn[7:14].tolist()
 
