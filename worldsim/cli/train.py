@@ -22,6 +22,7 @@ worldsim train dataset=data/push out=runs/push
 worldsim train dataset=data/push out=runs/push stage=world trainer.max_steps=2000
 worldsim train dataset=data/push out=runs/b reuse=runs/push plan=self_rollout trainer.max_time_s=600
 worldsim train dataset=data/push out=runs/dit model=tiny_dit trainer.threads=2
+worldsim train dataset=data/push out=runs/policies stage=policies
 """
 
 
@@ -38,8 +39,8 @@ def run(config: DictConfig) -> None:
     from worldsim.training.pipeline import Pipeline
 
     stage = str(config.stage)
-    if stage not in ("all", *STAGES):
-        raise unknown_name("stage", stage, ("all", *STAGES))
+    if stage not in ("all", "policies", *STAGES):
+        raise unknown_name("stage", stage, ("all", "policies", *STAGES))
     settings = train_config(config)
     folder = RunFolder(Path(config.out))
     cache = _open_data(config)
@@ -50,6 +51,7 @@ def run(config: DictConfig) -> None:
         "latents": pipeline.latents,
         "world": lambda: pipeline.world(_validator(config, cache, folder)),
         "judge": lambda: _judge(config, cache, folder),
+        "policies": lambda: _policies(config, cache, folder.root, settings.run),
     }
     for name in STAGES if stage == "all" else (stage,):
         say(f"{name}: {'done' if steps[name]() else 'was finished before'}")
@@ -141,3 +143,13 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     )
     folder.finish("judge", key, report=judge.report.to_json())
     return True
+
+
+def _policies(config: DictConfig, cache: Any, out: Path, run: Any) -> bool:
+    """Train the policies' networks; False if that was done already."""
+    from worldsim.policies.training_stage import train_policies
+
+    wanted = OmegaConf.to_container(config.policy_training, resolve=True)
+    assert isinstance(wanted, dict)
+    plain = {str(key): value for key, value in wanted.items()}
+    return train_policies(cache, cache.fingerprint, plain, out, run, bool(config.overwrite))

@@ -85,7 +85,7 @@ def train_behaviour(
     out: Path,
     run: RunConfig | None = None,
 ) -> list[Path]:
-    """Train a network and return the folders of its ladder, `out/step_000500` and so on.
+    """Train a network and return its ladder's folders, `out/behaviour/step_000500` and so on.
 
     An interrupted training goes on where its last checkpoint was. The same data, config and
     machine give the same weights.
@@ -103,7 +103,7 @@ def train_behaviour(
     lesson = Lesson.of(recordings, config)
     network = _network(recordings, config, lesson)
     spec = recordings.spec
-    folders = {step: out / f"step_{step:06d}" for step in config.ladder}
+    folders = {step: out / "behaviour" / f"step_{step:06d}" for step in config.ladder}
 
     def keep(step: int) -> None:
         save_behaviour(folders[step], network, spec, config.n_action_steps)
