@@ -25,7 +25,7 @@ class AutoencoderConfig:
     """
 
     channels: int = 8
-    width: int = 48
+    width: int = 32
     depth: int = 2
 
     def __post_init__(self) -> None:
@@ -43,18 +43,18 @@ class Autoencoder(nn.Module):
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(PATCH),
             nn.Conv2d(3 * PATCH**2, fine, 3, padding=1),
-            *[ResBlock(fine, fine) for _ in range(depth)],
+            *[ResBlock(fine, fine, norm=False) for _ in range(depth)],
             nn.Conv2d(fine, coarse, 3, stride=2, padding=1),
-            *[ResBlock(coarse, coarse) for _ in range(depth)],
+            *[ResBlock(coarse, coarse, norm=False) for _ in range(depth)],
             nn.SiLU(),
             nn.Conv2d(coarse, config.channels, 1),
         )
         self.decoder = nn.Sequential(
             nn.Conv2d(config.channels, coarse, 3, padding=1),
-            *[ResBlock(coarse, coarse) for _ in range(depth)],
+            *[ResBlock(coarse, coarse, norm=False) for _ in range(depth)],
             nn.Conv2d(coarse, 4 * fine, 1),
             nn.PixelShuffle(2),
-            *[ResBlock(fine, fine) for _ in range(depth)],
+            *[ResBlock(fine, fine, norm=False) for _ in range(depth)],
             nn.SiLU(),
             nn.Conv2d(fine, 3 * PATCH**2, 3, padding=1),
             nn.PixelShuffle(PATCH),

@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from worldsim.models.attention import KeyValueContext, SpaceAttention, TimeAttention
-from worldsim.models.blocks import ResBlock, groups_for, zero_init
+from worldsim.models.blocks import ChannelNorm, ResBlock, zero_init
 from worldsim.models.conditioning import Conditioning, FrameConditioner
 from worldsim.models.denoiser import (
     ContextShape,
@@ -85,7 +85,7 @@ class STNet(Denoiser):
         self.shuffle = nn.PixelShuffle(2)
         self.up_block = ResBlock(2 * fine, fine, cond)
         self.last_block = ResBlock(fine, fine, cond)
-        self.norm = nn.GroupNorm(groups_for(fine), fine)
+        self.norm = ChannelNorm(fine)
         self.leave = zero_init(nn.Conv2d(fine, shape.channels, 3, padding=1))
 
     @property
