@@ -20,7 +20,7 @@ def register_policies() -> None:
     import worldsim.policies.simple  # noqa: F401
 
 
-def build_policy(spec: WorldSpec, name: str, kind: str, **options: Any) -> Policy:
+def build_policy(spec: WorldSpec, name: str, kind: str, /, **options: Any) -> Policy:
     """Build one policy.
 
     Args:

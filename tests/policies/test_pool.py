@@ -1,0 +1,115 @@
+"""Pools from configs, and what ships."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from policy_fixtures import make_spec
+
+from worldsim.config import compose_config
+from worldsim.envs.tabletop.gripper import ACTION, AGENT_POS
+from worldsim.envs.tabletop.pick_place import TabletopPickPlace
+from worldsim.envs.tabletop.push import TabletopPush
+from worldsim.envs.tabletop.scene import CAMERAS
+from worldsim.errors import UsageError
+from worldsim.policies.behaviour_cloning import BCPolicy
+from worldsim.policies.behaviour_training import BehaviourTraining
+from worldsim.policies.checkpoints import shipped_checkpoints, shipped_root
+from worldsim.policies.perception_training import PerceptionTraining
+from worldsim.policies.pool import build_policy, load_pool
+from worldsim.policies.training_stage import policy_training
+from worldsim.specs import CameraSpec, VectorSpec, WorldSpec
+
+SPEC = make_spec()
+TASKS = {"push": TabletopPush.state_spec, "pick_place": TabletopPickPlace.state_spec}
+
+
+def tabletop_spec(state: VectorSpec) -> WorldSpec:
+    cameras = tuple(CameraSpec(name, 64, 64) for name in CAMERAS)
+    return WorldSpec(10, cameras, ACTION, AGENT_POS, state)
+
+
+def test_pool_keeps_order_and_names() -> None:
+    config = {"policies": {"b": {"kind": "zero"}, "a": {"kind": "random", "hold": 2}}}
+    for given in (config, OmegaConf.create(config)):
+        pool = load_pool(given, SPEC)
+        assert [p.name for p in pool] == ["b", "a"] and pool[1].n_action_steps == 2
+    assert [p.name for p in load_pool(config, SPEC, only=["a"])] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({}, "at least one entry"),
+        ({"policies": {}}, "at least one entry"),
+        ({"policies": {"x": {}}}, "needs a `kind`"),
+        ({"policies": {"x": {"kind": "randon"}}}, "Did you mean 'random'"),
+        ({"policies": {"x": {"kind": "random", "hld": 2}}}, "Did you mean 'hold'"),
+        ({"policies": {"x": {"kind": "random", "hold": "often"}}}, "policy 'x'"),
+        ({"policies": {"x": {"kind": "random", "spec": 1}}}, "unknown option"),
+        ({"policies": {"x": {"kind": "behaviour_cloning", "checkpoint": "no/such"}}}, "no/such"),
+    ],
+)
+def test_bad_pools(config: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_pool(config, SPEC)
+
+
+def test_unknown_member() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'expert'"):
+        load_pool({"policies": {"expert": {"kind": "zero"}}}, SPEC, only=["expret"])
+
+
+def test_scripted_expert_for_another_world() -> None:
+    with pytest.raises(UsageError, match="no scripted controller"):
+        build_policy(SPEC, "expert", "scripted")
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_shipped_pool(task: str) -> None:
+    config = compose_config("rank", ["out=unused", f"policy=pool_{task}"]).policy
+    spec = tabletop_spec(TASKS[task])
+    pool = load_pool(config, spec)
+    assert len(pool) >= 12 and len({p.name for p in pool}) == len(pool)
+    assert [p.name for p in pool] == list(config.policies)
+    close = set(config.groups.close)
+    networks = [p for p in pool if p.name in close]
+    assert len(networks) >= 6 and all(isinstance(p, BCPolicy) for p in networks)
+    rng = np.random.default_rng(0)
+    shape = (2, 64, 64, 3)
+    observation = {
+        "pixels": {name: rng.integers(0, 255, shape, np.uint8) for name in CAMERAS},
+        "agent_pos": np.zeros((2, AGENT_POS.dim), np.float32),
+        "task": ["", ""],
+    }
+    chunks = []
+    for policy in pool:
+        policy.reset([0, 1], 0)
+        chunks.append(policy.act(observation, [0, 1])[:, 0])
+        assert np.isfinite(chunks[-1]).all() and chunks[-1].shape == (2, ACTION.dim)
+    first = [c.tobytes() for c, p in zip(chunks, pool, strict=True) if p.name in close]
+    assert len(set(first)) == len(first)
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_shipped_files_are_small_and_hold_no_pickle(task: str) -> None:
+    files = [path for path in (shipped_root() / task).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 4e6
+    assert {path.suffix for path in files} == {".json", ".safetensors"}
+    assert {f"{task}/bc_{i}" for i in range(1, 7)} | {f"{task}/perception"} <= set(
+        shipped_checkpoints()
+    )
+
+
+def test_training_config_is_read_whole() -> None:
+    config = compose_config("train", ["dataset=d", "out=o"]).policy_training
+    plain = OmegaConf.to_container(config)
+    assert isinstance(plain, dict) and set(plain) == {"perception", "behaviour"}
+    perception = policy_training(PerceptionTraining, plain["perception"], "perception")
+    behaviour = policy_training(BehaviourTraining, plain["behaviour"], "behaviour")
+    assert perception.fit.max_steps == config.perception.max_steps
+    assert behaviour.ladder == tuple(config.behaviour.ladder)
+    with pytest.raises(UsageError, match="Did you mean 'ladder'"):
+        policy_training(BehaviourTraining, {"lader": [1]}, "behaviour")
