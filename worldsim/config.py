@@ -9,11 +9,17 @@ from dacite import Config as DaciteConfig
 from dacite import DaciteError, UnexpectedDataError, from_dict
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from worldsim.config_errors import check_overrides, group_overrides, unknown_key
+from worldsim.config_errors import (
+    check_overrides,
+    group_overrides,
+    unknown_key,
+    values_named_like_groups,
+)
 from worldsim.errors import UsageError, unknown_name
 
 T = TypeVar("T")
@@ -36,8 +42,14 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
 
 def _compose(name: str, overrides: list[str]) -> DictConfig:
     GlobalHydra.instance().clear()
+    shadowed = values_named_like_groups(name, overrides)
+    others = [text for text in overrides if text not in shadowed]
     with initialize_config_module("worldsim.configs", version_base="1.3"):
-        return compose(name, overrides=overrides)
+        config = compose(name, overrides=others)
+    for text in shadowed:
+        override = OverridesParser.create().parse_override(text)
+        OmegaConf.update(config, override.key_or_group, override.value())
+    return config
 
 
 def _explain(name: str, overrides: list[str], error: Exception) -> UsageError:

@@ -54,6 +54,17 @@ def group_overrides(command: str, overrides: list[str]) -> list[str]:
     return [text for text in overrides if _split(text)[0] in groups]
 
 
+def values_named_like_groups(command: str, overrides: list[str]) -> list[str]:
+    """Overrides of plain keys that share the name of a group which the command does not list.
+
+    Hydra takes every `model=X` for a choice of group `model`, where such a group exists at all;
+    in `worldsim rank` it is a folder.
+    """
+    file = read_command_file(command)
+    names = [name for name in file.keys if name not in file.groups and group_options(name)]
+    return [text for text in overrides if _split(text)[0] in names and text[0] not in "+~"]
+
+
 def _check_syntax(text: str) -> None:
     if "=" not in text and not text.startswith("~"):
         raise UsageError(
