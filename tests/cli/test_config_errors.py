@@ -100,7 +100,7 @@ def test_real_tree_end_to_end() -> None:
 
 
 def test_a_key_named_like_a_group_of_another_command_is_a_plain_key() -> None:
-    overrides = ["policy=pool_unscripted", "model=runs/a b", "judge=null", "out=x"]
+    overrides = ["policy=baselines", "model=runs/a b", "judge=null", "out=x"]
     config = compose_config("rank", overrides)
     assert config.model == "runs/a b" and config.judge is None
     assert compose_config("train", ["model=nano"]).model.denoiser.name == "stnet"
