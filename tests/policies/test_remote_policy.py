@@ -200,15 +200,38 @@ def test_restarted_server_needs_a_reset() -> None:
         remote.close()
 
 
-def test_second_client_is_turned_away_until_the_first_leaves() -> None:
-    with PolicyServer(Echo(), SPEC, port=0) as server:
+def test_clients_at_once_do_not_disturb_each_other() -> None:
+    local, observation = RandomPolicy(SPEC, hold=1), make_observation(2)
+    local.reset([0, 1], seed=3)
+    wanted = [local.act(observation, [0, 1]) for _ in range(2)]
+    with PolicyServer(RandomPolicy(SPEC, hold=1), SPEC, port=0) as server:
+        clients = [RemotePolicy(SPEC, port=server.port) for _ in range(2)]
+        for client in clients:
+            client.reset([0, 1], seed=3)
+        for step in range(2):
+            for client in clients:
+                np.testing.assert_array_equal(client.act(observation, [0, 1]), wanted[step])
+        for client in clients:
+            client.close()
+
+
+class Single(Echo):
+    """Cannot be copied."""
+
+    def __deepcopy__(self, memo: Any) -> "Single":
+        raise TypeError("there is only one of me")
+
+
+def test_policy_that_cannot_be_copied_serves_one_client_at_a_time() -> None:
+    with PolicyServer(Single(), SPEC, port=0) as server:
         first, second = (RemotePolicy(SPEC, port=server.port) for _ in range(2))
         first.reset([0], seed=0)
-        with pytest.raises(WorldsimError, match="another client"):
+        with pytest.raises(WorldsimError, match="another client.*only one of me"):
             second.reset([0], seed=0)
         first.close()
         time.sleep(0.2)
         second.reset([0], seed=0)
+        second.close()
 
 
 def test_nobody_listening() -> None:

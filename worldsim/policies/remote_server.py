@@ -11,6 +11,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import deepcopy
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +143,7 @@ class RequestDesk:
     def __init__(self, policy: Policy, spec: WorldSpec, mapping: RemoteMapping) -> None:
         self._policy, self._spec, self._mapping = policy, spec, mapping
         self._guests = 0
-        self._owner: int | None = None
+        self._sessions: dict[int, Policy] = {}
         self._seated: set[int] = set()
 
     @property
@@ -163,14 +164,13 @@ class RequestDesk:
     def dismiss(self, guest: int) -> None:
         """Forget a closed connection."""
         self._seated.discard(guest)
-        if self._owner == guest:
-            self._owner = None
+        self._sessions.pop(guest, None)
 
     def answer(self, guest: int, data: bytes | str) -> dict[str, Any]:
         """Reply to one message of connection `guest`.
 
         Raises:
-            UsageError: the message is none of ours, or env ids are in use by another client.
+            UsageError: the message is none of ours, or the policy cannot serve another client.
         """
         request = unpack(data) if isinstance(data, bytes) else None
         if not isinstance(request, dict):
@@ -186,16 +186,36 @@ class RequestDesk:
 
     def _answer_ours(self, guest: int, request: dict[str, Any]) -> dict[str, Any]:
         order = request["worldsim"]
-        if self._owner not in (None, guest):
-            raise UsageError("another client is using this policy's envs; serve a second copy")
         if order["op"] == "reset":
-            self._owner = guest
-            self._policy.reset(list(order["env_ids"]), int(order["seed"]))
+            self._session(guest).reset(list(order["env_ids"]), int(order["seed"]))
             return {}
         if order["op"] != "act":
             raise UsageError(f"unknown op {order['op']!r}, expected 'reset' or 'act'")
         observation = {key: request[key] for key in ("pixels", "agent_pos", "task")}
-        return {"actions": np.asarray(self._policy.act(observation, list(order["env_ids"])))}
+        policy = self._session(guest)
+        return {"actions": np.asarray(policy.act(observation, list(order["env_ids"])))}
+
+    def _session(self, guest: int) -> Policy:
+        """The policy for one client; a copy if another client is using it.
+
+        Clients choose their env ids, and what a policy does may depend on them, so ids of two
+        clients cannot be told apart by renumbering.
+
+        Raises:
+            UsageError: the policy is in use and cannot be copied.
+        """
+        if guest not in self._sessions:
+            policy = self._policy
+            if any(used is policy for used in self._sessions.values()):
+                try:
+                    policy = deepcopy(policy)
+                except Exception as error:  # whatever its parts raise
+                    raise UsageError(
+                        f"another client is using policy {policy.name!r}, which cannot be copied "
+                        f"({error}); serve it a second time on another port"
+                    ) from error
+            self._sessions[guest] = policy
+        return self._sessions[guest]
 
 
 def _health_check(connection: "ServerConnection", request: "Request") -> "Response | None":
