@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from worldsim.errors import DataError
-from worldsim.files import atomic_path, read_json, write_json
+from worldsim.files import read_json, write_json
+from worldsim.models.pretrained import save_weights as write_tensors
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -21,9 +22,7 @@ CONFIG = "config.json"
 def save_weights(folder: Path, module: nn.Module, config: dict[str, Any]) -> None:
     """Write parameters, buffers and `config` into `folder`; each file is whole or absent."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().contiguous() for name, value in module.state_dict().items()}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        temporary.write_bytes(save(tensors))
+    write_tensors(module, folder / WEIGHTS)
     write_json(folder / CONFIG, config)
 
 

@@ -74,14 +74,22 @@ def world() -> Drawn:
 
 
 def test_learns_verdict_and_state_and_survives_the_disk(world: Drawn, tmp_path: Path) -> None:
-    config = JudgeConfig(width=12, keypoints=8, hidden=64, steps=250, batch_size=32, holds=(1,))
+    config = JudgeConfig(
+        width=12,
+        keypoints=16,
+        hidden=128,
+        steps=300,
+        learning_rate=6e-3,
+        holds=(1,),
+        augment=AugmentConfig(0.05, 0.05, 0.02, 0.1),
+    )
     judge = train_judge(world, SPEC, config, tmp_path, source="drawn", show_progress=False)
     report = judge.report
     assert report.positives + report.negatives == 24
-    assert report.tpr is not None and report.tpr >= 0.8
-    assert report.tnr is not None and report.tnr >= 0.8
+    assert report.tpr is not None and report.tpr >= 0.75
+    assert report.tnr is not None and report.tnr >= 0.75
     # A pixel is 12.5 mm wide; guessing the mean would be off by 75 mm.
-    assert report.state_error_m is not None and report.state_error_m < 0.03
+    assert report.state_error_m is not None and report.state_error_m < 0.015
     again = Judge.from_pretrained(tmp_path)
     assert again.report == report and again.rule == judge.rule and again.spec == SPEC
     for ours, theirs in zip(
