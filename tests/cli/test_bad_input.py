@@ -1,0 +1,42 @@
+"""Requests that are refused before any work starts: one line, exit code, nothing written."""
+
+from pathlib import Path
+
+import pytest
+
+from worldsim.cli.main import main
+
+USAGE, FAILURE = 2, 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("train out={out}", USAGE, "dataset=VALUE"),
+        ("train dataset={tmp}/none out={out}", USAGE, "no data set at"),
+        ("train dataset={tmp} out={out} modle=tiny", USAGE, "Options of 'model': base"),
+        ("train dataset={tmp} out={out} model=tinny", USAGE, "Did you mean 'tiny'"),
+        ("train dataset={tmp} out={out} trainer.max_step=1", USAGE, "'trainer.max_steps'"),
+        ("train dataset={tmp} out={out} stage=wrld", USAGE, "Did you mean 'world'"),
+        ("train dataset={tmp} out={out} trainer.max_steps=many", USAGE, "max_steps"),
+        ("train dataset={tmp} out={out}", FAILURE, "info.json"),
+        ("rank policy=baselines model={tmp}/none out={out}", USAGE, "none"),
+        ("rank policy=baselines model=shipped/nothing out={out}", USAGE, "shipped"),
+        ("rank policy=pool_pushh out={out}", USAGE, "Did you mean 'pool_push'"),
+        ("rank policy=baselines only=[radnom] out={out}", USAGE, "Did you mean 'random'"),
+        ("rank policy=baselines reference.csv={tmp}/none.csv out={out}", USAGE, "no such file"),
+        ("rollout policy=baselines name=zero world=dream out={out}", USAGE, "unknown world"),
+        ("data verify root={tmp}/none", FAILURE, "no LeRobot data set"),
+        ("data inspect root={tmp}", FAILURE, "info.json"),
+        ("export source={tmp}/none out={out}", FAILURE, "no such file"),
+    ],
+)
+def test_refused(
+    words: str, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(words.format(out=out, tmp=tmp_path).split()) == code
+    captured = capsys.readouterr()
+    assert said in captured.err.splitlines()[-1]
+    assert "Traceback" not in captured.err
+    assert not out.exists() or not any(out.rglob("*.safetensors"))
