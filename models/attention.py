@@ -72,7 +72,8 @@ def short_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Ten
         mask: bool, broadcastable to `[..., L, K]`, True where a key may be seen.
     """
     if q.device.type != "cpu" or k.shape[-2] > SHORT:
-        return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        fused: Tensor = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return fused
     scores = (q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)

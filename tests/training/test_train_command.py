@@ -1,8 +1,11 @@
 """`worldsim train` from end to end on the square world."""
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,9 @@ from safetensors.torch import load_file
 from square_world import write_square_data
 
 from worldsim.cli.main import main
+from worldsim.config import compose_config
 from worldsim.models.world_model import WorldModel
+from worldsim.training.compose import train_config
 from worldsim.training.plan.plan import TrainingPlan
 
 SMALL = [
@@ -164,3 +169,67 @@ def test_wrong_requests_exit_with_2(
     words = [f"reuse={finished}", override]
     assert train(data, tmp_path, *words) == 2
     assert word in capfd.readouterr().err
+
+
+def test_ctrl_c_keeps_the_checkpoint_and_says_so(
+    finished: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    original = TrainingPlan.__call__
+
+    def interrupt(self: TrainingPlan, batch: Any, *args: Any) -> Any:
+        if batch["micro_step"] == 9:
+            raise KeyboardInterrupt
+        return original(self, batch, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingPlan, "__call__", interrupt)
+        assert train(data, tmp_path, f"reuse={finished}") == 130
+    assert "continues" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    state = torch.load(tmp_path / "checkpoints" / "last", weights_only=True)
+    assert state["global_step"] == 4
+
+
+@pytest.mark.parametrize("extra", ["tensorboard", "wandb"])
+def test_absent_logger_names_its_extra(
+    finished: Path, data: Path, tmp_path: Path, extra: str, capfd: Any
+) -> None:
+    if find_spec(extra) is not None:
+        pytest.skip(f"{extra} is installed")
+    assert train(data, tmp_path, f"trainer.loggers=[{extra}]") == 2
+    assert f"worldsim[{extra}]" in capfd.readouterr().err
+
+
+def groups() -> list[str]:
+    root = files("worldsim.configs")
+    return [
+        f"{group}={entry.name.removesuffix('.yaml')}"
+        for group in ("model", "plan", "trainer")
+        for entry in root.joinpath(group).iterdir()
+        if entry.name.endswith(".yaml")
+    ]
+
+
+@pytest.mark.parametrize("choice", groups())
+def test_every_config_builds_a_run(choice: str) -> None:
+    config = train_config(compose_config("train", ["dataset=d", "out=o", choice]))
+    assert config.model.autoencoder.channels >= 4
+    if choice == "plan=self_rollout":
+        assert 0 < config.plan.rollout.start < 1
+        assert config.plan.rollout.frames_end < config.plan.length
+
+
+def test_a_trained_model_is_trained_further(finished: Path, data: Path, tmp_path: Path) -> None:
+    words = [f"start_from={finished / 'model'}", "trainer.lr=1e-12"]
+    for stage in ("tokenizer", "latents", "world"):
+        assert train(data, tmp_path, *words, f"stage={stage}") == 0
+    ours, theirs = (load_file(p / "model/model.safetensors") for p in (tmp_path, finished))
+    for name, tensor in theirs.items():
+        assert torch.allclose(ours[name], tensor, atol=1e-6), name
+
+
+def test_tensorboard_gets_the_same_scalars(finished: Path, data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    words = ("trainer.loggers=[tensorboard]", "stage=tokenizer")
+    assert train(data, tmp_path, *words) == 0
+    assert list((tmp_path / "tensorboard" / "tokenizer").glob("events.*"))

@@ -3,7 +3,6 @@
 Evaluation lies above training in the import order, so validation and the judge are handed in.
 """
 
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,8 @@ class TrainConfig:
         run: how it is carried out.
         validate_every: optimiser steps between validations; 0 validates at the end only.
         reuse: another run's folder whose tokenizer and latents are taken; None trains its own.
-        start_from: a world model to go on training (its sizes then hold); None starts afresh.
+        start_from: a world model to go on training, whose sizes, tokenizer and normaliser then
+            hold; None starts afresh.
         overwrite: train stages anew that were begun under another config.
     """
 
@@ -88,11 +88,10 @@ class Pipeline:
         key = self._hash("tokenizer")
         if self.folder.is_finished("tokenizer", key, self.config.overwrite):
             return False
-        if self.config.reuse is not None:
-            source = RunFolder(self.config.reuse)
-            load_tokenizer(source.tokenizer)
-            shutil.copytree(source.tokenizer, self.folder.tokenizer, dirs_exist_ok=True)
-            self.folder.finish("tokenizer", key, reused=str(self.config.reuse))
+        taken = self._taken_tokenizer()
+        if taken is not None:
+            save_tokenizer(taken, self.folder.tokenizer)
+            self.folder.finish("tokenizer", key, taken=True)
             return True
         torch.manual_seed(mix(self.config.seed, "tokenizer"))
         network = Autoencoder(self.config.model.autoencoder)
@@ -110,6 +109,14 @@ class Pipeline:
         save_tokenizer(network, self.folder.tokenizer)
         self.folder.finish("tokenizer", key, **_facts(fitted))
         return True
+
+    def _taken_tokenizer(self) -> Autoencoder | None:
+        """The tokenizer of the model to train further or of the run to reuse, if there is one."""
+        if self.config.start_from is not None:
+            return WorldModel.from_pretrained(self.config.start_from).tokenizer
+        if self.config.reuse is not None:
+            return load_tokenizer(RunFolder(self.config.reuse).tokenizer)
+        return None
 
     def latents(self) -> bool:
         """Encode the data set; False if that was done already."""
@@ -160,7 +167,7 @@ class Pipeline:
             mix(self.config.seed, "world"),
             lambda ema: [Validation(model, ema, validate, self.config.validate_every, config)],
         )
-        model.save_pretrained(self.folder.model)
+        model.save_pretrained(self.folder.model, card=model_card(model, fitted, self.cache))
         self.folder.finish("world", key, **_facts(fitted))
         return True
 
@@ -219,6 +226,26 @@ class Pipeline:
             own["plan"], own["fit"] = asdict(config.plan), asdict(config.world_fit)
             own["start_from"] = str(config.start_from)
         return fingerprint(own)
+
+
+def model_card(model: WorldModel, fitted: Fitted, cache: CachedDataset) -> str:
+    """README.md of a trained model."""
+    spec = model.spec
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    losses = "\n".join(f"| {name} | {value:.4f} |" for name, value in fitted.logs.items())
+    return f"""# worldsim world model
+
+{millions:.1f} M parameters, backbone `{model.config.denoiser.name}`, {spec.fps} Hz, cameras
+{", ".join(f"`{c.name}` {c.height}x{c.width}" for c in spec.cameras)};
+actions {", ".join(f"`{name}`" for name in spec.action.names)}.
+
+Trained with `worldsim train` on {cache.num_episodes} episodes ({len(cache.pixels)} frames):
+{fitted.steps} steps in {fitted.seconds:.0f} s. Load it with `WorldModel.from_pretrained(folder)`.
+
+| last training loss | value |
+| --- | --- |
+{losses}
+"""
 
 
 def known_rigs_only(batch: Batch) -> Batch:
