@@ -77,7 +77,8 @@ def short_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Ten
     scores = (q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    return scores.softmax(dim=-1).to(v.dtype) @ v
+    out: Tensor = scores.softmax(dim=-1).to(v.dtype) @ v
+    return out
 
 
 class TimeAttention(nn.Module):
