@@ -15,7 +15,8 @@ from worldsim.evaluation.judge_augment import AugmentConfig, LabelledFrames
 
 Rows = NDArray[np.int64]
 SPLIT = 10
-REPORTED, CALIBRATED = 0, 5
+REPORTED, CALIBRATED = SPLIT - 1, SPLIT // 2 - 1
+"""The judge reports on the episodes that world-model training holds out too (`data.clips`)."""
 TRAINED = tuple(r for r in range(SPLIT) if r not in (REPORTED, CALIBRATED))
 
 
