@@ -1,23 +1,17 @@
-"""Frames as an imagination would show them: off-colour, noisy, blurred, re-decoded, re-imagined.
+"""Frames as an imagination might show them: off-colour, noisy, blurred.
 
 A judge trained on clean simulator frames alone is fooled by its first blurred one.
 
-Legend: N rows, V view, H, W pixels, E episodes, T steps.
+Legend: N rows, V view, H, W pixels.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from worldsim.errors import UsageError
-
-if TYPE_CHECKING:
-    from worldsim.models.world_model import WorldModel
 
 
 @dataclass(frozen=True)
@@ -65,59 +59,3 @@ def augment(video: Tensor, config: AugmentConfig, generator: torch.Generator) ->
 def _mean3(video: Tensor) -> Tensor:
     flat = F.avg_pool2d(video.flatten(0, 1), 3, stride=1, padding=1, count_include_pad=False)
     return flat.view(video.shape)
-
-
-class LabelledFrames(Protocol):
-    """The arrays of a `CachedDataset` that judging reads; see docs/architecture.md."""
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """`[N, V, H, W, 3]`."""
-        ...
-
-    @property
-    def state(self) -> NDArray[np.float32]:
-        """`[N, S]`."""
-        ...
-
-    @property
-    def success(self) -> NDArray[np.bool_]:
-        """`[N]`."""
-        ...
-
-    @property
-    def progress(self) -> NDArray[np.float32]:
-        """`[N]` in [0, 1]."""
-        ...
-
-    @property
-    def episode_start(self) -> NDArray[np.int64]:
-        """`[E + 1]`."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class FrameBank:
-    """Altered versions of some rows of a cache.
-
-    Attributes:
-        rows: `[N]` rows of the cache, whose labels the frames keep.
-        pixels: uint8 `[N, V, H, W, 3]`.
-    """
-
-    rows: NDArray[np.int64]
-    pixels: NDArray[np.uint8]
-
-
-def reconstruct(
-    model: "WorldModel", data: LabelledFrames, rows: NDArray[np.int64], batch_size: int = 64
-) -> FrameBank:
-    """Frames encoded and decoded by the model's tokenizer: the best that imagination can look."""
-    rows = np.sort(rows)
-    parts: list[NDArray[np.uint8]] = []
-    with torch.inference_mode():
-        for start in range(0, len(rows), batch_size):
-            pixels = torch.from_numpy(np.asarray(data.pixels[rows[start : start + batch_size]]))
-            decoded = model.decode(model.encode(pixels[:, None]))
-            parts.append(decoded[:, 0].cpu().numpy())
-    return FrameBank(rows, np.concatenate(parts))

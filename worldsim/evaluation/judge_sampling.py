@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.errors import DataError, UsageError
-from worldsim.evaluation.judge_augment import AugmentConfig, LabelledFrames
+from worldsim.evaluation.judge_augment import AugmentConfig
+from worldsim.evaluation.judge_bank import LabelledFrames
 
 Rows = NDArray[np.int64]
 SPLIT = 10
@@ -32,8 +33,10 @@ class JudgeConfig:
         success_share: share of each batch drawn from successful rows.
         close_share: share drawn from failed rows near a success or of high progress.
         close_rows: how many rows before a success count as near it.
-        bank_share: share of each batch replaced by re-decoded frames, where a model is given.
-        bank_size: how many rows are re-decoded.
+        bank_share: share of each batch replaced by frames of the bank, where a model is given.
+        bank_size: how many rows of the bank are encoded and decoded.
+        imagined_size: how many of its rows are imagined from a few steps before, about.
+        imagined_steps: from how many steps before.
         state_weight: weight of the state loss beside success and progress.
         holds: candidate numbers of consecutive frames for the verdict rule.
         augment: random changes of the frames.
@@ -50,13 +53,19 @@ class JudgeConfig:
     close_share: float = 0.3
     close_rows: int = 8
     bank_share: float = 0.4
-    bank_size: int = 6000
+    bank_size: int = 4000
+    imagined_size: int = 3000
+    imagined_steps: int = 6
     state_weight: float = 2.0
     holds: tuple[int, ...] = (1, 2, 3)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if min(self.bank_size, self.imagined_size) < 0 or self.imagined_steps < 1:
+            raise UsageError(
+                "judge: need bank_size >= 0, imagined_size >= 0 and imagined_steps >= 1"
+            )
         if self.steps < 1 or self.batch_size < 2 or not self.holds:
             raise UsageError("judge: need steps >= 1, batch_size >= 2 and at least one hold")
         if not 0 <= self.success_share + self.close_share <= 1:

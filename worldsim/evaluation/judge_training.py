@@ -11,7 +11,15 @@ from torch.nn import functional as F
 
 from worldsim.errors import DataError
 from worldsim.evaluation.judge import EnvReference, Judge, read_pixels
-from worldsim.evaluation.judge_augment import FrameBank, LabelledFrames, augment, reconstruct
+from worldsim.evaluation.judge_augment import augment
+from worldsim.evaluation.judge_bank import (
+    FrameBank,
+    LabelledFrames,
+    RecordedFrames,
+    imagine_again,
+    join_banks,
+    reconstruct,
+)
 from worldsim.evaluation.judge_sampling import (
     CALIBRATED,
     REPORTED,
@@ -48,7 +56,7 @@ def train_judge(
         spec: the world it was recorded in.
         config: size and training.
         out: folder to write.
-        model: if given, part of the training frames pass through its tokenizer.
+        model: if given, part of the training frames are shown as it shows them.
         source: name of the data for the report.
         env: the simulator that the data came from.
         show_progress: draw a bar.
@@ -95,7 +103,7 @@ class JudgeTrainer:
         state = torch.from_numpy(np.asarray(data.state)[rows].astype(np.float64))
         if state.shape[1]:
             self.observer.set_normaliser(state.mean(0).float(), state.std(0).float())
-        self.bank = None if model is None else self._reconstruct(model)
+        self.bank = None if model is None else self._make_bank(model)
 
     def _observer_config(self) -> ObserverConfig:
         views, height, width = self.data.pixels.shape[1:4]
@@ -109,12 +117,23 @@ class JudgeTrainer:
             hidden=config.hidden,
         )
 
-    def _reconstruct(self, model: "WorldModel") -> FrameBank | None:
-        count = self.config.bank_size // self.config.batch_size
-        if not count:
-            return None
-        rows = np.concatenate([draw_rows(self.kinds, self.config, self.rng) for _ in range(count)])
-        return reconstruct(model, self.data, np.unique(rows))
+    def _make_bank(self, model: "WorldModel") -> FrameBank | None:
+        """Frames as `model` shows them, drawn by kind as the batches are."""
+        config, banks = self.config, []
+        if count := config.bank_size // config.batch_size:
+            banks.append(reconstruct(model, self.data, np.unique(self._draw(count))))
+        per_stream = config.imagined_steps * config.batch_size
+        count = -(-config.imagined_size // per_stream)
+        if count and isinstance(self.data, RecordedFrames):
+            rows = self._draw(count)
+            banks.append(imagine_again(model, self.data, self.data, rows, config.imagined_steps))
+        return join_banks(banks) if banks else None
+
+    def _draw(self, batches: int) -> Rows:
+        """Rows of several batches."""
+        return np.concatenate(
+            [draw_rows(self.kinds, self.config, self.rng) for _ in range(batches)]
+        )
 
     def train(self, show_progress: bool = True) -> None:
         """Run all optimiser steps; leaves the observer in evaluation mode."""
