@@ -20,7 +20,7 @@ from worldsim.models.autoencoder import DOWNSAMPLE, Autoencoder, AutoencoderConf
 from worldsim.models.backbones import build_denoiser
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.denoiser import DenoiserConfig, DenoiserShape
-from worldsim.models.heads import HeadConfig, StateHead, StateReading
+from worldsim.models.heads import HandHead, HeadConfig, StateHead, StateReading
 from worldsim.models.normalizer import Normalizer
 from worldsim.models.pretrained import (
     load_config,
@@ -75,6 +75,7 @@ class WorldModel(nn.Module):
         self.tokenizer = Autoencoder(config.autoencoder)
         self.denoiser = build_denoiser(config.denoiser, shape)
         self.head = StateHead(config.head, self.views, self.latent_shape, p, s)
+        self.hand = HandHead(spec.action.dim, p)
         self.normalizer = Normalizer(config.autoencoder.channels, p, s)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -144,6 +145,22 @@ class WorldModel(nn.Module):
             raw.success_logit,
             raw.progress,
         )
+
+    def next_agent_pos(
+        self, before: Tensor, action: Tensor, mask: Tensor, reading: StateReading
+    ) -> Tensor:
+        """Proprioception `[..., P]` in physical units after `action` `[..., A]`.
+
+        Args:
+            before: `[..., P]` before it, physical units.
+            mask: `[...]` 1 where the action is known.
+            reading: of the frame that the action led to.
+        """
+        normalize = self.normalizer.normalize
+        after = self.hand(
+            normalize("agent_pos", before), action, mask, normalize("agent_pos", reading.agent_pos)
+        )
+        return self.normalizer.denormalize("agent_pos", after)
 
     @staticmethod
     def _dtype(module: nn.Module) -> torch.dtype:

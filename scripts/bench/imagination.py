@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -91,7 +92,10 @@ class UncachedSampler:
             x = step_down(x, new, sigma, self.ladder[index + 1].expand_as(sigma))
         self.frames = [*past, new.float()]
         self.conds = conds
-        self.hand = self.model.read_state(new.float()).agent_pos[:, 0]
+        action, known = conds[-1].action[:, 0], conds[-1].action_mask[:, 0]
+        reading = self.model.read_state(new.float())
+        seen = replace(reading, agent_pos=reading.agent_pos[:, 0])
+        self.hand = self.model.next_agent_pos(self.hand, action, known, seen)
         return self.model.decode(new[:, 0].float()).numpy()
 
 

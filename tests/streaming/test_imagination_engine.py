@@ -113,7 +113,13 @@ def test_equals_the_sampler_without_a_cache(actions: np.ndarray) -> None:
             new = model.denoiser(torch.stack([*past, noise], 1), levels, cond)[:, -1]
             np.testing.assert_allclose(cached[t], new.numpy(), atol=2e-5)
             frames.append(new)
-            hands.append(model.read_state(new[:, None]).agent_pos[:, 0])
+            after = model.next_agent_pos(
+                hands[-1][:, None],
+                led[-1][:, None],
+                told[-1][:, None],
+                model.read_state(new[:, None]),
+            )
+            hands.append(after[:, 0])
 
 
 def test_pixels_are_decoded_latents(imagination: Imagination, actions: np.ndarray) -> None:

@@ -188,9 +188,10 @@ class Imagination:
                 f"actions have shape {checked.shape}, expected "
                 f"[{self.num_envs}, {self.spec.action.dim}]"
             )
+        action, told = torch.from_numpy(checked), torch.ones(self.num_envs)
         cond = self.model.condition_frames(
-            torch.from_numpy(checked)[:, None],
-            torch.ones(self.num_envs, 1),
+            action[:, None],
+            told[:, None],
             streams.agent_pos[:, None],
             streams.view_mask,
             streams.rig,
@@ -199,8 +200,9 @@ class Imagination:
         latents = self._sample(streams, cond)
         streams.pending, streams.pending_cond = latents, cond
         frame = self._frame(latents[:, 0])
-        streams.agent_pos = frame.reading.agent_pos
-        return frame
+        hand = self.model.next_agent_pos(streams.agent_pos, action, told, frame.reading)
+        streams.agent_pos = hand
+        return replace(frame, reading=replace(frame.reading, agent_pos=hand))
 
     def _sample(self, streams: Streams, cond: Conditioning) -> Tensor:
         """Denoise one new frame `[N, 1, V, c, h, w]`, committing the pending one on the way."""
@@ -231,7 +233,7 @@ class Imagination:
     ) -> Tensor:
         context = streams.context
         positions = context.count[:, None] + torch.arange(2)
-        both = self.model.denoiser(
+        both: Tensor = self.model.denoiser(
             torch.cat([history, x], dim=1),
             torch.cat([old, sigma], dim=1),
             streams.pending_cond.then(cond),

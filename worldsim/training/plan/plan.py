@@ -11,6 +11,7 @@ from torch import Tensor
 
 from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
+from worldsim.models.heads import StateReading
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch
 from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
@@ -18,6 +19,7 @@ from worldsim.training.plan.noise import NoiseConfig, draw_levels
 from worldsim.training.plan.objective import (
     ObjectiveConfig,
     frame_weights,
+    hand_loss,
     level_weight,
     motion_weight,
     reading_losses,
@@ -81,7 +83,7 @@ class TrainingPlan:
         frames = select_frames(self.config.window, clip.shape, generator).to(clip.x0.device)
         objective = self.config.objective
         levels = level_weight(sigma, objective.weighting, objective.least_level)
-        loss = self._losses(clip, predicted, 0, frames * levels, "denoise")
+        loss = self._losses(clip, predicted, 0, frames * levels, "denoise", generator)
         logs = loss.logs | {"denoise_full": _error_at(predicted, clip.x0, frames, sigma >= 1.0)}
         return Loss(loss.total, logs)
 
@@ -90,9 +92,17 @@ class TrainingPlan:
         rolled = self_rollout(self.model, clip, self.config.rollout, fraction, generator)
         shape = (clip.shape[0], rolled.predicted.shape[1])
         frames = select_frames(self.config.window, shape, generator).to(clip.x0.device)
-        return self._losses(clip, rolled.predicted, rolled.first, frames, "rollout")
+        return self._losses(clip, rolled.predicted, rolled.first, frames, "rollout", generator)
 
-    def _losses(self, clip: Clip, predicted: Tensor, first: int, frames: Tensor, name: str) -> Loss:
+    def _losses(
+        self,
+        clip: Clip,
+        predicted: Tensor,
+        first: int,
+        frames: Tensor,
+        name: str,
+        generator: torch.Generator,
+    ) -> Loss:
         """Errors of frames `first` to `first + K` of the clip, and of what is read off them."""
         objective = self.config.objective
         span = slice(first, first + predicted.shape[1])
@@ -101,18 +111,19 @@ class TrainingPlan:
         weight = moving * frame_weights(frames, clip.view_mask[:, span])
         error = weighted_mse(predicted, clip.x0[:, span], weight)
         targets = {key: value[:, span] for key, value in clip.targets.items()}
-        recorded = self._read(clip.x0, clip.view_mask, clip.targets, clip.frame_mask)
-        imagined = self._read(predicted, clip.view_mask[:, span], targets, (frames > 0).float())
+        seen = self.model.head(clip.x0, clip.view_mask)
+        recorded = self._reading(seen, clip.targets, clip.frame_mask)
+        imagined = self._reading(
+            self.model.head(predicted, clip.view_mask[:, span]), targets, (frames > 0).float()
+        )
+        hand = hand_loss(self.model, clip, seen.agent_pos, objective, generator)
         total = error + recorded.total + objective.on_predictions * imagined.total
-        logs = {name: error.detach()}
+        logs = {name: error.detach(), "hand": hand.detach()}
         logs |= {f"read_{key}": value for key, value in recorded.logs.items()}
         logs |= {f"read_{key}_{name}": value for key, value in imagined.logs.items()}
-        return Loss(total, logs)
+        return Loss(total + objective.hand * hand, logs)
 
-    def _read(
-        self, latents: Tensor, view_mask: Tensor, targets: dict[str, Tensor], frames: Tensor
-    ) -> Loss:
-        reading = self.model.head(latents, view_mask)
+    def _reading(self, reading: StateReading, targets: dict[str, Tensor], frames: Tensor) -> Loss:
         return reading_losses(reading, targets, frames, self.config.objective, self.success_weight)
 
 

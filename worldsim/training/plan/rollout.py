@@ -139,7 +139,8 @@ class Roll:
             self.context.commit(past, marks)
         self.pending, self.level = seen[:, -1:], levels[:, -1:]
         self.pending_cond = self.clip.cond.frames(first - 1, first)
-        self.newest = x0[:, -1:]
+        seen = self.clip.targets["agent_pos"][:, first - 1 : first]
+        self.hand = self.model.normalizer.denormalize("agent_pos", seen)
 
     def next(self, number: int) -> Tensor:
         """Imagine frame `number` of the clip, `[B, 1, V, c, h, w]`."""
@@ -153,11 +154,18 @@ class Roll:
             if index < steps - 1:
                 x = step_down(x, x0, sigma, self.ladder[index + 1].expand_as(sigma))
         x0 = x0 * self.clip.view_mask[:, number : number + 1, :, None, None, None]
-        self.newest = x0.detach()
-        level = x0.new_full((x0.shape[0], 1), self.model.config.history_sigma)
-        self.pending, self.level = as_history(self.newest, self.model.config.history_sigma), level
+        mark = self.model.config.history_sigma
+        self.pending, self.level = as_history(x0.detach(), mark), x0.new_full((len(x0), 1), mark)
         self.pending_cond = cond
+        self._track(number, x0.detach())
         return x0
+
+    @torch.no_grad()
+    def _track(self, number: int, x0: Tensor) -> None:
+        """Move the hand on to frame `number`, whose imagined latents are `x0`."""
+        reading = self.model.read_state(x0, self.clip.view_mask[:, number : number + 1])
+        told = self.clip.cond.frames(number, number + 1)
+        self.hand = self.model.next_agent_pos(self.hand, told.action, told.action_mask, reading)
 
     def _denoise(self, x: Tensor, sigma: Tensor, cond: Conditioning, first: bool) -> Tensor:
         position = self.context.count[:, None]
@@ -181,9 +189,7 @@ class Roll:
         recorded = self.clip.cond.frames(number, number + 1)
         if self.config.hand == "recorded" or number == self.first:
             return recorded
-        mask = self.clip.view_mask[:, number - 1 : number]
-        hand = self.model.read_state(self.newest, mask).agent_pos
-        with torch.autocast(hand.device.type, enabled=False):
+        with torch.autocast(self.hand.device.type, enabled=False):
             return self.model.condition_frames(
-                recorded.action, recorded.action_mask, hand, recorded.view_mask, self.clip.rig
+                recorded.action, recorded.action_mask, self.hand, recorded.view_mask, self.clip.rig
             )
