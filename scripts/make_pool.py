@@ -12,6 +12,7 @@ estimator, to worldsim/policies/checkpoints/TASK. The rates stand in rates.json 
 import argparse
 import shutil
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import combinations
 from pathlib import Path
@@ -62,20 +63,17 @@ def choose(rates: dict[str, float], low: float, high: float) -> list[str]:
 
 def measure(
     task: str, ladder: list[Path], starts: int, seed: int, workers: int
-) -> dict[str, float]:
-    """{step folder: success rate}."""
+) -> Iterator[tuple[str, float]]:
+    """Step folder and success rate of each checkpoint."""
     with ProcessPoolExecutor(workers) as pool:
-        jobs = [
-            pool.submit(
+        jobs = {
+            path.name: pool.submit(
                 success_rate, task, "behaviour_cloning", {"checkpoint": str(path)}, starts, seed
             )
             for path in ladder
-        ]
-        rates = {}
-        for path, job in zip(ladder, jobs, strict=True):
-            rates[path.name] = job.result()
-            print(f"{path.name}: {rates[path.name]:.3f}", flush=True)
-    return rates
+        }
+        for name, job in jobs.items():
+            yield name, job.result()
 
 
 def ship(task: str, run: Path, chosen: list[str], record: dict[str, object]) -> Path:
@@ -101,16 +99,21 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--starts", type=int, default=128)
     parser.add_argument("--seed", type=int, default=300_000, help="apart from those ranked from")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--steps", type=int, nargs="*", help="which of the ladder; default all")
     options = parser.parse_args(arguments)
     ladder = sorted((options.run / "behaviour").glob("step_*"))
+    if options.steps:
+        ladder = [path for path in ladder if int(path.name.split("_")[1]) in options.steps]
     if not ladder:
-        raise UsageError(f"{options.run} has no behaviour/step_*; train stage=policies first")
+        raise UsageError(f"{options.run} lacks behaviour/step_*; train stage=policies first")
     measured = options.run / f"rates_{options.starts}_{options.seed}.json"
-    if measured.exists():
-        rates = read_json(measured)
-    else:
-        rates = measure(options.task, ladder, options.starts, options.seed, options.workers)
-        write_json(measured, rates)
+    known: dict[str, float] = read_json(measured) if measured.exists() else {}
+    missing = [path for path in ladder if path.name not in known]
+    for name, rate in measure(options.task, missing, options.starts, options.seed, options.workers):
+        known[name] = rate
+        write_json(measured, known)
+        print(f"{name}: {rate:.3f}", flush=True)
+    rates = {path.name: known[path.name] for path in ladder}
     chosen = choose(rates, options.low, options.high)
     record = {
         "starts": options.starts,
