@@ -106,7 +106,9 @@ def read_pixels(observer: Observer, pixels: NDArray[np.uint8]) -> Judgement:
             f"judge: expected uint8 pixels [N, V, H, W, 3], got {pixels.dtype} {pixels.shape}"
         )
     device = next(observer.parameters()).device
-    reading = observer.observe(torch.from_numpy(pixels).to(device))
+    # Rows of a memory map are read-only, which torch does not take.
+    tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+    reading = observer.observe(tensor.to(device))
     return Judgement(
         torch.sigmoid(reading.success_logit).float().cpu().numpy(),
         reading.progress.float().cpu().numpy(),
