@@ -1,9 +1,9 @@
 """Importing is quick, and works where optional packages are absent."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -30,13 +30,18 @@ def run_python(code: str) -> str:
 
 
 def test_import_is_quick() -> None:
-    """The best of three, since the machine may be busy."""
+    """Processor seconds, the best of three, since the machine may be busy."""
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = processor_seconds_of_children()
         run_python("import worldsim")
-        times.append(time.perf_counter() - start)
+        times.append(processor_seconds_of_children() - start)
     assert min(times) < LONGEST_SECONDS
+
+
+def processor_seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_help_of_every_command_imports_no_torch() -> None:
