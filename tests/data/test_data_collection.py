@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import worldsim.data.staging as staging_module
 from worldsim.data.behaviours import Behaviour, choose
 from worldsim.data.collection import Collection, collect, finished_dataset, has_expert
 from worldsim.data.dataset import LeRobotDataset
@@ -23,6 +22,7 @@ from worldsim.data.disk import DiskFullError
 from worldsim.data.record import record_episode
 from worldsim.data.recorder import CollectionConfig
 from worldsim.data.verify import verify
+from worldsim.data.video import encode_video
 from worldsim.envs import make
 from worldsim.errors import DataError, UsageError
 from worldsim.policies.base import FloatArray
@@ -200,7 +200,7 @@ def test_a_full_disk_keeps_finished_episodes(
     tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Staging fails in episode 3, then assembly fails, then the same call finishes."""
-    root, encode, written = tmp_path / "set", staging_module.encode_video, [0]
+    root, written = tmp_path / "set", [0]
 
     def no_space(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "file")
@@ -209,10 +209,10 @@ def test_a_full_disk_keeps_finished_episodes(
         written[0] += 1
         if written[0] > 3 * 3 + 1:
             no_space()
-        encode(*arguments)
+        encode_video(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(staging_module, "encode_video", encode_until_full)
+        patch.setattr("worldsim.data.staging.encode_video", encode_until_full)
         with pytest.raises(DiskFullError, match="run the same command again"):
             collect(CONFIG, root, workers=0)
     staged = root / ".staging/episodes"

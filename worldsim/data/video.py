@@ -40,8 +40,19 @@ class VideoCodec:
     preset: str = "veryfast"
 
     def options(self) -> dict[str, str]:
-        """x264 options; no B-frames, so that packets can be cut and joined at key frames."""
-        return {"crf": str(self.crf), "preset": self.preset, "g": str(self.gop), "bf": "0"}
+        """x264 options.
+
+        No B-frames, so that packets can be cut and joined at key frames. No macroblock tree: its
+        lookahead reads memory it has not written, so that one episode in fifty or so came out
+        with other bytes each time it was encoded.
+        """
+        return {
+            "crf": str(self.crf),
+            "preset": self.preset,
+            "g": str(self.gop),
+            "bf": "0",
+            "x264-params": "mbtree=0:rc-lookahead=0",
+        }
 
     def info(self, height: int, width: int, fps: int) -> dict[str, Any]:
         """The `info` entry of a LeRobot video feature."""

@@ -1,0 +1,69 @@
+"""Recorded simulator steps a second: three 64x64 views, two processes, videos written.
+
+Counts environment steps of finished, durable episodes between the first and the last of them, so
+that the start of the processes is left out; the rate of the whole call is printed beside it. Set
+against the same recorder in one process.
+
+    python scripts/bench/collect.py [--episodes 80] [--workers 2] [--env worldsim/TabletopPush-v0]
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from worldsim.config import build, compose_config
+from worldsim.data.behaviours import Behaviour
+from worldsim.data.collection import Collection
+from worldsim.data.recorder import CollectionConfig
+
+
+def main() -> None:
+    """Measure, print, and end with one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--episodes", type=int, default=80)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--env", default="worldsim/TabletopPush-v0")
+    options = parser.parse_args()
+    alone, _ = measure(options.env, options.episodes // 4, 0)
+    print(f"one process: {alone:.0f} steps/s")
+    rate, whole = measure(options.env, options.episodes, options.workers)
+    print(
+        f"{options.workers} workers: {rate:.0f} steps/s; with start-up and final files {whole:.0f}"
+    )
+    line = {
+        "name": "collection, three 64x64 views",
+        "value": round(rate, 1),
+        "unit": "steps/s",
+        "ratio": round(rate / alone, 2),
+        "against": f"one process ({alone:.0f} steps/s)",
+    }
+    print(json.dumps(line))
+
+
+def measure(env_id: str, episodes: int, workers: int) -> tuple[float, float]:
+    """Steps a second between the first and the last finished episode, and of the whole call."""
+    mixtures = compose_config("collect", ["out=unused"]).mixtures.scripted
+    config = CollectionConfig(
+        env_id=env_id,
+        env_kwargs={"image_size": 64},
+        behaviours={str(name): build(Behaviour, node) for name, node in mixtures.items()},
+        episodes=episodes,
+        steps_after_success=8,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        finished: list[tuple[int, float]] = []
+        with Collection(config, Path(folder) / "set") as collection:
+            for index in collection.record(workers):
+                finished.append((index, time.perf_counter()))
+            dataset = collection.finalize()
+        end = time.perf_counter()
+        steps = [record.length - 1 for record in dataset.index.records]
+        recorded = sum(steps[index] for index, _ in finished[1:])
+        return recorded / (finished[-1][1] - finished[0][1]), sum(steps) / (end - begin)
+
+
+if __name__ == "__main__":
+    main()
