@@ -144,6 +144,20 @@ def test_ladder_is_reproducible_and_differs_from_rung_to_rung(tmp_path: Path) ->
     assert not list(tmp_path.rglob("*.pkl"))
 
 
+def test_training_goes_on_from_another_checkpoint(tmp_path: Path) -> None:
+    recordings = make_recordings()
+    begun = train_behaviour(recordings, SHORT, tmp_path / "a", RUN)[-1]
+    still = replace(SHORT, fit=FitConfig(max_steps=1, batch_size=8, lr=1e-9), ladder=(1,))
+    further = train_behaviour(
+        recordings, replace(still, start_from=str(begun)), tmp_path / "b", RUN
+    )[0]
+    before, after = (load_behaviour(folder)[0] for folder in (begun, further))
+    torch.testing.assert_close(after.head[0].weight, before.head[0].weight)
+    with pytest.raises(DataError, match="does not fit"):
+        other = replace(still, start_from=str(begun), width=8)
+        train_behaviour(recordings, other, tmp_path / "c", RUN)
+
+
 def test_training_learns_to_point_at_the_square(tmp_path: Path) -> None:
     recordings = make_recordings(episodes=60)
     config = replace(

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from worldsim.errors import UsageError
 from worldsim.models.behaviour import BehaviourConfig, BehaviourNet
+from worldsim.models.weights import load_weights
 from worldsim.policies.augmentation import Augmentation, augment
 from worldsim.policies.behaviour_cloning import save_behaviour
+from worldsim.policies.checkpoints import find_checkpoint
 from worldsim.policies.recordings import (
     Recordings,
     chosen_rows,
@@ -51,6 +53,7 @@ class BehaviourTraining:
         first_actions: extra weight of the actions that are executed, against the rest of the
             chunk, which only teaches to look ahead.
         augmentation: of the frames.
+        start_from: checkpoint of the same shape, of another task say, whose weights to begin with.
         seed: of everything random.
     """
 
@@ -65,6 +68,7 @@ class BehaviourTraining:
     hidden: int = 256
     first_actions: float = 2.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    start_from: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -97,7 +101,8 @@ def train_behaviour(
         run: threads, precision, logging.
 
     Raises:
-        DataError: the data holds no episode to learn from.
+        UsageError: there is no checkpoint `config.start_from`.
+        DataError: the data holds no episode to learn from, or that checkpoint has another shape.
     """
     torch.manual_seed(mix(config.seed, "behaviour"))
     lesson = Lesson.of(recordings, config)
@@ -137,6 +142,8 @@ def _network(recordings: Recordings, config: BehaviourTraining, lesson: "Lesson"
         hidden=config.hidden,
     )
     network = BehaviourNet(shape)
+    if config.start_from:
+        load_weights(find_checkpoint(config.start_from), network)
     agent = torch.from_numpy(np.asarray(recordings.agent_pos)[lesson.rows])
     network.set_normaliser(agent.mean(0), agent.std(0))
     return network

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from worldsim.errors import DataError, UsageError
 from worldsim.files import write_json
 from worldsim.models.observer import Observer, ObserverConfig
+from worldsim.models.weights import load_weights
 from worldsim.policies.augmentation import Augmentation, augment
+from worldsim.policies.checkpoints import find_checkpoint
 from worldsim.policies.perception import save_perception
 from worldsim.policies.recordings import Recordings, chosen_rows, episode_weights
 from worldsim.training.batches import Batch, StepBatches
@@ -37,6 +39,7 @@ class PerceptionTraining:
         keypoints: its key points a view.
         hidden: width of its head.
         augmentation: of the frames; no shift, which would move what is to be located.
+        start_from: checkpoint of the same shape, of another task say, whose weights to begin with.
         seed: of everything random; another than the judge's.
     """
 
@@ -47,6 +50,7 @@ class PerceptionTraining:
     keypoints: int = 32
     hidden: int = 192
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(shift=0))
+    start_from: str = ""
     seed: int = 7_001
 
     def __post_init__(self) -> None:
@@ -72,7 +76,8 @@ def train_perception(
         run: threads, precision, logging.
 
     Raises:
-        DataError: the data has no state, or too few episodes.
+        UsageError: there is no checkpoint `config.start_from`.
+        DataError: the data has no state or too few episodes, or that checkpoint has another shape.
     """
     if recordings.spec.state.dim == 0:
         raise DataError("these recordings hold no simulator state to learn to estimate")
@@ -127,6 +132,8 @@ def _network(
             hidden=config.hidden,
         )
     )
+    if config.start_from:
+        load_weights(find_checkpoint(config.start_from), network)
     state = torch.from_numpy(np.asarray(recordings.state)[rows].astype(np.float64))
     network.set_normaliser(state.mean(0).float(), state.std(0).float())
     return network
