@@ -20,7 +20,7 @@ Results are kept policy by policy; an interrupted ranking continues.
 EXAMPLES = """
 worldsim rank experiment=push_pretrained out=runs/rank
 worldsim rank model=runs/push out=runs/rank starts.count=32 sampling_steps=4
-worldsim rank model=runs/bot out=runs/rank reference.csv=real.csv starts.dataset=data/bot max_steps=9
+worldsim rank model=runs/bot out=runs/r reference.csv=real.csv starts.dataset=data/bot max_steps=9
 """
 
 
