@@ -50,7 +50,7 @@ def nano_model(backbone: str = "stnet") -> WorldModel:
     config = WorldModelConfig(
         AutoencoderConfig(channels=4, width=8, depth=1),
         DenoiserConfig(backbone, width=16, depth=1, cond_width=16, head_dim=16),
-        HeadConfig(width=8, features=8),
+        HeadConfig(width=8, keypoints=8),
         recent=3,
     )
     model = WorldModel(config, nano_spec())

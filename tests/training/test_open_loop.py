@@ -25,7 +25,7 @@ def model(square_data: CachedDataset) -> WorldModel:
     config = WorldModelConfig(
         AutoencoderConfig(channels=4, width=8, depth=1),
         DenoiserConfig("stnet", width=32, depth=1, cond_width=32, head_dim=32),
-        HeadConfig(width=8, features=16),
+        HeadConfig(width=8, keypoints=8),
         recent=4,
     )
     model = WorldModel(config, square_data.spec)

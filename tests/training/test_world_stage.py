@@ -23,7 +23,7 @@ from worldsim.training.plan.rollout import Roll, RolloutConfig, self_rollout
 CONFIG = WorldModelConfig(
     AutoencoderConfig(channels=4, width=8, depth=1),
     DenoiserConfig("stnet", width=32, depth=1, cond_width=32, head_dim=32),
-    HeadConfig(width=8, features=16),
+    HeadConfig(width=8, keypoints=8),
     recent=4,
 )
 NO_DROPOUT = DropoutConfig(action=0.0, view=0.0)

@@ -44,7 +44,7 @@ class ObjectiveConfig:
     motion_threshold: float = 0.5
     agent_pos: float = 0.3
     hand: float = 1.0
-    hand_noise: float = 0.15
+    hand_noise: float = 0.03
     state: float = 0.3
     success: float = 0.05
     progress: float = 0.1
