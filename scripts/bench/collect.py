@@ -9,6 +9,7 @@ against the same recorder in one process.
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -21,14 +22,18 @@ from worldsim.data.recorder import CollectionConfig
 
 def main() -> None:
     """Measure, print, and end with one JSON line."""
+    # Rendered on the calling thread, as in the workers.
+    os.environ["LP_NUM_THREADS"] = "0"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--episodes", type=int, default=80)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--env", default="worldsim/TabletopPush-v0")
     options = parser.parse_args()
-    alone, _ = measure(options.env, options.episodes // 4, 0)
-    print(f"one process: {alone:.0f} steps/s")
-    rate, whole = measure(options.env, options.episodes, options.workers)
+    processor = time.process_time()
+    alone, _, steps = measure(options.env, options.episodes // 4, 0)
+    processor = time.process_time() - processor
+    print(f"one process: {alone:.0f} steps/s, {steps / processor:.0f} per processor second")
+    rate, whole, _ = measure(options.env, options.episodes, options.workers)
     print(
         f"{options.workers} workers: {rate:.0f} steps/s; with start-up and final files {whole:.0f}"
     )
@@ -42,8 +47,8 @@ def main() -> None:
     print(json.dumps(line))
 
 
-def measure(env_id: str, episodes: int, workers: int) -> tuple[float, float]:
-    """Steps a second between the first and the last finished episode, and of the whole call."""
+def measure(env_id: str, episodes: int, workers: int) -> tuple[float, float, int]:
+    """Steps a second from the first finished episode on, and of the whole call; all steps."""
     mixtures = compose_config("collect", ["out=unused"]).mixtures.scripted
     config = CollectionConfig(
         env_id=env_id,
@@ -62,7 +67,8 @@ def measure(env_id: str, episodes: int, workers: int) -> tuple[float, float]:
         end = time.perf_counter()
         steps = [record.length - 1 for record in dataset.index.records]
         recorded = sum(steps[index] for index, _ in finished[1:])
-        return recorded / (finished[-1][1] - finished[0][1]), sum(steps) / (end - begin)
+        total = sum(steps)
+        return recorded / (finished[-1][1] - finished[0][1]), total / (end - begin), total
 
 
 if __name__ == "__main__":

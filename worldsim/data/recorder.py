@@ -141,10 +141,10 @@ def record_in_processes(recorder: Recorder, todo: list[int], workers: int) -> It
 
 @contextmanager
 def _single_threaded() -> Iterator[None]:
-    """One thread a worker: processes are what fills the cores."""
+    """One thread a worker, software rendering included: processes are what fills the cores."""
     names = ("OMP_NUM_THREADS", "LP_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
-    os.environ.update(OMP_NUM_THREADS="1", LP_NUM_THREADS="1")
+    os.environ.update(OMP_NUM_THREADS="1", LP_NUM_THREADS="0")
     try:
         yield
     finally:

@@ -25,6 +25,24 @@ SMALL_FRAME = 256 * 256
 """Pixels below which threads inside the codec cost more than they bring."""
 
 
+class Converter:
+    """Pixel format conversion on the calling thread: handing small frames over takes longer."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+        self._options: dict[str, Any] = {"threads": 1}
+
+    def convert(self, frame: av.VideoFrame, pixel_format: str) -> av.VideoFrame:
+        """`frame` in another pixel format."""
+        try:
+            return self._reformatter.reformat(frame, format=pixel_format, **self._options)
+        except TypeError:  # older PyAV always uses one thread
+            if not self._options:
+                raise
+            self._options = {}
+            return self.convert(frame, pixel_format)
+
+
 @dataclass(frozen=True)
 class VideoCodec:
     """How frames are encoded.
@@ -91,10 +109,10 @@ def encode_video(path: Path, frames: Pixels, fps: int, codec: VideoCodec | None 
         stream = container.add_stream("libx264", rate=fps, options=codec.options())
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1  # output must not depend on the machine's cores
-        reformatter = VideoReformatter()
+        converter = Converter()
         for array in frames:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
-            container.mux(stream.encode(reformatter.reformat(frame, format="yuv420p")))
+            container.mux(stream.encode(converter.convert(frame, "yuv420p")))
         container.mux(stream.encode())
 
 
@@ -153,7 +171,7 @@ class VideoFile:
             self._stream.thread_type = "AUTO"
         else:
             self._stream.codec_context.thread_count = 1
-        self._reformatter = VideoReformatter()
+        self._converter = Converter()
 
     @property
     def frame_count(self) -> int:
@@ -199,7 +217,7 @@ class VideoFile:
         )
 
     def _rgb(self, frame: av.VideoFrame) -> Pixels:
-        rgb = self._reformatter.reformat(frame, format="rgb24")
+        rgb = self._converter.convert(frame, "rgb24")
         array = cast(Pixels, rgb.to_ndarray())
         if array.shape != (self.height, self.width, 3):
             raise DataError(f"{self.path}: frame size changes to {array.shape} inside the file")
