@@ -101,8 +101,9 @@ def keypoints(maps: Tensor) -> Tensor:
 class HandHead(nn.Module):
     """Proprioception after an action: dead reckoning, corrected by what the new frame shows.
 
-    A reading alone is off by about a pixel; reckoning alone walks away. Trained from noisy
-    starts, the network learns how far to trust either, limits of the workspace included.
+    A reading alone is off by about a pixel; reckoning alone walks away. Fitted from noisy starts
+    (`worldsim.training.hand`), the network learns how far to trust either, and the limits of the
+    workspace; ReLU, since a limit is a kink.
 
     Args:
         action_dim: A.
@@ -115,10 +116,10 @@ class HandHead(nn.Module):
         inputs = 2 * agent_pos_dim + action_dim + 1
         self.straight = nn.Linear(inputs, agent_pos_dim)
         self.bent = nn.Sequential(
-            nn.Linear(inputs, width),
-            nn.SiLU(),
+            nn.Linear(inputs + agent_pos_dim, width),
+            nn.ReLU(),
             nn.Linear(width, width),
-            nn.SiLU(),
+            nn.ReLU(),
             nn.Linear(width, agent_pos_dim),
         )
         zero_init(self.straight)
@@ -138,5 +139,6 @@ class HandHead(nn.Module):
         told = mask[..., None]
         with torch.autocast(before.device.type, enabled=False):
             inputs = torch.cat([before, seen - before, action * told, told], dim=-1).float()
-            out: Tensor = before.float() + self.straight(inputs) + self.bent(inputs)
+            reckoned = before.float() + self.straight(inputs)
+            out: Tensor = reckoned + self.bent(torch.cat([reckoned, inputs], dim=-1))
         return out

@@ -10,6 +10,7 @@ from worldsim.config import build
 from worldsim.errors import unknown_name
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig
+from worldsim.training.hand import HandConfig
 from worldsim.training.pipeline import TrainConfig
 from worldsim.training.plan.plan import PlanConfig
 from worldsim.training.tokenizer import TokenizerConfig
@@ -49,6 +50,7 @@ def train_config(config: DictConfig) -> TrainConfig:
         model=build(WorldModelConfig, config.model, "model"),
         tokenizer=tokenizer,
         tokenizer_fit=tokenizer_fit,
+        hand=build(HandConfig, config.hand, "hand"),
         plan=build(PlanConfig, config.plan, "plan"),
         world_fit=world_fit,
         run=run,

@@ -19,6 +19,7 @@ from worldsim.training.batches import Batch, StepBatches
 from worldsim.training.config import FitConfig, RunConfig, StageName
 from worldsim.training.draws import mix
 from worldsim.training.fit import Fitted, fit
+from worldsim.training.hand import HandConfig, fit_hand
 from worldsim.training.latents import encode_cache, latent_statistics, open_latents
 from worldsim.training.layout import RunFolder, fingerprint
 from worldsim.training.plan.objective import success_balance
@@ -44,6 +45,7 @@ class TrainConfig:
         model: sizes of the networks.
         tokenizer: loss of the tokenizer stage.
         tokenizer_fit: optimisation of the tokenizer stage.
+        hand: how the hand tracker is fitted before the world stage.
         plan: loss of the world stage.
         world_fit: optimisation of the world stage.
         run: how it is carried out.
@@ -58,6 +60,7 @@ class TrainConfig:
     model: WorldModelConfig
     tokenizer: TokenizerConfig
     tokenizer_fit: FitConfig
+    hand: HandConfig
     plan: PlanConfig
     world_fit: FitConfig
     run: RunConfig
@@ -149,6 +152,7 @@ class Pipeline:
         model = self.new_model()
         rows = self._rows(self.training)
         self._fit_normalizer(model, latents, rows)
+        self._fit_hand(model, rows)
         balance = success_balance(torch.from_numpy(self.cache.success[rows.numpy()]))
         batches = StepBatches(
             lambda chosen, _: known_rigs_only(clips.batch(chosen)),
@@ -194,6 +198,14 @@ class Pipeline:
                 mean, std = torch.from_numpy(figures.mean), torch.from_numpy(figures.std)
                 model.normalizer.fit(name, mean.float(), std.float())
 
+    def _fit_hand(self, model: WorldModel, rows: torch.Tensor) -> None:
+        chosen = rows.numpy()
+        seed = mix(self.config.seed, "hand")
+        agent_pos = torch.from_numpy(self.cache.agent_pos[chosen])
+        action = torch.from_numpy(self.cache.action[chosen])
+        known = torch.from_numpy(self.cache.action_mask[chosen])
+        fit_hand(model, agent_pos, action, known, self.config.hand, seed)
+
     def _frame_batches(self) -> StepBatches:
         rows = self._rows(self.training)
         pixels = self.cache.pixels
@@ -224,6 +236,7 @@ class Pipeline:
         if stage == "world":
             own["model"] = asdict(config.model)
             own["plan"], own["fit"] = asdict(config.plan), asdict(config.world_fit)
+            own["hand"] = asdict(self.config.hand)
             own["start_from"] = str(config.start_from)
         return fingerprint(own)
 

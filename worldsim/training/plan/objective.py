@@ -13,8 +13,6 @@ from torch.nn import functional as F
 
 from worldsim.errors import UsageError
 from worldsim.models.heads import StateReading
-from worldsim.models.world_model import WorldModel
-from worldsim.training.plan.clip import Clip
 from worldsim.training.stage import Loss
 
 Weighting = Literal["x0", "velocity"]
@@ -29,8 +27,6 @@ class ObjectiveConfig:
     motion: extra weight of what moves; what stands still counts 1.
     motion_threshold: change of a latent, in its standard deviations, that counts as moving.
     agent_pos: weight of the proprioception reading.
-    hand: weight of the proprioception tracked through an action.
-    hand_noise: greatest error, in standard deviations, put on the hand it is tracked from.
     state: weight of the privileged-state reading.
     success: weight of the success reading.
     progress: weight of the progress reading.
@@ -43,8 +39,6 @@ class ObjectiveConfig:
     motion: float = 4.0
     motion_threshold: float = 0.5
     agent_pos: float = 0.3
-    hand: float = 1.0
-    hand_noise: float = 0.03
     state: float = 0.3
     success: float = 0.05
     progress: float = 0.1
@@ -128,34 +122,6 @@ def reading_losses(
     }
     weighted = [getattr(config, name) * value for name, value in parts.items()]
     return Loss(torch.stack(weighted).sum(), {name: v.detach() for name, v in parts.items()})
-
-
-def hand_loss(
-    model: WorldModel, clip: Clip, seen: Tensor, config: ObjectiveConfig, generator: torch.Generator
-) -> Tensor:
-    """Error of the hand tracked over one recorded action from a disturbed start.
-
-    The disturbance differs in size from row to row, so that the tracker learns to hold a good
-    estimate and to mend a bad one.
-
-    Args:
-        seen: `[B, T, P]` normalised readings of the recorded frames.
-    """
-    before = clip.cond.agent_pos[:, 1:]
-    if not before.shape[-1]:
-        return before.new_zeros(())
-    size = config.hand_noise * torch.rand(before.shape[0], 1, 1, generator=generator).square()
-    noise = torch.randn(before.shape, generator=generator)
-    after = model.hand(
-        before + (size * noise).to(before.device),
-        clip.cond.action[:, 1:],
-        clip.cond.action_mask[:, 1:],
-        seen[:, 1:].detach().float(),
-    )
-    error = (after - clip.targets["agent_pos"][:, 1:]).abs().mean(-1)
-    frames = clip.frame_mask[:, 1:]
-    mean: Tensor = (error * frames).sum() / frames.sum().clamp_min(1e-6)
-    return mean
 
 
 def success_balance(success: Tensor, most: float = 20.0) -> float:

@@ -19,7 +19,6 @@ from worldsim.training.plan.noise import NoiseConfig, draw_levels
 from worldsim.training.plan.objective import (
     ObjectiveConfig,
     frame_weights,
-    hand_loss,
     level_weight,
     motion_weight,
     reading_losses,
@@ -83,7 +82,7 @@ class TrainingPlan:
         frames = select_frames(self.config.window, clip.shape, generator).to(clip.x0.device)
         objective = self.config.objective
         levels = level_weight(sigma, objective.weighting, objective.least_level)
-        loss = self._losses(clip, predicted, 0, frames * levels, "denoise", generator)
+        loss = self._losses(clip, predicted, 0, frames * levels, "denoise")
         logs = loss.logs | {"denoise_full": _error_at(predicted, clip.x0, frames, sigma >= 1.0)}
         return Loss(loss.total, logs)
 
@@ -92,17 +91,9 @@ class TrainingPlan:
         rolled = self_rollout(self.model, clip, self.config.rollout, fraction, generator)
         shape = (clip.shape[0], rolled.predicted.shape[1])
         frames = select_frames(self.config.window, shape, generator).to(clip.x0.device)
-        return self._losses(clip, rolled.predicted, rolled.first, frames, "rollout", generator)
+        return self._losses(clip, rolled.predicted, rolled.first, frames, "rollout")
 
-    def _losses(
-        self,
-        clip: Clip,
-        predicted: Tensor,
-        first: int,
-        frames: Tensor,
-        name: str,
-        generator: torch.Generator,
-    ) -> Loss:
+    def _losses(self, clip: Clip, predicted: Tensor, first: int, frames: Tensor, name: str) -> Loss:
         """Errors of frames `first` to `first + K` of the clip, and of what is read off them."""
         objective = self.config.objective
         span = slice(first, first + predicted.shape[1])
@@ -116,12 +107,11 @@ class TrainingPlan:
         imagined = self._reading(
             self.model.head(predicted, clip.view_mask[:, span]), targets, (frames > 0).float()
         )
-        hand = hand_loss(self.model, clip, seen.agent_pos, objective, generator)
         total = error + recorded.total + objective.on_predictions * imagined.total
-        logs = {name: error.detach(), "hand": hand.detach()}
+        logs = {name: error.detach()}
         logs |= {f"read_{key}": value for key, value in recorded.logs.items()}
         logs |= {f"read_{key}_{name}": value for key, value in imagined.logs.items()}
-        return Loss(total + objective.hand * hand, logs)
+        return Loss(total, logs)
 
     def _reading(self, reading: StateReading, targets: dict[str, Tensor], frames: Tensor) -> Loss:
         return reading_losses(reading, targets, frames, self.config.objective, self.success_weight)

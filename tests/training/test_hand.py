@@ -1,0 +1,75 @@
+"""The hand tracker learns a workspace limit and frees nothing to later training."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from worldsim_testing import nano_model
+
+from worldsim.errors import UsageError
+from worldsim.models.world_model import WorldModel
+from worldsim.training.hand import HandConfig, fit_hand
+
+LIMIT = 0.1
+
+
+def walk(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A hand that follows dx, dy in steps of 3 cm and stops at walls 10 cm from the middle."""
+    rng = np.random.default_rng(0)
+    action = rng.uniform(-1, 1, (rows, 5)).astype(np.float32)
+    hand = np.zeros((rows, 10), np.float32)
+    for row in range(1, rows):
+        hand[row, :2] = np.clip(hand[row - 1, :2] + 0.03 * action[row - 1, :2], -LIMIT, LIMIT)
+    return torch.from_numpy(hand), torch.from_numpy(action)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> WorldModel:
+    model: WorldModel = copy.deepcopy(nano_model()).requires_grad_(True)
+    hand, action = walk(3000)
+    model.normalizer.fit("agent_pos", hand.mean(0), hand.std(0))
+    fit_hand(model, hand, action, torch.ones(3000), HandConfig(steps=800), seed=0)
+    return model
+
+
+def after(model: WorldModel, start: float, push: float) -> float:
+    before = torch.zeros(1, 10)
+    before[0, 0] = start
+    action = torch.zeros(1, 5)
+    action[0, 0] = push
+    truth = before.clone()
+    truth[0, 0] = min(start + 0.03 * push, LIMIT)
+    reading = model.read_state(torch.zeros(1, 1, 3, *model.latent_shape))
+    seen = type(reading)(
+        truth, *(getattr(reading, n) for n in ("state", "success_logit", "progress"))
+    )
+    return float(model.next_agent_pos(before, action, torch.ones(1), seen)[0, 0])
+
+
+def test_follows_the_command_in_the_open(fitted: WorldModel) -> None:
+    assert after(fitted, 0.0, 1.0) == pytest.approx(0.03, abs=0.003)
+
+
+def test_stops_at_the_wall(fitted: WorldModel) -> None:
+    assert after(fitted, 0.095, 1.0) == pytest.approx(LIMIT, abs=0.004)
+
+
+def test_is_frozen_afterwards(fitted: WorldModel) -> None:
+    assert not any(p.requires_grad for p in fitted.hand.parameters())
+
+
+def test_same_seed_same_tracker() -> None:
+    hand, action = walk(200)
+    weights = []
+    for _ in range(2):
+        model = copy.deepcopy(nano_model()).requires_grad_(True)
+        fit_hand(model, hand, action, torch.ones(200), HandConfig(steps=5), seed=3)
+        weights.append(model.hand.straight.weight)
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
+
+
+def test_sizes_are_checked() -> None:
+    with pytest.raises(UsageError, match="batch_size"):
+        HandConfig(batch_size=0)
