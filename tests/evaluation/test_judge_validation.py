@@ -19,14 +19,18 @@ def episode(success: list[int], probability: list[float], error_m: float = 0.0) 
     return JudgedEpisode(np.array(success, bool), progress, state, judged)
 
 
-def test_threshold_lies_in_the_middle_of_those_that_separate() -> None:
-    episodes = [episode([0, 0, 1], [0.0, 0.2, 0.9]), episode([0, 0, 0], [0.0, 0.3, 0.3])]
-    rule = calibrate(episodes, (1,))
-    log_odds = [np.log(p / (1 - p)) for p in (0.3, 0.9)]
-    assert rule.hold == 1
-    assert np.log(rule.threshold / (1 - rule.threshold)) == pytest.approx(
-        np.mean(log_odds), abs=0.1
-    )
+def test_of_thresholds_that_separate_the_most_even_one_is_taken() -> None:
+    low = [episode([0, 0, 1], [0.0, 0.2, 0.9]), episode([0, 0, 0], [0.0, 0.3, 0.3])]
+    assert calibrate(low, (1,)) == VerdictRule(0.5, 1)
+    high = [episode([0, 0, 1], [0.0, 0.2, 0.9]), episode([0, 0, 0], [0.0, 0.7, 0.7])]
+    assert calibrate(high, (1,)).threshold == pytest.approx(0.71, abs=0.02)
+
+
+def test_one_episode_among_many_does_not_move_the_threshold() -> None:
+    won = [episode([0, 1], [0.0, 0.9]) for _ in range(30)]
+    lost = [episode([0, 0], [0.0, 0.02]) for _ in range(29)]
+    odd = episode([0, 1], [0.0, 0.03])
+    assert calibrate([*won, odd, *lost], (1, 2)) == VerdictRule(0.5, 1)
 
 
 def test_a_longer_hold_is_taken_only_if_it_is_better() -> None:

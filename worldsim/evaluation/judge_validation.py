@@ -38,25 +38,36 @@ class JudgedEpisode:
         return episode_verdict(self.judged.success_probability[1:], rule)
 
 
-def calibrate(episodes: list[JudgedEpisode], holds: tuple[int, ...]) -> VerdictRule:
-    """The rule of greatest balanced accuracy; from equals, the middle of the widest run.
+FEW = 20
+"""Episodes of the rarer outcome below which one episode is too much to give away."""
 
-    A shorter hold wins over an equally good longer one. Without both outcomes among `episodes`
+
+def calibrate(episodes: list[JudgedEpisode], holds: tuple[int, ...]) -> VerdictRule:
+    """The most even-handed rule among those that the episodes cannot tell from the best.
+
+    Simulated frames are so clear that thresholds over many log odds differ by a single episode;
+    imagined frames are not, and an extreme threshold would hand out verdicts on them. So rules
+    within one episode of the greatest balanced accuracy count as equal, and of these the one
+    nearest to even odds wins, then the shorter hold. Without both outcomes among `episodes`
     nothing can be chosen and the even odds of 0.5 are kept.
     """
     truth = np.array([episode.succeeded for episode in episodes], bool)
-    if not truth.any() or truth.all():
+    rarer = int(min(truth.sum(), (~truth).sum()))
+    if not rarer:
         return VerdictRule(0.5, min(holds))
-    best: tuple[float, int, VerdictRule] | None = None
-    for hold in sorted(holds):
-        scores = np.array([_balanced_accuracy(episodes, truth, t, hold) for t in THRESHOLDS])
-        start, length = _widest_run(scores == scores.max())
-        threshold = float(THRESHOLDS[start + length // 2])
-        candidate = (float(scores.max()), -hold, VerdictRule(threshold, hold))
-        if best is None or candidate[:2] > best[:2]:
-            best = candidate
-    assert best is not None
-    return best[2]
+    scores = {
+        (hold, float(threshold)): _balanced_accuracy(episodes, truth, threshold, hold)
+        for hold in sorted(holds)
+        for threshold in THRESHOLDS
+    }
+    one_episode = 0.5 / rarer if rarer >= FEW else 0.0
+    equal = [rule for rule, score in scores.items() if score >= max(scores.values()) - one_episode]
+    hold, threshold = min(equal, key=lambda rule: (round(abs(_log_odds(rule[1])), 6), rule[0]))
+    return VerdictRule(threshold, hold)
+
+
+def _log_odds(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
 
 
 def _balanced_accuracy(
@@ -65,14 +76,6 @@ def _balanced_accuracy(
     rule = VerdictRule(float(threshold), hold)
     said = np.array([episode.verdict(rule) for episode in episodes])
     return float((said[truth].mean() + (~said[~truth]).mean()) / 2)
-
-
-def _widest_run(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """Start and length of the longest run of True; the first of equals."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    starts, ends = edges[::2], edges[1::2]
-    widest = int(np.argmax(ends - starts))
-    return int(starts[widest]), int(ends[widest] - starts[widest])
 
 
 def measure(
