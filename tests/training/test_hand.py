@@ -42,9 +42,7 @@ def after(model: WorldModel, start: float, push: float) -> float:
     truth = before.clone()
     truth[0, 0] = min(start + 0.03 * push, LIMIT)
     reading = model.read_state(torch.zeros(1, 1, 3, *model.latent_shape))
-    seen = type(reading)(
-        truth, *(getattr(reading, n) for n in ("state", "success_logit", "progress"))
-    )
+    seen = replace(reading, agent_pos=truth)
     return float(model.next_agent_pos(before, action, torch.ones(1), seen)[0, 0])
 
 
