@@ -6,10 +6,11 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh </dev/null || exit 1
 
-# One thread a process: the tests run in as many processes as there are cores.
+# One thread a process: the tests run in as many processes as there are cores. nproc would count
+# OMP_NUM_THREADS, so it is asked first and without it.
+workers=${WORLDSIM_TEST_WORKERS:-$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)}
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 bin=.venv/bin
-workers=${WORLDSIM_TEST_WORKERS:-$(nproc 2>/dev/null || echo 2)}
 failed=()
 
 step() {

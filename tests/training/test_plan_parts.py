@@ -85,14 +85,30 @@ def test_random_window_is_contiguous_and_reaches_everywhere() -> None:
 def test_motion_weight_marks_where_a_thing_was_and_where_it_goes() -> None:
     x0 = torch.zeros(1, 3, 1, 2, 1, 4)
     x0[0, 1:, 0, :, 0, 2] = 1.0  # appears at frame 1 and stays
-    weight = motion_weight(x0, strength=4.0, threshold=0.5)[0, :, 0, 0, 0]
-    assert weight.tolist() == [[1, 1, 5, 1], [1, 1, 5, 1], [1, 1, 1, 1]]
+    weight = motion_weight(x0, 2.0, threshold=0.5, least_share=0.01)[0, :, 0, 0, 0]
+    assert weight.tolist() == [[1, 1, 13, 1], [1, 1, 13, 1], [1, 1, 1, 1]]  # 1 + 2 / (2 of 12)
 
 
 def test_motion_weight_grows_linearly_below_its_threshold() -> None:
-    x0 = torch.zeros(1, 2, 1, 1, 1, 1)
-    x0[0, 1] = 0.25
-    assert motion_weight(x0, 4.0, 0.5).flatten().tolist() == [3.0, 3.0]
+    x0 = torch.zeros(1, 2, 1, 1, 1, 2)
+    x0[0, 1, ..., 0] = 0.25
+    x0[0, 1, ..., 1] = 0.5
+    assert motion_weight(x0, 3.0, 0.5, 0.01)[0, 0].flatten().tolist() == [3.0, 5.0]
+
+
+def test_what_moves_counts_alike_in_every_view() -> None:
+    x0 = torch.zeros(2, 4, 2, 3, 8, 8)
+    x0[:, 1::2, 0] = 1.0  # the first view moves as a whole, of the second only a corner
+    x0[:, 1::2, 1, :, :2, :2] = 1.0
+    extra = motion_weight(x0, 2.0, 0.5, 0.01) - 1.0
+    assert extra.mean(dim=(0, 1, 3, 4, 5)).tolist() == pytest.approx([2.0, 2.0])
+    assert extra[:, :, 1, :, 4:, 4:].abs().max() == 0
+
+
+def test_motion_weight_of_a_view_where_next_to_nothing_moves_is_bounded() -> None:
+    x0 = torch.zeros(1, 2, 1, 1, 10, 10)
+    x0[0, 1, 0, 0, 0, 0] = 1.0
+    assert motion_weight(x0, 2.0, 0.5, 0.02).max().item() == pytest.approx(101.0)
 
 
 def test_level_weight_of_flow_matching_is_the_inverse_square() -> None:

@@ -24,8 +24,10 @@ class ObjectiveConfig:
     weighting: `x0` counts clean-frame errors alike at all levels; `velocity` is flow matching,
         whose error in velocity is the clean-frame error over the level.
     least_level: level below which `velocity` stops growing.
-    motion: extra weight of what moves; what stands still counts 1.
+    motion: how much all that moves in a view counts together, against all of the view counted
+        evenly; 0 counts every place alike.
     motion_threshold: change of a latent, in its standard deviations, that counts as moving.
+    motion_share: least share of a view that is taken to move, which bounds the weight of a place.
     agent_pos: weight of the proprioception reading.
     state: weight of the privileged-state reading.
     success: weight of the success reading.
@@ -36,8 +38,9 @@ class ObjectiveConfig:
 
     weighting: Weighting = "x0"
     least_level: float = 0.2
-    motion: float = 4.0
+    motion: float = 2.0
     motion_threshold: float = 0.5
+    motion_share: float = 0.02
     agent_pos: float = 0.3
     state: float = 0.3
     success: float = 0.05
@@ -45,22 +48,28 @@ class ObjectiveConfig:
     on_predictions: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.least_level <= 0 or self.motion_threshold <= 0 or self.motion < 0:
+        if min(self.least_level, self.motion_threshold, self.motion_share) <= 0 or self.motion < 0:
             raise UsageError(
-                f"objective: least_level and motion_threshold must be positive, got {self}"
+                "objective: least_level, motion_threshold and motion_share must be positive, "
+                f"got {self}"
             )
 
 
-def motion_weight(x0: Tensor, strength: float, threshold: float) -> Tensor:
-    """Weights `[B, T, V, 1, h, w]`: 1 where still, 1 + strength where something moves.
+def motion_weight(x0: Tensor, strength: float, threshold: float, least_share: float) -> Tensor:
+    """Weights `[B, T, V, 1, h, w]`: 1 where still, more where something moves.
 
     A place moves at frame t if its latent differs from frame t-1's or t+1's, so that both where a
-    thing was and where it is going count. Computed from recorded latents `[B, T, V, c, h, w]`.
+    thing was and where it is going count. What moves in a view shares the weight `strength`
+    between its places: a camera on the wrist sees everything move, one that looks at the table a
+    few small things, and those few are what a rollout is about. Computed from recorded latents
+    `[B, T, V, c, h, w]`; shares are of the whole batch.
     """
     change = (x0[:, 1:] - x0[:, :-1]).abs().mean(dim=3, keepdim=True)
     still = torch.zeros_like(change[:, :1])
     largest = torch.maximum(torch.cat([still, change], 1), torch.cat([change, still], 1))
-    return 1.0 + strength * (largest / threshold).clamp(max=1.0)
+    moving = (largest / threshold).clamp(max=1.0)
+    share = moving.mean(dim=(0, 1, 3, 4, 5), keepdim=True).clamp_min(least_share)
+    return 1.0 + strength * moving / share
 
 
 def level_weight(sigma: Tensor, weighting: Weighting, least_level: float) -> Tensor:

@@ -97,7 +97,9 @@ class TrainingPlan:
         """Errors of frames `first` to `first + K` of the clip, and of what is read off them."""
         objective = self.config.objective
         span = slice(first, first + predicted.shape[1])
-        moving = motion_weight(clip.x0, objective.motion, objective.motion_threshold)[:, span]
+        moving = motion_weight(
+            clip.x0, objective.motion, objective.motion_threshold, objective.motion_share
+        )[:, span]
         frames = frames * clip.frame_mask[:, span]
         weight = moving * frame_weights(frames, clip.view_mask[:, span])
         error = weighted_mse(predicted, clip.x0[:, span], weight)
