@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from worldsim.data.writer import LeRobotWriter
 from worldsim.errors import DataError, UsageError
 from worldsim.specs import WorldSpec
 
-pd: Any = pytest.importorskip("pandas")
+pd: Any = import_module("pandas")
 WriteSet = Callable[..., Path]
 MakeEpisode = Callable[..., Episode]
 EXACT = ("agent_pos", "state", "action", "action_achieved", "reward", "success", "progress")

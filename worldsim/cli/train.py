@@ -123,12 +123,14 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     from worldsim.evaluation.judge_sampling import JudgeConfig
     from worldsim.evaluation.judge_training import env_of, train_judge
     from worldsim.models.world_model import WorldModel
-    from worldsim.training.layout import fingerprint
+    from worldsim.training.layout import file_fingerprint, fingerprint
 
     settings = build(JudgeConfig, config.judge, "judge")
     model_path = folder.model / "model.safetensors"
     model = WorldModel.from_pretrained(folder.model) if model_path.exists() else None
-    key = fingerprint([OmegaConf.to_container(config.judge), cache.fingerprint, model is None])
+    # The judge also sees frames as this very model decodes them.
+    seen = [cache.fingerprint, file_fingerprint(model_path)]
+    key = fingerprint([OmegaConf.to_container(config.judge), *seen])
     if folder.is_finished("judge", key, bool(config.overwrite)):
         return False
     judge = train_judge(

@@ -8,11 +8,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from worldsim.config import build
 from worldsim.errors import unknown_name
+from worldsim.models.backbones import DENOISERS
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig
 from worldsim.training.hand import HandConfig
 from worldsim.training.pipeline import TrainConfig
+from worldsim.training.plan.noise import NOISE_POLICIES
 from worldsim.training.plan.plan import PlanConfig
+from worldsim.training.plan.window import WINDOW_SELECTORS
 from worldsim.training.tokenizer import TokenizerConfig
 
 
@@ -39,13 +42,13 @@ def train_config(config: DictConfig) -> TrainConfig:
     """The run that a composed `configs/train.yaml` describes.
 
     Raises:
-        UsageError: a key is unknown or a value does not fit.
+        UsageError: a key or a registered name is unknown, or a value does not fit.
     """
     tokenizer_fit, tokenizer = build_parts(
         config.tokenizer, "tokenizer", FitConfig, TokenizerConfig
     )
     world_fit, run = build_parts(config.trainer, "trainer", FitConfig, RunConfig)
-    return TrainConfig(
+    composed = TrainConfig(
         seed=int(config.seed),
         model=build(WorldModelConfig, config.model, "model"),
         tokenizer=tokenizer,
@@ -59,3 +62,12 @@ def train_config(config: DictConfig) -> TrainConfig:
         start_from=str(config.start_from) if config.start_from else None,
         overwrite=bool(config.overwrite),
     )
+    _require_registered(composed)
+    return composed
+
+
+def _require_registered(config: TrainConfig) -> None:
+    """Refuse unknown names now rather than after the first stage."""
+    DENOISERS.get(config.model.denoiser.name)
+    NOISE_POLICIES.get(config.plan.noise.name)
+    WINDOW_SELECTORS.get(config.plan.window.name)

@@ -4,7 +4,7 @@ import json
 import platform
 import subprocess
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,14 @@ def fingerprint(data: Any) -> str:
     """A short hash of JSON-able `data`, independent of key order."""
     text = json.dumps(data, sort_keys=True, default=str)
     return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def file_fingerprint(path: Path) -> str | None:
+    """A short hash of a file's content, None if there is no such file."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=8)).hexdigest()
 
 
 @dataclass(frozen=True)
