@@ -24,7 +24,7 @@ class AutoencoderConfig:
     depth: residual blocks per resolution.
     """
 
-    channels: int = 8
+    channels: int = 16
     width: int = 32
     depth: int = 2
 

@@ -112,19 +112,20 @@ def test_swap_test_measures_against_the_replay(
     episodes = [0, 1, 2]
     seen: list[tuple[int, int]] = []
 
-    def replay(episode: int, actions: np.ndarray) -> np.ndarray:
-        """The recorded path shifted by 7 cm, as if the exchange moved the hand so far."""
+    def replay(episode: int, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The recorded path shifted by 7 cm, as if the exchange moved the hand so far; black."""
         seen.append((episode, len(actions)))
         start = square_data.rows(episode).start + 1
         path = np.array(square_data.agent_pos[start : start + len(actions)])
         path[:, 0] += 0.07
-        return path
+        return path, np.zeros_like(square_data.pixels[start : start + len(actions)])
 
     report = swap_test(model, square_data, episodes, replay, sampling_steps=1, max_steps=6)
     assert seen == [(0, 6), (1, 6), (2, 6)]
     assert report.effect_m == pytest.approx(0.07, abs=1e-6)
     assert report.obedience == pytest.approx(1 - report.followed_m / 0.07, rel=1e-4)
     assert abs(report.followed_m - report.ignored_m) <= 0.07 + 1e-6
+    assert report.followed_psnr < report.ignored_psnr
     with pytest.raises(UsageError, match="two episodes"):
         swap_test(model, square_data, [0], replay)
 

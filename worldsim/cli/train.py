@@ -105,7 +105,10 @@ def _validator(config: DictConfig, cache: Any, folder: Any) -> Any:
         report = evaluate_open_loop(
             model, cache, held_out, settings.sampling_steps, settings.max_steps
         )
-        write_json(folder.root / "validation.json", {"step": step, **report.to_json()})
+        found = {"step": step, **report.to_json()}
+        if settings.swap and (swapped := _swap(model, cache, held_out, settings)):
+            found["swap"] = swapped
+        write_json(folder.root / "validation.json", found)
         shown = held_out[: settings.films]
         for record in open_loop_records(
             model, cache, shown, settings.sampling_steps, settings.max_steps
@@ -115,6 +118,24 @@ def _validator(config: DictConfig, cache: Any, folder: Any) -> Any:
         return report.summary()
 
     return validate
+
+
+def _swap(model: Any, cache: Any, held_out: list[int], settings: Any) -> dict[str, Any] | None:
+    """Figures of the swap test, None where the simulator cannot replay."""
+    from worldsim.errors import WorldsimError
+    from worldsim.evaluation.swap_test import swap_test
+
+    try:
+        report = swap_test(model, cache, held_out, None, settings.sampling_steps)
+    except (WorldsimError, ImportError) as error:
+        say(f"swap test is skipped: {error}")
+        return None
+    say(
+        f"swapped actions move the simulator's end effector by {report.effect_m:.3f} m; "
+        f"the imagined one follows within {report.followed_m:.3f} m "
+        f"({report.drives} episodes, {report.steps} steps)"
+    )
+    return report.to_json()
 
 
 def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:

@@ -1,10 +1,10 @@
 """Does imagination obey its actions? Episodes exchange action sequences, in both worlds.
 
 From the first frame of episode a, the model imagines the actions of episode b; the simulator
-replays the same actions from the same stored start. The end effector that the model's head reads
-off the imagined frames is compared with the simulator's.
+replays the same actions from the same stored start. The model's end effector is compared with the
+simulator's, and so are the frames, which no reckoning from the actions can make agree.
 
-Legend: N exchanged drives, T steps, A action, P proprioception.
+Legend: N exchanged drives, T steps, A action, P proprioception, V view, H W pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.data.cache import CachedDataset
+from worldsim.conventions import stack_views
+from worldsim.data.cache import CachedDataset, resize
 from worldsim.errors import DataError, UsageError
-from worldsim.evaluation.open_loop import Drive, Float, imagine, recorded_actions
+from worldsim.evaluation.open_loop import Drive, Float, Pixels, imagine, recorded_actions
 from worldsim.models.world_model import WorldModel
 from worldsim.specs import EE_POSITION
 
-Replay = Callable[[int, Float], Float]
-"""Episode whose start to take and actions `[T, A]`, to simulated `agent_pos` `[T, P]`."""
+Replay = Callable[[int, Float], tuple[Float, Pixels]]
+"""Episode whose start to take and actions `[T, A]`, to what the simulator then shows:
+`agent_pos` `[T, P]` and uint8 frames `[T, V, H, W, 3]`."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class SwapReport:
         ignored_m: imagined under exchanged actions, from the simulator under the episode's own
             actions; as large as `effect_m` for a model that obeys.
         effect_m: how far the exchange moves the simulator's end effector.
+        followed_psnr: dB of imagined frames against the simulator's under the same actions.
+        ignored_psnr: dB of imagined frames against the recorded ones, of the episode's own actions.
         drives: N.
         steps: longest T.
     """
@@ -42,6 +46,8 @@ class SwapReport:
     followed_end_m: float
     ignored_m: float
     effect_m: float
+    followed_psnr: float
+    ignored_psnr: float
     drives: int
     steps: int
 
@@ -91,42 +97,63 @@ def swap_test(
     for noise_id, episode in enumerate(episodes):
         length = min(len(own[noise_id]), len(own[(noise_id + 1) % len(own)]))
         drives.append(Drive(episode, own[(noise_id + 1) % len(own)][:length], noise_id))
-    imagined: list[list[Float]] = [[] for _ in drives]
+    paths: list[list[Float]] = [[] for _ in drives]
+    films: list[list[Pixels]] = [[] for _ in drives]
     for frames in imagine(model, cache, drives, sampling_steps, seed):
-        for drive, agent_pos in zip(frames.drives, frames.agent_pos, strict=True):
-            imagined[drive].append(agent_pos[list(columns)])
+        for row, drive in enumerate(frames.drives):
+            paths[drive].append(frames.agent_pos[row])
+            films[drive].append(frames.pixels[row])
     gaps = [
-        _gaps(np.stack(path), drive, cache, simulate, list(columns))
-        for path, drive in zip(imagined, drives, strict=True)
+        _gaps(np.stack(path), np.stack(film), drive, cache, simulate, list(columns))
+        for path, film, drive in zip(paths, films, drives, strict=True)
         if path
     ]
-    followed, ignored, effect = (np.concatenate([g[i] for g in gaps]) for i in range(3))
+    mean = {name: float(np.concatenate([gap[name] for gap in gaps]).mean()) for name in gaps[0]}
     return SwapReport(
-        followed_m=float(followed.mean()),
-        followed_end_m=float(np.mean([gap[0][-1] for gap in gaps])),
-        ignored_m=float(ignored.mean()),
-        effect_m=float(effect.mean()),
+        followed_m=mean["followed"],
+        followed_end_m=float(np.mean([gap["followed"][-1] for gap in gaps])),
+        ignored_m=mean["ignored"],
+        effect_m=mean["effect"],
+        followed_psnr=_decibel(mean["followed_frames"]),
+        ignored_psnr=_decibel(mean["ignored_frames"]),
         drives=len(gaps),
         steps=max(len(drive.actions) for drive in drives),
     )
 
 
 def _gaps(
-    imagined: Float, drive: Drive, cache: CachedDataset, simulate: Replay, columns: list[int]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Distances `[T]`: imagined to simulated, imagined to recorded, simulated to recorded."""
-    simulated = simulate(drive.episode, drive.actions)[:, columns]
+    path: Float,
+    film: Pixels,
+    drive: Drive,
+    cache: CachedDataset,
+    simulate: Replay,
+    columns: list[int],
+) -> dict[str, NDArray[Any]]:
+    """Distances in metres and mean squared pixel errors, each `[T]`."""
+    simulated, shown = simulate(drive.episode, drive.actions)
     start = cache.rows(drive.episode).start + 1
-    recorded = np.asarray(cache.agent_pos[start : start + len(drive.actions)])[:, columns]
+    rows = slice(start, start + len(drive.actions))
+    recorded, seen = np.asarray(cache.agent_pos[rows]), np.asarray(cache.pixels[rows])
 
     def distance(left: Float, right: Float) -> NDArray[Any]:
-        return np.asarray(np.linalg.norm(left - right, axis=-1))
+        return np.asarray(np.linalg.norm((left - right)[:, columns], axis=-1))
 
-    return (
-        distance(imagined, simulated),
-        distance(imagined, recorded),
-        distance(simulated, recorded),
-    )
+    def error(left: Pixels, right: Pixels) -> NDArray[Any]:
+        gap = left.astype(np.float64) - right.astype(np.float64)
+        return np.asarray(np.square(gap).mean(axis=(1, 2, 3, 4)))
+
+    return {
+        "followed": distance(path, simulated),
+        "ignored": distance(path, recorded),
+        "effect": distance(simulated, recorded),
+        "followed_frames": error(film, shown),
+        "ignored_frames": error(film, seen),
+    }
+
+
+def _decibel(squared: float) -> float:
+    """Peak signal-to-noise ratio of 8-bit frames with this mean squared error; at most 100."""
+    return float(10.0 * np.log10(255.0**2 / max(squared, 255.0**2 * 1e-10)))
 
 
 def simulator_replay(cache: CachedDataset) -> Replay:
@@ -143,18 +170,20 @@ def simulator_replay(cache: CachedDataset) -> Replay:
         raise DataError(f"{cache.root} does not say which environment it was recorded in")
     env = make(str(info["id"]), **dict(info.get("kwargs") or {}))
 
-    def replay(episode: int, actions: Float) -> Float:
+    def replay(episode: int, actions: Float) -> tuple[Float, Pixels]:
         meta = cache.metas[episode]
         if not meta.initial_state:
             raise DataError(f"{cache.root}: episode {episode} has no stored initial state")
         physics = np.asarray(meta.initial_state, np.float64)
         state = {"physics": physics, "factors": meta.factors}
         env.reset(seed=meta.seed, options={"initial_state": state})
-        path = []
+        path, film = [], []
         for action in actions:
             # Past the env's own end: what is asked is where the hand goes, not how it scores.
             observation = env.unwrapped.step(action)[0]
             path.append(np.asarray(observation["agent_pos"], np.float32))
-        return np.stack(path)
+            shown = stack_views(observation["pixels"], cache.spec.camera_names)
+            film.append(resize(shown, *cache.pixels.shape[2:4]))
+        return np.stack(path), np.stack(film)
 
     return replay

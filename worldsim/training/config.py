@@ -87,6 +87,7 @@ class ValidationConfig:
         max_steps: longest rollout in steps; 0 is whole episodes.
         sampling_steps: denoising steps a frame.
         films: episodes shown in the sample film; 0 writes none.
+        swap: whether to exchange the actions of episodes too and replay them in the simulator.
     """
 
     every: int = 0
@@ -94,3 +95,4 @@ class ValidationConfig:
     max_steps: int = 0
     sampling_steps: int = 2
     films: int = 2
+    swap: bool = True
