@@ -103,7 +103,8 @@ class HandHead(nn.Module):
 
     A reading alone is off by about a pixel; reckoning alone walks away. Fitted from noisy starts
     (`worldsim.training.hand`), the network learns how far to trust either, and the limits of the
-    workspace; ReLU, since a limit is a kink.
+    workspace; ReLU, since a limit is a kink. No hand leaves the box of recorded hands: where few
+    recorded actions ran against a limit, the network alone would.
 
     Args:
         action_dim: A.
@@ -113,6 +114,10 @@ class HandHead(nn.Module):
 
     def __init__(self, action_dim: int, agent_pos_dim: int, width: int = 128) -> None:
         super().__init__()
+        self.low: Tensor
+        self.high: Tensor
+        self.register_buffer("low", torch.full((agent_pos_dim,), -torch.inf))
+        self.register_buffer("high", torch.full((agent_pos_dim,), torch.inf))
         inputs = 2 * agent_pos_dim + action_dim + 1
         self.straight = nn.Linear(inputs, agent_pos_dim)
         self.bent = nn.Sequential(
@@ -128,7 +133,7 @@ class HandHead(nn.Module):
         zero_init(last)
 
     def forward(self, before: Tensor, action: Tensor, mask: Tensor, seen: Tensor) -> Tensor:
-        """Normalised proprioception `[..., P]` after an action, in float32.
+        """Normalised proprioception `[..., P]` after an action, in float32, within the box.
 
         Args:
             before: `[..., P]` normalised, before the action.
@@ -136,6 +141,11 @@ class HandHead(nn.Module):
             mask: `[...]` 1 where the action is known.
             seen: `[..., P]` normalised reading of the frame after it.
         """
+        reached = self.unbounded(before, action, mask, seen)
+        return torch.maximum(torch.minimum(reached, self.high), self.low)
+
+    def unbounded(self, before: Tensor, action: Tensor, mask: Tensor, seen: Tensor) -> Tensor:
+        """`forward` without the box, which would stop gradients."""
         told = mask[..., None]
         with torch.autocast(before.device.type, enabled=False):
             inputs = torch.cat([before, seen - before, action * told, told], dim=-1).float()

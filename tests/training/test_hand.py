@@ -9,6 +9,7 @@ import torch
 from worldsim_testing import nano_model
 
 from worldsim.errors import UsageError
+from worldsim.models.heads import StateReading
 from worldsim.models.world_model import WorldModel
 from worldsim.training.hand import HandConfig, fit_hand
 
@@ -34,6 +35,11 @@ def fitted() -> WorldModel:
     return model
 
 
+def model_reading(model: WorldModel, agent_pos: torch.Tensor) -> StateReading:
+    reading = model.read_state(torch.zeros(1, 1, 3, *model.latent_shape))
+    return replace(reading, agent_pos=agent_pos)
+
+
 def after(model: WorldModel, start: float, push: float) -> float:
     before = torch.zeros(1, 10)
     before[0, 0] = start
@@ -41,8 +47,7 @@ def after(model: WorldModel, start: float, push: float) -> float:
     action[0, 0] = push
     truth = before.clone()
     truth[0, 0] = min(start + 0.03 * push, LIMIT)
-    reading = model.read_state(torch.zeros(1, 1, 3, *model.latent_shape))
-    seen = replace(reading, agent_pos=truth)
+    seen = model_reading(model, truth)
     return float(model.next_agent_pos(before, action, torch.ones(1), seen)[0, 0])
 
 
@@ -52,6 +57,25 @@ def test_follows_the_command_in_the_open(fitted: WorldModel) -> None:
 
 def test_stops_at_the_wall(fitted: WorldModel) -> None:
     assert after(fitted, 0.095, 1.0) == pytest.approx(LIMIT, abs=0.004)
+
+
+def test_never_leaves_the_box_of_recorded_hands_whatever_it_reads(fitted: WorldModel) -> None:
+    hand = torch.zeros(1, 10)
+    action = torch.tensor([[1.0, -1.0, 0.0, 0.0, 0.0]])
+    reading = model_reading(fitted, torch.full((1, 10), 0.5))
+    for _ in range(10):
+        hand = fitted.next_agent_pos(hand, action, torch.ones(1), reading)
+    assert hand[0, :2].abs().max() <= LIMIT + 1e-6
+
+
+def test_a_reading_far_off_is_not_believed(fitted: WorldModel) -> None:
+    seen = torch.zeros(1, 10)
+    seen[0, 0] = -0.5
+    action = torch.zeros(1, 5)
+    reached = fitted.next_agent_pos(
+        torch.zeros(1, 10), action, torch.ones(1), model_reading(fitted, seen)
+    )
+    assert reached[0, 0] == pytest.approx(0.0, abs=0.01)
 
 
 def test_is_frozen_afterwards(fitted: WorldModel) -> None:

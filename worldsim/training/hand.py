@@ -2,7 +2,8 @@
 
 The tracker is a small network on vectors, so it can see every recorded transition many times in
 seconds. It learns from slightly wrong starts, and from readings as wrong as a state head's, made
-here by adding noise to the truth: it must know that they are poor.
+here by adding noise to the truth: it must know that they are poor, and now and then far off, as
+they are in scenes unlike the recorded ones.
 
 Legend: R transitions, P proprioception, A action.
 """
@@ -24,7 +25,7 @@ class HandConfig:
     batch_size: transitions a step.
     lr: peak learning rate, cosine to zero.
     start_noise: greatest error of the hand before the action, in standard deviations.
-    reading_noise: error of the reading after it, in standard deviations.
+    reading_noise: typical error of the reading after it, in standard deviations; heavy-tailed.
     """
 
     steps: int = 6000
@@ -65,6 +66,8 @@ def fit_hand(
         return float("nan")
     position = model.normalizer.normalize("agent_pos", agent_pos.float())
     before, after, moves = position[rows], position[rows + 1], action[rows].float()
+    model.hand.low.copy_(torch.minimum(before, after).amin(dim=0))
+    model.hand.high.copy_(torch.maximum(before, after).amax(dim=0))
     generator = stream(seed, "hand")
     optimizer = torch.optim.AdamW(model.hand.parameters(), config.lr, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -75,9 +78,10 @@ def fit_hand(
         start, end = before[chosen], after[chosen]
         size = torch.rand(len(chosen), 1, generator=generator).square()
         wrong = config.start_noise * size * torch.randn(start.shape, generator=generator)
-        doubt = config.reading_noise * torch.randn(end.shape, generator=generator)
+        rare = torch.rand(len(chosen), 1, generator=generator).clamp_min(1e-3).rsqrt()
+        doubt = config.reading_noise * rare * torch.randn(end.shape, generator=generator)
         told = torch.ones(len(chosen))
-        reached = model.hand(start + wrong, moves[chosen], told, end + doubt)
+        reached = model.hand.unbounded(start + wrong, moves[chosen], told, end + doubt)
         optimizer.zero_grad()
         (reached - end).abs().mean().backward()
         optimizer.step()
