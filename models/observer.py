@@ -19,7 +19,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from worldsim.errors import DataError, UsageError
-from worldsim.models.weights import load_weights, read_config, save_weights
+from worldsim.files import write_json
+from worldsim.models.weights import CONFIG, WEIGHTS, load_weights, read_config, save_weights
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,8 @@ class Observer(nn.Module):
 
     def save_pretrained(self, folder: Path) -> None:
         """Write `config.json` and `model.safetensors` into `folder`."""
-        save_weights(folder, self, asdict(self.config))
+        save_weights(self, folder / WEIGHTS)
+        write_json(folder / CONFIG, asdict(self.config))
 
     @staticmethod
     def from_pretrained(folder: Path) -> "Observer":
@@ -211,5 +213,5 @@ class Observer(nn.Module):
         except (DaciteError, TypeError) as error:
             raise DataError(f"{folder} does not hold an observer: {error}") from error
         observer = Observer(parsed)
-        load_weights(folder, observer)
+        load_weights(observer, folder / WEIGHTS)
         return observer.eval()

@@ -7,27 +7,54 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from worldsim.errors import DataError
-from worldsim.files import read_json, write_json
-from worldsim.models.pretrained import save_weights as write_tensors
+from worldsim.errors import DataError, UsageError
+from worldsim.files import atomic_path, read_json, write_json
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 
 
-def save_weights(folder: Path, module: nn.Module, config: dict[str, Any]) -> None:
-    """Write parameters, buffers and `config` into `folder`; each file is whole or absent."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(module, folder / WEIGHTS)
-    write_json(folder / CONFIG, config)
+def save_weights(module: nn.Module, path: Path, dtype: torch.dtype | None = None) -> None:
+    """Write a module's tensors to a safetensors file, whole or not at all.
+
+    Args:
+        dtype: store floating tensors in this precision (float16 halves a shipped file).
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in module.state_dict().items():
+        plain = tensor.detach().cpu()
+        if dtype is not None and plain.is_floating_point():
+            plain = plain.to(dtype)
+        tensors[name] = plain.contiguous()
+    with atomic_path(path) as temporary:
+        save_file(tensors, str(temporary))
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill a module from a safetensors file, keeping the module's own precision.
+
+    Raises:
+        DataError: the file is missing, truncated, or does not fit the module.
+    """
+    if not path.is_file():
+        raise DataError(f"no weights at {path}")
+    try:
+        tensors = load_file(str(path))
+        module.load_state_dict(tensors)
+    except SafetensorError as error:
+        raise DataError(f"{path} is not a whole safetensors file ({error})") from error
+    except RuntimeError as error:
+        text = " ".join(str(error).split())[:400]
+        raise DataError(f"{path} does not fit the model its config describes: {text}") from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config that `save_weights` wrote.
+    """The config.json of a folder.
 
     Raises:
         DataError: no folder, no file, or not a JSON object.
@@ -40,22 +67,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_weights(folder: Path, module: nn.Module) -> None:
-    """Fill `module` with the tensors of `folder`, every one of them and no other.
+def save_config(folder: Path, kind: str, data: dict[str, Any]) -> None:
+    """Write config.json naming what the folder holds."""
+    write_json(folder / CONFIG, {"worldsim": kind, **data})
+
+
+def load_config(folder: Path, kind: str) -> dict[str, Any]:
+    """Read config.json.
 
     Raises:
-        DataError: the file is missing or truncated, or its tensors do not fit the module.
+        DataError: it is missing or is no JSON object.
+        UsageError: the folder holds something else than `kind`.
     """
-    path = folder / WEIGHTS
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"cannot read weights {path}: {error}") from error
-    expected = module.state_dict()
-    wrong = sorted(set(tensors) ^ set(expected))
-    wrong += sorted(
-        name for name in set(tensors) & set(expected) if tensors[name].shape != expected[name].shape
-    )
-    if wrong:
-        raise DataError(f"{path} does not fit its {CONFIG}: tensors {wrong[:4]} differ")
-    module.load_state_dict(tensors)
+    data = read_config(folder)
+    found = data.pop("worldsim", None)
+    if found != kind:
+        raise UsageError(f"{folder} holds {found!r}, expected a {kind!r}")
+    return data

@@ -22,10 +22,11 @@ from worldsim.models.conditioning import Conditioning
 from worldsim.models.denoiser import DenoiserConfig, DenoiserShape
 from worldsim.models.heads import HandHead, HeadConfig, StateHead, StateReading
 from worldsim.models.normalizer import Normalizer
-from worldsim.models.pretrained import (
+from worldsim.models.pretrained import resolve_folder
+from worldsim.models.weights import (
+    WEIGHTS,
     load_config,
     load_weights,
-    resolve_folder,
     save_config,
     save_weights,
 )
@@ -177,7 +178,7 @@ class WorldModel(nn.Module):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_weights(self, folder / "model.safetensors", dtype)
+        save_weights(self, folder / WEIGHTS, dtype)
         write_json(folder / "normalizer.json", self.normalizer.to_json())
         write_text(folder / "README.md", card or f"# worldsim world model\n\n{self.spec}\n")
         save_config(folder, KIND, {"config": asdict(self.config), "spec": self.spec.to_json()})
@@ -194,6 +195,6 @@ class WorldModel(nn.Module):
         data = load_config(folder, KIND)
         config = build(WorldModelConfig, data["config"], f"{folder}/config.json")
         model = WorldModel(config, WorldSpec.from_json(data["spec"]))
-        load_weights(model, folder / "model.safetensors")
+        load_weights(model, folder / WEIGHTS)
         model.normalizer.load_json(read_json(folder / "normalizer.json"))
         return model.eval().requires_grad_(False)

@@ -67,7 +67,7 @@ def test_disk_round_trip_and_what_does_not_fit(observer: Observer, tmp_path: Pat
         torch.testing.assert_close(ours, theirs)
     config = tmp_path / "config.json"
     config.write_text(config.read_text().replace('"keypoints": 4', '"keypoints": 5'))
-    with pytest.raises(DataError, match="differ"):
+    with pytest.raises(DataError, match="does not fit"):
         Observer.from_pretrained(tmp_path)
     config.write_text('{"class": "os.system"}')
     with pytest.raises(DataError, match="observer"):

@@ -10,7 +10,7 @@ import torch
 from worldsim.conventions import Observation, stack_views, to_model_video
 from worldsim.errors import DataError, UsageError
 from worldsim.models.behaviour import BehaviourNet, build_behaviour
-from worldsim.models.weights import load_weights
+from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.base import POLICIES, FloatArray
 from worldsim.policies.checkpoints import find_checkpoint, read_checkpoint, save_checkpoint
 from worldsim.policies.compatibility import require_same_interface
@@ -101,5 +101,5 @@ def load_behaviour(folder: Path) -> tuple[BehaviourNet, WorldSpec, int]:
     if not isinstance(shape, dict) or not isinstance(steps, int):
         raise DataError(f"{folder}: config.json lacks 'shape' or 'n_action_steps'")
     network = build_behaviour(str(config.get("network")), shape, str(folder))
-    load_weights(folder, network)
+    load_weights(network, folder / WEIGHTS)
     return network.eval(), spec, steps

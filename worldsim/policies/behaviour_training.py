@@ -17,7 +17,7 @@ from torch import Tensor
 
 from worldsim.errors import UsageError
 from worldsim.models.behaviour import BehaviourConfig, BehaviourNet
-from worldsim.models.weights import load_weights
+from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.augmentation import Augmentation, augment
 from worldsim.policies.behaviour_cloning import save_behaviour
 from worldsim.policies.checkpoints import find_checkpoint
@@ -143,7 +143,7 @@ def _network(recordings: Recordings, config: BehaviourTraining, lesson: "Lesson"
     )
     network = BehaviourNet(shape)
     if config.start_from:
-        load_weights(find_checkpoint(config.start_from), network)
+        load_weights(network, find_checkpoint(config.start_from) / WEIGHTS)
     agent = torch.from_numpy(np.asarray(recordings.agent_pos)[lesson.rows])
     network.set_normaliser(agent.mean(0), agent.std(0))
     return network

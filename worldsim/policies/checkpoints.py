@@ -4,15 +4,16 @@ A folder holds `config.json` (what network, its shape, the world it was made for
 `model.safetensors` in half precision. What ships lies in `worldsim/policies/checkpoints/`.
 """
 
-from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from worldsim.errors import DataError, UsageError, unknown_name
-from worldsim.models.weights import CONFIG, read_config, save_weights
+from worldsim.files import write_json
+from worldsim.models.weights import CONFIG, WEIGHTS, read_config, save_weights
 from worldsim.specs import WorldSpec
 
 
@@ -56,7 +57,8 @@ def save_checkpoint(
         spec: the world it was trained in.
     """
     description = {"kind": kind, **config, "spec": spec.to_json()}
-    save_weights(folder, deepcopy(module).half(), description)
+    save_weights(module, folder / WEIGHTS, torch.float16)
+    write_json(folder / CONFIG, description)
 
 
 def read_checkpoint(folder: Path, kind: str) -> tuple[dict[str, Any], WorldSpec]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from worldsim.errors import DataError, UsageError
 from worldsim.files import write_json
 from worldsim.models.observer import Observer, ObserverConfig
-from worldsim.models.weights import load_weights
+from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.augmentation import Augmentation, augment
 from worldsim.policies.checkpoints import find_checkpoint
 from worldsim.policies.perception import save_perception
@@ -133,7 +133,7 @@ def _network(
         )
     )
     if config.start_from:
-        load_weights(find_checkpoint(config.start_from), network)
+        load_weights(network, find_checkpoint(config.start_from) / WEIGHTS)
     state = torch.from_numpy(np.asarray(recordings.state)[rows].astype(np.float64))
     network.set_normaliser(state.mean(0).float(), state.std(0).float())
     return network

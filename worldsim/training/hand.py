@@ -82,8 +82,9 @@ def fit_hand(
         doubt = config.reading_noise * rare * torch.randn(end.shape, generator=generator)
         told = torch.ones(len(chosen))
         reached = model.hand.unbounded(start + wrong, moves[chosen], told, end + doubt)
+        loss = (reached - end).abs().mean()
         optimizer.zero_grad()
-        (reached - end).abs().mean().backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
     model.hand.requires_grad_(False)

@@ -13,7 +13,13 @@ from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset, episodes_of
 from worldsim.errors import DataError
 from worldsim.models.autoencoder import Autoencoder, AutoencoderConfig
-from worldsim.models.pretrained import load_config, load_weights, save_config, save_weights
+from worldsim.models.weights import (
+    WEIGHTS,
+    load_config,
+    load_weights,
+    save_config,
+    save_weights,
+)
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.training.batches import Batch, StepBatches
 from worldsim.training.config import FitConfig, RunConfig, StageName
@@ -185,7 +191,7 @@ class Pipeline:
             )
         else:
             model = WorldModel(self.config.model, self.cache.spec)
-        load_weights(model.tokenizer, self.folder.tokenizer / "model.safetensors")
+        load_weights(model.tokenizer, self.folder.tokenizer / WEIGHTS)
         model.tokenizer.requires_grad_(False)
         return model
 
@@ -274,7 +280,7 @@ def _facts(fitted: Fitted) -> dict[str, Any]:
 def save_tokenizer(network: Autoencoder, folder: Path) -> None:
     """Write an autoencoder's sizes and weights into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_weights(network, folder / "model.safetensors")
+    save_weights(network, folder / WEIGHTS)
     save_config(folder, TOKENIZER_KIND, {"config": asdict(network.config)})
 
 
@@ -288,5 +294,5 @@ def load_tokenizer(folder: Path) -> Autoencoder:
 
     data = load_config(folder, TOKENIZER_KIND)
     network = Autoencoder(build(AutoencoderConfig, data["config"], str(folder / "config.json")))
-    load_weights(network, folder / "model.safetensors")
+    load_weights(network, folder / WEIGHTS)
     return network.eval().requires_grad_(False)
