@@ -15,7 +15,7 @@ from worldsim.training.plan.objective import (
     motion_weight,
     reading_losses,
     success_balance,
-    weighted_mse,
+    weighted_error,
 )
 from worldsim.training.plan.rollout import RolloutConfig
 from worldsim.training.plan.window import WINDOW_SELECTORS, WindowConfig, select_frames
@@ -117,17 +117,23 @@ def test_level_weight_of_flow_matching_is_the_inverse_square() -> None:
     assert level_weight(sigma, "x0", 0.2).tolist() == [[1.0, 1.0, 1.0]]
 
 
-def test_weighted_mse_ignores_what_weighs_nothing() -> None:
+@pytest.mark.parametrize(("absolute", "one", "both"), [(0.0, 1.0, 5.0), (0.5, 1.5, 6.0)])
+def test_weighted_error_ignores_what_weighs_nothing(
+    absolute: float, one: float, both: float
+) -> None:
     target = torch.zeros(1, 2, 2, 3, 4, 4)
     predicted = torch.ones_like(target)
     predicted[:, 1] = 100.0
     predicted[:, 0, 1] = 3.0
     frames = torch.tensor([[1.0, 0.0]])
     all_views, one_view = torch.ones(1, 2, 2), torch.tensor([[[1.0, 0.0]] * 2])
-    assert float(weighted_mse(predicted, target, frame_weights(frames, all_views))) == 5.0
-    assert float(weighted_mse(predicted, target, frame_weights(frames, one_view))) == 1.0
-    nothing = frame_weights(torch.zeros(1, 2), all_views)
-    assert float(weighted_mse(predicted, target, nothing)) == 0.0
+
+    def error(weight: torch.Tensor) -> float:
+        return float(weighted_error(predicted, target, weight, absolute))
+
+    assert error(frame_weights(frames, all_views)) == both
+    assert error(frame_weights(frames, one_view)) == one
+    assert error(frame_weights(torch.zeros(1, 2), all_views)) == 0.0
 
 
 def reading(state_dim: int) -> StateReading:

@@ -21,6 +21,8 @@ Weighting = Literal["x0", "velocity"]
 @dataclass(frozen=True)
 class ObjectiveConfig:
     """Attributes:
+    absolute: weight of the absolute error of latents beside the squared one, which settles on the
+        mean of what may come; the absolute error on the median, which leaves alone what stays.
     weighting: `x0` counts clean-frame errors alike at all levels; `velocity` is flow matching,
         whose error in velocity is the clean-frame error over the level.
     least_level: level below which `velocity` stops growing.
@@ -36,11 +38,12 @@ class ObjectiveConfig:
         learns to put things where the simulator has them.
     """
 
+    absolute: float = 0.3
     weighting: Weighting = "x0"
     least_level: float = 0.2
-    motion: float = 2.0
+    motion: float = 4.0
     motion_threshold: float = 0.5
-    motion_share: float = 0.02
+    motion_share: float = 0.5
     agent_pos: float = 0.3
     state: float = 0.3
     success: float = 0.05
@@ -48,7 +51,8 @@ class ObjectiveConfig:
     on_predictions: float = 0.3
 
     def __post_init__(self) -> None:
-        if min(self.least_level, self.motion_threshold, self.motion_share) <= 0 or self.motion < 0:
+        positive = min(self.least_level, self.motion_threshold, self.motion_share)
+        if positive <= 0 or min(self.motion, self.absolute) < 0:
             raise UsageError(
                 "objective: least_level, motion_threshold and motion_share must be positive, "
                 f"got {self}"
@@ -79,11 +83,15 @@ def level_weight(sigma: Tensor, weighting: Weighting, least_level: float) -> Ten
     return sigma.clamp_min(least_level).pow(-2)
 
 
-def weighted_mse(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean squared error under weights that broadcast to `[B, T, V, c, h, w]`; 0 if all are 0."""
-    squared = (predicted.float() - target.float()).square()
-    weight = weight.expand_as(squared)
-    return (squared * weight).sum() / weight.sum().clamp_min(1e-6)
+def weighted_error(predicted: Tensor, target: Tensor, weight: Tensor, absolute: float) -> Tensor:
+    """Mean of squared and, times `absolute`, absolute errors; 0 if all weights are 0.
+
+    Weights broadcast to `[B, T, V, c, h, w]`.
+    """
+    gap = predicted.float() - target.float()
+    each = gap.square() + absolute * gap.abs()
+    weight = weight.expand_as(each)
+    return (each * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
 def frame_weights(frames: Tensor, view_mask: Tensor) -> Tensor:

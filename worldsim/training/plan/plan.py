@@ -22,7 +22,7 @@ from worldsim.training.plan.objective import (
     level_weight,
     motion_weight,
     reading_losses,
-    weighted_mse,
+    weighted_error,
 )
 from worldsim.training.plan.rollout import RolloutConfig, self_rollout
 from worldsim.training.plan.window import WindowConfig, select_frames
@@ -102,7 +102,7 @@ class TrainingPlan:
         )[:, span]
         frames = frames * clip.frame_mask[:, span]
         weight = moving * frame_weights(frames, clip.view_mask[:, span])
-        error = weighted_mse(predicted, clip.x0[:, span], weight)
+        error = weighted_error(predicted, clip.x0[:, span], weight, objective.absolute)
         targets = {key: value[:, span] for key, value in clip.targets.items()}
         seen = self.model.head(clip.x0, clip.view_mask)
         recorded = self._reading(seen, clip.targets, clip.frame_mask)
