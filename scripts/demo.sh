@@ -12,6 +12,8 @@ bash scripts/setup.sh </dev/null
 out=${1:-runs/demo}
 episodes=${WORLDSIM_DEMO_EPISODES:-360}
 starts=${WORLDSIM_DEMO_STARTS:-32}
+# One or two of every kind of the pool.
+policies='[expert,noise_low,noise_high,biased,slow,lagging,bc_1,bc_6,random,zero]'
 began=$SECONDS
 
 step() {
@@ -20,7 +22,7 @@ step() {
 }
 
 rank() {
-  step rank starts.count="$starts" watch_simulator=false "$@"
+  step rank "only=$policies" starts.count="$starts" sampling_steps=1 watch_simulator=false "$@"
 }
 
 step collect env=push episodes="$episodes" out="$out/data"
