@@ -2,6 +2,9 @@
 
 import json
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -126,6 +129,28 @@ def test_killed_run_ends_as_an_uninterrupted_one(
     ours, theirs = (load_file(p / "model/model.safetensors") for p in (tmp_path, finished))
     for name, tensor in theirs.items():
         assert torch.equal(ours[name], tensor), name
+
+
+@pytest.mark.slow
+def test_kill_dash_nine_while_training_then_the_same_command_again(
+    finished: Path, data: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "worldsim", "train", f"dataset={data}", f"out={tmp_path}"]
+    process = subprocess.Popen([*command, *SMALL], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "checkpoints" / "world.ckpt").exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "model").exists()
+    assert subprocess.run([*command, *SMALL], stderr=subprocess.DEVNULL).returncode == 0
+    for part in ("tokenizer", "model", "judge"):
+        ours, theirs = (load_file(p / part / "model.safetensors") for p in (tmp_path, finished))
+        assert ours.keys() == theirs.keys()
+        for name, tensor in theirs.items():
+            assert torch.equal(ours[name], tensor), name
+    assert world_rows(tmp_path) == world_rows(finished)
 
 
 def test_another_config_in_the_same_folder_is_refused(
