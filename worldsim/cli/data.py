@@ -1,10 +1,11 @@
 """`worldsim data`: inspect, verify, merge or preview data sets."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from worldsim.cli.console import finish, progress, say
+from worldsim.cli.console import Advance, finish, progress, say
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.merge import merge
 from worldsim.data.preview import preview
@@ -46,13 +47,16 @@ def _inspect(config: DictConfig) -> None:
 
 def _verify(config: DictConfig) -> None:
     root = _root(config)
-    with progress("episodes checked", 100) as advance:
-        shown = [0]
+    with ExitStack() as bars:
+        advance: Advance | None = None
+        shown = 0
 
         def step(done: int, total: int) -> None:
-            percent = done * 100 // total
-            advance(percent - shown[0])
-            shown[0] = percent
+            nonlocal advance, shown
+            if advance is None:  # a folder that is no data set gets a message, not a bar
+                advance = bars.enter_context(progress("rows and videos checked", total))
+            advance(done - shown)
+            shown = done
 
         faults = verify(root, bool(config.decode), step)
     for fault in faults:

@@ -204,4 +204,5 @@ def raise_faults(root: Path, faults: list[Fault], shown: int = 5) -> None:
     if faults:
         listed = "; ".join(str(fault) for fault in faults[:shown])
         more = f"; and {len(faults) - shown} more" if len(faults) > shown else ""
-        raise DataError(f"{root} has {len(faults)} faults: {listed}{more}")
+        count = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
+        raise DataError(f"{root} has {count}: {listed}{more}")
