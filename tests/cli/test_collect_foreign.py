@@ -7,6 +7,7 @@ import pytest
 
 from worldsim.cli.main import main
 from worldsim.data.dataset import LeRobotDataset
+from worldsim.evaluation.record import RolloutRecord
 
 LOOK = "{name: front, position: [1.7,-0.3,0.9], target: [0.25,-0.25,-0.2]}"
 SMALL = ("episodes=2", "max_steps=6", "workers=0")
@@ -27,6 +28,32 @@ def test_fetch_push_by_its_config(tmp_path: Path) -> None:
     assert len(episode.meta.initial_state) > 0 and episode.meta.rig is not None
     assert np.ptp(episode.agent_pos[:, :3], axis=0).max() > 0 or episode.meta.policy == "zero"
     assert main(["data", "verify", f"root={tmp_path / 'data'}"]) == 0
+
+
+TRAIN = (
+    "model=nano trainer=smoke plan.length=4 tokenizer.max_steps=6 tokenizer.batch_size=4 "
+    "trainer.max_steps=4 trainer.batch_size=2 trainer.threads=1 trainer.progress=false "
+    "hand.steps=20 validation.films=0 validation.max_steps=3 judge.steps=3 judge.batch_size=8 "
+    "judge.bank_size=20 judge.imagined_size=20 judge.imagined_steps=1"
+).split()
+
+
+@pytest.mark.slow
+def test_fetch_push_through_collect_train_and_rollout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run, out = (tmp_path / name for name in ("data", "run", "rollouts"))
+    assert collect("env=fetch_push", f"out={data}", "episodes=22", "max_steps=8", "workers=0") == 0
+    assert main(["train", f"dataset={data}", f"out={run}", *TRAIN]) == 0
+    assert "swapped actions move" in capsys.readouterr().err
+    rollout = ["rollout", "env=fetch_push", "policy=baselines", "name=random", f"model={run}"]
+    assert main([*rollout, f"out={out}", "starts.count=2", "max_steps=4"]) == 0
+    for world in ("simulator", "imagination"):
+        (record,) = [RolloutRecord.load(p) for p in (out / "films").rglob(f"0000.{world}.npz")]
+        frames = record.truth if world == "simulator" else record.imagined
+        # An imagined episode ends where this hardly trained judge sees success.
+        assert frames is not None and frames.shape[1:] == (2, 64, 64, 3)
+        assert 2 <= len(frames) <= 5
 
 
 def test_any_id_with_cameras_on_the_command_line(tmp_path: Path) -> None:
