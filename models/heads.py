@@ -103,22 +103,26 @@ class HandHead(nn.Module):
 
     A reading alone is off by about a pixel; reckoning alone walks away. Fitted from noisy starts
     (`worldsim.training.hand`), the network learns how far to trust either, and the limits of the
-    workspace; ReLU, since a limit is a kink. No hand leaves the box of recorded hands: where few
-    recorded actions ran against a limit, the network alone would.
+    workspace; ReLU, since a limit is a kink. It is told where things are, since a hand that comes
+    down on a cube stops there. No hand leaves the box of recorded hands: where few recorded
+    actions ran against a limit, the network alone would.
 
     Args:
         action_dim: A.
         agent_pos_dim: P.
+        state_dim: S, 0 where no state was recorded.
         width: hidden channels.
     """
 
-    def __init__(self, action_dim: int, agent_pos_dim: int, width: int = 128) -> None:
+    def __init__(
+        self, action_dim: int, agent_pos_dim: int, state_dim: int, width: int = 192
+    ) -> None:
         super().__init__()
         self.low: Tensor
         self.high: Tensor
         self.register_buffer("low", torch.full((agent_pos_dim,), -torch.inf))
         self.register_buffer("high", torch.full((agent_pos_dim,), torch.inf))
-        inputs = 2 * agent_pos_dim + action_dim + 1
+        inputs = 2 * agent_pos_dim + state_dim + action_dim + 1
         self.straight = nn.Linear(inputs, agent_pos_dim)
         self.bent = nn.Sequential(
             nn.Linear(inputs + agent_pos_dim, width),
@@ -132,7 +136,9 @@ class HandHead(nn.Module):
         assert isinstance(last, nn.Linear)
         zero_init(last)
 
-    def forward(self, before: Tensor, action: Tensor, mask: Tensor, seen: Tensor) -> Tensor:
+    def forward(
+        self, before: Tensor, action: Tensor, mask: Tensor, seen: Tensor, scene: Tensor
+    ) -> Tensor:
         """Normalised proprioception `[..., P]` after an action, in float32, within the box.
 
         Args:
@@ -140,15 +146,18 @@ class HandHead(nn.Module):
             action: `[..., A]`.
             mask: `[...]` 1 where the action is known.
             seen: `[..., P]` normalised reading of the frame after it.
+            scene: `[..., S]` normalised state as read off that frame.
         """
-        reached = self.unbounded(before, action, mask, seen)
+        reached = self.unbounded(before, action, mask, seen, scene)
         return torch.maximum(torch.minimum(reached, self.high), self.low)
 
-    def unbounded(self, before: Tensor, action: Tensor, mask: Tensor, seen: Tensor) -> Tensor:
+    def unbounded(
+        self, before: Tensor, action: Tensor, mask: Tensor, seen: Tensor, scene: Tensor
+    ) -> Tensor:
         """`forward` without the box, which would stop gradients."""
         told = mask[..., None]
         with torch.autocast(before.device.type, enabled=False):
-            inputs = torch.cat([before, seen - before, action * told, told], dim=-1).float()
+            inputs = torch.cat([before, seen - before, scene, action * told, told], -1).float()
             reckoned = before.float() + self.straight(inputs)
             out: Tensor = reckoned + self.bent(torch.cat([reckoned, inputs], dim=-1))
         return out

@@ -76,7 +76,7 @@ class WorldModel(nn.Module):
         self.tokenizer = Autoencoder(config.autoencoder)
         self.denoiser = build_denoiser(config.denoiser, shape)
         self.head = StateHead(config.head, self.views, self.latent_shape, p, s)
-        self.hand = HandHead(spec.action.dim, p)
+        self.hand = HandHead(spec.action.dim, p, s)
         self.normalizer = Normalizer(config.autoencoder.channels, p, s)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -158,9 +158,9 @@ class WorldModel(nn.Module):
             reading: of the frame that the action led to.
         """
         normalize = self.normalizer.normalize
-        after = self.hand(
-            normalize("agent_pos", before), action, mask, normalize("agent_pos", reading.agent_pos)
-        )
+        seen = normalize("agent_pos", reading.agent_pos)
+        scene = normalize("state", reading.state)
+        after = self.hand(normalize("agent_pos", before), action, mask, seen, scene)
         return self.normalizer.denormalize("agent_pos", after)
 
     @staticmethod

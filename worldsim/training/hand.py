@@ -5,7 +5,7 @@ seconds. It learns from slightly wrong starts, and from readings as wrong as a s
 here by adding noise to the truth: it must know that they are poor, and now and then far off, as
 they are in scenes unlike the recorded ones.
 
-Legend: R transitions, P proprioception, A action.
+Legend: R transitions, P proprioception, S state, A action.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,8 @@ class HandConfig:
     batch_size: transitions a step.
     lr: peak learning rate, cosine to zero.
     start_noise: greatest error of the hand before the action, in standard deviations.
-    reading_noise: typical error of the reading after it, in standard deviations; heavy-tailed.
+    reading_noise: typical error of what is read off the frame after it, hand and scene, in
+        standard deviations; heavy-tailed.
     """
 
     steps: int = 6000
@@ -42,6 +43,7 @@ class HandConfig:
 def fit_hand(
     model: WorldModel,
     agent_pos: Tensor,
+    state: Tensor,
     action: Tensor,
     known: Tensor,
     config: HandConfig,
@@ -52,6 +54,7 @@ def fit_hand(
     Args:
         model: its normaliser must be fitted.
         agent_pos: `[N, P]` of successive rows, physical units.
+        state: `[N, S]` of the same rows.
         action: `[N, A]`; action n leads from row n to row n+1.
         known: `[N]` bool, False in the last row of an episode.
         config: optimisation.
@@ -66,6 +69,8 @@ def fit_hand(
         return float("nan")
     position = model.normalizer.normalize("agent_pos", agent_pos.float())
     before, after, moves = position[rows], position[rows + 1], action[rows].float()
+    scene = model.normalizer.normalize("state", state.float())[rows + 1]
+    truth = torch.cat([after, scene], dim=-1)
     model.hand.low.copy_(torch.minimum(before, after).amin(dim=0))
     model.hand.high.copy_(torch.maximum(before, after).amax(dim=0))
     generator = stream(seed, "hand")
@@ -75,13 +80,14 @@ def fit_hand(
     )
     for _ in range(config.steps):
         chosen = torch.randint(len(rows), (config.batch_size,), generator=generator)
-        start, end = before[chosen], after[chosen]
+        start, end, shown = before[chosen], after[chosen], truth[chosen]
         size = torch.rand(len(chosen), 1, generator=generator).square()
         wrong = config.start_noise * size * torch.randn(start.shape, generator=generator)
         rare = torch.rand(len(chosen), 1, generator=generator).clamp_min(1e-3).rsqrt()
-        doubt = config.reading_noise * rare * torch.randn(end.shape, generator=generator)
+        doubt = config.reading_noise * rare * torch.randn(shown.shape, generator=generator)
+        seen, read = (shown + doubt).split([end.shape[-1], scene.shape[-1]], dim=-1)
         told = torch.ones(len(chosen))
-        reached = model.hand.unbounded(start + wrong, moves[chosen], told, end + doubt)
+        reached = model.hand.unbounded(start + wrong, moves[chosen], told, seen, read)
         loss = (reached - end).abs().mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -89,5 +95,5 @@ def fit_hand(
         schedule.step()
     model.hand.requires_grad_(False)
     with torch.no_grad():
-        reached = model.hand(before, moves, torch.ones(len(rows)), after)
+        reached = model.hand(before, moves, torch.ones(len(rows)), after, scene)
         return float((reached - after).abs().mean())

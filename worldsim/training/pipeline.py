@@ -208,9 +208,10 @@ class Pipeline:
         chosen = rows.numpy()
         seed = mix(self.config.seed, "hand")
         agent_pos = torch.from_numpy(self.cache.agent_pos[chosen])
+        state = torch.from_numpy(self.cache.state[chosen])
         action = torch.from_numpy(self.cache.action[chosen])
         known = torch.from_numpy(self.cache.action_mask[chosen])
-        fit_hand(model, agent_pos, action, known, self.config.hand, seed)
+        fit_hand(model, agent_pos, state, action, known, self.config.hand, seed)
 
     def _frame_batches(self) -> StepBatches:
         rows = self._rows(self.training)
