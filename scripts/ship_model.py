@@ -1,0 +1,78 @@
+"""Put a trained run into the package as shipped/NAME: model in half precision, judge, validation.
+
+    worldsim collect env=push episodes=1500 out=data/push
+    worldsim train experiment=push dataset=data/push out=runs/push
+    python scripts/ship_model.py push runs/push
+
+The run's resolved config goes along as training.yaml. Run `worldsim rank
+experiment=NAME_pretrained` afterwards, and write the score into that experiment's header.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from worldsim.errors import DataError, WorldsimError
+from worldsim.files import atomic_path, read_json, write_text
+from worldsim.models.pretrained import SHIPPED
+from worldsim.models.weights import WEIGHTS
+from worldsim.models.world_model import WorldModel
+
+MOST_BYTES = 16 * 2**20
+"""Largest file of weights that a package should carry."""
+
+
+def card(name: str, run: Path) -> str:
+    """README.md of the shipped folder, from what the run recorded."""
+    trained = (run / "model" / "README.md").read_text()
+    summary = read_json(run / "validation.json")["summary"]
+    rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in summary.items())
+    return (
+        f"{trained.replace('# worldsim world model', f'# shipped/{name}', 1)}\n"
+        "Weights are stored in float16. `training.yaml` is the run's config, `judge/` the judge of\n"
+        "the same episodes, its measured error in `judge.json`; `validation.json` is open-loop\n"
+        "quality on whole held-out episodes, in short:\n\n"
+        f"| held-out open loop | value |\n| --- | --- |\n{rows}\n"
+    )
+
+
+def ship(name: str, run: Path) -> Path:
+    """Copy `run` to the package; the folder is replaced as a whole or not at all.
+
+    Raises:
+        DataError: the run is unfinished or its weights are too large.
+    """
+    for part in (f"model/{WEIGHTS}", f"judge/{WEIGHTS}", "validation.json", "config.yaml"):
+        if not (run / part).is_file():
+            raise DataError(f"{run} has no {part}; `worldsim train out={run}` finishes a run")
+    model = WorldModel.from_pretrained(run / "model")
+    with atomic_path(SHIPPED / name) as folder:
+        model.save_pretrained(folder, dtype=torch.float16, card=card(name, run))
+        shutil.copytree(run / "judge", folder / "judge")
+        shutil.copy(run / "validation.json", folder)
+        write_text(folder / "training.yaml", (run / "config.yaml").read_text())
+        size = (folder / WEIGHTS).stat().st_size
+        if size > MOST_BYTES:
+            raise DataError(f"{size} bytes of weights; the package takes {MOST_BYTES}")
+    return SHIPPED / name
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name")
+    parser.add_argument("run", type=Path)
+    arguments = parser.parse_args()
+    try:
+        print(ship(arguments.name, arguments.run))
+    except WorldsimError as error:
+        print(f"ship_model: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
