@@ -12,8 +12,9 @@ import rank_testing
 from rank_testing import rank_config, save_nano_run
 
 from worldsim.cli import rank, rollout
-from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.files import read_json
+from worldsim.cli.rank_report import write_ranking
+from worldsim.errors import DataError, SpecMismatchError, UsageError
+from worldsim.files import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +130,31 @@ def test_bad_requests_say_what_was_expected(nano_run: Path, tmp_path: Path) -> N
         rank.run(rank_config(nano_run / "model", tmp_path, f"model={tmp_path}"))
     with pytest.raises(UsageError, match="count"):
         rank.run(rank_config(nano_run, tmp_path, "starts.count=0"))
+
+
+def test_open_loop_quality_stands_in_the_report_where_training_left_it(
+    nano_run: Path, finished: Path
+) -> None:
+    psnr = {name: [[30.0] * 3, [20.0] * 3] for name in ("model", "first_frame", "shuffled_actions")}
+    validation = {
+        "cameras": ["exterior_1", "exterior_2", "wrist"],
+        "psnr": psnr,
+        "summary": {
+            "psnr_moving_model": 17.31,
+            "psnr_moving_first_frame": 9.4,
+            "psnr_static_model": 31.2,
+        },
+        "swap": {"effect_m": 0.2044, "followed_m": 0.0123},
+    }
+    path = nano_run / "model" / "validation.json"
+    write_json(path, validation)
+    try:
+        write_ranking(finished, {"title": "x", "summary": "", "also": []}, 1)
+        page = (finished / "report.html").read_text()
+        for expected in ("17.3 dB", "9.4 dB", "0.204 m", "0.012 m"):
+            assert expected in page, expected
+        write_json(path, {"cameras": []})
+        with pytest.raises(DataError, match="no open-loop validation"):
+            write_ranking(finished, {"title": "x", "summary": "", "also": []}, 1)
+    finally:
+        path.unlink()

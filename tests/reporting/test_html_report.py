@@ -60,7 +60,15 @@ def report(ranking: RankingReport, rollout: RolloutRecord) -> ReportData:
     film = Film.of(rollout, "The judge says yes & the simulator <no>.", "disagreement")
     sections = (
         Section("From scratch", ranking, "9 minutes of training.", curves),
-        Section("Shipped", ranking, "", curves, (film, film), {"parameters": "3.2M"}),
+        Section(
+            "Shipped",
+            ranking,
+            "",
+            curves,
+            (film, film),
+            {"parameters": "3.2M"},
+            ("0.02 m off & on",),
+        ),
     )
     return ReportData(
         "Push", sections, "worldsim rank out=x", "abc123", {"torch": "2.13"}, {"machine": "2 cores"}
@@ -75,6 +83,7 @@ def test_page_is_well_formed_and_complete(report: ReportData) -> None:
         report.sections[0].ranking.verdict,
         "From scratch",
         "3.2M",
+        "0.02 m off & on",
         "worldsim rank out=x",
         "abc123",
         "2 cores",

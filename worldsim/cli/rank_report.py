@@ -79,13 +79,15 @@ def _ranking(out: Path) -> RankingReport:
 
 def _section(out: Path, ranking: RankingReport, title: str, summary: str, films: int) -> Section:
     comparison, options = _read(out)
+    curves, notes = _open_loop(Path(comparison.model))
     return Section(
         title=title,
         ranking=ranking,
         summary=summary,
-        curves=_curves(Path(comparison.model)),
+        curves=curves,
         films=tuple(_film(out, shown) for shown in _shown(comparison, out, options, films)),
         facts=_facts(comparison, options),
+        notes=notes,
     )
 
 
@@ -115,29 +117,50 @@ def _facts(comparison: Comparison, options: RankingOptions) -> dict[str, str]:
     }
 
 
-def _curves(model: Path) -> tuple[HorizonCurves, ...]:
-    """Open-loop quality by step, where the model's training left a `validation.json`."""
+def _open_loop(model: Path) -> tuple[tuple[HorizonCurves, ...], tuple[str, ...]]:
+    """Open-loop quality by step and in words, where training left a `validation.json`."""
     found = [
         path
         for path in (model / "validation.json", model.parent / "validation.json")
         if path.is_file()
     ]
     if not found:
-        return ()
+        return (), ()
     data = read_json(found[0])
     try:
-        psnr = data["psnr"]
-        return tuple(
-            HorizonCurves(
-                camera=str(camera),
-                model=tuple(row[view] for row in psnr["model"]),
-                copy_last=tuple(row[view] for row in psnr["first_frame"]),
-                shuffled=tuple(row[view] for row in psnr["shuffled_actions"]),
-            )
-            for view, camera in enumerate(data["cameras"])
-        )
+        return _curves(data), _notes(data)
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"{found[0]} is no open-loop validation: {error}") from error
+
+
+def _curves(validation: dict[str, Any]) -> tuple[HorizonCurves, ...]:
+    psnr = validation["psnr"]
+    return tuple(
+        HorizonCurves(
+            camera=str(camera),
+            model=tuple(row[view] for row in psnr["model"]),
+            copy_last=tuple(row[view] for row in psnr["first_frame"]),
+            shuffled=tuple(row[view] for row in psnr["shuffled_actions"]),
+        )
+        for view, camera in enumerate(validation["cameras"])
+    )
+
+
+def _notes(validation: dict[str, Any]) -> tuple[str, ...]:
+    summary, swap = validation["summary"], validation.get("swap")
+    moving = (
+        f"Where something moved since the first frame: {summary['psnr_moving_model']:.1f} dB, "
+        f"the first frame held {summary['psnr_moving_first_frame']:.1f} dB; "
+        f"elsewhere {summary['psnr_static_model']:.1f} dB."
+    )
+    if swap is None:
+        return (moving,)
+    swapped = (
+        f"Under the actions of another episode the simulator's end effector is "
+        f"{swap['effect_m']:.3f} m from where its own actions take it, on average; the imagined "
+        f"one is {swap['followed_m']:.3f} m from the simulator's."
+    )
+    return moving, swapped
 
 
 def _version(package: str) -> str | None:

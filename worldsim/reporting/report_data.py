@@ -90,6 +90,7 @@ class Section:
         curves: per-camera quality by horizon.
         films: side by side, in the order to show.
         facts: further {label: value} lines about model, data and time.
+        notes: sentences to stand under the curves.
     """
 
     title: str
@@ -98,6 +99,7 @@ class Section:
     curves: tuple[HorizonCurves, ...] = ()
     films: tuple[Film, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

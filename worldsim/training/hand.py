@@ -85,7 +85,7 @@ def fit_hand(
         wrong = config.start_noise * size * torch.randn(start.shape, generator=generator)
         rare = torch.rand(len(chosen), 1, generator=generator).clamp_min(1e-3).rsqrt()
         doubt = config.reading_noise * rare * torch.randn(shown.shape, generator=generator)
-        seen, read = (shown + doubt).split([end.shape[-1], scene.shape[-1]], dim=-1)
+        seen, read = torch.split(shown + doubt, [end.shape[-1], scene.shape[-1]], dim=-1)
         told = torch.ones(len(chosen))
         reached = model.hand.unbounded(start + wrong, moves[chosen], told, seen, read)
         loss = (reached - end).abs().mean()
