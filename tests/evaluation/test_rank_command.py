@@ -146,7 +146,7 @@ def test_open_loop_quality_stands_in_the_report_where_training_left_it(
         },
         "swap": {"effect_m": 0.2044, "followed_m": 0.0123},
     }
-    path = nano_run / "model" / "validation.json"
+    path = nano_run / "validation.json"
     write_json(path, validation)
     try:
         write_ranking(finished, {"title": "x", "summary": "", "also": []}, 1)
