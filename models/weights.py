@@ -33,6 +33,7 @@ def save_weights(module: nn.Module, path: Path, dtype: torch.dtype | None = None
         tensors[name] = plain.contiguous()
     with atomic_path(path) as temporary:
         save_file(tensors, str(temporary))
+        temporary.chmod(0o644)  # safetensors leaves files that only their owner reads
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
