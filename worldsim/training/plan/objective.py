@@ -38,7 +38,7 @@ class ObjectiveConfig:
         learns to put things where the simulator has them.
     """
 
-    absolute: float = 0.3
+    absolute: float = 0.0
     weighting: Weighting = "x0"
     least_level: float = 0.2
     motion: float = 4.0
