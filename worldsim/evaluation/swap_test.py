@@ -7,7 +7,8 @@ simulator's, and so are the frames, which no reckoning from the actions can make
 Legend: N exchanged drives, T steps, A action, P proprioception, V view, H W pixels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -91,7 +92,6 @@ def swap_test(
             "the swap test needs two episodes and an agent_pos with entries "
             f"{EE_POSITION}; got {len(episodes)} episodes and {cache.spec.agent_pos.names}"
         )
-    simulate = replay or simulator_replay(cache)
     own = [recorded_actions(cache, episode, max_steps) for episode in episodes]
     drives = []
     for noise_id, episode in enumerate(episodes):
@@ -103,11 +103,12 @@ def swap_test(
         for row, drive in enumerate(frames.drives):
             paths[drive].append(frames.agent_pos[row])
             films[drive].append(frames.pixels[row])
-    gaps = [
-        _gaps(np.stack(path), np.stack(film), drive, cache, simulate, list(columns))
-        for path, film, drive in zip(paths, films, drives, strict=True)
-        if path
-    ]
+    with nullcontext(replay) if replay else simulator_replay(cache) as simulate:
+        gaps = [
+            _gaps(np.stack(path), np.stack(film), drive, cache, simulate, list(columns))
+            for path, film, drive in zip(paths, films, drives, strict=True)
+            if path
+        ]
     mean = {name: float(np.concatenate([gap[name] for gap in gaps]).mean()) for name in gaps[0]}
     return SwapReport(
         followed_m=mean["followed"],
@@ -156,8 +157,9 @@ def _decibel(squared: float) -> float:
     return float(10.0 * np.log10(255.0**2 / max(squared, 255.0**2 * 1e-10)))
 
 
-def simulator_replay(cache: CachedDataset) -> Replay:
-    """Replay in the env that the data set names, from the stored initial states.
+@contextmanager
+def simulator_replay(cache: CachedDataset) -> Iterator[Replay]:
+    """Replay in the env that the data set names, from the stored initial states; closes it.
 
     Raises:
         DataError: the data set names no env.
@@ -186,4 +188,7 @@ def simulator_replay(cache: CachedDataset) -> Replay:
             film.append(resize(shown, *cache.pixels.shape[2:4]))
         return np.stack(path), np.stack(film)
 
-    return replay
+    try:
+        yield replay
+    finally:
+        env.close()
