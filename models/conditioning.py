@@ -1,7 +1,7 @@
 """What a denoiser is told about each frame besides its noisy latents.
 
-Legend: B batch, T frames, V views, A action, P proprioception, M map channels, h w latent size,
-E embedding.
+Legend: B batch, T frames, V views, A action, D body (proprioception and tracked state), M map
+channels, h w latent size, E embedding.
 """
 
 import math
@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+
+MOVED_GAIN = 4.0
+"""What a body moves in a step is a fraction of its spread over a data set; this evens them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,14 +21,16 @@ class Conditioning:
     Attributes:
         action: `[B, T, A]` the action that leads to the frame.
         action_mask: `[B, T]` 1 where that action is known, 0 where not (first frame, dropout).
-        agent_pos: `[B, T, P]` normalised proprioception before that action.
-        maps: `[B, T, V, M, h, w]` pixel-aligned maps of the action.
+        before: `[B, T, D]` normalised body before that action.
+        after: `[B, T, D]` the same after it; counts only where the action is known.
+        maps: `[B, T, V, M, h, w]` pixel-aligned maps of the step.
         view_mask: `[B, T, V]` 1 where the view exists.
     """
 
     action: Tensor
     action_mask: Tensor
-    agent_pos: Tensor
+    before: Tensor
+    after: Tensor
     maps: Tensor
     view_mask: Tensor
 
@@ -43,7 +48,7 @@ class Conditioning:
         return replace(self, **parts)
 
     def without_action(self, keep: Tensor) -> "Conditioning":
-        """Hide the action (token and maps) of rows where `keep` `[B]` is 0 (dropout)."""
+        """Hide the action and where it leads, of rows where `keep` `[B]` is 0 (dropout)."""
         rows = keep[:, None]
         return replace(
             self,
@@ -72,23 +77,23 @@ class LevelEmbedding(nn.Module):
 
 
 class FrameConditioner(nn.Module):
-    """One vector per frame and view: levels of the frame and its predecessor, action, hand, view.
+    """One vector per frame and view: levels of the frame and its predecessor, action, body, view.
 
     Args:
         action_dim: A.
-        agent_pos_dim: P.
+        body_dim: D.
         views: V.
         width: E.
     """
 
-    def __init__(self, action_dim: int, agent_pos_dim: int, views: int, width: int) -> None:
+    def __init__(self, action_dim: int, body_dim: int, views: int, width: int) -> None:
         super().__init__()
         self.level = LevelEmbedding(64)
         self.levels = nn.Linear(128, width)
         self.action = nn.Sequential(
             nn.Linear(action_dim + 1, width), nn.SiLU(), nn.Linear(width, width)
         )
-        self.hand = nn.Linear(agent_pos_dim, width)
+        self.body = nn.Linear(2 * body_dim, width)
         self.view = nn.Embedding(views, width)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
@@ -98,6 +103,8 @@ class FrameConditioner(nn.Module):
         both = torch.cat([self.level(sigma), self.level(sigma_previous)], dim=-1).to(dtype)
         mask = cond.action_mask[..., None]
         told = torch.cat([cond.action * mask, mask], dim=-1).to(dtype)
-        frame = self.levels(both) + self.action(told) + self.hand(cond.agent_pos.to(dtype))
+        moved = (cond.after - cond.before) * mask * MOVED_GAIN
+        body = torch.cat([cond.before, moved], dim=-1).to(dtype)
+        frame = self.levels(both) + self.action(told) + self.body(body)
         out: Tensor = self.mix(frame[:, :, None] + self.view.weight)
         return out

@@ -22,14 +22,14 @@ PREDECESSORS = 2
 
 @dataclass(frozen=True)
 class DenoiserShape:
-    """What a backbone must fit: V, c, h, w, A, P and the number of map channels."""
+    """What a backbone must fit: V, c, h, w, A, D and the number of map channels."""
 
     views: int
     channels: int
     height: int
     width: int
     action_dim: int
-    agent_pos_dim: int
+    body_dim: int
     map_channels: int
 
 

@@ -77,9 +77,7 @@ class DiT(Denoiser):
         width, cond = config.width, config.cond_width
         self.grid = (shape.height // PATCH, shape.width // PATCH)
         self.heads = width // config.head_dim
-        self.conditioner = FrameConditioner(
-            shape.action_dim, shape.agent_pos_dim, shape.views, cond
-        )
+        self.conditioner = FrameConditioner(shape.action_dim, shape.body_dim, shape.views, cond)
         self.enter = nn.Linear(self.input_channels * PATCH**2, width)
         self.view = nn.Parameter(0.02 * torch.randn(shape.views, 1, width))
         self.register_buffer("place", grid_embedding(*self.grid, width), persistent=False)

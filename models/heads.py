@@ -1,4 +1,4 @@
-"""Reads proprioception, privileged state, success and progress off clean latents; tracks the hand.
+"""Reads proprioception, privileged state, success and progress off clean latents.
 
 Legend: B batch, T frames, V views, c latent channels, h w latent size, P proprioception, S state.
 """
@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from worldsim.models.blocks import ResBlock, zero_init
+from worldsim.models.blocks import ResBlock
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,68 +96,3 @@ def keypoints(maps: Tensor) -> Tensor:
     across, down = (weights.sum(2) * x).sum(-1), (weights.sum(3) * y).sum(-1)
     height = torch.logsumexp(logits, dim=-1) - math.log(logits.shape[-1])
     return torch.cat([across, down, height], dim=1)
-
-
-class HandHead(nn.Module):
-    """Proprioception after an action: dead reckoning, corrected by what the new frame shows.
-
-    A reading alone is off by about a pixel; reckoning alone walks away. Fitted from noisy starts
-    (`worldsim.training.hand`), the network learns how far to trust either, and the limits of the
-    workspace; ReLU, since a limit is a kink. It is told where things are, since a hand that comes
-    down on a cube stops there. No hand leaves the box of recorded hands: where few recorded
-    actions ran against a limit, the network alone would.
-
-    Args:
-        action_dim: A.
-        agent_pos_dim: P.
-        state_dim: S, 0 where no state was recorded.
-        width: hidden channels.
-    """
-
-    def __init__(
-        self, action_dim: int, agent_pos_dim: int, state_dim: int, width: int = 192
-    ) -> None:
-        super().__init__()
-        self.low: Tensor
-        self.high: Tensor
-        self.register_buffer("low", torch.full((agent_pos_dim,), -torch.inf))
-        self.register_buffer("high", torch.full((agent_pos_dim,), torch.inf))
-        inputs = 2 * agent_pos_dim + state_dim + action_dim + 1
-        self.straight = nn.Linear(inputs, agent_pos_dim)
-        self.bent = nn.Sequential(
-            nn.Linear(inputs + agent_pos_dim, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, agent_pos_dim),
-        )
-        zero_init(self.straight)
-        last = self.bent[-1]
-        assert isinstance(last, nn.Linear)
-        zero_init(last)
-
-    def forward(
-        self, before: Tensor, action: Tensor, mask: Tensor, seen: Tensor, scene: Tensor
-    ) -> Tensor:
-        """Normalised proprioception `[..., P]` after an action, in float32, within the box.
-
-        Args:
-            before: `[..., P]` normalised, before the action.
-            action: `[..., A]`.
-            mask: `[...]` 1 where the action is known.
-            seen: `[..., P]` normalised reading of the frame after it.
-            scene: `[..., S]` normalised state as read off that frame.
-        """
-        reached = self.unbounded(before, action, mask, seen, scene)
-        return torch.maximum(torch.minimum(reached, self.high), self.low)
-
-    def unbounded(
-        self, before: Tensor, action: Tensor, mask: Tensor, seen: Tensor, scene: Tensor
-    ) -> Tensor:
-        """`forward` without the box, which would stop gradients."""
-        told = mask[..., None]
-        with torch.autocast(before.device.type, enabled=False):
-            inputs = torch.cat([before, seen - before, scene, action * told, told], -1).float()
-            reckoned = before.float() + self.straight(inputs)
-            out: Tensor = reckoned + self.bent(torch.cat([reckoned, inputs], dim=-1))
-        return out

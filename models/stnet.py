@@ -69,9 +69,7 @@ class STNet(Denoiser):
         super().__init__(config, shape)
         fine, coarse, cond = config.width, COARSE_FACTOR * config.width, config.cond_width
         self.heads = coarse // config.head_dim
-        self.conditioner = FrameConditioner(
-            shape.action_dim, shape.agent_pos_dim, shape.views, cond
-        )
+        self.conditioner = FrameConditioner(shape.action_dim, shape.body_dim, shape.views, cond)
         self.enter = nn.Conv2d(self.input_channels, fine, 3, padding=1)
         self.place = nn.Parameter(
             torch.zeros(shape.views, coarse, shape.height // 2, shape.width // 2)

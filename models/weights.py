@@ -19,16 +19,19 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 
 
-def save_weights(module: nn.Module, path: Path, dtype: torch.dtype | None = None) -> None:
+def save_weights(
+    module: nn.Module, path: Path, dtype: torch.dtype | None = None, exact: tuple[str, ...] = ()
+) -> None:
     """Write a module's tensors to a safetensors file, whole or not at all.
 
     Args:
         dtype: store floating tensors in this precision (float16 halves a shipped file).
+        exact: tensors whose names begin so keep theirs.
     """
     tensors: dict[str, Tensor] = {}
     for name, tensor in module.state_dict().items():
         plain = tensor.detach().cpu()
-        if dtype is not None and plain.is_floating_point():
+        if dtype is not None and plain.is_floating_point() and not name.startswith(exact):
             plain = plain.to(dtype)
         tensors[name] = plain.contiguous()
     with atomic_path(path) as temporary:

@@ -1,7 +1,8 @@
-"""`WorldModel`: tokenizer, denoiser, state head, normaliser and the spec of its world.
+"""`WorldModel`: tokenizer, dynamics, denoiser, state head, normaliser and the spec of its world.
 
 Legend: B batch, T frames, V views, H W pixels, c latent channels, h w latent size, A action,
-P proprioception, S state. "Latents" are normalised to unit variance everywhere outside.
+P proprioception, S state, D body (see `worldsim.models.dynamics`). "Latents" are normalised to
+unit variance everywhere outside.
 """
 
 from collections.abc import Mapping
@@ -15,12 +16,13 @@ from worldsim.config import build
 from worldsim.conventions import to_model_video, to_pixels
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json, write_text
-from worldsim.geometry.action_maps import MAP_CHANNELS, RigTensors, action_maps
+from worldsim.geometry.body_maps import BodyPair, RigTensors, body_maps, map_channels
 from worldsim.models.autoencoder import DOWNSAMPLE, Autoencoder, AutoencoderConfig
 from worldsim.models.backbones import build_denoiser
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.denoiser import DenoiserConfig, DenoiserShape
-from worldsim.models.heads import HandHead, HeadConfig, StateHead, StateReading
+from worldsim.models.dynamics import BodyDynamics, DynamicsConfig
+from worldsim.models.heads import HeadConfig, StateHead, StateReading
 from worldsim.models.normalizer import Normalizer
 from worldsim.models.pretrained import resolve_folder
 from worldsim.models.weights import (
@@ -48,6 +50,7 @@ class WorldModelConfig:
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     history_sigma: float = 0.03
     recent: int = 7
     sink: int = 1
@@ -72,11 +75,14 @@ class WorldModel(nn.Module):
         self.latent_shape = (config.autoencoder.channels, height // DOWNSAMPLE, width // DOWNSAMPLE)
         self.views = len(spec.cameras)
         p, s = spec.agent_pos.dim, spec.state.dim
-        shape = DenoiserShape(self.views, *self.latent_shape, spec.action.dim, p, MAP_CHANNELS)
         self.tokenizer = Autoencoder(config.autoencoder)
+        self.dynamics = BodyDynamics(config.dynamics, spec)
+        maps = map_channels(self.dynamics.points)
+        shape = DenoiserShape(
+            self.views, *self.latent_shape, spec.action.dim, self.dynamics.dim, maps
+        )
         self.denoiser = build_denoiser(config.denoiser, shape)
         self.head = StateHead(config.head, self.views, self.latent_shape, p, s)
-        self.hand = HandHead(spec.action.dim, p, s)
         self.normalizer = Normalizer(config.autoencoder.channels, p, s)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -95,28 +101,40 @@ class WorldModel(nn.Module):
 
         Args:
             batch: `action [B,T,A]` and `action_mask [B,T]` (action t is taken at frame t and leads
-                to frame t+1), `agent_pos [B,T,P]`, `view_mask [B,T,V]`, and if known
-                `intrinsics`, `extrinsics`, `mounted`.
+                to frame t+1), `agent_pos [B,T,P]`, `state [B,T,S]`, `view_mask [B,T,V]`, and if
+                known `intrinsics`, `extrinsics`, `mounted`.
 
         Returns:
             Row t holds action t-1; row 0 has none.
         """
         action, mask = batch["action"].float(), batch["action_mask"].float()
-        agent_pos = batch["agent_pos"].float()
+        body = self.dynamics.join(batch["agent_pos"].float(), batch["state"].float())
         first = torch.zeros_like(action[:, :1])
         led = torch.cat([first, action[:, :-1]], dim=1)
         known = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], dim=1)
-        before = torch.cat([agent_pos[:, :1], agent_pos[:, :-1]], dim=1)
-        return self.condition_frames(led, known, before, batch["view_mask"], self.rig(batch))
+        before = torch.cat([body[:, :1], body[:, :-1]], dim=1)
+        return self.condition_frames(led, known, before, body, batch["view_mask"], self.rig(batch))
 
     def condition_frames(
-        self, action: Tensor, mask: Tensor, agent_pos: Tensor, view_mask: Tensor, rig: RigTensors
+        self,
+        action: Tensor,
+        mask: Tensor,
+        before: Tensor,
+        after: Tensor,
+        view_mask: Tensor,
+        rig: RigTensors,
     ) -> Conditioning:
-        """Conditions of frames reached by `action [B,T,A]` from a hand at `agent_pos [B,T,P]`."""
-        maps = action_maps(action, agent_pos, rig, self.spec, self.latent_shape[1:])
-        hand = self.normalizer.normalize("agent_pos", agent_pos)
+        """Conditions of frames in which `action [B,T,A]` took the body from `before [B,T,D]` to
+        `after [B,T,D]`, physical units."""
+        agent_pos, state = zip(*map(self.dynamics.parts, (before, after)), strict=True)
+        bodies = BodyPair(agent_pos, state)
+        size = (self.latent_shape[1], self.latent_shape[2])
+        maps = body_maps(action, bodies, self.dynamics.points, rig, self.spec, size)
         told = mask[..., None, None, None, None]
-        return Conditioning(action, mask, hand, maps * told, view_mask.float())
+        normal = self.dynamics.normalize
+        return Conditioning(
+            action, mask, normal(before), normal(after), maps * told, view_mask.float()
+        )
 
     def rig(self, batch: Mapping[str, Tensor]) -> RigTensors:
         """Calibration out of a batch; unknown (all zero or absent) cameras become harmless."""
@@ -147,22 +165,6 @@ class WorldModel(nn.Module):
             raw.progress,
         )
 
-    def next_agent_pos(
-        self, before: Tensor, action: Tensor, mask: Tensor, reading: StateReading
-    ) -> Tensor:
-        """Proprioception `[..., P]` in physical units after `action` `[..., A]`.
-
-        Args:
-            before: `[..., P]` before it, physical units.
-            mask: `[...]` 1 where the action is known.
-            reading: of the frame that the action led to.
-        """
-        normalize = self.normalizer.normalize
-        seen = normalize("agent_pos", reading.agent_pos)
-        scene = normalize("state", reading.state)
-        after = self.hand(normalize("agent_pos", before), action, mask, seen, scene)
-        return self.normalizer.denormalize("agent_pos", after)
-
     @staticmethod
     def _dtype(module: nn.Module) -> torch.dtype:
         return next(module.parameters()).dtype
@@ -173,12 +175,13 @@ class WorldModel(nn.Module):
         """Write config.json, model.safetensors, normalizer.json and README.md.
 
         Args:
-            dtype: precision of the stored weights; None keeps them.
+            dtype: precision of the stored weights, except the dynamics', whose errors add up over
+                a rollout; None keeps them.
             card: text of the model card.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_weights(self, folder / WEIGHTS, dtype)
+        save_weights(self, folder / WEIGHTS, dtype, exact=("dynamics.",))
         write_json(folder / "normalizer.json", self.normalizer.to_json())
         write_text(folder / "README.md", card or f"# worldsim world model\n\n{self.spec}\n")
         save_config(folder, KIND, {"config": asdict(self.config), "spec": self.spec.to_json()})

@@ -32,9 +32,9 @@ def card(name: str, run: Path) -> str:
     rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in summary.items())
     return (
         f"{trained.replace('# worldsim world model', f'# shipped/{name}', 1)}\n"
-        "Weights are stored in float16. `training.yaml` is the run's config, `judge/` the judge\n"
-        "of the same episodes, its measured error in `judge.json`; `validation.json` is open-loop\n"
-        "quality on whole held-out episodes, in short:\n\n"
+        "Weights are stored in float16, the dynamics in float32. `training.yaml` is the run's\n"
+        "config, `judge/` the judge of the same episodes, its measured error in `judge.json`;\n"
+        "`validation.json` is open-loop quality on whole held-out episodes, in short:\n\n"
         f"| held-out open loop | value |\n| --- | --- |\n{rows}\n"
     )
 

@@ -7,6 +7,7 @@ import torch
 
 from worldsim.models.autoencoder import AutoencoderConfig
 from worldsim.models.denoiser import DenoiserConfig
+from worldsim.models.dynamics import DynamicsConfig
 from worldsim.models.heads import HeadConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.specs import (
@@ -51,13 +52,16 @@ def nano_model(backbone: str = "stnet") -> WorldModel:
         AutoencoderConfig(channels=4, width=8, depth=1),
         DenoiserConfig(backbone, width=16, depth=1, cond_width=16, head_dim=16),
         HeadConfig(width=8, keypoints=8),
+        DynamicsConfig(width=16, depth=1),
         recent=3,
     )
     model = WorldModel(config, nano_spec())
     with torch.no_grad():
-        for parameter in model.denoiser.parameters():
-            if parameter.abs().max() == 0:
-                parameter.normal_(std=0.05)
+        for part in (model.denoiser, model.dynamics):
+            for parameter in part.parameters():
+                if parameter.abs().max() == 0:
+                    parameter.normal_(std=0.05)
+        model.dynamics.step.fill_(0.01)
     return model.eval().requires_grad_(False)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.imagination.starts import Start, stack_rigs
+from worldsim.envs.imagination.starts import Start, stack_rigs, stack_states
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge, Judgement
 from worldsim.models.world_model import WorldModel
@@ -26,7 +26,7 @@ class ImaginedObservation:
 
     Attributes:
         pixels: uint8 `[N, V, H, W, 3]`.
-        agent_pos: `[N, P]`, read off the latents by the model.
+        agent_pos: `[N, P]`, where the model's dynamics put the hand.
         judgement: the judge's reading of `pixels`.
         success: `[N]` verdicts so far; once given they stay.
         reward: `[N]`.
@@ -85,14 +85,16 @@ class ImaginationEngine:
         """Begin N episodes, dropping any that ran.
 
         Args:
-            starts: N first observations.
+            starts: N first observations; where one does not know its state, the judge's reading of
+                its frames stands for it.
             env_ids: N numbers; noise depends on (seed, number, step) only.
             seed: of the noise.
         """
         pixels = np.stack([start.pixels for start in starts])
         agent_pos = np.stack([start.agent_pos for start in starts])
-        self.imagination.reset(pixels, agent_pos, stack_rigs(starts), env_ids, seed)
         judgement = self.judge.read(pixels)
+        state = stack_states(starts, judgement.state)
+        self.imagination.reset(pixels, agent_pos, stack_rigs(starts), env_ids, seed, state=state)
         self._tracker = self.judge.tracker(len(starts))
         self._progress = judgement.progress.copy()
         zero = np.zeros(len(starts), np.float32)
@@ -105,8 +107,9 @@ class ImaginationEngine:
         pixels = np.stack([start.pixels for start in starts])
         agent_pos = np.stack([start.agent_pos for start in starts])
         rig = stack_rigs(starts)
-        self.imagination.reset(pixels, agent_pos, rig, env_ids, seed, rows.tolist())
         judgement = self.judge.read(pixels)
+        state = stack_states(starts, judgement.state)
+        self.imagination.reset(pixels, agent_pos, rig, env_ids, seed, rows.tolist(), state=state)
         mask = np.zeros(self.num_envs, bool)
         mask[rows] = True
         self._tracker.reset(mask)
@@ -130,7 +133,7 @@ class ImaginationEngine:
         success = self._tracker.update(judgement.success_probability)
         reward = judgement.progress - self._progress + self.success_bonus * (success & ~before)
         self._progress = judgement.progress.copy()
-        agent_pos = frame.reading.agent_pos.float().cpu().numpy()
+        agent_pos = frame.agent_pos.numpy()
         return ImaginedObservation(pixels, agent_pos, judgement, success, reward.astype(np.float32))
 
     def select(self, rows: Indices) -> None:

@@ -260,3 +260,13 @@ def stack_rigs(starts: Sequence[Start]) -> dict[str, NDArray[Any]] | None:
         "extrinsics": np.stack([rig.extrinsics for rig in known]).astype(np.float32),
         "mounted": np.stack([rig.mounted for rig in known]),
     }
+
+
+def stack_states(starts: Sequence[Start], read: Float) -> Float:
+    """Privileged states of N starts `[N, S]`; the unknown ones as `read` `[N, S]` has them."""
+    return np.stack(
+        [
+            start.state if start.state.shape == row.shape else row
+            for start, row in zip(starts, read, strict=True)
+        ]
+    )

@@ -11,7 +11,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -60,22 +59,27 @@ class UncachedSampler:
         self.ladder = sampling_ladder(SAMPLING_STEPS)
         self.count = count
         pixels = torch.from_numpy(np.stack([start.pixels] * count))
-        self.hand = torch.from_numpy(np.stack([start.agent_pos] * count))
-        self.rig = self.model.rig({"agent_pos": self.hand[:, None]})
-        none = torch.zeros(count, 1, self.spec.action.dim)
+        hand = torch.from_numpy(np.stack([start.agent_pos] * count))
+        state = torch.from_numpy(np.stack([start.state] * count))
+        self.body = self.body_before = self.model.dynamics.join(hand, state)
+        self.rig = self.model.rig({"agent_pos": hand[:, None]})
+        none = torch.zeros(count, self.spec.action.dim)
         self.frames = [self.model.encode(pixels)[:, None]]
-        self.conds = [self._condition(none, torch.zeros(count, 1))]
+        self.conds = [self._condition(none, torch.zeros(count), self.body)]
 
-    def _condition(self, action: Tensor, known: Tensor) -> Conditioning:
+    def _condition(self, action: Tensor, known: Tensor, after: Tensor) -> Conditioning:
         views = torch.ones(self.count, 1, self.model.views)
-        return self.model.condition_frames(action, known, self.hand[:, None], views, self.rig)
+        action, known, before, after = (row[:, None] for row in (action, known, self.body, after))
+        return self.model.condition_frames(action, known, before, after, views, self.rig)
 
     @torch.inference_mode()
     def step(self, actions: np.ndarray) -> np.ndarray:
         """One frame; uint8 pixels `[N, V, H, W, 3]`."""
         config = self.model.config
-        known = torch.ones(self.count, 1)
-        self.conds.append(self._condition(torch.from_numpy(actions)[:, None], known))
+        action, known = torch.from_numpy(actions), torch.ones(self.count)
+        after = self.model.dynamics(self.body_before, self.body, action, known)
+        self.conds.append(self._condition(action, known, after))
+        self.body_before, self.body = self.body, after
         window = config.sink + config.recent
         past, conds = self.frames[-window:], self.conds[-window - 1 :]
         cond = conds[0]
@@ -92,10 +96,6 @@ class UncachedSampler:
             x = step_down(x, new, sigma, self.ladder[index + 1].expand_as(sigma))
         self.frames = [*past, new.float()]
         self.conds = conds
-        action, known = conds[-1].action[:, 0], conds[-1].action_mask[:, 0]
-        reading = self.model.read_state(new.float())
-        seen = replace(reading, agent_pos=reading.agent_pos[:, 0])
-        self.hand = self.model.next_agent_pos(self.hand, action, known, seen)
         return self.model.decode(new[:, 0].float()).numpy()
 
 

@@ -1,6 +1,7 @@
 """`worldsim rank`: what it writes, resumption after a kill, failing policies, logged rates."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import rank_testing
+from omegaconf import OmegaConf
 from rank_testing import rank_config, save_nano_run
 
 from worldsim.cli import rank, rollout
@@ -130,6 +132,17 @@ def test_bad_requests_say_what_was_expected(nano_run: Path, tmp_path: Path) -> N
         rank.run(rank_config(nano_run / "model", tmp_path, f"model={tmp_path}"))
     with pytest.raises(UsageError, match="count"):
         rank.run(rank_config(nano_run, tmp_path, "starts.count=0"))
+
+
+def test_an_earlier_ranking_keeps_its_own_title_in_a_report(finished: Path, tmp_path: Path) -> None:
+    earlier = tmp_path / "earlier"
+    shutil.copytree(finished, earlier)
+    config = OmegaConf.load(earlier / "config.yaml")
+    OmegaConf.update(config, "report.title", "As it was yesterday")
+    OmegaConf.save(config, earlier / "config.yaml")
+    write_ranking(finished, {"title": "Today", "summary": "", "also": [str(earlier)]}, 1)
+    page = (finished / "report.html").read_text()
+    assert "As it was yesterday" in page and page.index("Today") < page.index("As it was yesterday")
 
 
 def test_open_loop_quality_stands_in_the_report_where_training_left_it(

@@ -3,17 +3,8 @@
 import cv2
 import numpy as np
 import torch
-from worldsim_testing import nano_spec, nano_start
 
 from worldsim.geometry import projection, rotations
-from worldsim.geometry.action_maps import (
-    HAND_CHANNELS,
-    MAP_CHANNELS,
-    RigTensors,
-    action_maps,
-    commanded_pose,
-    end_effector_pose,
-)
 
 K = torch.tensor([[50.0, 0.0, 32.0], [0.0, 60.0, 24.0], [0.0, 0.0, 1.0]])
 
@@ -87,51 +78,3 @@ def test_mounted_camera_rides_and_fixed_camera_stays() -> None:
     poses = projection.mounted_poses(extrinsics, torch.tensor([[False, True]]), carrier)
     torch.testing.assert_close(poses[0, 0, 0], poses[0, 1, 0])
     torch.testing.assert_close(poses[0, 1, 1], carrier[0, 1] @ extrinsics[0, 1])
-
-
-def test_action_maps_show_where_the_hand_is_told_to_go() -> None:
-    spec, start = nano_spec(), nano_start(1)
-    rig = RigTensors(
-        torch.tensor(start["intrinsics"]),
-        torch.tensor(start["extrinsics"]),
-        torch.tensor(start["mounted"]),
-        torch.ones(1),
-    )
-    hand = torch.tensor(start["agent_pos"])[:, None]
-    action = torch.tensor([[[1.0, 0.0, 0.0, 0.0, 1.0]]])
-    maps = action_maps(action, hand, rig, spec, (32, 32))
-    assert maps.shape == (1, 1, 3, MAP_CHANNELS, 32, 32)
-    from_hand, target = maps[0, 0, 0, 0], maps[0, 0, 0, 1]
-    moved = divmod(int(target.argmax()), 32)[1] - divmod(int(from_hand.argmax()), 32)[1]
-    # 3 cm at half a metre with a focal length of 32 pixels.
-    assert moved in (1, 2)
-    still = action_maps(torch.zeros_like(action), hand, rig, spec, (32, 32))
-    torch.testing.assert_close(still[0, 0, :, 0], still[0, 0, :, 1])
-    rays = maps[0, 0, :, HAND_CHANNELS + 6 :]
-    assert rays[:2].abs().max() == 0
-    assert rays[2].abs().max() > 0.1
-
-
-def test_unknown_calibration_gives_no_maps() -> None:
-    spec, start = nano_spec(), nano_start(1)
-    rig = RigTensors(
-        torch.tensor(start["intrinsics"]),
-        torch.tensor(start["extrinsics"]),
-        torch.tensor(start["mounted"]),
-        torch.zeros(1),
-    )
-    hand = torch.tensor(start["agent_pos"])[:, None]
-    maps = action_maps(torch.ones(1, 1, 5), hand, rig, spec, (4, 4))
-    assert maps.abs().max() == 0
-
-
-def test_commanded_pose_moves_and_turns() -> None:
-    spec = nano_spec()
-    hand = torch.tensor(nano_start(1)["agent_pos"])
-    pose = end_effector_pose(hand, spec)
-    assert pose is not None
-    after = commanded_pose(pose, torch.tensor([[1.0, -1.0, 0.5, 1.0, 0.0]]), spec)
-    moved = after[0, :3, 3] - pose[0, :3, 3]
-    torch.testing.assert_close(moved, torch.tensor([0.03, -0.03, 0.015]))
-    angle = torch.atan2(after[0, 1, 0], after[0, 0, 0])
-    torch.testing.assert_close(angle, torch.tensor(0.2), atol=1e-5, rtol=0)

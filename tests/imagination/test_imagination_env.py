@@ -1,6 +1,8 @@
 """The imagined env behaves as the simulator env that it stands for."""
 
 import warnings
+from dataclasses import replace
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -11,11 +13,13 @@ from worldsim_testing import CAMERAS, nano_model, nano_spec
 
 from worldsim.envs import make
 from worldsim.envs.imagination import FrameStarts, ImaginationEnv, SimulatorStarts
+from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.evaluation.judge_tracker import VerdictRule
 from worldsim.models.observer import Observer, ObserverConfig
 from worldsim.models.world_model import WorldModel
+from worldsim.streaming.imagination import Imagination
 
 ENV_ID = "worldsim/Imagination-v0"
 
@@ -125,3 +129,24 @@ def test_bad_requests_say_what_was_expected() -> None:
     env.reset(seed=0)
     with pytest.raises(UsageError, match="NaN"):
         env.step(np.full(5, np.nan, np.float32))
+
+
+def test_the_scene_begins_where_the_start_says_or_the_judge_sees_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[np.ndarray] = []
+    real = Imagination.reset
+
+    def spy(*args: Any, **words: Any) -> Any:
+        given.append(words["state"])
+        return real(*args, **words)
+
+    monkeypatch.setattr(Imagination, "reset", spy)
+    told, untold = nano_starts(2)
+    told = replace(told, state=np.array([0.1, 0.2], np.float32))
+    engine = ImaginationEngine(nano_model(), nano_judge(), 1)
+    engine.start([told, untold], [0, 1])
+    engine.restart(np.array([1]), [untold], [1])
+    seen = nano_judge().read(untold.pixels[None]).state[0]
+    np.testing.assert_allclose(given[0], np.stack([told.state, seen]), atol=1e-6)
+    np.testing.assert_allclose(given[1], seen[None], atol=1e-6)

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import UsageError
-from worldsim.geometry.action_maps import MAP_CHANNELS
 from worldsim.models.backbones import DENOISERS, build_denoiser
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.denoiser import Denoiser, DenoiserConfig, DenoiserShape
 from worldsim.streaming.context import Context, new_context
 
-SHAPE = DenoiserShape(3, 4, 8, 8, action_dim=5, agent_pos_dim=6, map_channels=MAP_CHANNELS)
+MAPS = 24
+SHAPE = DenoiserShape(3, 4, 8, 8, action_dim=5, body_dim=6, map_channels=MAPS)
 LATENT = (3, 4, 8, 8)
 
 
@@ -40,8 +40,9 @@ def clip(frames: int, batch: int = 2, seed: int = 1) -> tuple[Tensor, Tensor, Co
     cond = Conditioning(
         action=draw(batch, frames, 5),
         action_mask=torch.ones(batch, frames),
-        agent_pos=draw(batch, frames, 6),
-        maps=draw(batch, frames, 3, MAP_CHANNELS, 8, 8),
+        before=draw(batch, frames, 6),
+        after=draw(batch, frames, 6),
+        maps=draw(batch, frames, 3, MAPS, 8, 8),
         view_mask=torch.ones(batch, frames, 3),
     )
     return draw(batch, frames, *LATENT), torch.rand(batch, frames, generator=rng), cond

@@ -91,18 +91,21 @@ def test_equals_the_sampler_without_a_cache(actions: np.ndarray) -> None:
     batch = {name: torch.as_tensor(value) for name, value in start.items()}
     rig = model.rig({**batch, "agent_pos": batch["agent_pos"][:, None]})
     frames = [model.encode(batch["pixels"])]
-    hands = [batch["agent_pos"]]
-    none = torch.zeros(3, 5)
-    led, told, before = [none], [torch.zeros(3)], [batch["agent_pos"]]
+    scene = model.read_state(frames[0][:, None]).state[:, 0]
+    bodies = [model.dynamics.join(batch["agent_pos"], scene)]
+    led, told, before = [torch.zeros(3, 5)], [torch.zeros(3)], [bodies[0]]
     with torch.inference_mode():
         for t in range(STEPS):
             led.append(torch.from_numpy(actions[t]))
             told.append(torch.ones(3))
-            before.append(hands[-1])
+            earlier = bodies[max(t - 1, 0)]
+            before.append(bodies[-1])
+            bodies.append(model.dynamics(earlier, bodies[-1], led[-1], told[-1]))
             cond = model.condition_frames(
                 torch.stack(led, 1),
                 torch.stack(told, 1),
                 torch.stack(before, 1),
+                torch.stack(bodies, 1),
                 torch.ones(3, t + 2, model.views),
                 rig,
             )
@@ -113,13 +116,6 @@ def test_equals_the_sampler_without_a_cache(actions: np.ndarray) -> None:
             new = model.denoiser(torch.stack([*past, noise], 1), levels, cond)[:, -1]
             np.testing.assert_allclose(cached[t], new.numpy(), atol=2e-5)
             frames.append(new)
-            after = model.next_agent_pos(
-                hands[-1][:, None],
-                led[-1][:, None],
-                told[-1][:, None],
-                model.read_state(new[:, None]),
-            )
-            hands.append(after[:, 0])
 
 
 def test_pixels_are_decoded_latents(imagination: Imagination, actions: np.ndarray) -> None:

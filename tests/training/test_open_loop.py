@@ -13,6 +13,7 @@ from worldsim.evaluation.swap_test import swap_test
 from worldsim.evaluation.video_metrics import frame_errors, psnr
 from worldsim.models.autoencoder import AutoencoderConfig
 from worldsim.models.denoiser import DenoiserConfig
+from worldsim.models.dynamics import DynamicsConfig
 from worldsim.models.heads import HeadConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.specs import VectorSpec
@@ -26,6 +27,7 @@ def model(square_data: CachedDataset) -> WorldModel:
         AutoencoderConfig(channels=4, width=8, depth=1),
         DenoiserConfig("stnet", width=32, depth=1, cond_width=32, head_dim=32),
         HeadConfig(width=8, keypoints=8),
+        DynamicsConfig(width=16, depth=1),
         recent=4,
     )
     model = WorldModel(config, square_data.spec)

@@ -11,6 +11,7 @@ from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
 from worldsim.models.autoencoder import AutoencoderConfig
 from worldsim.models.denoiser import DenoiserConfig
+from worldsim.models.dynamics import BodyDynamics, DynamicsConfig
 from worldsim.models.heads import HeadConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.streaming import imagination
@@ -24,6 +25,7 @@ CONFIG = WorldModelConfig(
     AutoencoderConfig(channels=4, width=8, depth=1),
     DenoiserConfig("stnet", width=32, depth=1, cond_width=32, head_dim=32),
     HeadConfig(width=8, keypoints=8),
+    DynamicsConfig(width=16, depth=1),
     recent=4,
 )
 NO_DROPOUT = DropoutConfig(action=0.0, view=0.0)
@@ -158,7 +160,7 @@ def test_rollout_is_what_the_sampler_does(
             **clips,
             "latents": model.normalizer.denormalize("latent", model.encode(clips["pixels"])),
         }
-    config = RolloutConfig(history_level=0.0, hand="read")
+    config = RolloutConfig(history_level=0.0)
     with torch.no_grad():
         roll = Roll(model, clip_of(model, clips), config, steps, generator(5))
         roll.given(1)
@@ -171,10 +173,13 @@ def test_rollout_is_what_the_sampler_does(
     def same_noise(keys: object, shape: tuple[int, ...]) -> Tensor:
         return torch.randn(3, *shape, generator=noise)
 
+    recorded = iter(torch.cat([clips["agent_pos"], clips["state"]], -1).unbind(1)[1:])
+    monkeypatch.setattr(BodyDynamics, "forward", lambda *_: next(recorded))
     monkeypatch.setattr(imagination, "env_noise", same_noise)
     sampler = imagination.Imagination(model, steps, precision="float32")
     rig = {name: clips[name] for name in ("intrinsics", "extrinsics", "mounted")}
-    sampler.reset(clips["pixels"][:, 0], clips["agent_pos"][:, 0], rig)
+    state = clips["state"][:, 0]
+    sampler.reset(clips["pixels"][:, 0], clips["agent_pos"][:, 0], rig, state=state)
     frames = [sampler.step(clips["action"][:, t]).latents for t in range(4)]
     assert torch.allclose(torch.stack(frames, 1), rolled, atol=1e-4)
 

@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from worldsim.config import build
 from worldsim.errors import DataError, UsageError
 from worldsim.evaluation.comparison import Comparison
@@ -45,10 +47,10 @@ def write_ranking(out: Path, report: Mapping[str, Any], films: int) -> RankingRe
     if watched is not None:
         data["judge"] = dict(data["judge"]) | {"in_this_simulation": watched}
     write_json(out / "ranking.json", data)
-    title, summary = str(report["title"]), str(report["summary"])
-    sections = [_section(out, ranking, title, summary, films)]
+    sections = [_section(out, ranking, str(report["title"]), str(report["summary"]), films)]
     for folder in map(Path, report["also"]):
-        sections.append(_section(folder, _ranking(folder), folder.name, "", films))
+        title, summary = _own_words(folder)
+        sections.append(_section(folder, _ranking(folder), title, summary, films))
     config = (out / "config.yaml").read_bytes()
     page = ReportData(
         title=str(report["title"]),
@@ -70,6 +72,13 @@ def _read(out: Path) -> tuple[Comparison, RankingOptions]:
         build(Comparison, data["comparison"], str(path)),
         build(RankingOptions, data["options"], str(path)),
     )
+
+
+def _own_words(out: Path) -> tuple[str, str]:
+    """Title and summary that an earlier ranking was given."""
+    own = OmegaConf.load(out / "config.yaml")
+    title = OmegaConf.select(own, "report.title", default=out.name)
+    return str(title), str(OmegaConf.select(own, "report.summary", default=""))
 
 
 def _ranking(out: Path) -> RankingReport:

@@ -11,10 +11,11 @@ from worldsim.cli.console import Advance, finish, progress, say
 from worldsim.errors import UsageError, unknown_name
 
 DESCRIPTION = """
-Trains on a LeRobot data set: a tokenizer, the latents of all frames, the world model (denoiser
-and state heads) and a judge. Finished stages are skipped; an interrupted one goes on from its
-last checkpoint, to the same loss curve. The run folder holds config, metrics, films and, in
-`model/` and `judge/`, what `worldsim rollout` and `worldsim rank` take.
+Trains on a LeRobot data set: a tokenizer, the latents of all frames, the dynamics of hand and
+scene, the world model (denoiser and state head) and a judge. Finished stages are skipped; an
+interrupted one goes on from its last checkpoint, to the same loss curve. The run folder holds
+config, metrics, films and, in `model/` and `judge/`, what `worldsim rollout` and `worldsim rank`
+take.
 """
 
 EXAMPLES = """
@@ -49,6 +50,7 @@ def run(config: DictConfig) -> None:
     steps: dict[str, Callable[[], bool]] = {
         "tokenizer": pipeline.tokenizer,
         "latents": pipeline.latents,
+        "dynamics": pipeline.dynamics,
         "world": lambda: pipeline.world(_validator(config, cache, folder)),
         "judge": lambda: _judge(config, cache, folder),
         "policies": lambda: _policies(config, cache, folder.root, settings.run),

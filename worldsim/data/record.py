@@ -99,8 +99,33 @@ def record_episode(
     policy.reset([0], policy_seed)
     tape = EpisodeTape(spec)
     tape.observe(observation, 0.0, info)
+    longest = np.inf if max_steps is None else max_steps
+    _act_out(env, policy, tape, observation, info, longest, steps_after_success)
+    meta = EpisodeMeta(
+        env_id=env_id,
+        seed=seed,
+        policy=policy.name,
+        success=any(row["success"] for row in tape.rows),
+        factors=state.get("factors") or {},
+        initial_state=tuple(float(x) for x in np.ravel(state["physics"])),
+        rig=env.unwrapped.camera_rig,
+        behaviour=behaviour,
+    )
+    return tape.episode(str(observation["task"]), meta)
+
+
+def _act_out(
+    env: Any,
+    policy: Policy,
+    tape: EpisodeTape,
+    observation: dict[str, Any],
+    info: dict[str, Any],
+    longest: float,
+    steps_after_success: int,
+) -> None:
+    """Step `env` from its first observation to its end, or a little past success, onto `tape`."""
+    spec, steps_left = tape.spec, longest
     queue = np.zeros((0, spec.action.dim), np.float32)
-    steps_left = np.inf if max_steps is None else max_steps
     solved = False
     while steps_left > 0:
         steps_left -= 1
@@ -117,17 +142,6 @@ def record_episode(
         if not (terminated and info["success"]):
             break
         solved, steps_left = True, min(steps_left, steps_after_success)
-    meta = EpisodeMeta(
-        env_id=env_id,
-        seed=seed,
-        policy=policy.name,
-        success=any(row["success"] for row in tape.rows),
-        factors=state.get("factors") or {},
-        initial_state=tuple(float(x) for x in np.ravel(state["physics"])),
-        rig=env.unwrapped.camera_rig,
-        behaviour=behaviour,
-    )
-    return tape.episode(str(observation["task"]), meta)
 
 
 def _ask(

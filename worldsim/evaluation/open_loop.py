@@ -43,8 +43,8 @@ class DrivenFrames:
         horizon: steps from the first frame, from 1.
         drives: their numbers `[n]`.
         pixels: uint8 `[n, V, H, W, 3]`.
-        agent_pos: `[n, P]` as the model's own head reads it.
-        state: `[n, S]` likewise.
+        agent_pos: `[n, P]` where the model takes the hand to be.
+        state: `[n, S]` where it takes the scene to be.
     """
 
     horizon: int
@@ -103,6 +103,7 @@ def imagine(
         _rig(cache, episodes),
         env_ids=[drives[i].noise_id for i in running],
         seed=seed,
+        state=np.asarray(cache.state[rows]),
     )
     for horizon in range(1, max(lengths) + 1):
         alive = [row for row, i in enumerate(running) if lengths[i] >= horizon]
@@ -114,8 +115,8 @@ def imagine(
             horizon,
             np.asarray(running),
             imagination.pixels(),
-            frame.reading.agent_pos.float().numpy(),
-            frame.reading.state.float().numpy(),
+            frame.agent_pos.numpy(),
+            frame.state.float().numpy(),
         )
 
 

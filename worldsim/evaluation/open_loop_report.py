@@ -43,8 +43,9 @@ class OpenLoopReport:
         ssim: for each of `SOURCES`, `[K, V]`.
         psnr_moving: for each of `SOURCES`, dB over pixels that moved since the first frame.
         psnr_static: likewise over the others.
-        error_m: `[K]` mean distance in metres, between simulator and what the model's own head
-            reads off imagined frames, of each position there is: `ee`, and those of the state.
+        error_m: `[K]` mean distance in metres, between simulator and where the model takes it to
+            be, of each position there is: `ee`, and those of the state.
+        seen_error_m: the same, as the model's own head reads it off imagined frames.
         reading_error_m: the same off the simulator's frames, which is the head's share of it.
         sampling_steps: denoising steps a frame.
     """
@@ -56,6 +57,7 @@ class OpenLoopReport:
     psnr_moving: dict[str, Float]
     psnr_static: dict[str, Float]
     error_m: dict[str, Float]
+    seen_error_m: dict[str, Float]
     reading_error_m: dict[str, Float]
     sampling_steps: int
 
@@ -88,6 +90,7 @@ class OpenLoopReport:
         for name, error in self.error_m.items():
             values[f"{name}_error_m"] = float(error.mean())
             values[f"{name}_error_m_end"] = float(error[-1])
+            values[f"{name}_seen_error_m"] = float(self.seen_error_m[name].mean())
             values[f"{name}_reading_error_m"] = float(self.reading_error_m[name].mean())
         return values
 
@@ -107,6 +110,7 @@ class OpenLoopReport:
             "psnr_moving": grid(self.psnr_moving),
             "psnr_static": grid(self.psnr_static),
             "error_m": {name: _plain(row) for name, row in self.error_m.items()},
+            "seen_error_m": {name: _plain(row) for name, row in self.seen_error_m.items()},
             "reading_error_m": {name: _plain(row) for name, row in self.reading_error_m.items()},
         }
 
@@ -178,6 +182,7 @@ class _Tally:
         self.state_groups = position_groups(cache.spec.state)
         names = (*self.agent_groups, *self.state_groups)
         self.imagined = {name: np.zeros(horizons) for name in names}
+        self.seen = {name: np.zeros(horizons) for name in names}
         self.recorded = {name: np.zeros(horizons) for name in names}
 
     def add(self, frames: DrivenFrames, truthful: NDArray[np.bool_]) -> None:
@@ -191,11 +196,12 @@ class _Tally:
         self.errors["first_frame"].add(h, first[own], truth[own], first[own])
         self.counts[h - 1] = own.sum()
         self._distances(self.imagined, h, rows[own], frames.agent_pos[own], frames.state[own])
-        with torch.inference_mode():
-            latents = self.model.encode(torch.from_numpy(truth[own]))
-            reading = self.model.read_state(latents[:, None])
-        agent_pos, state = reading.agent_pos[:, 0].numpy(), reading.state[:, 0].numpy()
-        self._distances(self.recorded, h, rows[own], agent_pos, state)
+        for into, shown in ((self.seen, frames.pixels[own]), (self.recorded, truth[own])):
+            with torch.inference_mode():
+                latents = self.model.encode(torch.from_numpy(shown))
+                reading = self.model.read_state(latents[:, None])
+            agent_pos, state = reading.agent_pos[:, 0].numpy(), reading.state[:, 0].numpy()
+            self._distances(into, h, rows[own], agent_pos, state)
 
     def _distances(
         self,
@@ -223,6 +229,7 @@ class _Tally:
             psnr_moving={name: e.psnr_moving() for name, e in self.errors.items()},
             psnr_static={name: e.psnr_static() for name, e in self.errors.items()},
             error_m=self.imagined,
+            seen_error_m=self.seen,
             reading_error_m=self.recorded,
             sampling_steps=sampling_steps,
         )

@@ -13,14 +13,6 @@ def matrix_from_6d(rotation: Tensor) -> Tensor:
     return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-1)
 
 
-def rotation_about_z(angle: Tensor) -> Tensor:
-    """Angles in radians `[...]` to rotation matrices `[..., 3, 3]`."""
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    one = torch.ones_like(angle)
-    rows = [cos, -sin, zero, sin, cos, zero, zero, zero, one]
-    return torch.stack(rows, dim=-1).reshape(*angle.shape, 3, 3)
-
-
 def pose_matrix(rotation: Tensor, position: Tensor) -> Tensor:
     """Rotation `[..., 3, 3]` and position `[..., 3]` to a 4x4 frame-to-world matrix."""
     top = torch.cat([rotation, position.unsqueeze(-1)], dim=-1)

@@ -1,14 +1,16 @@
 """Roll a world model forward, one action at a time, for a batch of independent envs.
 
-One `step` costs `sampling_steps` calls of the denoiser: the first call also commits the previous
-frame's keys and values, as the leading frame of a two-frame forward.
+A `step` first moves the body (hand and, where the model tracks it, scene) by the model's dynamics,
+then imagines how that looks. It costs `sampling_steps` calls of the denoiser: the first call also
+commits the previous frame's keys and values, as the leading frame of a two-frame forward.
 
-Legend: N envs, V views, H W pixels, c latent channels, h w latent size, A action, P proprioception.
+Legend: N envs, V views, H W pixels, c latent channels, h w latent size, A action, P proprioception,
+S state, D body.
 """
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -19,7 +21,6 @@ from worldsim.diffusion.flow import as_history, step_down
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.errors import UsageError
 from worldsim.models.conditioning import Conditioning
-from worldsim.models.heads import StateReading
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.context import new_context
 from worldsim.streaming.noise import env_noise
@@ -51,11 +52,13 @@ class ImaginedFrame:
 
     Attributes:
         latents: `[N, V, c, h, w]`.
-        reading: what the model's own head reads off them, each `[N, ...]`.
+        agent_pos: `[N, P]` where the dynamics put the hand, physical units.
+        state: `[N, S]` where they put the scene; as read off the frame if it is not tracked.
     """
 
     latents: Tensor
-    reading: StateReading
+    agent_pos: Tensor
+    state: Tensor
 
 
 class Imagination:
@@ -99,6 +102,7 @@ class Imagination:
         env_ids: Sequence[int] | None = None,
         seed: int = 0,
         rows: Sequence[int] | None = None,
+        state: np.ndarray | Tensor | None = None,
     ) -> ImaginedFrame:
         """Start streams from given first frames.
 
@@ -109,16 +113,18 @@ class Imagination:
             env_ids: names of the streams for their noise; default 0..N-1.
             seed: noise seed.
             rows: restart only these rows of the running batch (N = len(rows)), leave the others.
+            state: `[N, S]` of the first frames, NaN where unknown; what is unknown is read off the
+                frames, to about a centimetre.
 
         Raises:
             UsageError: shapes do not fit the model's spec.
         """
-        fresh = self._start(pixels, agent_pos, rig, env_ids, seed)
+        fresh = self._start(pixels, agent_pos, rig, env_ids, seed, state)
         if rows is None:
             self._streams = fresh
         else:
             self._streams = replace_rows(self._running, fresh, list(rows))
-        return self._frame(self._running.pending[:, 0])
+        return self._frame()
 
     def _start(
         self,
@@ -127,32 +133,23 @@ class Imagination:
         rig: Mapping[str, np.ndarray | Tensor] | None,
         env_ids: Sequence[int] | None,
         seed: int,
+        state: np.ndarray | Tensor | None,
     ) -> Streams:
-        frames = torch.as_tensor(pixels)
-        camera = self.spec.cameras[0]
-        expected = (self.model.views, camera.height, camera.width, 3)
-        if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
-            raise UsageError(
-                f"first frames have shape {tuple(frames.shape)}, expected [N, "
-                f"{', '.join(map(str, expected))}] for cameras {self.spec.camera_names}"
-            )
-        hand = torch.as_tensor(agent_pos, dtype=torch.float32)
+        frames, hand = self._check_start(pixels, agent_pos)
         count = len(frames)
-        if tuple(hand.shape) != (count, self.spec.agent_pos.dim):
-            raise UsageError(
-                f"agent_pos has shape {tuple(hand.shape)}, expected "
-                f"[{count}, {self.spec.agent_pos.dim}]"
-            )
         ids = list(range(count)) if env_ids is None else [int(i) for i in env_ids]
         batch = {"agent_pos": hand[:, None]}
         batch |= {name: torch.as_tensor(value) for name, value in (rig or {}).items()}
         calibration = self.model.rig(batch)
         view_mask = torch.ones(count, 1, self.model.views)
-        none = torch.zeros(count, 1, self.spec.action.dim)
-        cond = self.model.condition_frames(
-            none, torch.zeros(count, 1), hand[:, None], view_mask, calibration
-        )
         latents = self.model.encode(frames)
+        scene = self._known_state(latents, view_mask, state)
+        body = self.model.dynamics.join(hand, scene)
+        none = torch.zeros(count, 1, self.spec.action.dim)
+        first = body[:, None]
+        cond = self.model.condition_frames(
+            none, torch.zeros(count, 1), first, first, view_mask, calibration
+        )
         return Streams(
             context=new_context(
                 count,
@@ -164,12 +161,47 @@ class Imagination:
             ),
             pending=latents[:, None],
             pending_cond=cond,
-            agent_pos=hand,
+            body=body,
+            body_before=body,
             rig=calibration,
             view_mask=view_mask,
             keys=[(seed, i) for i in ids],
             steps=np.zeros(count, dtype=np.int64),
         )
+
+    def _check_start(
+        self, pixels: np.ndarray | Tensor, agent_pos: np.ndarray | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        frames = torch.as_tensor(pixels)
+        camera = self.spec.cameras[0]
+        expected = (self.model.views, camera.height, camera.width, 3)
+        if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
+            raise UsageError(
+                f"first frames have shape {tuple(frames.shape)}, expected [N, "
+                f"{', '.join(map(str, expected))}] for cameras {self.spec.camera_names}"
+            )
+        hand = torch.as_tensor(agent_pos, dtype=torch.float32)
+        wanted = (len(frames), self.spec.agent_pos.dim)
+        if tuple(hand.shape) != wanted:
+            raise UsageError(
+                f"agent_pos has shape {tuple(hand.shape)}, expected [{wanted[0]}, {wanted[1]}]"
+            )
+        return frames, hand
+
+    def _known_state(
+        self, latents: Tensor, view_mask: Tensor, state: np.ndarray | Tensor | None
+    ) -> Tensor:
+        """`[N, S]`: the given entries, the others as read off the frames."""
+        read = self.model.read_state(latents[:, None], view_mask).state[:, 0]
+        if state is None:
+            return read
+        given = torch.as_tensor(state, dtype=torch.float32)
+        if given.shape != read.shape:
+            raise UsageError(
+                f"state has shape {tuple(given.shape)}, expected {list(read.shape)} "
+                f"({', '.join(self.spec.state.names)})"
+            )
+        return torch.where(given.isnan(), read, given)
 
     @torch.inference_mode()
     def step(self, actions: np.ndarray | Tensor) -> ImaginedFrame:
@@ -189,20 +221,20 @@ class Imagination:
                 f"[{self.num_envs}, {self.spec.action.dim}]"
             )
         action, told = torch.from_numpy(checked), torch.ones(self.num_envs)
+        body = self.model.dynamics(streams.body_before, streams.body, action, told)
         cond = self.model.condition_frames(
             action[:, None],
             told[:, None],
-            streams.agent_pos[:, None],
+            streams.body[:, None],
+            body[:, None],
             streams.view_mask,
             streams.rig,
         )
         streams.steps += 1
         latents = self._sample(streams, cond)
         streams.pending, streams.pending_cond = latents, cond
-        frame = self._frame(latents[:, 0])
-        hand = self.model.next_agent_pos(streams.agent_pos, action, told, frame.reading)
-        streams.agent_pos = hand
-        return replace(frame, reading=replace(frame.reading, agent_pos=hand))
+        streams.body_before, streams.body = streams.body, body
+        return self._frame()
 
     def _sample(self, streams: Streams, cond: Conditioning) -> Tensor:
         """Denoise one new frame `[N, 1, V, c, h, w]`, committing the pending one on the way."""
@@ -244,10 +276,13 @@ class Imagination:
         context.commit(history, old)
         return both[:, 1:]
 
-    def _frame(self, latents: Tensor) -> ImaginedFrame:
-        raw = self.model.read_state(latents[:, None], self._running.view_mask)
-        names = raw.__dataclass_fields__
-        return ImaginedFrame(latents, replace(raw, **{n: getattr(raw, n)[:, 0] for n in names}))
+    def _frame(self) -> ImaginedFrame:
+        running = self._running
+        latents = running.pending[:, 0]
+        agent_pos, state = self.model.dynamics.parts(running.body)
+        if state.shape[-1] < self.spec.state.dim:
+            state = self.model.read_state(latents[:, None], running.view_mask).state[:, 0]
+        return ImaginedFrame(latents, agent_pos, state)
 
     @torch.inference_mode()
     def pixels(self) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldsim.geometry.action_maps import RigTensors
+from worldsim.geometry.body_maps import RigTensors
 from worldsim.models.conditioning import Conditioning
 from worldsim.streaming.context import Context
 
@@ -22,7 +22,8 @@ class Streams:
         context: keys and values of committed frames.
         pending: `[N, 1, V, c, h, w]` newest frame, not yet committed.
         pending_cond: its conditions.
-        agent_pos: `[N, P]` proprioception in that frame, physical units.
+        body: `[N, D]` proprioception and tracked state in that frame, physical units.
+        body_before: `[N, D]` the same one frame earlier.
         rig: calibration of each row's cameras.
         view_mask: `[N, 1, V]`.
         keys: (seed, env id) of each row's noise.
@@ -32,7 +33,8 @@ class Streams:
     context: Context
     pending: Tensor
     pending_cond: Conditioning
-    agent_pos: Tensor
+    body: Tensor
+    body_before: Tensor
     rig: RigTensors
     view_mask: Tensor
     keys: list[tuple[int, int]]
@@ -56,7 +58,8 @@ def take_rows(streams: Streams, rows: list[int]) -> Streams:
         context=streams.context.select(index),
         pending=streams.pending[index],
         pending_cond=_pick(streams.pending_cond, index),
-        agent_pos=streams.agent_pos[index],
+        body=streams.body[index],
+        body_before=streams.body_before[index],
         rig=_pick(streams.rig, index),
         view_mask=streams.view_mask[index],
         keys=[streams.keys[row] for row in rows],
@@ -74,7 +77,8 @@ def replace_rows(running: Streams, fresh: Streams, rows: list[int]) -> Streams:
         context=running.context.joined(fresh.context),
         pending=torch.cat([running.pending, fresh.pending]),
         pending_cond=_join(running.pending_cond, fresh.pending_cond),
-        agent_pos=torch.cat([running.agent_pos, fresh.agent_pos]),
+        body=torch.cat([running.body, fresh.body]),
+        body_before=torch.cat([running.body_before, fresh.body_before]),
         rig=_join(running.rig, fresh.rig),
         view_mask=torch.cat([running.view_mask, fresh.view_mask]),
         keys=running.keys + fresh.keys,

@@ -11,7 +11,7 @@ from worldsim.errors import unknown_name
 from worldsim.models.backbones import DENOISERS
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig
-from worldsim.training.hand import HandConfig
+from worldsim.training.dynamics import DynamicsPlan
 from worldsim.training.pipeline import TrainConfig
 from worldsim.training.plan.noise import NOISE_POLICIES
 from worldsim.training.plan.plan import PlanConfig
@@ -47,13 +47,15 @@ def train_config(config: DictConfig) -> TrainConfig:
     tokenizer_fit, tokenizer = build_parts(
         config.tokenizer, "tokenizer", FitConfig, TokenizerConfig
     )
+    dynamics_fit, dynamics = build_parts(config.dynamics, "dynamics", FitConfig, DynamicsPlan)
     world_fit, run = build_parts(config.trainer, "trainer", FitConfig, RunConfig)
     composed = TrainConfig(
         seed=int(config.seed),
         model=build(WorldModelConfig, config.model, "model"),
         tokenizer=tokenizer,
         tokenizer_fit=tokenizer_fit,
-        hand=build(HandConfig, config.hand, "hand"),
+        dynamics=dynamics,
+        dynamics_fit=dynamics_fit,
         plan=build(PlanConfig, config.plan, "plan"),
         world_fit=world_fit,
         run=run,

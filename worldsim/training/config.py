@@ -7,8 +7,8 @@ from worldsim.errors import UsageError
 from worldsim.training.precision import Precision
 from worldsim.training.schedule import CosineSchedule
 
-StageName = Literal["tokenizer", "latents", "world", "judge", "behaviour", "perception"]
-STAGES: tuple[StageName, ...] = ("tokenizer", "latents", "world", "judge")
+StageName = Literal["tokenizer", "latents", "dynamics", "world", "judge", "behaviour", "perception"]
+STAGES: tuple[StageName, ...] = ("tokenizer", "latents", "dynamics", "world", "judge")
 
 
 @dataclass(frozen=True)

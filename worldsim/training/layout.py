@@ -42,7 +42,7 @@ class RunFolder:
     stages/<stage>.json              what finished, with the config it ran under
     checkpoints/<stage>.ckpt         training state, weights-only loadable
     checkpoints/last                 link to the newest of them
-    tokenizer/  latents/  model/  judge/  films/
+    tokenizer/  latents/  dynamics/  model/  judge/  films/
     ```
     """
 
@@ -62,6 +62,11 @@ class RunFolder:
     def latents(self) -> Path:
         """Encoded frames of the data set."""
         return self.root / "latents"
+
+    @property
+    def dynamics(self) -> Path:
+        """Weights of the fitted dynamics."""
+        return self.root / "dynamics"
 
     @property
     def model(self) -> Path:

@@ -12,22 +12,18 @@ import torch
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset, episodes_of
 from worldsim.errors import DataError
-from worldsim.models.autoencoder import Autoencoder, AutoencoderConfig
-from worldsim.models.weights import (
-    WEIGHTS,
-    load_config,
-    load_weights,
-    save_config,
-    save_weights,
-)
+from worldsim.models.autoencoder import Autoencoder
+from worldsim.models.dynamics import BodyDynamics
+from worldsim.models.weights import WEIGHTS, load_weights, save_weights
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.training.batches import Batch, StepBatches
 from worldsim.training.config import FitConfig, RunConfig, StageName
 from worldsim.training.draws import mix
+from worldsim.training.dynamics import BodyTable, DynamicsLoss, DynamicsPlan, open_loop_gaps
 from worldsim.training.fit import Fitted, fit
-from worldsim.training.hand import HandConfig, fit_hand
 from worldsim.training.latents import encode_cache, latent_statistics, open_latents
 from worldsim.training.layout import RunFolder, fingerprint
+from worldsim.training.model_card import model_card
 from worldsim.training.plan.objective import success_balance
 from worldsim.training.plan.plan import PlanConfig, TrainingPlan
 from worldsim.training.precision import choose_precision
@@ -37,9 +33,11 @@ from worldsim.training.tokenizer import (
     TokenizerLoss,
     gather_frames,
 )
+from worldsim.training.tokenizer_folder import load_tokenizer, save_tokenizer
 from worldsim.training.validation import Validate, Validation
 
-TOKENIZER_KIND = "tokenizer"
+REPORTED_HORIZONS = (1, 10, 20, 30)
+"""Steps after which the error of the dynamics is noted."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,8 @@ class TrainConfig:
         model: sizes of the networks.
         tokenizer: loss of the tokenizer stage.
         tokenizer_fit: optimisation of the tokenizer stage.
-        hand: how the hand tracker is fitted before the world stage.
+        dynamics: rollouts of the dynamics stage.
+        dynamics_fit: optimisation of the dynamics stage.
         plan: loss of the world stage.
         world_fit: optimisation of the world stage.
         run: how it is carried out.
@@ -66,7 +65,8 @@ class TrainConfig:
     model: WorldModelConfig
     tokenizer: TokenizerConfig
     tokenizer_fit: FitConfig
-    hand: HandConfig
+    dynamics: DynamicsPlan
+    dynamics_fit: FitConfig
     plan: PlanConfig
     world_fit: FitConfig
     run: RunConfig
@@ -142,6 +142,44 @@ class Pipeline:
         self.folder.finish("latents", key)
         return True
 
+    def dynamics(self) -> bool:
+        """Fit the dynamics of hand and scene; False if that was done already."""
+        key, config = self._hash("dynamics"), self.config
+        if self.folder.is_finished("dynamics", key, config.overwrite):
+            return False
+        dynamics = self._new_dynamics()
+        table = BodyTable(dynamics, self.cache, self.training)
+        if config.start_from is None:
+            table.fit_scales(dynamics)
+        else:
+            table.widen_box(dynamics)
+        horizon, seed = config.dynamics.horizon, mix(config.seed, "dynamics")
+        fitted = fit(
+            "dynamics",
+            dynamics,
+            DynamicsLoss(dynamics, config.dynamics),
+            StepBatches(
+                lambda chosen, _: table.window(table.starts[chosen], horizon),
+                len(table.starts),
+                config.dynamics_fit.batch_size,
+                seed,
+            ),
+            config.dynamics_fit,
+            config.run,
+            self.folder,
+            seed,
+        )
+        save_weights(dynamics, self.folder.dynamics / WEIGHTS)
+        gaps = open_loop_gaps(dynamics, self.cache, self.held_out, REPORTED_HORIZONS)
+        self.folder.finish("dynamics", key, **_facts(fitted), held_out_median_m=gaps)
+        return True
+
+    def _new_dynamics(self) -> BodyDynamics:
+        if self.config.start_from is not None:
+            return WorldModel.from_pretrained(self.config.start_from).dynamics.requires_grad_(True)
+        torch.manual_seed(mix(self.config.seed, "dynamics"))
+        return BodyDynamics(self.config.model.dynamics, self.cache.spec)
+
     def world(self, validate: Validate) -> bool:
         """Train denoiser and heads; False if that was done already.
 
@@ -158,7 +196,6 @@ class Pipeline:
         model = self.new_model()
         rows = self._rows(self.training)
         self._fit_normalizer(model, latents, rows)
-        self._fit_hand(model, rows)
         balance = success_balance(torch.from_numpy(self.cache.success[rows.numpy()]))
         batches = StepBatches(
             lambda chosen, _: known_rigs_only(clips.batch(chosen)),
@@ -182,7 +219,7 @@ class Pipeline:
         return True
 
     def new_model(self) -> WorldModel:
-        """A world model with this run's tokenizer in it, frozen."""
+        """A world model with this run's tokenizer and dynamics in it, frozen."""
         torch.manual_seed(mix(self.config.seed, "world"))
         if self.config.start_from is not None:
             model = WorldModel.from_pretrained(self.config.start_from).requires_grad_(True)
@@ -192,7 +229,9 @@ class Pipeline:
         else:
             model = WorldModel(self.config.model, self.cache.spec)
         load_weights(model.tokenizer, self.folder.tokenizer / WEIGHTS)
+        load_weights(model.dynamics, self.folder.dynamics / WEIGHTS)
         model.tokenizer.requires_grad_(False)
+        model.dynamics.requires_grad_(False)
         return model
 
     def _fit_normalizer(self, model: WorldModel, latents: Any, rows: torch.Tensor) -> None:
@@ -203,15 +242,6 @@ class Pipeline:
             if name in ("agent_pos", "state"):
                 mean, std = torch.from_numpy(figures.mean), torch.from_numpy(figures.std)
                 model.normalizer.fit(name, mean.float(), std.float())
-
-    def _fit_hand(self, model: WorldModel, rows: torch.Tensor) -> None:
-        chosen = rows.numpy()
-        seed = mix(self.config.seed, "hand")
-        agent_pos = torch.from_numpy(self.cache.agent_pos[chosen])
-        state = torch.from_numpy(self.cache.state[chosen])
-        action = torch.from_numpy(self.cache.action[chosen])
-        known = torch.from_numpy(self.cache.action_mask[chosen])
-        fit_hand(model, agent_pos, state, action, known, self.config.hand, seed)
 
     def _frame_batches(self) -> StepBatches:
         rows = self._rows(self.training)
@@ -235,6 +265,12 @@ class Pipeline:
         """Fingerprint of everything that decides what a stage makes."""
         config = self.config
         own: dict[str, Any] = {"seed": config.seed, "data": self.cache.fingerprint}
+        if stage in ("dynamics", "world"):
+            own["dynamics"] = [asdict(config.dynamics), asdict(config.dynamics_fit)]
+            own["body"] = asdict(config.model.dynamics)
+            own["start_from"] = str(config.start_from)
+        if stage == "dynamics":
+            return fingerprint(own)
         own["autoencoder"] = asdict(config.model.autoencoder)
         if config.reuse is None:
             own["tokenizer"] = [asdict(config.tokenizer), asdict(config.tokenizer_fit)]
@@ -243,29 +279,7 @@ class Pipeline:
         if stage == "world":
             own["model"] = asdict(config.model)
             own["plan"], own["fit"] = asdict(config.plan), asdict(config.world_fit)
-            own["hand"] = asdict(self.config.hand)
-            own["start_from"] = str(config.start_from)
         return fingerprint(own)
-
-
-def model_card(model: WorldModel, fitted: Fitted, cache: CachedDataset) -> str:
-    """README.md of a trained model."""
-    spec = model.spec
-    millions = sum(p.numel() for p in model.parameters()) / 1e6
-    losses = "\n".join(f"| {name} | {value:.4f} |" for name, value in fitted.logs.items())
-    return f"""# worldsim world model
-
-{millions:.1f} M parameters, backbone `{model.config.denoiser.name}`, {spec.fps} Hz, cameras
-{", ".join(f"`{c.name}` {c.height}x{c.width}" for c in spec.cameras)};
-actions {", ".join(f"`{name}`" for name in spec.action.names)}.
-
-Trained with `worldsim train` on {cache.num_episodes} episodes ({len(cache.pixels)} frames):
-{fitted.steps} steps in {fitted.seconds:.0f} s. Load it with `WorldModel.from_pretrained(folder)`.
-
-| last training loss | value |
-| --- | --- |
-{losses}
-"""
 
 
 def known_rigs_only(batch: Batch) -> Batch:
@@ -276,24 +290,3 @@ def known_rigs_only(batch: Batch) -> Batch:
 
 def _facts(fitted: Fitted) -> dict[str, Any]:
     return {"steps": fitted.steps, "seconds": round(fitted.seconds, 3), "losses": fitted.logs}
-
-
-def save_tokenizer(network: Autoencoder, folder: Path) -> None:
-    """Write an autoencoder's sizes and weights into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_weights(network, folder / WEIGHTS)
-    save_config(folder, TOKENIZER_KIND, {"config": asdict(network.config)})
-
-
-def load_tokenizer(folder: Path) -> Autoencoder:
-    """Inverse of `save_tokenizer`, in evaluation mode.
-
-    Raises:
-        DataError: files are missing or do not fit.
-    """
-    from worldsim.config import build
-
-    data = load_config(folder, TOKENIZER_KIND)
-    network = Autoencoder(build(AutoencoderConfig, data["config"], str(folder / "config.json")))
-    load_weights(network, folder / WEIGHTS)
-    return network.eval().requires_grad_(False)

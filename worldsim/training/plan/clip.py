@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldsim.geometry.action_maps import RigTensors
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch
@@ -22,7 +21,6 @@ class Clip:
     targets: normalised `agent_pos`, `state`, and `success`, `progress` `[B, T]`.
     view_mask: `[B, T, V]`.
     frame_mask: `[B, T]` 0 in the padding of episodes shorter than the clip.
-    rig: calibration, for rollouts that read their own hand.
     """
 
     x0: Tensor
@@ -30,7 +28,6 @@ class Clip:
     targets: dict[str, Tensor]
     view_mask: Tensor
     frame_mask: Tensor
-    rig: RigTensors
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -68,7 +65,7 @@ def prepare_clip(
         "progress": batch["progress"].float(),
     }
     cond = cond.without_action(keep.float())
-    return Clip(x0, cond, targets, view_mask, batch["frame_mask"].float(), model.rig(batch))
+    return Clip(x0, cond, targets, view_mask, batch["frame_mask"].float())
 
 
 def _kept_views(mask: Tensor, dropout: DropoutConfig, generator: torch.Generator) -> Tensor:

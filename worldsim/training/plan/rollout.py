@@ -3,13 +3,13 @@
 The pass that commits the previous frame to the context also takes the first denoising step of the
 next, exactly as `worldsim.streaming.imagination` does; gradients reach one frame back through the
 keys of that pass, frames older than that and earlier denoising steps are detached (Self Forcing,
-2506.08009, detaches the whole cache).
+2506.08009, detaches the whole cache). Hand and scene are where they were recorded: the denoiser
+learns to show what it is told, whatever its own frames have become.
 
 Legend: B batch, T frames, V views, c h w latent, H given frames, K imagined frames.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -33,8 +33,6 @@ class RolloutConfig:
     history: most frames given before a rollout; H is uniform from 1 to this.
     most_steps: denoising steps a frame are uniform from 1 to this.
     history_level: noise level put on the given frames, uniform from 0 to this.
-    hand: where maps put the hand in imagined frames: where it was `recorded`, or where the model
-        itself `read`s it, as the sampler does.
     """
 
     start: float = 1.0
@@ -44,7 +42,6 @@ class RolloutConfig:
     history: int = 4
     most_steps: int = 2
     history_level: float = 0.05
-    hand: Literal["recorded", "read"] = "read"
 
     def __post_init__(self) -> None:
         counts = (self.frames, self.frames_end, self.history, self.most_steps)
@@ -97,7 +94,7 @@ def self_rollout(
 
 
 class Roll:
-    """A rollout in the making: context, the newest frame and where its hand is."""
+    """A rollout in the making: context and the newest frame."""
 
     def __init__(
         self,
@@ -125,7 +122,6 @@ class Roll:
     @torch.no_grad()
     def given(self, first: int) -> None:
         """Commit all but the last of the `first` given frames; that one is pending."""
-        self.first = first
         x0 = self.clip.x0[:, :first]
         drawn = torch.rand(x0.shape[:2], generator=self.generator).to(x0.device)
         noise = self.config.history_level * drawn
@@ -139,12 +135,10 @@ class Roll:
             self.context.commit(past, marks)
         self.pending, self.level = seen[:, -1:], levels[:, -1:]
         self.pending_cond = self.clip.cond.frames(first - 1, first)
-        seen = self.clip.targets["agent_pos"][:, first - 1 : first]
-        self.hand = self.model.normalizer.denormalize("agent_pos", seen)
 
     def next(self, number: int) -> Tensor:
         """Imagine frame `number` of the clip, `[B, 1, V, c, h, w]`."""
-        cond = self._condition(number)
+        cond = self.clip.cond.frames(number, number + 1)
         x = self.noise(self.pending)
         steps = len(self.ladder) - 1
         for index in range(steps):
@@ -157,15 +151,7 @@ class Roll:
         mark = self.model.config.history_sigma
         self.pending, self.level = as_history(x0.detach(), mark), x0.new_full((len(x0), 1), mark)
         self.pending_cond = cond
-        self._track(number, x0.detach())
         return x0
-
-    @torch.no_grad()
-    def _track(self, number: int, x0: Tensor) -> None:
-        """Move the hand on to frame `number`, whose imagined latents are `x0`."""
-        reading = self.model.read_state(x0, self.clip.view_mask[:, number : number + 1])
-        told = self.clip.cond.frames(number, number + 1)
-        self.hand = self.model.next_agent_pos(self.hand, told.action, told.action_mask, reading)
 
     def _denoise(self, x: Tensor, sigma: Tensor, cond: Conditioning, first: bool) -> Tensor:
         position = self.context.count[:, None]
@@ -182,14 +168,3 @@ class Roll:
         )
         self.context.commit(self.pending.detach(), self.level)
         return both[:, 1:]
-
-    @torch.no_grad()
-    def _condition(self, number: int) -> Conditioning:
-        """Conditions of frame `number`, its maps drawn where the hand is believed to be."""
-        recorded = self.clip.cond.frames(number, number + 1)
-        if self.config.hand == "recorded" or number == self.first:
-            return recorded
-        with torch.autocast(self.hand.device.type, enabled=False):
-            return self.model.condition_frames(
-                recorded.action, recorded.action_mask, self.hand, recorded.view_mask, self.clip.rig
-            )

@@ -1,0 +1,144 @@
+"""`BodyDynamics`: where an action takes the hand and the things of the scene.
+
+Images alone leave the places of things to a fraction of a latent cell, and small errors of a frame
+are read again by the next. What a data set records as numbers, proprioception and (where there
+is one) the state of the scene, is therefore carried along as numbers by a small network that is
+fitted to every recorded transition, and drawn into the conditions of the frame to come
+(`worldsim.geometry.body_maps`). The denoiser then decides how that looks.
+
+Legend: P proprioception, S state, D = P + S body (D = P if the scene is not tracked), A action.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from worldsim.errors import UsageError
+from worldsim.geometry.contact_features import contact_features, feature_count
+from worldsim.geometry.scene_points import scene_points
+from worldsim.models.blocks import zero_init
+from worldsim.specs import WorldSpec
+
+LEAST_STEP = 1e-3
+"""Typical change of an entry, in its standard deviations, below which it counts as fixed."""
+
+
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """Attributes:
+    width: hidden channels.
+    depth: residual blocks.
+    scene: whether the state is tracked beside proprioception; a data set without one has nothing
+        to track.
+    """
+
+    width: int = 192
+    depth: int = 2
+    scene: bool = True
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.depth < 0:
+            raise UsageError(f"dynamics: need width >= 1 and depth >= 0, got {self}")
+
+
+class BodyDynamics(nn.Module):
+    """One step of hand and scene, from the last two and the action; everything in physical units.
+
+    Args:
+        config: sizes.
+        spec: the world.
+    """
+
+    def __init__(self, config: DynamicsConfig, spec: WorldSpec) -> None:
+        super().__init__()
+        self.spec, self.agent_dim = spec, spec.agent_pos.dim
+        self.state_dim = spec.state.dim if config.scene else 0
+        self.points = scene_points(spec.state) if config.scene else ()
+        self.mean: Tensor
+        self.std: Tensor
+        self.step: Tensor
+        self.low: Tensor
+        self.high: Tensor
+        for name, value in (("mean", 0.0), ("std", 1.0), ("step", 1.0)):
+            self.register_buffer(name, torch.full((self.dim,), value))
+        self.register_buffer("low", torch.full((self.dim,), -torch.inf))
+        self.register_buffer("high", torch.full((self.dim,), torch.inf))
+        inputs = 2 * self.dim + feature_count(spec, self.points) + spec.action.dim + 1
+        self.straight = zero_init(nn.Linear(inputs, self.dim))
+        self.enter = nn.Linear(inputs, config.width)
+        self.blocks = nn.ModuleList([_block(config.width) for _ in range(config.depth)])
+        self.leave = zero_init(nn.Linear(config.width, self.dim))
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.agent_dim + self.state_dim
+
+    def join(self, agent_pos: Tensor, state: Tensor) -> Tensor:
+        """`[..., P]` and `[..., S]` to a body `[..., D]`."""
+        return torch.cat([agent_pos, state[..., : self.state_dim]], dim=-1)
+
+    def parts(self, body: Tensor) -> tuple[Tensor, Tensor]:
+        """Inverse of `join`; the state is empty if the scene is not tracked."""
+        return body[..., : self.agent_dim], body[..., self.agent_dim :]
+
+    def normalize(self, body: Tensor) -> Tensor:
+        """To unit variance over the recorded bodies."""
+        return (body - self.mean) / self.std
+
+    def forward(self, before: Tensor, now: Tensor, action: Tensor, mask: Tensor) -> Tensor:
+        """The body `[..., D]` after an action, within the box of recorded bodies.
+
+        Where few recorded actions ran against a limit, the network alone would pass it.
+
+        Args:
+            before: `[..., D]` one step ago; the same as `now` where that is unknown.
+            now: `[..., D]`.
+            action: `[..., A]`, normalised as the spec says.
+            mask: `[...]` 1 where the action is known.
+        """
+        after = self.unbounded(before, now, action, mask)
+        return torch.maximum(torch.minimum(after, self.high), self.low)
+
+    def unbounded(self, before: Tensor, now: Tensor, action: Tensor, mask: Tensor) -> Tensor:
+        """`forward` without the box, which would stop gradients."""
+        with torch.autocast(now.device.type, enabled=False):
+            told = mask[..., None].float()
+            action = action.float() * told
+            geometry = contact_features(*self.parts(now), action, self.spec, self.points)
+            speed = (now - before) / self.step
+            inputs = torch.cat([self.normalize(now), speed, geometry, action, told], dim=-1)
+            hidden = nn.functional.silu(self.enter(inputs))
+            for block in self.blocks:
+                hidden = hidden + block(hidden)
+            out: Tensor = now + self.step * (self.straight(inputs) + self.leave(hidden))
+        return out
+
+    @torch.no_grad()
+    def fit_scales(self, body: Tensor, before: Tensor, after: Tensor) -> None:
+        """Set the normalisation and the box.
+
+        Args:
+            body: `[N, D]` recorded bodies.
+            before: `[R, D]` of transitions.
+            after: `[R, D]` of transitions.
+        """
+        std = body.std(dim=0)
+        self.mean.copy_(body.mean(dim=0))
+        self.std.copy_(torch.where(std < 1e-6, torch.ones_like(std), std))
+        self.step.copy_(torch.maximum((after - before).std(dim=0), LEAST_STEP * self.std))
+        self.low.copy_(body.amin(dim=0))
+        self.high.copy_(body.amax(dim=0))
+
+    @torch.no_grad()
+    def widen_box(self, body: Tensor) -> None:
+        """Let the box hold further recorded bodies `[N, D]`."""
+        self.low.copy_(torch.minimum(self.low, body.amin(dim=0)))
+        self.high.copy_(torch.maximum(self.high, body.amax(dim=0)))
+
+
+def _block(width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
+    )

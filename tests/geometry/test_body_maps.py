@@ -1,0 +1,104 @@
+"""Maps of hand and scene points: where they are drawn, and when they are not."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from worldsim_testing import nano_spec, nano_start
+
+from worldsim.geometry.body_maps import (
+    HAND_CHANNELS,
+    POINT_CHANNELS,
+    BodyPair,
+    RigTensors,
+    body_maps,
+    map_channels,
+)
+from worldsim.geometry.scene_points import point_headings, point_positions, scene_points
+from worldsim.specs import VectorSpec
+
+POINTS = scene_points(nano_spec().state)
+
+
+def rig(known: float = 1.0) -> RigTensors:
+    start = nano_start(1)
+    return RigTensors(
+        torch.tensor(start["intrinsics"]),
+        torch.tensor(start["extrinsics"]),
+        torch.tensor(start["mounted"]),
+        torch.tensor([known]),
+    )
+
+
+def hand(x: float = 0.0) -> Tensor:
+    agent_pos = torch.tensor(nano_start(1)["agent_pos"])[:, None].clone()
+    agent_pos[..., 0] += x
+    return agent_pos
+
+
+def scene(x: float = 0.0, y: float = 0.0) -> Tensor:
+    return torch.tensor([[[x, y]]])
+
+
+def draw(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], known: float = 1.0) -> Tensor:
+    bodies = BodyPair((before[0], after[0]), (before[1], after[1]))
+    action = torch.tensor([[[1.0, 0.0, 0.0, 0.0, 1.0]]])
+    return body_maps(action, bodies, POINTS, rig(known), nano_spec(), (32, 32))[0, 0]
+
+
+def column(bump: Tensor) -> int:
+    return int(bump.argmax()) % 32
+
+
+def test_the_hand_is_drawn_where_it_was_and_where_it_goes() -> None:
+    maps = draw((hand(), scene()), (hand(0.03), scene()))
+    assert maps.shape == (3, map_channels(POINTS), 32, 32)
+    # 3 cm at half a metre with a focal length of 32 pixels.
+    assert column(maps[0, 1]) - column(maps[0, 0]) in (1, 2)
+    still = draw((hand(), scene()), (hand(), scene()))
+    torch.testing.assert_close(still[:, 0], still[:, 1])
+
+
+def test_only_the_camera_on_the_wrist_turns_its_rays() -> None:
+    change = draw((hand(), scene()), (hand(0.03), scene()))[:, -6:]
+    assert change[:2].abs().max() == 0
+    assert change[2].abs().max() > 0.1
+
+
+def test_points_are_drawn_where_they_were_and_where_they_go() -> None:
+    maps = draw((hand(), scene(-0.1)), (hand(), scene(0.1)))
+    point = maps[0, HAND_CHANNELS : HAND_CHANNELS + POINT_CHANNELS]
+    # 20 cm at 60 cm.
+    assert column(point[1]) - column(point[0]) in (10, 11)
+    assert point[2:].abs().max() == 0  # on the ground, and without a heading
+
+
+def test_a_fixed_point_slides_through_the_moving_camera_only() -> None:
+    maps = draw((hand(), scene()), (hand(0.03), scene()))
+    was, will = maps[:, HAND_CHANNELS], maps[:, HAND_CHANNELS + 1]
+    torch.testing.assert_close(was[0], will[0])
+    assert column(was[2]) - column(will[2]) in (4, 5)  # 3 cm at 20 cm, to the other side
+
+
+def test_unknown_calibration_gives_no_maps() -> None:
+    assert draw((hand(), scene()), (hand(0.03), scene(0.1)), known=0.0).abs().max() == 0
+
+
+def test_points_are_found_by_name_and_unit() -> None:
+    names = ("cup_x", "cup_y", "cup_z", "cup_cos4", "cup_sin4", "lid_x", "lid_y", "a_x", "b_vx")
+    units = ("m", "m", "m", "1", "1", "m", "m", "m", "m")
+    cup, lid = scene_points(VectorSpec(names, units))
+    assert (cup.name, cup.z, cup.fold) == ("cup", 2, 4)
+    assert (lid.name, lid.z, lid.fold) == ("lid", None, 0)
+    state = torch.arange(9.0)
+    places = point_positions(state, (cup, lid))
+    torch.testing.assert_close(places, torch.tensor([[0.0, 1.0, 2.0], [5.0, 6.0, 0.0]]))
+    headings = point_headings(state, (cup, lid))
+    torch.testing.assert_close(headings, torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("unit", ["1", "rad"])
+def test_what_is_not_in_metres_is_no_place(unit: str) -> None:
+    spec = replace(nano_spec().state, units=(unit, unit))
+    assert scene_points(spec) == ()

@@ -1,0 +1,142 @@
+"""The dynamics stage learns walls and pushes from recorded numbers, over whole rollouts."""
+
+import copy
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from square_world import SPEC, STEP
+
+from worldsim.data.cache import CachedDataset
+from worldsim.errors import UsageError
+from worldsim.models.dynamics import BodyDynamics, DynamicsConfig
+from worldsim.training.dynamics import BodyTable, DynamicsLoss, DynamicsPlan, open_loop_gaps
+
+LOW, HIGH, TOUCH = 0.03, 0.29, 0.04
+"""Walls, and how near a hand drags a block along, in metres."""
+PLAN = DynamicsPlan(horizon=4)
+
+
+@pytest.fixture(scope="module")
+def walks() -> CachedDataset:
+    """300 episodes of the square world in numbers alone, their blocks near their hands."""
+    rng = np.random.default_rng(0)
+    hand, block = np.zeros((300, 13, 3), np.float32), np.zeros((300, 13, 2), np.float32)
+    action = np.zeros((300, 13, 3), np.float32)
+    hand[:, 0] = [0.0, 0.0, 0.1]
+    hand[:, 0, :2] = rng.uniform(0.06, 0.26, (300, 2))
+    block[:, 0] = np.clip(hand[:, 0, :2] + rng.uniform(-0.08, 0.08, (300, 2)), LOW, HIGH)
+    action[:, :12, :2] = rng.uniform(-1, 1, (300, 12, 2))
+    for t in range(12):
+        moved = np.clip(hand[:, t, :2] + STEP / 100 * action[:, t, :2], LOW, HIGH)
+        touched = np.abs(moved - block[:, t]).max(axis=1, keepdims=True) < TOUCH
+        dragged = np.clip(block[:, t] + moved - hand[:, t, :2], LOW, HIGH)
+        block[:, t + 1] = np.where(touched, dragged, block[:, t])
+        hand[:, t + 1, :2], hand[:, t + 1, 2] = moved, 0.1
+    arrays = {"agent_pos": hand, "state": block, "action": action}
+    known = np.tile(np.arange(13) < 12, 300)
+    flat = {name: values.reshape(300 * 13, -1) for name, values in arrays.items()}
+    world: Any = SimpleNamespace(
+        **flat, action_mask=known, spec=SPEC, rows=lambda e: slice(13 * e, 13 * e + 13)
+    )
+    return cast(CachedDataset, world)
+
+
+def new(data: CachedDataset, episodes: range) -> tuple[BodyDynamics, BodyTable]:
+    torch.manual_seed(0)
+    dynamics = BodyDynamics(DynamicsConfig(width=64, depth=1), data.spec)
+    table = BodyTable(dynamics, data, episodes)
+    table.fit_scales(dynamics)
+    return dynamics, table
+
+
+@pytest.fixture(scope="module")
+def fitted(walks: CachedDataset) -> BodyDynamics:
+    dynamics, table = new(walks, range(280))
+    loss, draw = DynamicsLoss(dynamics, PLAN), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.AdamW(dynamics.parameters(), 6e-3)
+    steps = 800
+    for step in range(steps):
+        chosen = torch.randint(len(table.starts), (64,), generator=draw)
+        optimizer.zero_grad()
+        batch = table.window(table.starts[chosen], PLAN.horizon)
+        loss(batch, step / steps, draw).total.backward()  # type: ignore[no-untyped-call]
+        optimizer.param_groups[0]["lr"] = 6e-3 * (1 - step / steps)
+        optimizer.step()
+    return dynamics.requires_grad_(False)
+
+
+def test_windows_stay_inside_their_episode(walks: CachedDataset) -> None:
+    dynamics, table = new(walks, range(3))
+    rows = walks.rows(1)
+    first = rows.start
+    window = table.window(torch.tensor([first, rows.stop - 2]), 3)
+    recorded = torch.from_numpy(np.concatenate([walks.agent_pos, walks.state], 1))
+    # A first frame has nothing before it; past the last one nothing counts.
+    assert torch.equal(window["body"][0], recorded[[first, first, first + 1, first + 2, first + 3]])
+    assert window["inside"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert torch.equal(window["action"][0], torch.tensor(walks.action[first : first + 3]))
+    assert torch.equal(window["body"][1, 1:3], recorded[rows.stop - 2 : rows.stop])
+
+
+def test_only_rows_with_an_action_are_starts(walks: CachedDataset) -> None:
+    _, table = new(walks, range(3))
+    assert len(table.starts) == sum(walks.rows(e).stop - walks.rows(e).start - 1 for e in range(3))
+
+
+def test_follows_whole_unseen_episodes(walks: CachedDataset, fitted: BodyDynamics) -> None:
+    found = open_loop_gaps(fitted, walks, range(280, 300), (1, 10))
+    held, _ = new(walks, range(280))  # untrained: everything stays where it is
+    still = open_loop_gaps(held, walks, range(280, 300), (1, 10))
+    assert found["ee"][1] < 0.003 and found["ee"][10] < 0.015
+    assert found["ee"][10] < 0.3 * still["ee"][10]
+    assert set(found) == {"ee", "object"}
+
+
+def test_stops_at_the_wall(fitted: BodyDynamics) -> None:
+    body = torch.tensor([[HIGH - 0.01, 0.16, 0.1, 0.16, 0.25]])
+    action = torch.tensor([[1.0, 0.0, 0.0]])
+    assert STEP / 100 > 0.01  # the wall lies within reach
+    after = fitted(body, body, action, torch.ones(1))
+    assert float(after[0, 0]) == pytest.approx(HIGH, abs=0.003)
+
+
+def test_what_is_touched_moves_and_what_is_not_stays(fitted: BodyDynamics) -> None:
+    action, told = torch.tensor([[0.6, 0.0, 0.0]]), torch.ones(1)
+    far = torch.tensor([[0.12, 0.12, 0.1, 0.20, 0.20]])
+    apart = fitted(far, far, action, told)
+    assert float((apart - far)[0, 3:].abs().max()) < 0.003
+    near = torch.tensor([[0.16, 0.16, 0.1, 0.17, 0.16]])
+    pushed = fitted(near, near, action, told)
+    assert float((pushed - near)[0, 3]) == pytest.approx(0.018, abs=0.006)
+
+
+def test_loss_ignores_what_lies_past_the_end(walks: CachedDataset) -> None:
+    dynamics, table = new(walks, range(3))
+    loss = DynamicsLoss(dynamics, DynamicsPlan(horizon=3, start_noise=0.0, forget=0.0))
+    window = table.window(torch.tensor([walks.rows(0).stop - 2]), 3)
+    wrong = copy.deepcopy(window)
+    wrong["body"][:, 3:] += 1.0
+    one, other = (loss(w, 1.0, torch.Generator().manual_seed(0)).total for w in (window, wrong))
+    assert torch.equal(one, other) and float(one) > 0
+
+
+def test_the_horizon_grows(walks: CachedDataset) -> None:
+    dynamics, table = new(walks, range(3))
+    loss = DynamicsLoss(dynamics, DynamicsPlan(horizon=3, start_noise=0.0, forget=0.0))
+    window = table.window(table.starts[:4], 3)
+    later = copy.deepcopy(window)
+    later["body"][:, 3:] += 1.0
+    for fraction, same in ((0.0, True), (1.0, False)):
+        totals = [
+            loss(w, fraction, torch.Generator().manual_seed(0)).total for w in (window, later)
+        ]
+        assert torch.equal(*totals) == same
+
+
+@pytest.mark.parametrize("wrong", [{"horizon": 0}, {"forget": 1.5}, {"start_noise": -1.0}])
+def test_wrong_plans_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="dynamics"):
+        DynamicsPlan(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,77 @@
+"""Which entries of a privileged state are places in the world, found by their names.
+
+Entries `<name>_x` and `<name>_y` in metres are a point, `<name>_z` its height (on the ground if
+absent). `<name>_cos` and `<name>_sin` are its yaw; `<name>_cos4` and `<name>_sin4` are four times
+its yaw, for things that look the same after a quarter turn.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldsim.specs import VectorSpec
+
+MOST_POINTS = 8
+"""Points beyond these are left out, so that maps stay small in worlds of many bodies."""
+
+
+@dataclass(frozen=True)
+class ScenePoint:
+    """Where a point stands in a state vector.
+
+    Attributes:
+        name: what the entries' names begin with.
+        x: index of the x coordinate.
+        y: index of the y coordinate.
+        z: index of the height, or None.
+        fold: how many times its yaw the heading turns; 0 without a heading.
+        cos: index of the heading's cosine; 0 without a heading.
+        sin: index of its sine; 0 without a heading.
+    """
+
+    name: str
+    x: int
+    y: int
+    z: int | None = None
+    fold: int = 0
+    cos: int = 0
+    sin: int = 0
+
+
+def scene_points(state: VectorSpec) -> tuple[ScenePoint, ...]:
+    """The points of a state, in the order of their names in it."""
+    place = {name: i for i, name in enumerate(state.names)}
+    metres = {state.names[i] for i in state.indices_in_metres()}
+    found = []
+    for name in state.names:
+        stem = name.removesuffix("_x")
+        if stem == name or not {name, f"{stem}_y"} <= metres:
+            continue
+        z = place[f"{stem}_z"] if f"{stem}_z" in metres else None
+        point = ScenePoint(stem, place[name], place[f"{stem}_y"], z)
+        for fold, suffix in ((1, ""), (4, "4")):
+            cos, sin = f"{stem}_cos{suffix}", f"{stem}_sin{suffix}"
+            if cos in place and sin in place:
+                point = ScenePoint(stem, point.x, point.y, z, fold, place[cos], place[sin])
+        found.append(point)
+    return tuple(found[:MOST_POINTS])
+
+
+def point_positions(state: Tensor, points: tuple[ScenePoint, ...]) -> Tensor:
+    """Places of K points `[..., K, 3]` in metres, out of states `[..., S]` in physical units."""
+    ground = torch.zeros_like(state[..., 0])
+    each = [
+        torch.stack(
+            [state[..., p.x], state[..., p.y], ground if p.z is None else state[..., p.z]], -1
+        )
+        for p in points
+    ]
+    return torch.stack(each, dim=-2)
+
+
+def point_headings(state: Tensor, points: tuple[ScenePoint, ...]) -> Tensor:
+    """Cosine and sine of `fold` times the yaw, `[..., K, 2]`; zeros without a heading."""
+    none = torch.zeros_like(state[..., :2])
+    each = [none if not p.fold else state[..., [p.cos, p.sin]] for p in points]
+    return torch.stack(each, dim=-2)

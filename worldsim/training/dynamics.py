@@ -1,0 +1,185 @@
+"""Dynamics stage: fit `BodyDynamics` to recorded bodies by rolling it out along them.
+
+A one-step fit walks away over an episode; here the network runs on its own output for a horizon
+that grows during training, with gradients through all of it.
+
+Legend: B windows, K steps of a window, N rows, D body, A action, P proprioception, S state.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldsim.data.cache import CachedDataset
+from worldsim.errors import DataError, UsageError
+from worldsim.geometry.scene_points import point_positions
+from worldsim.models.dynamics import BodyDynamics
+from worldsim.specs import EE_POSITION
+from worldsim.training.batches import Batch
+from worldsim.training.stage import Loss
+
+GROWTH = 1.3
+"""The horizon reaches its end after 1 / GROWTH of training."""
+SHARPNESS = 0.1
+"""Weight of the absolute error, which keeps small errors small, beside the rounded one."""
+
+
+@dataclass(frozen=True)
+class DynamicsPlan:
+    """Attributes:
+    horizon: longest rollout in steps.
+    start_noise: greatest disturbance of a start, in typical steps of each entry.
+    forget: chance that a window does not know the step before its first.
+    """
+
+    horizon: int = 10
+    start_noise: float = 0.05
+    forget: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1 or self.start_noise < 0 or not 0 <= self.forget <= 1:
+            raise UsageError(
+                f"dynamics: need horizon >= 1, start_noise >= 0 and forget in [0, 1], got {self}"
+            )
+
+
+class BodyTable:
+    """Recorded bodies and actions of some episodes, row by row.
+
+    Args:
+        dynamics: says which entries make a body.
+        cache: the data.
+        episodes: which of its episodes.
+
+    Raises:
+        DataError: the episodes hold no action.
+    """
+
+    def __init__(
+        self, dynamics: BodyDynamics, cache: CachedDataset, episodes: Sequence[int]
+    ) -> None:
+        spans = [cache.rows(episode) for episode in episodes]
+        rows = np.concatenate([np.arange(span.start, span.stop) for span in spans])
+        lengths = torch.tensor([span.stop - span.start for span in spans])
+        state = torch.from_numpy(cache.state[rows]).float()
+        self.body = dynamics.join(torch.from_numpy(cache.agent_pos[rows]).float(), state)
+        self.action = torch.from_numpy(cache.action[rows]).float()
+        known = torch.from_numpy(np.asarray(cache.action_mask[rows])).bool()
+        stops = lengths.cumsum(0)
+        self.first = torch.repeat_interleave(stops - lengths, lengths)
+        self.last = torch.repeat_interleave(stops, lengths) - 1
+        self.starts = torch.nonzero(known & (torch.arange(len(rows)) < self.last))[:, 0]
+        if not len(self.starts):
+            raise DataError(f"{cache.root} holds no recorded action to fit dynamics to")
+
+    def window(self, starts: Tensor, steps: int) -> Batch:
+        """`body [B, K + 2, D]` from one row before each start on, `action [B, K, A]`, and `inside
+        [B, K]`, which is 0 past the end of an episode."""
+        wanted = starts[:, None] + torch.arange(-1, steps + 1)
+        first, last = self.first[starts][:, None], self.last[starts][:, None]
+        rows = torch.minimum(torch.maximum(wanted, first), last)
+        return {
+            "body": self.body[rows],
+            "action": self.action[rows[:, 1:-1]],
+            "inside": (wanted[:, 2:] <= last).float(),
+        }
+
+    def fit_scales(self, dynamics: BodyDynamics) -> None:
+        """Normalisation and box of `dynamics`, from these rows."""
+        dynamics.fit_scales(self.body, self.body[self.starts], self.body[self.starts + 1])
+
+    def widen_box(self, dynamics: BodyDynamics) -> None:
+        """Let the box of `dynamics`, fitted to other rows, hold these too."""
+        dynamics.widen_box(self.body)
+
+
+class DynamicsLoss:
+    """`StageLoss` of the dynamics stage: error of rollouts in typical steps of each entry.
+
+    Args:
+        dynamics: the network in training.
+        plan: see there.
+    """
+
+    def __init__(self, dynamics: BodyDynamics, plan: DynamicsPlan) -> None:
+        self.dynamics, self.plan = dynamics, plan
+
+    def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
+        """Loss of one batch of windows."""
+        body, action, inside = batch["body"], batch["action"], batch["inside"]
+        before, now = self._start(body, generator)
+        longest = self.plan.horizon
+        steps = min(longest, 1 + int(longest * fraction * GROWTH))
+        errors = []
+        for k in range(steps):
+            told = torch.ones_like(inside[:, k])
+            after = self.dynamics.unbounded(before, now, action[:, k], told)
+            gap = (after - body[:, k + 2]) / self.dynamics.step
+            errors.append((step_error(gap).mean(dim=-1) * inside[:, k]).mean())
+            before, now = now, after
+        each = torch.stack(errors)
+        return Loss(each.mean(), {"first": each[0].detach(), "last": each[-1].detach()})
+
+    def _start(self, body: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Disturbed bodies before and at the start, `[B, D]` each."""
+        size = torch.rand(len(body), 1, generator=generator).square()
+        noise = self.plan.start_noise * size * torch.randn(body[:, 1].shape, generator=generator)
+        now = body[:, 1] + noise.to(body.device) * self.dynamics.step
+        forgotten = torch.rand(len(body), 1, generator=generator) < self.plan.forget
+        return torch.where(forgotten.to(body.device), now, body[:, 0]), now
+
+
+def step_error(gap: Tensor) -> Tensor:
+    """Error of entries that are off by `gap` typical steps: squared below one, linear above.
+
+    The median of what a hand near a thing does to it is nothing, and absolute errors alone settle
+    there: contact is never learnt. Squared errors alone let one collision outweigh everything.
+    """
+    return (1.0 + gap.square()).sqrt() - 1.0 + SHARPNESS * gap.abs()
+
+
+@torch.no_grad()
+def open_loop_gaps(
+    dynamics: BodyDynamics, cache: CachedDataset, episodes: Sequence[int], horizons: Sequence[int]
+) -> dict[str, dict[int, float]]:
+    """Median distance in metres from recorded places after some steps from the first frame.
+
+    Args:
+        dynamics: the fitted network.
+        cache: the data.
+        episodes: held out ones.
+        horizons: numbers of steps.
+
+    Returns:
+        For the hand (`ee`) and each scene point, the median over the episodes that last so long.
+    """
+    table = BodyTable(dynamics, cache, episodes)
+    starts = torch.unique(table.first)
+    window = table.window(starts, max(horizons))
+    before = now = window["body"][:, 1]
+    found: dict[str, dict[int, float]] = {}
+    for k in range(max(horizons)):
+        told = torch.ones(len(starts))
+        before, now = now, dynamics(before, now, window["action"][:, k], told)
+        alive = window["inside"][:, k].bool()
+        if k + 1 not in horizons or not alive.any():
+            continue
+        imagined, recorded = _places(dynamics, now), _places(dynamics, window["body"][:, k + 2])
+        for name, place in imagined.items():
+            gap = (place - recorded[name]).norm(dim=-1)[alive]
+            found.setdefault(name, {})[k + 1] = round(float(gap.median()), 6)
+    return found
+
+
+def _places(dynamics: BodyDynamics, body: Tensor) -> dict[str, Tensor]:
+    agent_pos, state = dynamics.parts(body)
+    places = {}
+    columns = dynamics.spec.agent_pos.indices(*EE_POSITION)
+    if columns is not None:
+        places["ee"] = agent_pos[..., list(columns)]
+    for point in dynamics.points:
+        places[point.name] = point_positions(state, (point,))[..., 0, :]
+    return places
