@@ -110,7 +110,7 @@ def test_what_is_touched_moves_and_what_is_not_stays(fitted: BodyDynamics) -> No
     assert float((apart - far)[0, 3:].abs().max()) < 0.003
     near = torch.tensor([[0.16, 0.16, 0.1, 0.17, 0.16]])
     pushed = fitted(near, near, action, told)
-    assert float((pushed - near)[0, 3]) == pytest.approx(0.018, abs=0.006)
+    assert float((pushed - near)[0, 3]) == pytest.approx(0.018, abs=0.01)
 
 
 def test_loss_ignores_what_lies_past_the_end(walks: CachedDataset) -> None:
