@@ -21,7 +21,7 @@ def recorded() -> SimpleNamespace:
         agent_pos=start["agent_pos"],
         action=rng.uniform(-1, 1, (9, 5)).astype(np.float32),
         episode_start=np.array([0, 6, 9]),
-        state=np.zeros((9, 2), np.float32),
+        state=rng.uniform(-0.1, 0.1, (9, 2)).astype(np.float32),
         success=np.zeros(9, bool),
         progress=np.zeros(9, np.float32),
         rigs=SimpleNamespace(**rig, known=np.ones((2, 3), bool)),
@@ -46,12 +46,13 @@ def test_imagined_rows_follow_their_start_within_the_episode() -> None:
     assert bank.pixels.shape == (6, 3, 32, 32, 3)
 
 
-def test_imagined_frames_are_driven_by_the_recorded_actions() -> None:
+def test_imagined_frames_are_driven_by_the_recorded_actions_from_the_recorded_scene() -> None:
     data = recorded()
     bank = imagine_again(nano_model(), data, data, np.array([5]), steps=2)
     imagination = Imagination(nano_model())
     rig = {name: getattr(data.rigs, name)[:1] for name in ("intrinsics", "extrinsics", "mounted")}
-    imagination.reset(data.pixels[3:4], data.agent_pos[3:4], rig, [3])
+    start = (data.pixels[3:4], data.agent_pos[3:4], rig, [3])
+    imagination.reset(*start, state=data.state[3:4])
     for row, frame in zip((4, 5), bank.pixels, strict=True):
         imagination.step(data.action[row - 1 : row])
         np.testing.assert_array_equal(frame, imagination.pixels()[0])

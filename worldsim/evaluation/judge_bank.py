@@ -146,7 +146,11 @@ def _imagine(
         names = ("intrinsics", "extrinsics", "mounted")
         rig = {name: np.asarray(getattr(recorded.rigs, name))[episodes] for name in names}
     imagination.reset(
-        np.asarray(data.pixels[begin]), np.asarray(recorded.agent_pos[begin]), rig, begin.tolist()
+        np.asarray(data.pixels[begin]),
+        np.asarray(recorded.agent_pos[begin]),
+        rig,
+        begin.tolist(),
+        state=np.asarray(data.state[begin]),
     )
     frames = []
     for step in range(steps):
