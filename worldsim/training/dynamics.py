@@ -23,9 +23,8 @@ from worldsim.training.stage import Loss
 
 GROWTH = 1.3
 """The horizon reaches its end after 1 / GROWTH of training."""
-HAND_SHARPNESS, SCENE_SHARPNESS = 1.0, 0.1
-"""Weight of the absolute error, which keeps small errors small, beside the rounded one. The scene
-gets little of it: see `step_error`."""
+SHARPNESS = 0.1
+"""Weight of the absolute error, which keeps small errors small, beside the rounded one."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +113,12 @@ class DynamicsLoss:
         before, now = self._start(body, generator)
         longest = self.plan.horizon
         steps = min(longest, 1 + int(longest * fraction * GROWTH))
-        sharpness = body.new_full((body.shape[-1],), SCENE_SHARPNESS)
-        sharpness[: self.dynamics.agent_dim] = HAND_SHARPNESS
         errors = []
         for k in range(steps):
             told = torch.ones_like(inside[:, k])
             after = self.dynamics.unbounded(before, now, action[:, k], told)
             gap = (after - body[:, k + 2]) / self.dynamics.step
-            errors.append((step_error(gap, sharpness).mean(dim=-1) * inside[:, k]).mean())
+            errors.append((step_error(gap).mean(dim=-1) * inside[:, k]).mean())
             before, now = now, after
         each = torch.stack(errors)
         return Loss(each.mean(), {"first": each[0].detach(), "last": each[-1].detach()})
@@ -135,15 +132,13 @@ class DynamicsLoss:
         return torch.where(forgotten.to(body.device), now, body[:, 0]), now
 
 
-def step_error(gap: Tensor, sharpness: Tensor) -> Tensor:
-    """Error of entries `[..., D]` that are off by `gap` typical steps: squared below one, linear
-    above, and `sharpness` `[D]` times the absolute error.
+def step_error(gap: Tensor) -> Tensor:
+    """Error of entries that are off by `gap` typical steps: squared below one, linear above.
 
-    A hand moves in every step. What it does to a thing nearby is nothing in the median, and
-    absolute errors settle there: contact is never learnt. Squared errors alone let one collision
-    outweigh everything.
+    The median of what a hand near a thing does to it is nothing, and absolute errors alone settle
+    there: contact is never learnt. Squared errors alone let one collision outweigh everything.
     """
-    return (1.0 + gap.square()).sqrt() - 1.0 + sharpness * gap.abs()
+    return (1.0 + gap.square()).sqrt() - 1.0 + SHARPNESS * gap.abs()
 
 
 @torch.no_grad()
