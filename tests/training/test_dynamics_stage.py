@@ -81,6 +81,13 @@ def test_windows_stay_inside_their_episode(walks: CachedDataset) -> None:
     assert torch.equal(window["body"][1, 1:3], recorded[rows.stop - 2 : rows.stop])
 
 
+def test_data_without_actions_leave_no_starts(walks: CachedDataset) -> None:
+    unknown = copy.copy(walks)
+    object.__setattr__(unknown, "action_mask", np.zeros_like(walks.action_mask))
+    dynamics = BodyDynamics(DynamicsConfig(width=8, depth=0), walks.spec)
+    assert not len(BodyTable(dynamics, unknown, range(3)).starts)
+
+
 def test_only_rows_with_an_action_are_starts(walks: CachedDataset) -> None:
     _, table = new(walks, range(3))
     assert len(table.starts) == sum(walks.rows(e).stop - walks.rows(e).start - 1 for e in range(3))

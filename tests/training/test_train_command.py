@@ -21,6 +21,7 @@ from worldsim.cli.main import main
 from worldsim.config import compose_config
 from worldsim.models.world_model import WorldModel
 from worldsim.training.compose import train_config
+from worldsim.training.dynamics import BodyTable
 from worldsim.training.plan.plan import TrainingPlan
 
 SMALL = [
@@ -268,6 +269,21 @@ def test_a_trained_model_is_trained_further(finished: Path, data: Path, tmp_path
     ours, theirs = (load_file(p / "model/model.safetensors") for p in (tmp_path, finished))
     for name, tensor in theirs.items():
         assert torch.allclose(ours[name], tensor, atol=1e-6), name
+
+
+def test_without_known_actions_bodies_stay_where_they_are(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing_known(self: BodyTable, *args: Any) -> None:
+        original(self, *args)
+        self.starts = self.starts[:0]
+
+    original = BodyTable.__init__
+    monkeypatch.setattr(BodyTable, "__init__", nothing_known)
+    assert train(data, tmp_path, "stage=dynamics") == 0
+    assert json.loads((tmp_path / "stages/dynamics.json").read_text())["steps"] == 0
+    weights = load_file(tmp_path / "dynamics/model.safetensors")
+    assert not weights["leave.weight"].any() and not weights["straight.weight"].any()
 
 
 def test_tensorboard_gets_the_same_scalars(finished: Path, data: Path, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def _from_hand(
     offset = (places - pose[..., None, :3, 3]) / NEAR
     seen = torch.einsum("...ji,...kj->...ki", pose[..., :3, :3], offset)
     fold = headings.new_tensor([max(point.fold, 1) for point in points])
+    # Off the origin, where atan2 has no gradient, for points without a heading.
     own = torch.atan2(headings[..., 1], headings[..., 0] + 1e-12) / fold
     along = offset[..., 0] * own.cos() + offset[..., 1] * own.sin()
     across = offset[..., 1] * own.cos() - offset[..., 0] * own.sin()

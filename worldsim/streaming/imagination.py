@@ -192,15 +192,16 @@ class Imagination:
         self, latents: Tensor, view_mask: Tensor, state: np.ndarray | Tensor | None
     ) -> Tensor:
         """`[N, S]`: the given entries, the others as read off the frames."""
-        read = self.model.read_state(latents[:, None], view_mask).state[:, 0]
-        if state is None:
-            return read
-        given = torch.as_tensor(state, dtype=torch.float32)
-        if given.shape != read.shape:
+        shape = (len(latents), self.spec.state.dim)
+        given = torch.full(shape, torch.nan) if state is None else torch.as_tensor(state).float()
+        if tuple(given.shape) != shape:
             raise UsageError(
-                f"state has shape {tuple(given.shape)}, expected {list(read.shape)} "
+                f"state has shape {tuple(given.shape)}, expected {list(shape)} "
                 f"({', '.join(self.spec.state.names)})"
             )
+        if not given.isnan().any():
+            return given
+        read = self.model.read_state(latents[:, None], view_mask).state[:, 0]
         return torch.where(given.isnan(), read, given)
 
     @torch.inference_mode()

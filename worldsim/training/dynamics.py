@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from worldsim.data.cache import CachedDataset
-from worldsim.errors import DataError, UsageError
+from worldsim.errors import UsageError
 from worldsim.geometry.scene_points import point_positions
 from worldsim.models.dynamics import BodyDynamics
 from worldsim.specs import EE_POSITION
@@ -53,9 +53,6 @@ class BodyTable:
         dynamics: says which entries make a body.
         cache: the data.
         episodes: which of its episodes.
-
-    Raises:
-        DataError: the episodes hold no action.
     """
 
     def __init__(
@@ -72,8 +69,6 @@ class BodyTable:
         self.first = torch.repeat_interleave(stops - lengths, lengths)
         self.last = torch.repeat_interleave(stops, lengths) - 1
         self.starts = torch.nonzero(known & (torch.arange(len(rows)) < self.last))[:, 0]
-        if not len(self.starts):
-            raise DataError(f"{cache.root} holds no recorded action to fit dynamics to")
 
     def window(self, starts: Tensor, steps: int) -> Batch:
         """`body [B, K + 2, D]` from one row before each start on, `action [B, K, A]`, and `inside

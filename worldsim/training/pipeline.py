@@ -149,6 +149,12 @@ class Pipeline:
             return False
         dynamics = self._new_dynamics()
         table = BodyTable(dynamics, self.cache, self.training)
+        if not dynamics.dim or not len(
+            table.starts
+        ):  # nothing to learn: bodies stay where they are
+            save_weights(dynamics, self.folder.dynamics / WEIGHTS)
+            self.folder.finish("dynamics", key, steps=0)
+            return True
         if config.start_from is None:
             table.fit_scales(dynamics)
         else:
