@@ -9,7 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.errors import UsageError
-from worldsim.specs import EE_POSITION, EE_ROTATION_6D, ActionSpec, VectorSpec
+from worldsim.specs import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, ActionSpec, VectorSpec
 
 Vector = NDArray[np.float32]
 
@@ -141,7 +141,7 @@ def proprioception(model: mujoco.MjModel, effector: EndEffector | None) -> Reado
     fingers = [
         int(model.jnt_qposadr[mujoco.mj_name2id(model, _JOINT, name)]) for name in effector.fingers
     ]
-    width = ("gripper_width",) if fingers else ()
+    width = (GRIPPER_WIDTH,) if fingers else ()
 
     def read(data: mujoco.MjData) -> Vector:
         rotation = data.site_xmat[site].reshape(3, 3)

@@ -117,6 +117,8 @@ class VectorSpec:
 EE_POSITION = ("ee_x", "ee_y", "ee_z")
 EE_ROTATION_6D = ("ee_r11", "ee_r21", "ee_r31", "ee_r12", "ee_r22", "ee_r32")
 """First two columns of the end effector's rotation matrix, in the world."""
+GRIPPER_WIDTH = "gripper_width"
+"""Distance between the fingers, in metres."""
 
 
 @dataclass(frozen=True)

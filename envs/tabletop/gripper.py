@@ -11,7 +11,7 @@ from worldsim.envs.tabletop.scene import (
     WORKSPACE_HIGH,
     WORKSPACE_LOW,
 )
-from worldsim.specs import EE_POSITION, EE_ROTATION_6D, ActionSpec, VectorSpec
+from worldsim.specs import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, ActionSpec, VectorSpec
 
 STEP_METRES = 0.03
 STEP_RADIANS = 0.2
@@ -30,7 +30,7 @@ ACTION = ActionSpec(
 """The first four displace the target pose; grip sets the opening, -1 closed to +1 open."""
 
 AGENT_POS = VectorSpec(
-    names=(*EE_POSITION, *EE_ROTATION_6D, "gripper_width"),
+    names=(*EE_POSITION, *EE_ROTATION_6D, GRIPPER_WIDTH),
     units=("m",) * 3 + ("1",) * 6 + ("m",),
 )
 

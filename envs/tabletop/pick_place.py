@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from worldsim.envs.tabletop.base import TabletopEnv
 from worldsim.envs.tabletop.placing import apart, cos_sin_4, yaw_quaternion
-from worldsim.envs.tabletop.scene import CUBE
+from worldsim.envs.tabletop.scene import cube_xml
 from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
 from worldsim.specs import VectorSpec
 
@@ -81,7 +81,7 @@ class TabletopPickPlace(TabletopEnv):
     """
 
     task = "put the red cube on the green platform"
-    objects_xml = _PLATFORM + CUBE
+    objects_xml = _PLATFORM + cube_xml(mass=0.3, smooth=False)
     score = SCORE
     default_steps = 60
     state_spec = VectorSpec(

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from worldsim.envs.tabletop.base import TabletopEnv
 from worldsim.envs.tabletop.placing import apart, cos_sin_4, yaw_quaternion
-from worldsim.envs.tabletop.scene import CUBE
+from worldsim.envs.tabletop.scene import cube_xml
 from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
 from worldsim.specs import VectorSpec
 
@@ -46,7 +46,7 @@ class TabletopPush(TabletopEnv):
     """
 
     task = "push the red cube onto the green disc"
-    objects_xml = _GOAL + CUBE
+    objects_xml = _GOAL + cube_xml(mass=0.5, smooth=True)
     score = SCORE
     state_spec = VectorSpec(
         names=(

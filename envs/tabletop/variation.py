@@ -43,7 +43,7 @@ TABLETOP_FACTORS = FactorSpace(
             ((-0.03, 0.03), (-0.03, 0.03), (-0.015, 0.015)) * len(EXTERIOR),
             ((-0.16, 0.16), (-0.12, 0.12), (-0.06, 0.08)) * len(EXTERIOR),
         ),
-        Factor("friction", ("sliding",), (0.8,), ((0.7, 0.9),), ((0.45, 1.2),)),
+        Factor("friction", ("scale",), (1.0,), ((0.88, 1.12),), ((0.56, 1.5),)),
         Factor("table_texture", ("pattern",), (0.0,), ((0.0, 1.0),), ((0.0, 2.0),), integer=True),
         Factor(
             "table_color",
@@ -73,6 +73,7 @@ class ModelVariation:
         self._table = model.geom("table").id
         self._light = model.light("key").id
         self._nominal_size = model.geom_size[self._object].copy()
+        self._nominal_friction = float(model.geom_friction[self._object, 0])
         self._nominal_mass = float(model.body_mass[model.geom_bodyid[self._object]])
         self._nominal_inertia = model.body_inertia[model.geom_bodyid[self._object]].copy()
         # A material of index -1 is none: untextured surfaces draw faster.
@@ -83,7 +84,7 @@ class ModelVariation:
         self._resize(values["object_size"][0])
         model = self._model
         model.geom_rgba[self._object, :3] = values["object_color"]
-        model.geom_friction[self._object, 0] = values["friction"][0]
+        model.geom_friction[self._object, 0] = self._nominal_friction * values["friction"][0]
         model.geom_matid[self._table] = self._patterns[int(values["table_texture"][0])]
         model.geom_rgba[self._table, :3] = values["table_color"]
         self._light_scene(values["lighting"])

@@ -14,8 +14,9 @@ from worldsim.geometry.body_maps import (
     RigTensors,
     body_maps,
     map_channels,
+    point_maps,
 )
-from worldsim.geometry.scene_points import point_headings, point_positions, scene_points
+from worldsim.geometry.scene_points import ScenePoint, point_headings, point_positions, scene_points
 from worldsim.specs import VectorSpec
 
 POINTS = scene_points(nano_spec().state)
@@ -79,6 +80,40 @@ def test_a_fixed_point_slides_through_the_moving_camera_only() -> None:
     was, will = maps[:, HAND_CHANNELS], maps[:, HAND_CHANNELS + 1]
     torch.testing.assert_close(was[0], will[0])
     assert column(was[2]) - column(will[2]) in (4, 5)  # 3 cm at 20 cm, to the other side
+
+
+def test_the_hand_shows_its_opening_and_its_axes_as_each_camera_sees_them() -> None:
+    turned = hand()
+    turned[..., 3:9] = torch.tensor([0.0, 1.0, 0.0, -1.0, 0.0, 0.0])  # a quarter turn about z
+    turned[..., 9] = 0.03
+    straight, quarter = (draw((hand(), scene()), (at, scene())) for at in (hand(), turned))
+    peak = straight[0, 1].argmax()
+    before, after = (maps[0].flatten(1)[:, peak] / maps[0, 1].max() for maps in (straight, quarter))
+    assert after[6] == pytest.approx(10.0 * 0.03)
+    # Image-plane rows of (x axis, y axis): the new x axis is the old y axis, the new y the old -x.
+    for row in (7, 9):
+        assert after[row] == pytest.approx(float(before[row + 1]), abs=1e-5)
+        assert after[row + 1] == pytest.approx(float(-before[row]), abs=1e-5)
+
+
+def test_headings_turn_with_the_camera_not_with_the_world() -> None:
+    point = ScenePoint("cup", 0, 1, None, 4, 2, 3)
+    pose = torch.eye(4).expand(1, 1, 1, 4, 4).clone()
+    pose[..., 1, 1] = pose[..., 2, 2] = -1.0  # half a metre up, looking down
+    pose[..., 2, 3] = 0.5
+    shot = torch.tensor([[32.0, 0, 16], [0, 32.0, 16], [0, 0, 1]]).expand(1, 1, 1, 3, 3)
+
+    def seen(cup_yaw: float, camera_yaw: float) -> Tensor:
+        yaw = torch.tensor(camera_yaw)
+        turn = torch.eye(4)
+        turn[:2, :2] = torch.tensor([[yaw.cos(), -yaw.sin()], [yaw.sin(), yaw.cos()]])
+        heading = torch.tensor(4.0 * cup_yaw)
+        state = torch.tensor([[[0.0, 0.0, float(heading.cos()), float(heading.sin())]]])
+        views = turn @ pose
+        return point_maps((state, state), (point,), shot, views, views, (32, 32))
+
+    torch.testing.assert_close(seen(0.2, 0.0), seen(0.9, 0.7), atol=1e-4, rtol=1e-4)
+    assert (seen(0.2, 0.0) - seen(0.2, 0.7)).abs().max() > 0.5
 
 
 def test_unknown_calibration_gives_no_maps() -> None:

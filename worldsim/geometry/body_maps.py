@@ -22,15 +22,17 @@ from worldsim.geometry.projection import (
 )
 from worldsim.geometry.rotations import matrix_from_6d, pose_matrix
 from worldsim.geometry.scene_points import ScenePoint, point_headings, point_positions
-from worldsim.specs import EE_POSITION, EE_ROTATION_6D, WorldSpec
+from worldsim.specs import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, WorldSpec
 
-HAND_CHANNELS = 7
+HAND_CHANNELS = 12
 POINT_CHANNELS = 5
 RAY_CHANNELS = 12
 BUMP_RADIUS = 0.7
 """Standard deviation of a bump in cells of the map."""
 HEIGHT_GAIN = 5.0
 """Metres to map units, so that heights over a table are of the order of one."""
+WIDTH_GAIN = 10.0
+"""Metres to map units, so that openings of a gripper are of the order of one."""
 
 
 def map_channels(points: tuple[ScenePoint, ...]) -> int:
@@ -115,7 +117,7 @@ def body_maps(
     rays_now = plucker_rays(intrinsics, now, height, width)
     rays_after = plucker_rays(intrinsics, after, height, width)
     rays = torch.cat([rays_after, 10.0 * (rays_after - rays_now)], dim=3)
-    hand = hand_maps(action, start, end, intrinsics, after, spec, size)
+    hand = hand_maps(action, bodies.agent_pos[1], (start, end), intrinsics, after, spec, size)
     parts = [hand if has_hand else torch.zeros_like(hand)]
     if points:
         parts.append(point_maps(bodies.state, points, intrinsics, now, after, size))
@@ -125,28 +127,30 @@ def body_maps(
 
 def hand_maps(
     action: Tensor,
-    start: Tensor,
-    end: Tensor,
+    agent_pos: Tensor,
+    poses: tuple[Tensor, Tensor],
     intrinsics: Tensor,
     cameras: Tensor,
     spec: WorldSpec,
     size: tuple[int, int],
 ) -> Tensor:
     """`[B, T, V, HAND_CHANNELS, h, w]`: bump where the hand was, bump where it will be, the latter
-    times (image displacement u, v; height; gripper command), the former times height.
+    times (image displacement u, v; height; gripper command; opening of the gripper; its x and y
+    axes along u and v), the former times height.
 
-    All are seen from `cameras` `[B, T, V, 4, 4]`.
+    All are seen from `cameras` `[B, T, V, 4, 4]`; `agent_pos` is proprioception after the action.
     """
     height, width = size
+    start, end = poses
     start_point, end_point = start[:, :, None, :3, 3], end[:, :, None, :3, 3]
     start_pixel, start_depth = project(start_point, intrinsics, cameras)
     end_pixel, end_depth = project(end_point, intrinsics, cameras)
     at_start = splat_gaussian(start_pixel, start_depth, height, width, BUMP_RADIUS)
     at_end = splat_gaussian(end_pixel, end_depth, height, width, BUMP_RADIUS)
     shift = (end_pixel - start_pixel).clamp(-2.0, 2.0)[..., None, None]
-    grip = torch.zeros_like(action[..., 0])
-    if "grip" in spec.action.names:
-        grip = action[..., spec.action.names.index("grip")]
+    grip = _entry(action, spec.action.names, "grip")
+    opening = WIDTH_GAIN * _entry(agent_pos, spec.agent_pos.names, GRIPPER_WIDTH)
+    axes = torch.einsum("...vji,...jk->...vik", cameras[..., :3, :3], end[..., :3, :3])
     channels = [
         at_start,
         at_end,
@@ -154,9 +158,16 @@ def hand_maps(
         at_end * shift[..., 1, :, :],
         at_end * HEIGHT_GAIN * end_point[..., 2, None, None],
         at_end * grip[:, :, None, None, None],
+        at_end * opening[:, :, None, None, None],
+        *(at_end * axes[..., i, k, None, None] for i in (0, 1) for k in (0, 1)),
         at_start * HEIGHT_GAIN * start_point[..., 2, None, None],
     ]
     return torch.stack(channels, dim=3)
+
+
+def _entry(vector: Tensor, names: tuple[str, ...], name: str) -> Tensor:
+    """The entry of that name `[...]` out of `[..., N]`; zeros where there is none."""
+    return vector[..., names.index(name)] if name in names else torch.zeros_like(vector[..., 0])
 
 
 def point_maps(
@@ -168,8 +179,8 @@ def point_maps(
     size: tuple[int, int],
 ) -> Tensor:
     """`[B, T, V, K * POINT_CHANNELS, h, w]`: for each point a bump where it was, seen from where
-    the cameras were, and one where it will be, also times height and the heading's cosine and
-    sine."""
+    the cameras were, and one where it will be, also times height and times cosine and sine of the
+    heading as the camera sees it."""
     height, width = size
     maps = []
     for views, places in ((now, state[0]), (after, state[1])):
@@ -177,7 +188,16 @@ def point_maps(
         pixel, depth = project(at, intrinsics.unsqueeze(3), views.unsqueeze(3))
         maps.append(splat_gaussian(pixel, depth, height, width, BUMP_RADIUS))
     was, bump = maps
-    heading = point_headings(state[1], points)[:, :, None, :, :, None, None]
+    heading = _seen_headings(state[1], points, after)[..., None, None]
     rise = HEIGHT_GAIN * point_positions(state[1], points)[:, :, None, :, 2, None, None]
     channels = [was, bump, bump * rise, bump * heading[..., 0, :, :], bump * heading[..., 1, :, :]]
     return torch.stack(channels, dim=4).flatten(3, 4)
+
+
+def _seen_headings(state: Tensor, points: tuple[ScenePoint, ...], cameras: Tensor) -> Tensor:
+    """Headings relative to the cameras' x axes on the ground, `[B, T, V, K, 2]`."""
+    fold = state.new_tensor([point.fold for point in points])
+    yaw = torch.atan2(cameras[..., 1, 0], cameras[..., 0, 0])[..., None] * fold
+    cos, sin = point_headings(state, points)[:, :, None].unbind(dim=-1)
+    turned = [cos * yaw.cos() + sin * yaw.sin(), sin * yaw.cos() - cos * yaw.sin()]
+    return torch.stack(turned, dim=-1)
