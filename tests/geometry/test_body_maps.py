@@ -16,7 +16,13 @@ from worldsim.geometry.body_maps import (
     map_channels,
     point_maps,
 )
-from worldsim.geometry.scene_points import ScenePoint, point_headings, point_positions, scene_points
+from worldsim.geometry.scene_points import (
+    ScenePoint,
+    point_headings,
+    point_positions,
+    position_entries,
+    scene_points,
+)
 from worldsim.specs import VectorSpec
 
 POINTS = scene_points(nano_spec().state)
@@ -137,3 +143,10 @@ def test_points_are_found_by_name_and_unit() -> None:
 def test_what_is_not_in_metres_is_no_place(unit: str) -> None:
     spec = replace(nano_spec().state, units=(unit, unit))
     assert scene_points(spec) == ()
+
+
+def test_positions_are_grouped_by_stem() -> None:
+    spec = VectorSpec(
+        ("object_x", "object_y", "object_cos4", "goal_x", "width"), ("m", "m", "1", "m", "m")
+    )
+    assert position_entries(spec) == {"object": {"x": 0, "y": 1}, "goal": {"x": 3}}

@@ -8,7 +8,7 @@ from worldsim.data.cache import CachedDataset
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.evaluation.open_loop import Drive, actions_of_another, imagine, recorded_actions
 from worldsim.evaluation.open_loop_film import open_loop_records
-from worldsim.evaluation.open_loop_report import evaluate_open_loop, position_groups
+from worldsim.evaluation.open_loop_report import evaluate_open_loop
 from worldsim.evaluation.swap_test import swap_test
 from worldsim.evaluation.video_metrics import frame_errors, psnr
 from worldsim.models.autoencoder import AutoencoderConfig
@@ -16,7 +16,6 @@ from worldsim.models.denoiser import DenoiserConfig
 from worldsim.models.dynamics import DynamicsConfig
 from worldsim.models.heads import HeadConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
-from worldsim.specs import VectorSpec
 
 
 @pytest.fixture(scope="module")
@@ -99,13 +98,6 @@ def test_a_model_of_another_world_is_refused(model: WorldModel, square_data: Cac
     other = replace(square_data, spec=replace(square_data.spec, fps=25))
     with pytest.raises(SpecMismatchError, match="fps"):
         evaluate_open_loop(model, other, [0, 1])
-
-
-def test_positions_are_grouped_by_stem() -> None:
-    spec = VectorSpec(
-        ("object_x", "object_y", "object_cos4", "goal_x", "width"), ("m", "m", "1", "m", "m")
-    )
-    assert position_groups(spec) == {"object": [0, 1], "goal": [3]}
 
 
 def test_swap_test_measures_against_the_replay(

@@ -7,29 +7,27 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.data.cache_writer import ARRAYS, RIG_ARRAYS, Progress, write_cache
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.disk import disk_errors
 from worldsim.data.episode import EpisodeMeta
-from worldsim.data.rows import episode_meta, meta_table
+from worldsim.data.rows import episode_meta
 from worldsim.data.statistics import FeatureStatistics, feature_statistics
 from worldsim.data.video import Pixels
-from worldsim.errors import DataError, UsageError
-from worldsim.files import atomic_path, read_json, write_json
-from worldsim.geometry.cameras import CameraRig
-from worldsim.specs import CameraSpec, WorldSpec
+from worldsim.errors import DataError
+from worldsim.files import atomic_path, read_json
+from worldsim.specs import WorldSpec
 
 FORMAT = 2
 """Raised whenever the layout of the cache changes, so that older ones are rebuilt."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,19 +112,6 @@ class CachedDataset:
         return {name: feature_statistics(v) for name, v in parts.items() if v.size}
 
 
-ARRAYS = (
-    "pixels",
-    "agent_pos",
-    "state",
-    "action",
-    "action_achieved",
-    "action_mask",
-    "reward",
-    "success",
-    "progress",
-)
-
-
 def build_cache(
     root: Path | str,
     image_size: int | tuple[int, int] | None = None,
@@ -156,7 +141,7 @@ def build_cache(
         _sweep(base)
         with disk_errors(root), atomic_path(target) as temporary:
             temporary.mkdir(parents=True)
-            _write(LeRobotDataset(root), temporary, size, fingerprint, progress)
+            write_cache(LeRobotDataset(root), temporary, size, fingerprint, progress)
     return open_cache(target, root)
 
 
@@ -179,9 +164,6 @@ def open_cache(folder: Path, root: Path) -> CachedDataset:
         rigs=rigs,
         **{name: _map(folder / f"{name}.npy") for name in ARRAYS},
     )
-
-
-RIG_ARRAYS = ("intrinsics", "extrinsics", "mounted", "known")
 
 
 def _map(path: Path) -> NDArray[Any]:
@@ -228,92 +210,3 @@ def _is_fresh(folder: Path, fingerprint: str) -> bool:
         return bool(read_json(folder / "cache.json")["fingerprint"] == fingerprint)
     except (DataError, KeyError, TypeError):
         return False
-
-
-def _write(
-    dataset: LeRobotDataset,
-    folder: Path,
-    size: tuple[int, int] | None,
-    fingerprint: str,
-    progress: Progress | None,
-) -> None:
-    spec = _resized_spec(dataset, size)
-    lengths = [record.length for record in dataset.index.records]
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    height, width = spec.cameras[0].height, spec.cameras[0].width
-    pixels = np.lib.format.open_memmap(
-        folder / "pixels.npy",
-        "w+",
-        np.uint8,
-        (int(starts[-1]), len(spec.cameras), height, width, 3),
-    )
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ARRAYS if name != "pixels"}
-    metas, tasks = [], []
-    for episode in range(dataset.num_episodes):
-        for view, camera in enumerate(spec.camera_names):
-            frames = dataset.frames(episode, camera)
-            pixels[starts[episode] : starts[episode + 1], view] = resize(frames, height, width)
-        arrays = dataset.arrays(episode)
-        for name, parts in columns.items():
-            parts.append(arrays[name])
-        metas.append(dataset.meta(episode))
-        tasks.append(dataset.task(episode))
-        if progress is not None:
-            progress(episode + 1, dataset.num_episodes)
-    pixels.flush()
-    dataset.close()
-    for name, parts in columns.items():
-        np.save(folder / f"{name}.npy", np.concatenate(parts))
-    np.save(folder / "episode_start.npy", starts)
-    for name, array in zip(RIG_ARRAYS, _rig_arrays(metas, dataset.spec, spec), strict=True):
-        np.save(folder / f"rig_{name}.npy", array)
-    note = {"fingerprint": fingerprint, "spec": spec.to_json(), "tasks": tasks}
-    rows = [meta_table(meta).to_pylist()[0] for meta in metas]
-    write_json(folder / "cache.json", {**note, "metas": rows})
-
-
-def _resized_spec(dataset: LeRobotDataset, size: tuple[int, int] | None) -> WorldSpec:
-    sizes = {(camera.height, camera.width) for camera in dataset.spec.cameras}
-    if size is None and len(sizes) > 1:
-        raise UsageError(
-            f"{dataset.root}: cameras have sizes {sorted(sizes)}; give one, for example "
-            "data.image_size=64"
-        )
-    height, width = size or sizes.pop()
-    cameras = tuple(CameraSpec(c.name, height, width) for c in dataset.spec.cameras)
-    return replace(dataset.spec, cameras=cameras)
-
-
-def resize(frames: Pixels, height: int, width: int) -> Pixels:
-    """Frames `[N, h, w, 3]` to `[N, height, width, 3]` by area averaging."""
-    if frames.shape[1:3] == (height, width):
-        return frames
-    import cv2
-
-    resized = [cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for f in frames]
-    return np.stack(resized).astype(np.uint8)
-
-
-def _rig_arrays(
-    metas: Sequence[EpisodeMeta], native: WorldSpec, spec: WorldSpec
-) -> tuple[NDArray[Any], ...]:
-    """The four arrays of RigArrays; intrinsics follow the resize."""
-    count, views = len(metas), len(spec.cameras)
-    intrinsics = np.zeros((count, views, 3, 3), np.float32)
-    extrinsics = np.tile(np.eye(4, dtype=np.float32), (count, views, 1, 1))
-    mounted, known = np.zeros((count, views), bool), np.zeros((count, views), bool)
-    for view, (before, after) in enumerate(zip(native.cameras, spec.cameras, strict=True)):
-        scale = np.array([after.width / before.width, after.height / before.height, 1], np.float32)
-        # Placeholder: 53 degrees across, so that rays are defined where nothing is known.
-        focal, across, down = float(after.width), after.width / 2, after.height / 2
-        placeholder = [[focal, 0.0, across], [0.0, focal, down], [0.0, 0.0, 1.0]]
-        intrinsics[:, view] = np.asarray(placeholder, np.float32)
-        for episode, meta in enumerate(metas):
-            rig: CameraRig | None = meta.rig
-            if rig is not None and before.name in rig.names:
-                place = rig.names.index(before.name)
-                intrinsics[episode, view] = rig.intrinsics[place] * scale[:, None]
-                extrinsics[episode, view] = rig.extrinsics[place]
-                mounted[episode, view] = rig.mounted[place]
-                known[episode, view] = True
-    return intrinsics, extrinsics, mounted, known

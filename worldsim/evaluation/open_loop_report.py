@@ -25,8 +25,8 @@ from worldsim.evaluation.open_loop import (
     recorded_actions,
 )
 from worldsim.evaluation.video_metrics import HorizonErrors
+from worldsim.geometry.scene_points import position_entries
 from worldsim.models.world_model import WorldModel
-from worldsim.specs import VectorSpec
 
 Float = NDArray[np.float64]
 SOURCES = ("model", "first_frame", "shuffled_actions")
@@ -159,15 +159,6 @@ def evaluate_open_loop(
     return tally.report(sampling_steps)
 
 
-def position_groups(spec: VectorSpec) -> dict[str, list[int]]:
-    """Entries of each position in metres: names ending in _x, _y, _z with a common stem."""
-    groups: dict[str, list[int]] = {}
-    for index, (name, unit) in enumerate(zip(spec.names, spec.units, strict=True)):
-        if unit == "m" and name[-2:] in ("_x", "_y", "_z"):
-            groups.setdefault(name[:-2], []).append(index)
-    return groups
-
-
 class _Tally:
     """Collects imagined frames into an `OpenLoopReport`."""
 
@@ -178,8 +169,8 @@ class _Tally:
         views = len(cache.spec.cameras)
         self.errors = {name: HorizonErrors(horizons, views) for name in SOURCES}
         self.counts = np.zeros(horizons, np.int64)
-        self.agent_groups = position_groups(cache.spec.agent_pos)
-        self.state_groups = position_groups(cache.spec.state)
+        self.agent_groups = position_entries(cache.spec.agent_pos)
+        self.state_groups = position_entries(cache.spec.state)
         names = (*self.agent_groups, *self.state_groups)
         self.imagined = {name: np.zeros(horizons) for name in names}
         self.seen = {name: np.zeros(horizons) for name in names}
@@ -216,8 +207,10 @@ class _Tally:
             (self.state_groups, state - self.cache.state[rows]),
         )
         for groups, gap in pairs:
-            for name, columns in groups.items():
-                into[name][horizon - 1] = np.linalg.norm(gap[:, columns], axis=-1).mean()
+            for name, axes in groups.items():
+                into[name][horizon - 1] = np.linalg.norm(
+                    gap[:, list(axes.values())], axis=-1
+                ).mean()
 
     def report(self, sampling_steps: int) -> OpenLoopReport:
         """The figures collected."""

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.conventions import stack_views
-from worldsim.data.cache import CachedDataset, resize
+from worldsim.data.cache import CachedDataset
+from worldsim.data.cache_writer import resize
 from worldsim.errors import DataError, UsageError
 from worldsim.evaluation.open_loop import Drive, Float, Pixels, imagine, recorded_actions
 from worldsim.models.world_model import WorldModel

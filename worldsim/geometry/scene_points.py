@@ -5,7 +5,7 @@ absent). `<name>_cos` and `<name>_sin` are its yaw; `<name>_cos4` and `<name>_si
 its yaw, for things that look the same after a quarter turn.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -39,23 +39,30 @@ class ScenePoint:
     sin: int = 0
 
 
+def position_entries(spec: VectorSpec) -> dict[str, dict[str, int]]:
+    """Entries in metres whose names end in _x, _y or _z: {stem: {axis: index}}."""
+    found: dict[str, dict[str, int]] = {}
+    for index in spec.indices_in_metres():
+        stem, _, axis = spec.names[index].rpartition("_")
+        if stem and axis in ("x", "y", "z"):
+            found.setdefault(stem, {})[axis] = index
+    return found
+
+
 def scene_points(state: VectorSpec) -> tuple[ScenePoint, ...]:
     """The points of a state, in the order of their names in it."""
     place = {name: i for i, name in enumerate(state.names)}
-    metres = {state.names[i] for i in state.indices_in_metres()}
-    found = []
-    for name in state.names:
-        stem = name.removesuffix("_x")
-        if stem == name or not {name, f"{stem}_y"} <= metres:
+    points = []
+    for stem, axes in position_entries(state).items():
+        if not {"x", "y"} <= set(axes):
             continue
-        z = place[f"{stem}_z"] if f"{stem}_z" in metres else None
-        point = ScenePoint(stem, place[name], place[f"{stem}_y"], z)
+        point = ScenePoint(stem, axes["x"], axes["y"], axes.get("z"))
         for fold, suffix in ((1, ""), (4, "4")):
             cos, sin = f"{stem}_cos{suffix}", f"{stem}_sin{suffix}"
             if cos in place and sin in place:
-                point = ScenePoint(stem, point.x, point.y, z, fold, place[cos], place[sin])
-        found.append(point)
-    return tuple(found[:MOST_POINTS])
+                point = replace(point, fold=fold, cos=place[cos], sin=place[sin])
+        points.append(point)
+    return tuple(points[:MOST_POINTS])
 
 
 def point_positions(state: Tensor, points: tuple[ScenePoint, ...]) -> Tensor:

@@ -11,7 +11,6 @@ S state, D body.
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -24,26 +23,8 @@ from worldsim.models.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.context import new_context
 from worldsim.streaming.noise import env_noise
+from worldsim.streaming.precision import Precision, for_inference
 from worldsim.streaming.streams import Streams, replace_rows, take_rows
-
-Precision = Literal["auto", "float32", "bfloat16"]
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 natively (CUDA, or a CPU with AVX-512 BF16/AMX)."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def for_inference(model: WorldModel, precision: Precision) -> WorldModel:
-    """A frozen copy with denoiser and tokenizer in the asked precision; heads stay float32."""
-    fast = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16())
-    model = copy.deepcopy(model).eval().requires_grad_(False)
-    if fast:
-        model.denoiser.to(torch.bfloat16)
-        model.tokenizer.to(torch.bfloat16)
-    return model
 
 
 @dataclass(frozen=True, eq=False)
