@@ -15,9 +15,10 @@ from torch import Tensor
 
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
+from worldsim.geometry.mirror import mirrored_action, mirrored_vector
 from worldsim.geometry.scene_points import point_positions
 from worldsim.models.dynamics import BodyDynamics
-from worldsim.specs import EE_POSITION
+from worldsim.specs import EE_POSITION, VectorSpec
 from worldsim.training.batches import Batch
 from worldsim.training.stage import Loss
 
@@ -33,11 +34,13 @@ class DynamicsPlan:
     horizon: longest rollout in steps.
     start_noise: greatest disturbance of a start, in typical steps of each entry.
     forget: chance that a window does not know the step before its first.
+    mirror: axes ("x", "y") of the world that may be turned over; every window is, by chance.
     """
 
     horizon: int = 10
     start_noise: float = 0.05
     forget: float = 0.1
+    mirror: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.horizon < 1 or self.start_noise < 0 or not 0 <= self.forget <= 1:
@@ -101,10 +104,21 @@ class DynamicsLoss:
 
     def __init__(self, dynamics: BodyDynamics, plan: DynamicsPlan) -> None:
         self.dynamics, self.plan = dynamics, plan
+        agent_pos, state = dynamics.spec.agent_pos, dynamics.spec.state
+        names, units = agent_pos.names + state.names, agent_pos.units + state.units
+        body = VectorSpec(names[: dynamics.dim], units[: dynamics.dim])
+        self._signs = [
+            (
+                torch.tensor(mirrored_vector(body, axis)),
+                torch.tensor(mirrored_action(dynamics.spec.action, axis)),
+            )
+            for axis in plan.mirror
+        ]
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of windows."""
-        body, action, inside = batch["body"], batch["action"], batch["inside"]
+        body, action = self._mirrored(batch["body"], batch["action"], generator)
+        inside = batch["inside"]
         before, now = self._start(body, generator)
         longest = self.plan.horizon
         steps = min(longest, 1 + int(longest * fraction * GROWTH))
@@ -117,6 +131,16 @@ class DynamicsLoss:
             before, now = now, after
         each = torch.stack(errors)
         return Loss(each.mean(), {"first": each[0].detach(), "last": each[-1].detach()})
+
+    def _mirrored(
+        self, body: Tensor, action: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Each window turned over, or not, along each axis of the plan."""
+        for body_signs, action_signs in self._signs:
+            turned = (torch.rand(len(body), 1, 1, generator=generator) < 0.5).to(body.device)
+            body = torch.where(turned, body * body_signs.to(body), body)
+            action = torch.where(turned, action * action_signs.to(action), action)
+        return body, action
 
     def _start(self, body: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Disturbed bodies before and at the start, `[B, D]` each."""
