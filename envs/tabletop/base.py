@@ -66,6 +66,7 @@ class TabletopEnv(gymnasium.Env[Observation, Float]):
         self.render_mode = render_mode
         self._size = image_size
         self.model = mujoco.MjModel.from_xml_string(scene_xml(self.objects_xml))
+        self._prepare(self.model)
         self.data = mujoco.MjData(self.model)
         self.gripper = Gripper(self.model, self.data)
         self._variation = ModelVariation(self.model)
@@ -83,6 +84,9 @@ class TabletopEnv(gymnasium.Env[Observation, Float]):
     @abstractmethod
     def _task_state(self) -> NDArray[np.float64]:
         """The privileged state `[S]`, as `state_spec` names it."""
+
+    def _prepare(self, model: mujoco.MjModel) -> None:
+        """Set nominal numbers of the physics that MJCF cannot say."""
 
     def _at_rest(self) -> bool:
         """Whether the scene is still enough to count as solved."""

@@ -81,7 +81,7 @@ class TabletopPickPlace(TabletopEnv):
     """
 
     task = "put the red cube on the green platform"
-    objects_xml = _PLATFORM + cube_xml(mass=0.3, smooth=False)
+    objects_xml = _PLATFORM + cube_xml(mass=0.3, friction=0.4, smooth=False)
     score = SCORE
     default_steps = 60
     state_spec = VectorSpec(

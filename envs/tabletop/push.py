@@ -1,5 +1,6 @@
 """TabletopPush: push a cube onto a disc."""
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +13,10 @@ from worldsim.specs import VectorSpec
 SUCCESS_RADIUS = 0.04
 """Plane distance in metres between cube and disc centre at which the task is solved."""
 _FAR = 0.25
+_DRAG, _SPIN_DRAG = 20.0, 0.01
+"""Viscous resistance of the cube in N s/m and, about its upright axis, N m s/rad: it stops where
+the hand leaves it, as in other pushing tasks (PushT moves quasi-statically), whatever the speed of
+the blow."""
 
 _GOAL = """
 <body name="goal" mocap="true" pos="0 0 0">
@@ -46,7 +51,7 @@ class TabletopPush(TabletopEnv):
     """
 
     task = "push the red cube onto the green disc"
-    objects_xml = _GOAL + cube_xml(mass=0.5, smooth=True)
+    objects_xml = _GOAL + cube_xml(mass=0.5, friction=0.15, smooth=True)
     score = SCORE
     state_spec = VectorSpec(
         names=(
@@ -60,6 +65,11 @@ class TabletopPush(TabletopEnv):
         ),  # fmt: skip
         units=("m", "m", "m", "1", "1", "m", "m"),
     )
+
+    def _prepare(self, model: mujoco.MjModel) -> None:
+        free = int(model.joint("object").dofadr[0])
+        model.dof_damping[free : free + 2] = _DRAG
+        model.dof_damping[free + 5] = _SPIN_DRAG
 
     def _place(self, rng: np.random.Generator) -> None:
         goal = rng.uniform(-0.11, 0.11, 2)

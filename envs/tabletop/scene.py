@@ -26,7 +26,7 @@ TABLE_RGB = (0.80, 0.78, 0.74)
 OBJECT_RGB = (0.86, 0.12, 0.10)
 
 
-def cube_xml(mass: float, smooth: bool) -> str:
+def cube_xml(mass: float, friction: float, smooth: bool) -> str:
     """MJCF of the cube.
 
     Heavy and low in friction, so that the hand moves it rather than tips it over: with a light cube
@@ -35,13 +35,14 @@ def cube_xml(mass: float, smooth: bool) -> str:
 
     Args:
         mass: kilograms.
+        friction: sliding friction against the table.
         smooth: whether the fingers too slide along it; otherwise they hold it.
     """
     return f"""
 <body name="object" pos="0 0 0.025">
   <freejoint name="object"/>
   <geom name="object" class="object" type="box" size="0.025 0.025 0.025"
-        rgba="0.86 0.12 0.10 1" mass="{mass}" friction="0.4 0.005 0.0001"
+        rgba="0.86 0.12 0.10 1" mass="{mass}" friction="{friction} 0.005 0.0001"
         priority="{int(smooth)}"/>
 </body>
 """

@@ -74,6 +74,7 @@ class ModelVariation:
         self._light = model.light("key").id
         self._nominal_size = model.geom_size[self._object].copy()
         self._nominal_friction = float(model.geom_friction[self._object, 0])
+        self._nominal_damping = model.dof_damping.copy()
         self._nominal_mass = float(model.body_mass[model.geom_bodyid[self._object]])
         self._nominal_inertia = model.body_inertia[model.geom_bodyid[self._object]].copy()
         # A material of index -1 is none: untextured surfaces draw faster.
@@ -84,7 +85,7 @@ class ModelVariation:
         self._resize(values["object_size"][0])
         model = self._model
         model.geom_rgba[self._object, :3] = values["object_color"]
-        model.geom_friction[self._object, 0] = self._nominal_friction * values["friction"][0]
+        self._slide(values["friction"][0])
         model.geom_matid[self._table] = self._patterns[int(values["table_texture"][0])]
         model.geom_rgba[self._table, :3] = values["table_color"]
         self._light_scene(values["lighting"])
@@ -103,6 +104,15 @@ class ModelVariation:
         if model.body_dofnum[body] == 6:
             model.body_mass[body] = self._nominal_mass * scale**3
             model.body_inertia[body] = self._nominal_inertia * scale**5
+
+    def _slide(self, scale: float) -> None:
+        """Scale all that resists sliding: dry friction, and drag where the task has one."""
+        model, geom = self._model, self._object
+        model.geom_friction[geom, 0] = self._nominal_friction * scale
+        body = model.geom_bodyid[geom]
+        if model.body_dofnum[body] == 6:
+            dofs = model.body_dofadr[body] + np.arange(6)
+            model.dof_damping[dofs] = self._nominal_damping[dofs] * scale
 
     def _light_scene(self, value: FactorValue) -> None:
         ambient, diffuse, azimuth, elevation = value

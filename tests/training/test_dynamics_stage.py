@@ -143,6 +143,23 @@ def test_the_horizon_grows(walks: CachedDataset) -> None:
         assert torch.equal(*totals) == same
 
 
+def test_windows_are_turned_over_along_either_axis_or_both(walks: CachedDataset) -> None:
+    dynamics, table = new(walks, range(3))
+    loss = DynamicsLoss(dynamics, DynamicsPlan(horizon=3, mirror=("x", "y")))
+    window = table.window(table.starts[:1].expand(64), 3)
+    body, action = loss._mirrored(
+        window["body"], window["action"], torch.Generator().manual_seed(0)
+    )
+    seen = set()
+    for there, led in zip(body / window["body"], action / window["action"], strict=True):
+        x, y = float(there[0, 0]), float(there[0, 1])
+        seen.add((x, y))
+        # Hand x, y, z and block x, y, at every step; the action's third entry is zero.
+        torch.testing.assert_close(there, torch.tensor([x, y, 1.0, x, y]).expand_as(there))
+        torch.testing.assert_close(led[:, :2], torch.tensor([x, y]).expand(3, 2))
+    assert seen == {(1.0, 1.0), (-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0)}
+
+
 @pytest.mark.parametrize("wrong", [{"horizon": 0}, {"forget": 1.5}, {"start_noise": -1.0}])
 def test_wrong_plans_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="dynamics"):
