@@ -41,8 +41,8 @@ def test_what_has_no_known_reflection_is_refused() -> None:
         mirrored_vector(VectorSpec(("elbow",), ("rad",)), "x")
     with pytest.raises(UsageError, match="torque"):
         mirrored_action(replace(nano_spec().action, names=("torque", "b", "c", "d", "e")), "x")
-    with pytest.raises(UsageError, match="'tool'"):
-        mirrored_action(replace(nano_spec().action, frame="tool"), "x")
+    with pytest.raises(UsageError, match="'end_effector'"):
+        mirrored_action(replace(nano_spec().action, frame="end_effector"), "x")
     with pytest.raises(UsageError, match="'z'"):
         mirrored_vector(nano_spec().agent_pos, "z")
 
