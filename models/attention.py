@@ -5,6 +5,7 @@ Keys are kept un-rotated; only differences of `positions` matter, so a stream ha
 """
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -52,13 +53,30 @@ def rotate(x: Tensor, positions: Tensor) -> Tensor:
     return turned.to(x.dtype)
 
 
-def time_mask(new: int, valid: Tensor | None, positions: Tensor) -> Tensor:
-    """Who may look at whom: `[B, T, W + T]` bool. New frames see the context and their past."""
-    batch = positions.shape[0]
-    causal = positions[:, None, :] <= positions[:, :, None]
+@dataclass(frozen=True, eq=False)
+class FrameOrder:
+    """Where new frames stand in time, and which of them see each other.
+
+    Attributes:
+        positions: `[B, T]` frame numbers; only differences matter.
+        blocks: `[B, T]`; a frame sees the new frames of its own and of smaller blocks.
+    """
+
+    positions: Tensor
+    blocks: Tensor
+
+    @classmethod
+    def causal(cls, positions: Tensor) -> "FrameOrder":
+        """Every frame sees itself and its past."""
+        return cls(positions, positions)
+
+
+def time_mask(valid: Tensor | None, blocks: Tensor) -> Tensor:
+    """Who may look at whom: `[B, T, W + T]` bool. New frames see all of the valid context."""
+    seen = blocks[:, None, :] <= blocks[:, :, None]
     if valid is None:
-        return causal
-    return torch.cat([valid[:, None, :].expand(batch, new, -1), causal], dim=2)
+        return seen
+    return torch.cat([valid[:, None, :].expand(-1, blocks.shape[1], -1), seen], dim=2)
 
 
 SHORT = 64
@@ -100,7 +118,7 @@ class TimeAttention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        positions: Tensor,
+        order: FrameOrder,
         layer: int,
         context: KeyValueContext | None = None,
         write: int = 0,
@@ -109,7 +127,8 @@ class TimeAttention(nn.Module):
         q, k, v = rearrange(
             self.qkv(x), "b t n (three h d) -> three b t n h d", three=3, h=self.heads
         )
-        keys, values, key_positions, valid = k, v, positions, None
+        positions, valid = order.positions, None
+        keys, values, key_positions = k, v, positions
         if context is not None:
             old_k, old_v = context.read(layer)
             valid = context.valid()
@@ -119,7 +138,7 @@ class TimeAttention(nn.Module):
             values = torch.cat([old_v.to(v.dtype), v], dim=1)
             if write:
                 context.write(layer, k[:, :write].detach(), v[:, :write].detach())
-        mask = time_mask(x.shape[1], valid, positions)
+        mask = time_mask(valid, order.blocks)
         out = self._attend(rotate(q, positions), rotate(keys, key_positions), values, mask)
         result: Tensor = self.out(out)
         return result

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from worldsim.diffusion.flow import residual_base
 from worldsim.errors import UsageError
-from worldsim.models.attention import KeyValueContext
+from worldsim.models.attention import FrameOrder, KeyValueContext
 from worldsim.models.conditioning import Conditioning
 from worldsim.registry import Registry
 
@@ -69,7 +69,7 @@ class ContextShape:
 class Denoiser(nn.Module):
     """Base of all backbones: predecessor concatenation and the clean-frame residual.
 
-    A backbone implements `residual(inputs, sigma, sigma_previous, cond, positions, context,
+    A backbone implements `residual(inputs, sigma, sigma_previous, cond, order, context,
     write)` and `context_shape`.
     """
 
@@ -89,7 +89,7 @@ class Denoiser(nn.Module):
         sigma: Tensor,
         sigma_previous: Tensor,
         cond: Conditioning,
-        positions: Tensor,
+        order: FrameOrder,
         context: KeyValueContext | None,
         write: int,
     ) -> Tensor:
@@ -104,6 +104,7 @@ class Denoiser(nn.Module):
         positions: Tensor | None = None,
         context: KeyValueContext | None = None,
         write: int = 0,
+        blocks: Tensor | None = None,
     ) -> Tensor:
         """Predict clean frames.
 
@@ -114,6 +115,8 @@ class Denoiser(nn.Module):
             positions: `[B, T]` frame numbers; only differences matter. Default 0..T-1.
             context: earlier frames; None means that frame 0 has no past.
             write: how many leading frames leave their keys and values in the context.
+            blocks: `[B, T]`, a frame sees the new frames of its own and of smaller blocks; default:
+                itself and the earlier ones.
 
         Returns:
             x0 `[B, T, V, c, h, w]`.
@@ -124,7 +127,8 @@ class Denoiser(nn.Module):
         previous, sigma_previous = stack[-1], levels[-1]
         dtype = next(self.parameters()).dtype
         inputs = torch.cat([x, *stack, cond.maps.to(x.dtype)], dim=3).to(dtype)
-        out = self.residual(inputs, sigma, sigma_previous, cond, positions, context, write)
+        order = FrameOrder(positions, positions if blocks is None else blocks)
+        out = self.residual(inputs, sigma, sigma_previous, cond, order, context, write)
         return residual_base(x, sigma, previous, sigma_previous) + out.to(x.dtype)
 
     def _with_predecessors(

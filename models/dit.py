@@ -11,7 +11,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from worldsim.models.attention import KeyValueContext, TimeAttention
+from worldsim.models.attention import FrameOrder, KeyValueContext, TimeAttention
 from worldsim.models.blocks import FeedForward, zero_init
 from worldsim.models.conditioning import Conditioning, FrameConditioner
 from worldsim.models.denoiser import (
@@ -53,7 +53,7 @@ class DiTBlock(nn.Module):
         self,
         x: Tensor,
         cond: Tensor,
-        positions: Tensor,
+        order: FrameOrder,
         context: KeyValueContext | None,
         write: int,
     ) -> Tensor:
@@ -62,7 +62,7 @@ class DiTBlock(nn.Module):
         spread = per_view.repeat_interleave(x.shape[2] // per_view.shape[2], dim=2)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = spread.chunk(6, dim=-1)
         hidden = self.norm_attention(x) * (1 + scale_a) + shift_a
-        x = x + gate_a * self.attention(hidden, positions, self.layer, context, write)
+        x = x + gate_a * self.attention(hidden, order, self.layer, context, write)
         hidden = self.norm_mlp(x) * (1 + scale_m) + shift_m
         out: Tensor = x + gate_m * self.mlp(hidden)
         return out
@@ -100,7 +100,7 @@ class DiT(Denoiser):
         sigma: Tensor,
         sigma_previous: Tensor,
         cond: Conditioning,
-        positions: Tensor,
+        order: FrameOrder,
         context: KeyValueContext | None,
         write: int,
     ) -> Tensor:
@@ -111,7 +111,7 @@ class DiT(Denoiser):
         tokens = tokens * cond.view_mask[..., None, None].to(tokens.dtype)
         tokens = rearrange(tokens, "b t v n d -> b t (v n) d")
         for block in self.blocks:
-            tokens = block(tokens, embedding, positions, context, write)
+            tokens = block(tokens, embedding, order, context, write)
         tokens = rearrange(tokens, "b t (v n) d -> b t v n d", v=self.shape.views)
         shift, scale = self.modulation(embedding).unsqueeze(3).chunk(2, dim=-1)
         out = self.leave(self.norm(tokens) * (1 + scale) + shift)

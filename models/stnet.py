@@ -10,7 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from worldsim.models.attention import KeyValueContext, SpaceAttention, TimeAttention
+from worldsim.models.attention import FrameOrder, KeyValueContext, SpaceAttention, TimeAttention
 from worldsim.models.blocks import ChannelNorm, ResBlock, zero_init
 from worldsim.models.conditioning import Conditioning, FrameConditioner
 from worldsim.models.denoiser import (
@@ -43,7 +43,7 @@ class MiddleBlock(nn.Module):
         x: Tensor,
         cond: Tensor,
         view_mask: Tensor,
-        positions: Tensor,
+        order: FrameOrder,
         context: KeyValueContext | None,
         write: int,
     ) -> Tensor:
@@ -56,7 +56,7 @@ class MiddleBlock(nn.Module):
         seen = view_mask.flatten(0, 1).bool().repeat_interleave(tokens.shape[1] // views, dim=1)
         tokens = tokens + self.space(self.norm_space(tokens), seen)
         tokens = rearrange(tokens, "(b t) n d -> b t n d", b=batch)
-        tokens = tokens + self.time(self.norm_time(tokens), positions, self.layer, context, write)
+        tokens = tokens + self.time(self.norm_time(tokens), order, self.layer, context, write)
         out: Tensor = rearrange(tokens, "b t (v h w) d -> (b t v) d h w", v=views, h=height)
         return out
 
@@ -98,7 +98,7 @@ class STNet(Denoiser):
         sigma: Tensor,
         sigma_previous: Tensor,
         cond: Conditioning,
-        positions: Tensor,
+        order: FrameOrder,
         context: KeyValueContext | None,
         write: int,
     ) -> Tensor:
@@ -109,7 +109,7 @@ class STNet(Denoiser):
         fine = self.down_block(self.enter(images), embedding)
         coarse = self.down(fine) + self.place.repeat(batch * frames, 1, 1, 1)
         for block in self.middle:
-            coarse = block(coarse, embedding, cond.view_mask, positions, context, write)
+            coarse = block(coarse, embedding, cond.view_mask, order, context, write)
         raised = self.shuffle(self.up(coarse))
         fine = self.up_block(torch.cat([fine, raised], dim=1), embedding)
         fine = self.last_block(fine, embedding)

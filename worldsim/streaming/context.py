@@ -122,6 +122,15 @@ class Context:
             self.sink,
         )
 
+    def put(self, rows: Sequence[int] | Tensor, other: "Context") -> None:
+        """Overwrite `rows` by the rows of another context of the same shape."""
+        index = torch.as_tensor(rows, dtype=torch.long, device=self.count.device)
+        self.keys[:, index], self.values[:, index] = other.keys, other.values
+        self.count, self.latents = self.count.clone(), self.latents.clone()
+        self.levels = self.levels.clone()
+        self.count[index], self.latents[index] = other.count, other.latents
+        self.levels[index] = other.levels
+
     def fork(self) -> "Context":
         """An independent copy."""
         return self.select(torch.arange(len(self.count), device=self.count.device))

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 
-def env_noise(keys: Iterable[tuple[int, int, int]], shape: Sequence[int]) -> Tensor:
+def env_noise(keys: Iterable[tuple[int, ...]], shape: Sequence[int]) -> Tensor:
     """Unit Gaussian noise `[N, *shape]` float32; row i is a function of keys[i] alone.
 
     Args:
-        keys: (seed, env id, step of its episode) of each row.
+        keys: (seed, env id, step of its episode, and rung where there are several) of each row.
         shape: of one row.
     """
     rows = [

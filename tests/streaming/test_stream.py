@@ -1,0 +1,238 @@
+"""Streams at every slope: order, independence of rows, branching, revision, refusals."""
+
+import numpy as np
+import pytest
+import torch
+from stream_testing import begin, frames_of, random_actions, run
+from worldsim_testing import nano_model
+
+from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
+from worldsim.errors import UsageError
+from worldsim.streaming.stream import Chunk, Stream
+
+TWO, FOUR = (1.0, 0.5, 0.0), (1.0, 0.8, 0.5, 0.2, 0.0)
+SCHEDULES = {
+    "autoregressive": autoregressive(TWO),
+    "rolling": rolling(FOUR),
+    "rolling_chunks": rolling(TWO, chunk=2, bidirectional=True),
+    "full_sequence": full_sequence(TWO, 1, window=2),
+}
+
+
+def make(schedule: Schedule) -> Stream:
+    return Stream(nano_model(), schedule, precision="float32")
+
+
+@pytest.fixture(params=SCHEDULES, scope="module")
+def stream(request: pytest.FixtureRequest) -> Stream:
+    return make(SCHEDULES[request.param])
+
+
+def steps(stream: Stream, count: int) -> list[Chunk]:
+    return [chunk for chunk in (stream.step() for _ in range(count)) if chunk is not None]
+
+
+def test_same_seed_same_stream(stream: Stream) -> None:
+    actions = random_actions(2, 6)
+    first = run(stream, actions)
+    assert first.shape[:2] == (2, 6)
+    assert torch.equal(first, run(stream, actions))
+    assert (first - run(stream, actions, seed=1)).abs().max() > 1e-4
+
+
+def test_permuting_envs_permutes_streams(stream: Stream) -> None:
+    actions, order = random_actions(3, 4), [2, 0, 1]
+    straight = run(stream, actions)
+    permuted = run(stream, actions[order], ids=order)
+    torch.testing.assert_close(permuted, straight[order], atol=1e-5, rtol=1e-5)
+
+
+def test_pushing_bit_by_bit_equals_pushing_at_once(stream: Stream) -> None:
+    actions = random_actions(2, 8)
+    at_once = run(stream, actions)
+    begin(stream, [0, 1])
+    chunks = []
+    ahead = stream.schedule.most_in_flight * stream.schedule.chunk
+    for frame in range(8):
+        stream.push(actions[:, frame : frame + 1])
+        while stream.waiting.min() >= ahead:
+            chunks += steps(stream, 1)
+    chunks += stream.drain()
+    torch.testing.assert_close(frames_of(chunks), at_once, atol=1e-5, rtol=1e-5)
+
+
+def test_hand_and_scene_follow_the_dynamics(stream: Stream) -> None:
+    actions = random_actions(1, 4)
+    begin(stream, [0])
+    bodies = [stream.body, stream.body]
+    dynamics = stream.model.dynamics
+    for frame in range(4):
+        action = torch.from_numpy(actions[:, frame])
+        bodies.append(dynamics(bodies[-2], bodies[-1], action, torch.ones(1)))
+    stream.push(actions)
+    chunks = stream.drain()
+    expected = dynamics.parts(torch.stack(bodies[2:], 1))
+    torch.testing.assert_close(torch.cat([c.agent_pos for c in chunks], 1), expected[0])
+    torch.testing.assert_close(torch.cat([c.state for c in chunks], 1), expected[1])
+    torch.testing.assert_close(stream.body, bodies[-1])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "emitted"),
+    [
+        (autoregressive(TWO), [0, 1, 0, 1, 0, 1]),
+        (autoregressive(TWO, chunk=3), [0, 3, 0, 3]),
+        (rolling(FOUR), [0, 0, 0, 1, 1, 1]),
+        (rolling(TWO, chunk=2), [0, 2, 2, 2]),
+        (full_sequence(TWO, 1, window=3), [0, 3, 0, 3]),
+    ],
+    ids=str,
+)
+def test_passes_emit_what_the_schedule_says(schedule: Schedule, emitted: list[int]) -> None:
+    stream = make(schedule)
+    begin(stream, [0])
+    stream.push(random_actions(1, 12))
+    counts = [0 if c is None else int(c.frames[0]) for c in (stream.step() for _ in emitted)]
+    assert counts == emitted
+    assert stream.waiting.tolist() == [12 - sum(emitted)]
+
+
+def test_forks_agree_until_their_actions_differ(stream: Stream) -> None:
+    actions = random_actions(2, 8)
+    begin(stream, [0, 1])
+    stream.push(actions[:, :4])
+    steps(stream, 1)
+    twin = stream.fork()
+    for each, sign in ((stream, 1.0), (twin, -1.0)):
+        each.push(np.concatenate([actions[:, 4:6], sign * actions[:, 6:]], axis=1))
+    ours, theirs = frames_of(stream.drain()), frames_of(twin.drain())
+    # Frames that were never in flight together with the seventh.
+    ahead = stream.schedule.most_in_flight * stream.schedule.chunk
+    same = 6 if stream.schedule.slope in (0, stream.schedule.steps) else 7 - ahead
+    torch.testing.assert_close(ours[:, :same], theirs[:, :same])
+    assert (ours[:, 6:] - theirs[:, 6:]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("passes", range(5))
+def test_row_reset_touches_no_other_row(stream: Stream, passes: int) -> None:
+    """Whatever the others have in flight, and wherever their schedule stands."""
+    schedule = stream.schedule
+    horizon = 6 * schedule.chunk
+    actions, late = random_actions(3, horizon), random_actions(1, horizon, seed=1)
+    whole, alone = run(stream, actions), run(stream, late, ids=[1])
+    begin(stream, [0, 1, 2])
+    stream.push(actions)
+    seen: dict[int, list[torch.Tensor]] = {0: [], 1: [], 2: []}
+    for chunk in steps(stream, passes):
+        for row in (0, 2):
+            seen[row] += chunk.latents[row, : chunk.frames[row]]
+    begin(stream, [1], rows=[1])
+    assert stream.waiting[1] == 0
+    stream.push(late, rows=[1])
+    while stream.waiting.any():
+        # Rows that have run out of actions wait while the others drain.
+        for chunk in stream.drain():
+            for row in (0, 1, 2):
+                seen[row] += chunk.latents[row, : chunk.frames[row]]
+    for row, expected in ((0, whole[0]), (1, alone[0]), (2, whole[2])):
+        torch.testing.assert_close(torch.stack(seen[row]), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_selected_rows_go_on_as_before(stream: Stream) -> None:
+    actions = random_actions(3, 4)
+    whole = run(stream, actions)
+    begin(stream, [0, 1, 2])
+    stream.push(actions)
+    stream.select([2, 0])
+    torch.testing.assert_close(frames_of(stream.drain()), whole[[2, 0]], atol=1e-5, rtol=1e-5)
+
+
+def test_a_drained_stream_goes_on(stream: Stream) -> None:
+    actions = random_actions(2, 8)
+    begin(stream, [0, 1])
+    stream.push(actions[:, :4])
+    first = frames_of(stream.drain())
+    stream.push(actions[:, 4:])
+    both = torch.cat([first, frames_of(stream.drain())], dim=1)
+    whole = run(stream, actions)
+    torch.testing.assert_close(both[:, :1], whole[:, :1], atol=1e-5, rtol=1e-5)
+    if stream.schedule.slope in (0, stream.schedule.steps):
+        # Nothing was in flight across the gap.
+        torch.testing.assert_close(both, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_revised_actions_leave_no_trace_of_those_they_replace(stream: Stream) -> None:
+    chunk, results = stream.schedule.chunk, []
+    actions = random_actions(2, 8 * chunk)
+    for sign in (1.0, -1.0):
+        begin(stream, [0, 1])
+        stream.push(actions[:, :chunk])
+        done = stream.drain()
+        stream.push(sign * actions[:, chunk:])
+        assert steps(stream, 1) == []
+        stream.revise(0.5 * actions[:, : 2 * chunk])
+        assert stream.waiting.tolist() == [2 * chunk] * 2
+        results.append(frames_of(done + stream.drain()))
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_revising_before_anything_began_is_pushing(stream: Stream) -> None:
+    actions = random_actions(2, 4)
+    begin(stream, [0, 1])
+    stream.push(-actions)
+    stream.revise(actions)
+    torch.testing.assert_close(frames_of(stream.drain()), run(stream, actions))
+
+
+def test_too_few_actions_are_refused_and_nothing_is_lost() -> None:
+    stream, actions = make(rolling(FOUR)), random_actions(2, 6)
+    begin(stream, [0, 1])
+    stream.push(actions[:, :2])
+    assert steps(stream, 2) == []
+    with pytest.raises(UsageError, match="needs 3 actions .* row 0 has 2; push 1 more"):
+        stream.step()
+    stream.push(actions[:, 2:])
+    torch.testing.assert_close(frames_of(stream.drain()), run(stream, actions))
+
+
+def test_refusals_say_what_was_expected(stream: Stream) -> None:
+    begin(stream, [0, 1])
+    actions = random_actions(2, 2)
+    with pytest.raises(UsageError, match=r"\[2, K, 5\]"):
+        stream.push(actions[:1])
+    with pytest.raises(UsageError, match=r"\[2, K, 5\]"):
+        stream.revise(actions[..., :4])
+    with pytest.raises(UsageError, match="NaN"):
+        stream.push(np.full((2, 1, 5), np.nan, np.float32))
+    assert stream.waiting.tolist() == [0, 0]
+    with pytest.raises(UsageError, match="reset"):
+        make(rolling(TWO)).push(actions)
+    chunked = make(autoregressive(TWO, chunk=3))
+    begin(chunked, [0])
+    chunked.push(random_actions(1, 4))
+    with pytest.raises(UsageError, match="push 2 more actions"):
+        chunked.drain()
+
+
+def test_a_context_smaller_than_what_a_pass_finishes_is_refused() -> None:
+    with pytest.raises(UsageError, match="finishes 4 frames .* holds 3"):
+        make(full_sequence(TWO, 2, window=2))
+
+
+def test_nothing_grows_with_the_stream() -> None:
+    stream = make(rolling(TWO))
+    begin(stream, [0])
+
+    def sizes() -> list[torch.Size]:
+        rows = stream._running
+        flight, queue = rows.flight, rows.queue
+        parts = (flight.x, flight.recent, flight.context.keys, queue.action, queue.after)
+        return [part.shape for part in parts]
+
+    stream.push(random_actions(1, 3))
+    steps(stream, 2)
+    before = sizes()
+    for seed in range(40):
+        stream.push(random_actions(1, 1, seed))
+        steps(stream, 1)
+    assert sizes() == before

@@ -1,0 +1,174 @@
+"""How streams begin: from first frames, proprioception, calibration and what is known of the scene.
+
+Legend: N envs, V views, H W pixels, D body, P proprioception, S state, A action.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldsim.diffusion.schedule import Schedule
+from worldsim.errors import UsageError
+from worldsim.geometry.body_maps import RigTensors
+from worldsim.models.world_model import WorldModel
+from worldsim.streaming.context import new_context
+from worldsim.streaming.flight import Flight
+
+Array = np.ndarray | Tensor
+
+
+@dataclass(eq=False)
+class Places:
+    """Where hand and scene are in one frame, and were in the one before.
+
+    Attributes:
+        now: `[N, D]`, physical units.
+        before: `[N, D]`.
+    """
+
+    now: Tensor
+    before: Tensor
+
+
+@dataclass(eq=False)
+class Queue:
+    """Actions whose frames are not finished, oldest first; rows may hold differently many.
+
+    Attributes:
+        action: `[N, Q, A]`.
+        before: `[N, Q, D]` body before each.
+        after: `[N, Q, D]` body after it.
+        length: `[N]` how many of Q are real.
+    """
+
+    action: Tensor
+    before: Tensor
+    after: Tensor
+    length: np.ndarray
+
+
+@dataclass(eq=False)
+class StreamRows:
+    """Everything that belongs to the rows of a batch of streams.
+
+    Attributes:
+        flight: frames in the making, and the context.
+        queue: actions pushed for them.
+        pushed: places after the last action pushed.
+        shown: places in the newest finished frame.
+        rig: calibration.
+        view_mask: `[N, 1, V]`.
+    """
+
+    flight: Flight
+    queue: Queue
+    pushed: Places
+    shown: Places
+    rig: RigTensors
+    view_mask: Tensor
+
+
+def start_rows(
+    model: WorldModel,
+    schedule: Schedule,
+    pixels: Array,
+    agent_pos: Array,
+    rig: Mapping[str, Array] | None,
+    keys: Sequence[tuple[int, int]],
+    state: Array | None,
+) -> StreamRows:
+    """Rows that stand at their first frame.
+
+    Args:
+        model: the world model.
+        schedule: of the streams.
+        pixels: uint8 `[N, V, H, W, 3]`.
+        agent_pos: `[N, P]`.
+        rig: `intrinsics [N,V,3,3]`, `extrinsics [N,V,4,4]`, `mounted [N,V]`; None if unknown.
+        keys: (seed, env id) of each row.
+        state: `[N, S]`, NaN where unknown; what is unknown is read off the frames.
+
+    Raises:
+        UsageError: shapes do not fit the model's spec.
+    """
+    frames, hand = _check(model, pixels, agent_pos)
+    count = len(frames)
+    batch = {"agent_pos": hand[:, None]}
+    batch |= {name: torch.as_tensor(value) for name, value in (rig or {}).items()}
+    calibration = model.rig(batch)
+    view_mask = torch.ones(count, 1, model.views)
+    latents = model.encode(frames)
+    body = model.dynamics.join(hand, _known_state(model, latents, view_mask, state))
+    none = torch.zeros(count, 1, model.spec.action.dim)
+    first = body[:, None]
+    cond = model.condition_frames(none, torch.zeros(count, 1), first, first, view_mask, calibration)
+    kept = schedule.most_emitted * schedule.chunk
+    flown = schedule.most_in_flight * schedule.chunk
+    recent = torch.cat(
+        [latents.new_zeros(count, kept - 1, *latents.shape[1:]), latents[:, None]], 1
+    )
+    recent_cond = cond
+    for _ in range(kept - 1):
+        recent_cond = recent_cond.then(cond)
+    context = new_context(
+        count,
+        model.denoiser.context_shape,
+        (model.views, *model.latent_shape),
+        sink=model.config.sink,
+        recent=model.config.recent,
+        dtype=next(model.denoiser.parameters()).dtype,
+    )
+    flight = Flight(
+        context=context,
+        x=latents.new_zeros(count, flown, *latents.shape[1:]),
+        recent=recent,
+        recent_cond=recent_cond,
+        uncommitted=np.ones(count, dtype=np.int64),
+        passes=np.zeros(count, dtype=np.int64),
+        done=np.zeros(count, dtype=np.int64),
+        begun=np.zeros(count, dtype=np.int64),
+        frames=np.zeros(count, dtype=np.int64),
+        keys=list(keys),
+    )
+    empty = body.new_zeros(count, 0, body.shape[1])
+    queue = Queue(none[:, :0], empty, empty, np.zeros(count, dtype=np.int64))
+    pushed, shown = (Places(body.clone(), body.clone()) for _ in range(2))
+    return StreamRows(flight, queue, pushed, shown, calibration, view_mask)
+
+
+def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, Tensor]:
+    frames = torch.as_tensor(pixels)
+    camera = model.spec.cameras[0]
+    expected = (model.views, camera.height, camera.width, 3)
+    if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
+        raise UsageError(
+            f"first frames have shape {tuple(frames.shape)}, expected [N, "
+            f"{', '.join(map(str, expected))}] for cameras {model.spec.camera_names}"
+        )
+    hand = torch.as_tensor(agent_pos, dtype=torch.float32)
+    wanted = (len(frames), model.spec.agent_pos.dim)
+    if tuple(hand.shape) != wanted:
+        raise UsageError(
+            f"agent_pos has shape {tuple(hand.shape)}, expected [{wanted[0]}, {wanted[1]}]"
+        )
+    return frames, hand
+
+
+def _known_state(
+    model: WorldModel, latents: Tensor, view_mask: Tensor, state: Array | None
+) -> Tensor:
+    """`[N, S]`: the given entries, the others as read off the frames."""
+    shape = (len(latents), model.spec.state.dim)
+    given = torch.full(shape, torch.nan) if state is None else torch.as_tensor(state).float()
+    if tuple(given.shape) != shape:
+        raise UsageError(
+            f"state has shape {tuple(given.shape)}, expected {list(shape)} "
+            f"({', '.join(model.spec.state.names)})"
+        )
+    if not given.isnan().any():
+        return given
+    read = model.read_state(latents[:, None], view_mask).state[:, 0]
+    return torch.where(given.isnan(), read, given)
