@@ -45,7 +45,7 @@ def nano_spec() -> WorldSpec:
 
 
 @cache
-def nano_model(backbone: str = "stnet") -> WorldModel:
+def nano_model(backbone: str = "stnet", spec: WorldSpec | None = None) -> WorldModel:
     """A random model whose zero-initialised layers are shaken, so that every path counts."""
     torch.manual_seed(0)
     config = WorldModelConfig(
@@ -55,7 +55,7 @@ def nano_model(backbone: str = "stnet") -> WorldModel:
         DynamicsConfig(width=16, depth=1),
         recent=3,
     )
-    model = WorldModel(config, nano_spec())
+    model = WorldModel(config, spec or nano_spec())
     with torch.no_grad():
         for part in (model.denoiser, model.dynamics):
             for parameter in part.parameters():

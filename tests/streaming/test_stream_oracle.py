@@ -1,5 +1,6 @@
 """What a stream computes with its ring and its merged passes, against plain recomputation."""
 
+import copy
 from dataclasses import replace
 from typing import Literal
 
@@ -29,7 +30,7 @@ SCHEDULES = {
 
 
 def model_with(backbone: str, recent: int, sink: int = 1) -> WorldModel:
-    model = nano_model(backbone)
+    model = copy.copy(nano_model(backbone))
     model.config = replace(model.config, recent=recent, sink=sink)
     return model
 

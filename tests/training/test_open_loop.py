@@ -16,6 +16,7 @@ from worldsim.models.denoiser import DenoiserConfig
 from worldsim.models.dynamics import DynamicsConfig
 from worldsim.models.heads import HeadConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
+from worldsim.streaming.sampler import Sampler
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_swap_test_measures_against_the_replay(
 
 
 def test_films_hold_truth_and_imagination(model: WorldModel, square_data: CachedDataset) -> None:
-    (record,) = open_loop_records(model, square_data, [2], sampling_steps=1, max_steps=4)
+    (record,) = open_loop_records(model, square_data, [2], Sampler(steps=1), max_steps=4)
     assert record.truth is not None and record.imagined is not None
     assert record.truth.shape == record.imagined.shape == (5, 2, 32, 32, 3)
     assert np.array_equal(record.truth[0], record.imagined[0])

@@ -41,6 +41,11 @@ COMMANDS: dict[str, Command] = {
         "finished rollouts are kept; the same command continues",
         renders=True,
     ),
+    "drift": Command(
+        "imagine long episodes and measure how they drift from the simulator",
+        "nothing is kept of an unfinished measurement",
+        renders=True,
+    ),
     "export": Command(
         "write rollouts or episodes as MP4 or GIF",
         "files already written are whole",

@@ -95,6 +95,7 @@ def _validator(config: DictConfig, cache: Any, folder: Any) -> Any:
     from worldsim.evaluation.open_loop_report import evaluate_open_loop
     from worldsim.files import write_json
     from worldsim.reporting.film import write_film
+    from worldsim.streaming.sampler import Sampler
     from worldsim.training.config import ValidationConfig
 
     settings = build(ValidationConfig, config.validation, "validation")
@@ -113,7 +114,7 @@ def _validator(config: DictConfig, cache: Any, folder: Any) -> Any:
         write_json(folder.root / "validation.json", found)
         shown = held_out[: settings.films]
         for record in open_loop_records(
-            model, cache, shown, settings.sampling_steps, settings.max_steps
+            model, cache, shown, Sampler(steps=settings.sampling_steps), settings.max_steps
         ):
             name = record.title.split(",")[0].replace(" ", "_")
             write_film(folder.films / f"step_{step:07d}_{name}.mp4", record)

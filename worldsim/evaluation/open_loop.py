@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.data.cache import CachedDataset
+from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.imagination import Imagination
+from worldsim.streaming.sampler import Sampler
+from worldsim.streaming.stream import Stream
 
 Float = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -81,43 +83,71 @@ def imagine(
     model: WorldModel,
     cache: CachedDataset,
     drives: Sequence[Drive],
-    sampling_steps: int = 2,
+    sampler: Sampler | None = None,
     seed: int = 0,
 ) -> Iterator[DrivenFrames]:
     """Imagine all drives as one batch; those that end drop out and cost nothing more.
+
+    Args:
+        model: a world model of the cache's world.
+        cache: decoded data set.
+        drives: starts and actions.
+        sampler: of the stream; None is autoregressive, frame by frame.
+        seed: of sampling noise.
 
     Raises:
         SpecMismatchError: model and data describe different worlds.
     """
     model.spec.require_compatible(cache.spec, "the model", f"data set {cache.root}")
-    lengths = [len(drive.actions) for drive in drives]
-    running = [i for i, length in enumerate(lengths) if length]
-    if not running:
+    lengths = np.array([len(drive.actions) for drive in drives], dtype=np.int64)
+    running = np.flatnonzero(lengths)
+    if not len(running):
         return
-    imagination = Imagination(model, sampling_steps)
-    episodes = np.array([drives[i].episode for i in running])
+    sampler = sampler or Sampler()
+    stream = Stream(model, sampler.schedule(), sampler.descent)
+    driven = [drives[int(i)] for i in running]
+    episodes = np.array([drive.episode for drive in driven])
     rows = cache.episode_start[episodes]
-    imagination.reset(
+    stream.reset(
         np.asarray(cache.pixels[rows]),
         np.asarray(cache.agent_pos[rows]),
         _rig(cache, episodes),
-        env_ids=[drives[i].noise_id for i in running],
+        env_ids=[drive.noise_id for drive in driven],
         seed=seed,
         state=np.asarray(cache.state[rows]),
     )
-    for horizon in range(1, max(lengths) + 1):
-        alive = [row for row, i in enumerate(running) if lengths[i] >= horizon]
+    stream.push(_padded([drive.actions for drive in driven], stream.schedule))
+    horizon = 0
+    while len(running):
+        chunk = stream.step()
+        if chunk is None:
+            continue
+        for frame in range(chunk.latents.shape[1]):
+            horizon += 1
+            alive = np.flatnonzero(lengths[running] >= horizon)
+            yield DrivenFrames(
+                horizon,
+                running[alive],
+                np.asarray(stream.model.decode(chunk.latents[alive, frame]).numpy()),
+                chunk.agent_pos[alive, frame].numpy(),
+                chunk.state[alive, frame].float().numpy(),
+            )
+            if horizon == lengths[running].max():
+                return
+        alive = np.flatnonzero(lengths[running] > horizon)
         if len(alive) < len(running):
-            imagination.select(alive)
-            running = [running[row] for row in alive]
-        frame = imagination.step(np.stack([drives[i].actions[horizon - 1] for i in running]))
-        yield DrivenFrames(
-            horizon,
-            np.asarray(running),
-            imagination.pixels(),
-            frame.agent_pos.numpy(),
-            frame.state.float().numpy(),
-        )
+            stream.select(alive.tolist())
+            running = running[alive]
+
+
+def _padded(actions: Sequence[Float], schedule: Schedule) -> Float:
+    """Actions `[N, T, A]` of one length, and so many more that the schedule never runs dry."""
+    longest = max(len(each) for each in actions)
+    spare = (schedule.most_in_flight + schedule.most_emitted) * schedule.chunk
+    padded = np.zeros((len(actions), longest + spare, actions[0].shape[1]), np.float32)
+    for row, each in enumerate(actions):
+        padded[row, : len(each)] = each
+    return padded
 
 
 def _rig(cache: CachedDataset, episodes: NDArray[np.int64]) -> dict[str, NDArray[Any]] | None:

@@ -8,13 +8,14 @@ from worldsim.data.cache import CachedDataset
 from worldsim.evaluation.open_loop import Drive, imagine, recorded_actions
 from worldsim.evaluation.record import RolloutRecord
 from worldsim.models.world_model import WorldModel
+from worldsim.streaming.sampler import Sampler
 
 
 def open_loop_records(
     model: WorldModel,
     cache: CachedDataset,
     episodes: Sequence[int],
-    sampling_steps: int = 2,
+    sampler: Sampler | None = None,
     max_steps: int = 0,
 ) -> list[RolloutRecord]:
     """Truth and imagination of `episodes` from their first frames under their own actions."""
@@ -23,7 +24,7 @@ def open_loop_records(
         for noise_id, episode in enumerate(episodes)
     ]
     films = [[np.asarray(cache.pixels[cache.rows(drive.episode).start])] for drive in drives]
-    for frames in imagine(model, cache, drives, sampling_steps):
+    for frames in imagine(model, cache, drives, sampler):
         for drive, pixels in zip(frames.drives, frames.pixels, strict=True):
             films[drive].append(pixels)
     records = []

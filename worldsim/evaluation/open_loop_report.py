@@ -27,6 +27,7 @@ from worldsim.evaluation.open_loop import (
 from worldsim.evaluation.video_metrics import HorizonErrors
 from worldsim.geometry.scene_points import position_entries
 from worldsim.models.world_model import WorldModel
+from worldsim.streaming.sampler import Sampler
 
 Float = NDArray[np.float64]
 SOURCES = ("model", "first_frame", "shuffled_actions")
@@ -153,14 +154,17 @@ def evaluate_open_loop(
         for group in (own, other)
         for noise_id, (episode, actions) in enumerate(zip(episodes, group, strict=True))
     ]
-    tally = _Tally(model, cache, episodes, horizons)
-    for frames in imagine(model, cache, drives, sampling_steps, seed):
+    tally = OpenLoopTally(model, cache, episodes, horizons)
+    for frames in imagine(model, cache, drives, Sampler(steps=sampling_steps), seed):
         tally.add(frames, truthful=frames.drives < count)
     return tally.report(sampling_steps)
 
 
-class _Tally:
-    """Collects imagined frames into an `OpenLoopReport`."""
+class OpenLoopTally:
+    """Collects imagined frames into an `OpenLoopReport`.
+
+    Drives are numbered so that their number modulo that of the episodes is their episode's place.
+    """
 
     def __init__(
         self, model: WorldModel, cache: CachedDataset, episodes: Sequence[int], horizons: int

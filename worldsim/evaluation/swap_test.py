@@ -22,6 +22,7 @@ from worldsim.errors import DataError, UsageError
 from worldsim.evaluation.open_loop import Drive, Float, Pixels, imagine, recorded_actions
 from worldsim.models.world_model import WorldModel
 from worldsim.specs import EE_POSITION
+from worldsim.streaming.sampler import Sampler
 
 Replay = Callable[[int, Float], tuple[Float, Pixels]]
 """Episode whose start to take and actions `[T, A]`, to what the simulator then shows:
@@ -100,7 +101,7 @@ def swap_test(
         drives.append(Drive(episode, own[(noise_id + 1) % len(own)][:length], noise_id))
     paths: list[list[Float]] = [[] for _ in drives]
     films: list[list[Pixels]] = [[] for _ in drives]
-    for frames in imagine(model, cache, drives, sampling_steps, seed):
+    for frames in imagine(model, cache, drives, Sampler(steps=sampling_steps), seed):
         for row, drive in enumerate(frames.drives):
             paths[drive].append(frames.agent_pos[row])
             films[drive].append(frames.pixels[row])

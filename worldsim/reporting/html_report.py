@@ -74,7 +74,7 @@ def render_report(data: ReportData) -> str:
         line_names=LINES,
         agreement_columns=_agreement_columns,
         agreement_rows=_agreement_rows,
-        film_source=_film_source,
+        film_source=film_source,
         kinds=KINDS,
         mmrv_rule=MMRV_RULE,
     )
@@ -108,7 +108,8 @@ def _charts(section: Section) -> list[tuple[str, Markup]]:
     return [(camera, chart) for camera, chart in drawn if chart is not None]
 
 
-def _film_source(film: Film) -> str:
+def film_source(film: Film) -> str:
+    """A film as the source of a `video` element."""
     return "data:video/mp4;base64," + b64encode(film.mp4).decode("ascii")
 
 

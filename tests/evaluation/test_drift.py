@@ -1,0 +1,168 @@
+"""Drift: measures in closed form, the simulator's own divergence, a model that is the simulator."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from worldsim_testing import nano_model
+
+from worldsim.data.behaviours import Behaviour
+from worldsim.data.cache import CachedDataset, build_cache
+from worldsim.data.collection import collect
+from worldsim.data.recorder import CollectionConfig
+from worldsim.errors import UsageError
+from worldsim.evaluation import divergence as divergence_module
+from worldsim.evaluation.appearance import appearance, luminance, motion, saturation, sharpness
+from worldsim.evaluation.divergence import divergence
+from worldsim.evaluation.drift import DriftConfig, measure_drift
+from worldsim.evaluation.drift_report import DriftReport
+from worldsim.streaming.sampler import Sampler
+
+STEPS = 14
+
+
+@pytest.fixture(scope="module")
+def pushes(tmp_path_factory: pytest.TempPathFactory) -> CachedDataset:
+    """Three longer episodes of play, past the task's own end."""
+    root = tmp_path_factory.mktemp("drift") / "long"
+    config = CollectionConfig(
+        env_id="worldsim/TabletopPush-v0",
+        env_kwargs={"image_size": 32, "max_episode_steps": STEPS},
+        behaviours={"play": Behaviour(weight=1.0, policy="play")},
+        episodes=3,
+        steps_after_success=STEPS,
+    )
+    collect(config, root, workers=0)
+    return build_cache(root)
+
+
+def measure(cache: CachedDataset, sampler: Sampler | None = None, **config: object) -> DriftReport:
+    chosen = DriftConfig(window_s=0.5, **config)  # type: ignore[arg-type]
+    return measure_drift(
+        nano_model(spec=cache.spec), cache, [0, 1, 2], sampler or Sampler(steps=1), chosen
+    )
+
+
+def test_measures_in_closed_form() -> None:
+    grey = np.full((2, 8, 8, 3), 100, np.uint8)
+    np.testing.assert_allclose(luminance(grey), 100.0)
+    np.testing.assert_allclose(saturation(grey), 0.0)
+    np.testing.assert_allclose(sharpness(grey), 0.0)
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 200
+    assert luminance(red) == pytest.approx(0.299 * 200)
+    assert saturation(red) == pytest.approx(1.0)
+    half = grey[0].copy()
+    half[..., 1:] = 50
+    assert saturation(half) == pytest.approx(0.5)
+    board = np.indices((8, 8)).sum(0) % 2 * 255
+    checks = np.repeat(board[..., None], 3, -1).astype(np.uint8)
+    # Every inner pixel differs from all four neighbours: the Laplacian is +-4 * 255.
+    assert sharpness(checks) == pytest.approx((4 * 255.0) ** 2)
+    assert motion(grey[0], np.full_like(grey[0], 90)) == pytest.approx(10.0)
+    assert appearance(grey, grey).shape == (2, 4)
+
+
+def test_streams_last_as_long_as_the_episodes(pushes: CachedDataset) -> None:
+    report = measure(pushes)
+    assert len(report.imagined["luminance"]) == STEPS
+    assert report.open_loop.episodes.tolist() == [3] * STEPS
+    first = np.asarray(pushes.pixels[pushes.episode_start[:3] + 1])
+    assert report.simulated["luminance"][0] == pytest.approx(luminance(first).mean())
+    assert set(report.divergence_m) == {"object", "goal"}
+    summary = report.summary()
+    assert np.isnan(summary["seam_jump"])
+    assert summary["psnr_best"] == pytest.approx(summary["psnr_mean"])
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [Sampler(steps=2, chunk=2), Sampler("rolling", steps=2), Sampler("full_sequence", 1, window=3)],
+    ids=str,
+)
+def test_every_sampler_reaches_the_end(pushes: CachedDataset, sampler: Sampler) -> None:
+    report = measure(pushes, sampler, max_steps=9)
+    assert np.isfinite(report.open_loop.psnr["model"]).all()
+    assert len(report.imagined["motion"]) == 9
+    assert np.isfinite(report.seam_jump()) == (sampler.chunk > 1)
+
+
+def test_best_of_several_streams_is_no_worse_than_their_mean(pushes: CachedDataset) -> None:
+    one, three = measure(pushes, max_steps=4), measure(pushes, max_steps=4, samples=3)
+    assert three.best_psnr > three.mean_psnr
+    assert three.best_psnr >= one.mean_psnr - 1e-6
+    assert three.open_loop.episodes.tolist() == [9] * 4
+
+
+def test_the_simulator_diverges_from_itself_only_when_disturbed(
+    pushes: CachedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart = divergence(pushes, [0, 1, 2])
+    assert apart["object"].shape == (STEPS,)
+    assert 1e-4 < apart["object"][0] < 2e-3
+    assert apart["goal"].max() < 1e-6
+    monkeypatch.setattr(divergence_module, "SHIFT", 0.0)
+    assert divergence(pushes, [0, 1, 2])["object"].max() < 1e-6
+
+
+def test_signed_drift_and_relative_error_by_hand(pushes: CachedDataset) -> None:
+    report = measure(pushes, max_steps=6)
+    curve = np.array([1.0, 1.0, 1.0, 0.9, 0.8, 0.8])
+    doubled = DriftReport(
+        open_loop=report.open_loop,
+        fps=10,
+        window=2,
+        imagined={name: 2.0 * curve for name in report.imagined},
+        simulated={name: np.full(6, 2.0) for name in report.simulated},
+        divergence_m={"object": np.full(6, 0.02), "goal": np.zeros(6)},
+        best_psnr=1.0,
+        mean_psnr=1.0,
+        samples=1,
+        chunk=2,
+    )
+    assert doubled.signed_drift("luminance") == pytest.approx(-0.2)
+    assert doubled.start_to_end("luminance") == pytest.approx(0.2)
+    error = report.open_loop.error_m["object"]
+    np.testing.assert_allclose(doubled.relative_error("object"), error / 0.02)
+    goal = report.open_loop.error_m["goal"]
+    np.testing.assert_allclose(doubled.relative_error("goal"), goal / 1e-3)
+    # Borders: frames 0, 2, 4 of means 1, 1, 0.8; others 1, 0.9, 0.8.
+    assert doubled.seam_jump() == pytest.approx((2.8 / 3) / (2.7 / 3))
+
+
+@pytest.mark.parametrize("wrong", [{"max_steps": -1}, {"samples": 0}, {"window_s": 0.0}])
+def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="drift"):
+        DriftConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_one_episode_is_not_enough(pushes: CachedDataset) -> None:
+    with pytest.raises(UsageError, match="two episodes"):
+        measure_drift(nano_model(), pushes, [0], Sampler(), DriftConfig())
+
+
+def test_the_command_writes_figures_films_and_a_page(
+    pushes: CachedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from worldsim.cli.main import main
+
+    nano_model(spec=pushes.spec).save_pretrained(tmp_path / "model", card="# nano\n")
+    words = [
+        "drift",
+        f"dataset={pushes.root}",
+        f"model={tmp_path / 'model'}",
+        "max_steps=5",
+        "films=1",
+        "sampler.steps=1",
+    ]
+    assert main([*words, f"out={tmp_path / 'a'}", 'title="<first>"']) == 0
+    said = capsys.readouterr().err
+    assert "sharpness at the end" in said and "own divergence" in said
+    both = [*words, f"out={tmp_path / 'b'}", "title=second", f"also=[{tmp_path / 'a'}]"]
+    assert main([*both, "sampler.kind=rolling", "sampler.steps=2"]) == 0
+    page = (tmp_path / "b" / "drift.html").read_text()
+    assert page.count("<video") == 2
+    assert "&lt;first&gt;" in page and "<first>" not in page
+    assert main([*words, f"out={tmp_path / 'c'}", f"also=[{tmp_path}]"]) == 1
+    assert "holds no drift measurement" in capsys.readouterr().err
+    assert main([*words, f"out={tmp_path / 'c'}", "episodes=7"]) == 2

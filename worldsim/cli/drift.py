@@ -1,0 +1,97 @@
+"""`worldsim drift`: long imagined streams beside the simulator, step by step."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from worldsim.cli.console import finish, progress, say
+from worldsim.errors import UsageError
+
+DESCRIPTION = """
+Imagines recorded episodes from their first frames under their own actions, for as long as they
+last, and says how long the model stays better than repeating the first frame, how brightness,
+colour, sharpness and motion drift from the simulator's, and how far hand and things are off, also
+in multiples of how far the simulator diverges from itself.
+"""
+
+EXAMPLES = """
+worldsim drift dataset=data/push_long model=shipped/push out=runs/drift
+worldsim drift dataset=data/push_long model=runs/push sampler.kind=rolling out=runs/rolling
+worldsim drift dataset=data/push_long title=rolling out=runs/d 'also=[runs/drift]'
+"""
+
+
+def run(config: DictConfig) -> None:
+    """Measure, write figures and films, and print the summary.
+
+    Raises:
+        UsageError: the config does not fit together.
+        WorldsimError: the data set or the model is broken.
+    """
+    from worldsim.config import build
+    from worldsim.data.cache import build_cache
+    from worldsim.envs.imagination.loading import model_folder
+    from worldsim.evaluation.drift import DriftConfig, measure_drift
+    from worldsim.evaluation.open_loop_film import open_loop_records
+    from worldsim.files import write_json, write_text
+    from worldsim.models.world_model import WorldModel
+    from worldsim.reporting.drift_page import read_column, write_drift_page
+    from worldsim.streaming.sampler import Sampler
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    settings: dict[str, Any] = {str(key): value for key, value in plain.items()}
+    sampler = build(Sampler, settings["sampler"], "sampler")
+    names = ("max_steps", "samples", "window_s", "seed")
+    drift = build(DriftConfig, {name: settings[name] for name in names}, "drift")
+    earlier = [read_column(Path(folder)) for folder in settings["also"]]
+    model = WorldModel.from_pretrained(model_folder(settings["model"]))
+    cache = build_cache(Path(settings["dataset"]))
+    count = settings["episodes"] or cache.num_episodes
+    if not 2 <= count <= cache.num_episodes:
+        raise UsageError(
+            f"episodes is {count}; {settings['dataset']} holds {cache.num_episodes}, and shuffled "
+            "actions need two"
+        )
+    episodes = list(range(count))
+    longest = max(cache.rows(e).stop - cache.rows(e).start - 1 for e in episodes)
+    steps = min(longest, drift.max_steps) if drift.max_steps else longest
+    with progress("steps", steps) as advance:
+        report = measure_drift(model, cache, episodes, sampler, drift, lambda _: advance(1))
+    out = Path(settings["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    write_json(out / "drift.json", {"title": settings["title"], **report.to_json()})
+    records = open_loop_records(
+        model, cache, episodes[: int(settings["films"])], sampler, drift.max_steps
+    )
+    for number, record in enumerate(records):
+        record.save(out / "films" / f"{number:04d}.npz")
+    write_drift_page(out / "drift.html", [read_column(out), *earlier])
+    for line in summary_lines(report.summary()):
+        say(line)
+    finish("drift", out / "drift.html")
+
+
+def summary_lines(summary: dict[str, float]) -> list[str]:
+    """What matters of the summary, for a terminal."""
+    valid = summary["valid_horizon_first_frame"]
+    lines = [
+        f"better than the first frame held for {valid:.0f} steps, than shuffled actions for "
+        f"{summary['valid_horizon_shuffled_actions']:.0f}",
+        f"PSNR {summary['psnr_model']:.1f} dB, where something moved "
+        f"{summary['psnr_moving_model']:.1f}",
+    ]
+    for measure in ("luminance", "saturation", "sharpness", "motion"):
+        lines.append(
+            f"{measure:>10} at the end {summary[f'drift_{measure}']:+.1%} of the simulator's"
+        )
+    for key, value in summary.items():
+        if key.endswith("_error_over_divergence_end"):
+            name = key.removesuffix("_error_over_divergence_end")
+            lines.append(
+                f"{name:>10} at the end {100 * summary[f'{name}_error_m_end']:.1f} cm off, "
+                f"{value:.1f} times the simulator's own divergence"
+            )
+    return lines

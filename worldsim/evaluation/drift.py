@@ -1,0 +1,164 @@
+"""Drift: what becomes of a long imagined stream, step by step, beside the simulator.
+
+Same start, same actions, as long as the recorded episodes last. Beside the figures of an open-loop
+report stand signed drifts of appearance, errors of places in multiples of how far the simulator
+diverges from itself, jumps at the borders of chunks, and the best of several samples.
+
+Legend: N episodes, K horizons, V views, R samples an episode, M measures of appearance.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.data.cache import CachedDataset
+from worldsim.errors import UsageError
+from worldsim.evaluation.appearance import MEASURES, appearance
+from worldsim.evaluation.divergence import divergence
+from worldsim.evaluation.drift_report import DriftReport
+from worldsim.evaluation.open_loop import (
+    Drive,
+    DrivenFrames,
+    actions_of_another,
+    imagine,
+    recorded_actions,
+)
+from worldsim.evaluation.open_loop_report import OpenLoopTally
+from worldsim.evaluation.video_metrics import frame_errors
+from worldsim.models.world_model import WorldModel
+from worldsim.streaming.sampler import Sampler
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DriftConfig:
+    """Attributes:
+    max_steps: longest stream; 0 is whole episodes.
+    samples: R, streams of each episode that differ in their noise.
+    window_s: seconds at either end over which appearance is averaged.
+    seed: of noise and disturbances.
+    """
+
+    max_steps: int = 0
+    samples: int = 1
+    window_s: float = 5.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_steps < 0 or self.samples < 1 or self.window_s <= 0:
+            raise UsageError(
+                f"drift: need max_steps >= 0, samples >= 1 and window_s > 0, got {self}"
+            )
+
+
+def measure_drift(
+    model: WorldModel,
+    cache: CachedDataset,
+    episodes: Sequence[int],
+    sampler: Sampler,
+    config: DriftConfig,
+    on_step: Callable[[int], None] | None = None,
+) -> DriftReport:
+    """Imagine `episodes` from their first frames and compare every step.
+
+    Args:
+        model: a world model of the cache's world.
+        cache: decoded data set, recorded in a simulator.
+        episodes: at least two, none of them trained on.
+        sampler: of the stream.
+        config: how long, how often.
+        on_step: called with every horizon reached.
+
+    Raises:
+        UsageError: fewer than two episodes.
+        SpecMismatchError: model and data describe different worlds.
+        DataError: the episodes cannot be repeated in their simulator.
+    """
+    own = [recorded_actions(cache, episode, config.max_steps) for episode in episodes]
+    other = actions_of_another(own)
+    count, horizons = len(own), max(len(actions) for actions in own)
+    drives = [
+        Drive(episode, actions, noise_id + count * sample)
+        for sample in range(config.samples)
+        for noise_id, (episode, actions) in enumerate(zip(episodes, own, strict=True))
+    ]
+    drives += [
+        Drive(episode, actions, noise_id)
+        for noise_id, (episode, actions) in enumerate(zip(episodes, other, strict=True))
+    ]
+    tally = OpenLoopTally(model, cache, episodes, horizons)
+    looks = _Looks(cache, np.asarray(episodes), config.samples, horizons)
+    for frames in imagine(model, cache, drives, sampler, config.seed):
+        truthful = frames.drives < count * config.samples
+        tally.add(frames, truthful)
+        looks.add(frames, truthful)
+        if on_step is not None:
+            on_step(frames.horizon)
+    return DriftReport(
+        open_loop=tally.report(sampler.steps),
+        fps=cache.spec.fps,
+        window=max(1, round(config.window_s * cache.spec.fps)),
+        imagined=looks.means("imagined"),
+        simulated=looks.means("simulated"),
+        divergence_m=divergence(cache, episodes, config.max_steps, config.seed),
+        best_psnr=looks.best_psnr(),
+        mean_psnr=looks.mean_psnr(),
+        samples=config.samples,
+        chunk=sampler.chunk,
+    )
+
+
+class _Looks:
+    """Appearance of imagined and simulated frames, and errors stream by stream."""
+
+    def __init__(
+        self, cache: CachedDataset, episodes: NDArray[np.int64], samples: int, horizons: int
+    ) -> None:
+        self.cache, self.episodes, self.samples = cache, episodes, samples
+        shape = (horizons, samples * len(episodes))
+        self.values = {
+            name: np.full((*shape, len(MEASURES)), np.nan) for name in ("imagined", "simulated")
+        }
+        self.mse = np.full(shape, np.nan)
+        first = np.asarray(cache.pixels[cache.episode_start[episodes]])
+        self.before = np.concatenate([first] * samples)
+
+    def add(self, frames: DrivenFrames, truthful: NDArray[np.bool_]) -> None:
+        """Collect one step of the streams under their own actions."""
+        streams, shown = frames.drives[truthful], frames.pixels[truthful]
+        rows = self.cache.episode_start[self.episodes[streams % len(self.episodes)]]
+        rows = rows + frames.horizon
+        truth = np.asarray(self.cache.pixels[rows])
+        looks = {
+            "imagined": appearance(shown, self.before[streams]),
+            "simulated": appearance(truth, np.asarray(self.cache.pixels[rows - 1])),
+        }
+        for name, values in looks.items():
+            self.values[name][frames.horizon - 1, streams] = values.mean(axis=1)
+        self.mse[frames.horizon - 1, streams] = frame_errors(shown, truth, truth).mse.mean(axis=1)
+        self.before[streams] = shown
+
+    def means(self, world: str) -> dict[str, Float]:
+        """`[K]` of each measure, over episodes, samples and views."""
+        each = np.nanmean(self.values[world], axis=1)
+        return {name: each[:, index] for index, name in enumerate(MEASURES)}
+
+    def _by_sample(self) -> Float:
+        """`[R, N]` mean squared error of whole streams."""
+        each: Float = np.nanmean(self.mse, axis=0).reshape(self.samples, -1)
+        return each
+
+    def best_psnr(self) -> float:
+        """dB of the best of R streams of each episode, errors averaged over steps and episodes."""
+        return _decibel(float(self._by_sample().min(axis=0).mean()))
+
+    def mean_psnr(self) -> float:
+        """dB of all streams."""
+        return _decibel(float(self._by_sample().mean()))
+
+
+def _decibel(mse: float) -> float:
+    return float(10.0 * np.log10(255.0**2 / max(mse, 1e-6)))

@@ -1,0 +1,173 @@
+"""`drift.html`: drift measurements side by side, one column each; needs no network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from worldsim.errors import DataError
+from worldsim.evaluation.record import RolloutRecord
+from worldsim.files import read_json, write_text
+from worldsim.reporting.charts import Axes, nice_ticks, polyline, svg
+from worldsim.reporting.html_report import TEMPLATES, film_source
+from worldsim.reporting.report_data import Film
+
+WIDTH, HEIGHT = 360, 220
+MOST_POINTS = 300
+
+ROWS = (
+    ("valid_horizon_first_frame", "Steps better than the first frame held", "{:.0f}"),
+    ("valid_horizon_shuffled_actions", "Steps better than under shuffled actions", "{:.0f}"),
+    ("psnr_model", "PSNR (dB)", "{:.2f}"),
+    ("psnr_best", "PSNR, best stream of each episode (dB)", "{:.2f}"),
+    ("psnr_moving_model", "PSNR where something moved (dB)", "{:.2f}"),
+    ("ssim_model", "SSIM", "{:.3f}"),
+    ("drift_luminance", "Brightness at the end, against the simulator", "{:+.1%}"),
+    ("drift_saturation", "Saturation at the end", "{:+.1%}"),
+    ("drift_sharpness", "Sharpness at the end", "{:+.1%}"),
+    ("drift_motion", "Motion at the end", "{:+.1%}"),
+    ("start_to_end_luminance", "Change of brightness from start to end", "{:.1%}"),
+    ("start_to_end_saturation", "Change of saturation from start to end", "{:.1%}"),
+    ("start_to_end_sharpness", "Change of sharpness from start to end", "{:.1%}"),
+    ("seam_jump", "Motion at the borders of chunks, against the simulator", "{:.2f}"),
+)
+"""Key of the summary, its words, its format."""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One measurement.
+
+    Attributes:
+        title: its name.
+        data: what drift.json holds.
+        films: simulator beside imagination.
+    """
+
+    title: str
+    data: dict[str, Any]
+    films: tuple[Film, ...]
+
+
+def read_column(folder: Path) -> Column:
+    """The measurement in a folder.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = folder / "drift.json"
+    if not path.is_file():
+        raise DataError(f"{folder} holds no drift measurement; `worldsim drift out={folder} ...`")
+    data = read_json(path)
+    records = [RolloutRecord.load(film) for film in sorted((folder / "films").glob("*.npz"))]
+    films = tuple(Film.of(record, "simulator beside imagination", "success") for record in records)
+    return Column(str(data["title"]), data, films)
+
+
+def write_drift_page(path: Path, columns: Sequence[Column]) -> None:
+    """Write the page whole or not at all."""
+    write_text(path, render_drift_page(columns))
+
+
+def render_drift_page(columns: Sequence[Column]) -> str:
+    """The page as text. Everything that comes from outside is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("drift.html.j2").render(
+        columns=columns,
+        rows=_table(columns),
+        charts=[charts(column.data) for column in columns],
+        film_source=film_source,
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+    )
+
+
+def _table(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
+    """(words, one cell a column) of every figure that some column has."""
+    summaries = [column.data["summary"] for column in columns]
+    rows = [(words, [_cell(s.get(key), shape) for s in summaries]) for key, words, shape in ROWS]
+    places = sorted({name for column in columns for name in column.data["divergence_m"]})
+    for name in places:
+        ends = [
+            (s.get(f"{name}_error_m_end"), s.get(f"{name}_error_over_divergence_end"))
+            for s in summaries
+        ]
+        words = f"{name}: distance at the end (cm), in multiples of the simulator's own divergence"
+        rows.append(
+            (words, [f"{_cell(_hundred(m), '{:.1f}')} ({_cell(x, '{:.1f}')})" for m, x in ends])
+        )
+    return rows
+
+
+def _hundred(value: float | None) -> float | None:
+    return None if value is None else 100.0 * value
+
+
+def _cell(value: float | None, shape: str) -> str:
+    return "n/a" if value is None else shape.format(value)
+
+
+def charts(data: dict[str, Any]) -> list[tuple[str, Markup]]:
+    """(caption, chart) of one measurement: errors of pictures, appearance, places."""
+    psnr = {name: _mean_of_views(rows) for name, rows in data["open_loop"]["psnr"].items()}
+    drawn = [
+        (
+            "PSNR (dB)",
+            [
+                (psnr["model"], "model"),
+                (psnr["first_frame"], "copy_last"),
+                (psnr["shuffled_actions"], "shuffled"),
+            ],
+        )
+    ]
+    drawn += [
+        (name.capitalize(), [(data["imagined"][name], "model"), (data["simulated"][name], "truth")])
+        for name in data["imagined"]
+    ]
+    drawn += [
+        (
+            f"{name}: distance (cm)",
+            [
+                (_scaled(data["open_loop"]["error_m"][name]), "model"),
+                (_scaled(data["divergence_m"][name]), "truth"),
+            ],
+        )
+        for name in data["divergence_m"]
+    ]
+    return [(caption, _chart(caption, curves, data["fps"])) for caption, curves in drawn]
+
+
+def _mean_of_views(rows: list[list[float | None]]) -> list[float | None]:
+    known = [[value for value in row if value is not None] for row in rows]
+    return [float(np.mean(row)) if row else None for row in known]
+
+
+def _scaled(curve: list[float | None]) -> list[float | None]:
+    return [_hundred(value) for value in curve]
+
+
+def _chart(caption: str, curves: list[tuple[list[float | None], str]], fps: int) -> Markup:
+    known = [value for curve, _ in curves for value in curve if value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    margin = 0.08 * (high - low) or 0.5
+    seconds = max(len(curve) for curve, _ in curves) / fps
+    axes = Axes(WIDTH, HEIGHT, (0.0, seconds), (low - margin, high + margin), right=8)
+    parts = axes.frame("s", caption, nice_ticks(0.0, seconds, 6), nice_ticks(*axes.y))
+    for curve, kind in reversed(curves):
+        stride = max(1, len(curve) // MOST_POINTS)
+        points = [
+            (axes.px((step + 1) / fps), axes.py(value))
+            for step, value in list(enumerate(curve))[::stride]
+            if value is not None
+        ]
+        parts.append(polyline(points, f"curve {kind}"))
+    return svg(WIDTH, HEIGHT, f"{caption} over time", parts)

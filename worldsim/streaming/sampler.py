@@ -1,0 +1,51 @@
+"""Which sampler a stream uses, as a config says it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worldsim.diffusion.ladder import sampling_ladder
+from worldsim.diffusion.schedule import Schedule
+from worldsim.errors import UsageError
+from worldsim.streaming.flight import Descent
+
+Kind = Literal["autoregressive", "rolling", "full_sequence"]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Attributes:
+    kind: autoregressive, rolling or full_sequence; see `worldsim.diffusion.schedule`.
+    steps: rungs of the ladder.
+    chunk: frames that go down it together.
+    shift: moves the ladder's levels toward noise; 1 leaves them even.
+    window: chunks of a full sequence.
+    descent: flow, or fresh noise on every rung.
+    bidirectional: whether frames in flight also see the later ones among them.
+    """
+
+    kind: Kind = "autoregressive"
+    steps: int = 2
+    chunk: int = 1
+    shift: float = 1.0
+    window: int = 4
+    descent: Descent = "flow"
+    bidirectional: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shift <= 0:
+            raise UsageError(f"sampler.shift is {self.shift}; expected more than 0")
+        self.schedule()
+
+    def schedule(self) -> Schedule:
+        """The staircase of this sampler.
+
+        Raises:
+            UsageError: it is impossible.
+        """
+        ladder = tuple(sampling_ladder(self.steps, self.shift).tolist())
+        slope, window = {
+            "autoregressive": (self.steps, 1),
+            "rolling": (1, self.steps),
+            "full_sequence": (0, self.window),
+        }[self.kind]
+        return Schedule(ladder, self.chunk, slope, window, self.bidirectional)
