@@ -1,5 +1,6 @@
 """Drift: measures in closed form, the simulator's own divergence, a model that is the simulator."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from worldsim.data.recorder import CollectionConfig
 from worldsim.errors import UsageError
 from worldsim.evaluation import divergence as divergence_module
 from worldsim.evaluation.appearance import appearance, luminance, motion, saturation, sharpness
+from worldsim.evaluation.closure import loop_closure, there_and_back
 from worldsim.evaluation.divergence import divergence
 from worldsim.evaluation.drift import DriftConfig, measure_drift
 from worldsim.evaluation.drift_report import DriftReport
@@ -37,7 +39,7 @@ def pushes(tmp_path_factory: pytest.TempPathFactory) -> CachedDataset:
 
 
 def measure(cache: CachedDataset, sampler: Sampler | None = None, **config: object) -> DriftReport:
-    chosen = DriftConfig(window_s=0.5, **config)  # type: ignore[arg-type]
+    chosen = DriftConfig(window_s=0.5, closure_s=0.3, **config)  # type: ignore[arg-type]
     return measure_drift(
         nano_model(spec=cache.spec), cache, [0, 1, 2], sampler or Sampler(steps=1), chosen
     )
@@ -130,6 +132,33 @@ def test_signed_drift_and_relative_error_by_hand(pushes: CachedDataset) -> None:
     assert doubled.seam_jump() == pytest.approx((2.8 / 3) / (2.7 / 3))
 
 
+def test_there_and_back_ends_where_it_began(pushes: CachedDataset) -> None:
+    actions = np.array([[0.5, -0.2, 0.1, 0.3, 1.0], [0.1, 0.0, 0.0, 0.0, -1.0]], np.float32)
+    loop = there_and_back(actions, pushes.spec.action)
+    np.testing.assert_allclose(loop.sum(axis=0)[:4], 0.0, atol=1e-7)
+    np.testing.assert_array_equal(loop[:, 4], [1, -1, -1, 1])
+    absolute = replace(pushes.spec.action, mode="absolute")
+    with pytest.raises(UsageError, match="'delta'"):
+        there_and_back(actions, absolute)
+
+
+def test_loop_closure_knows_what_the_simulator_returns_to(pushes: CachedDataset) -> None:
+    report = loop_closure(nano_model(spec=pushes.spec), pushes, [0, 1, 2], 4, Sampler(steps=1))
+    assert report.simulated_return > report.imagined_return
+    first = {e: np.asarray(pushes.pixels[pushes.episode_start[e]]) for e in range(3)}
+
+    def perfect(episode: int, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return actions, np.stack([first[episode]] * len(actions))
+
+    ideal = loop_closure(
+        nano_model(spec=pushes.spec), pushes, [0, 1, 2], 4, Sampler(steps=1), perfect
+    )
+    assert ideal.simulated_return == 100.0
+    assert ideal.against_simulator == pytest.approx(ideal.imagined_return)
+    with pytest.raises(UsageError, match="no episode lasts so long"):
+        loop_closure(nano_model(spec=pushes.spec), pushes, [0], STEPS + 1)
+
+
 @pytest.mark.parametrize("wrong", [{"max_steps": -1}, {"samples": 0}, {"window_s": 0.0}])
 def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="drift"):
@@ -154,6 +183,7 @@ def test_the_command_writes_figures_films_and_a_page(
         "max_steps=5",
         "films=1",
         "sampler.steps=1",
+        "closure_s=0.2",
     ]
     assert main([*words, f"out={tmp_path / 'a'}", 'title="<first>"']) == 0
     said = capsys.readouterr().err

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.evaluation.appearance import MEASURES, appearance
+from worldsim.evaluation.closure import ClosureReport, loop_closure
 from worldsim.evaluation.divergence import divergence
 from worldsim.evaluation.drift_report import DriftReport
 from worldsim.evaluation.open_loop import (
@@ -39,18 +40,20 @@ class DriftConfig:
     max_steps: longest stream; 0 is whole episodes.
     samples: R, streams of each episode that differ in their noise.
     window_s: seconds at either end over which appearance is averaged.
+    closure_s: seconds out, and as many back, of the loop closure; 0 leaves it out.
     seed: of noise and disturbances.
     """
 
     max_steps: int = 0
     samples: int = 1
     window_s: float = 5.0
+    closure_s: float = 2.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.max_steps < 0 or self.samples < 1 or self.window_s <= 0:
+        if min(self.max_steps, self.closure_s) < 0 or self.samples < 1 or self.window_s <= 0:
             raise UsageError(
-                f"drift: need max_steps >= 0, samples >= 1 and window_s > 0, got {self}"
+                f"drift: need max_steps and closure_s >= 0, samples >= 1, window_s > 0, got {self}"
             )
 
 
@@ -108,7 +111,22 @@ def measure_drift(
         mean_psnr=looks.mean_psnr(),
         samples=config.samples,
         chunk=sampler.chunk,
+        closure=_closure(model, cache, episodes, sampler, config),
     )
+
+
+def _closure(
+    model: WorldModel,
+    cache: CachedDataset,
+    episodes: Sequence[int],
+    sampler: Sampler,
+    config: DriftConfig,
+) -> ClosureReport | None:
+    """Loop closure, where it is asked for and actions can be undone."""
+    steps = round(config.closure_s * cache.spec.fps)
+    if not steps or cache.spec.action.mode != "delta":
+        return None
+    return loop_closure(model, cache, episodes, steps, sampler, seed=config.seed)
 
 
 class _Looks:

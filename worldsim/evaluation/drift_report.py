@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.evaluation.appearance import MEASURES
+from worldsim.evaluation.closure import ClosureReport
 from worldsim.evaluation.open_loop_report import OpenLoopReport
 
 Float = NDArray[np.float64]
@@ -33,6 +34,7 @@ class DriftReport:
         mean_psnr: dB of all of them.
         samples: streams an episode.
         chunk: frames that are made together.
+        closure: loop closure, or None.
     """
 
     open_loop: OpenLoopReport
@@ -45,6 +47,7 @@ class DriftReport:
     mean_psnr: float
     samples: int
     chunk: int
+    closure: ClosureReport | None = None
 
     def signed_drift(self, measure: str) -> float:
         """Imagined minus simulated in the last window, as a share of simulated there."""
@@ -89,6 +92,10 @@ class DriftReport:
             values[f"{name}_error_over_divergence_end"] = _last(
                 self.relative_error(name), self.window
             )
+        if self.closure is not None:
+            values["closure_imagined"] = self.closure.imagined_return
+            values["closure_simulated"] = self.closure.simulated_return
+            values["closure_against_simulator"] = self.closure.against_simulator
         return values | {
             "seam_jump": self.seam_jump(),
             "psnr_best": self.best_psnr,
@@ -106,6 +113,7 @@ class DriftReport:
             "imagined": {name: _curve(c) for name, c in self.imagined.items()},
             "simulated": {name: _curve(c) for name, c in self.simulated.items()},
             "divergence_m": {name: _curve(c) for name, c in self.divergence_m.items()},
+            "closure": None if self.closure is None else self.closure.to_json(),
             "open_loop": self.open_loop.to_json(),
         }
 

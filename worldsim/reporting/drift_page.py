@@ -33,6 +33,8 @@ ROWS = (
     ("start_to_end_luminance", "Change of brightness from start to end", "{:.1%}"),
     ("start_to_end_saturation", "Change of saturation from start to end", "{:.1%}"),
     ("start_to_end_sharpness", "Change of sharpness from start to end", "{:.1%}"),
+    ("closure_imagined", "Act and undo: imagined return against the first frame (dB)", "{:.1f}"),
+    ("closure_simulated", "Act and undo: the simulator's own return (dB)", "{:.1f}"),
     ("seam_jump", "Motion at the borders of chunks, against the simulator", "{:.2f}"),
 )
 """Key of the summary, its words, its format."""
