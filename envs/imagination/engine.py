@@ -13,7 +13,8 @@ from worldsim.envs.imagination.starts import Start, stack_rigs, stack_states
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge, Judgement
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.imagination import Imagination
+from worldsim.streaming.sampler import Sampler
+from worldsim.streaming.stream import Stream
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -70,7 +71,7 @@ class ImaginationEngine:
         self.spec = model.spec
         self.judge = judge
         self.success_bonus = success_bonus
-        self.imagination = Imagination(model, sampling_steps)
+        self.stream = Stream(model, Sampler(steps=sampling_steps).schedule())
         self._tracker = judge.tracker(0)
         self._progress: Float = np.zeros(0, np.float32)
 
@@ -94,7 +95,7 @@ class ImaginationEngine:
         agent_pos = np.stack([start.agent_pos for start in starts])
         judgement = self.judge.read(pixels)
         state = stack_states(starts, judgement.state)
-        self.imagination.reset(pixels, agent_pos, stack_rigs(starts), env_ids, seed, state=state)
+        self.stream.reset(pixels, agent_pos, stack_rigs(starts), env_ids, seed, state=state)
         self._tracker = self.judge.tracker(len(starts))
         self._progress = judgement.progress.copy()
         zero = np.zeros(len(starts), np.float32)
@@ -109,7 +110,7 @@ class ImaginationEngine:
         rig = stack_rigs(starts)
         judgement = self.judge.read(pixels)
         state = stack_states(starts, judgement.state)
-        self.imagination.reset(pixels, agent_pos, rig, env_ids, seed, rows.tolist(), state=state)
+        self.stream.reset(pixels, agent_pos, rig, env_ids, seed, rows.tolist(), state=state)
         mask = np.zeros(self.num_envs, bool)
         mask[rows] = True
         self._tracker.reset(mask)
@@ -126,18 +127,18 @@ class ImaginationEngine:
         Raises:
             UsageError: wrong shape, or not finite.
         """
-        frame = self.imagination.step(actions)
-        pixels = self.imagination.pixels()
+        frame = self.stream.act(actions)
+        pixels = self.stream.pixels()
         judgement = self.judge.read(pixels)
         before = self._tracker.succeeded
         success = self._tracker.update(judgement.success_probability)
         reward = judgement.progress - self._progress + self.success_bonus * (success & ~before)
         self._progress = judgement.progress.copy()
-        agent_pos = frame.agent_pos.numpy()
+        agent_pos = frame.agent_pos[:, 0].numpy()
         return ImaginedObservation(pixels, agent_pos, judgement, success, reward.astype(np.float32))
 
     def select(self, rows: Indices) -> None:
         """Keep only `rows`; the others cost nothing from now on and change nothing in these."""
-        self.imagination.select(rows.tolist())
+        self.stream.select(rows.tolist())
         self._tracker.select(rows)
         self._progress = self._progress[rows]

@@ -250,7 +250,7 @@ class SimulatorStarts:
 
 
 def stack_rigs(starts: Sequence[Start]) -> dict[str, NDArray[Any]] | None:
-    """Calibration of N starts as `Imagination.reset` takes it, or None if any is unknown."""
+    """Calibration of N starts as `Stream.reset` takes it, or None if any is unknown."""
     rigs = [start.rig for start in starts]
     known = [rig for rig in rigs if rig is not None]
     if len(known) < len(rigs) or not known:

@@ -27,7 +27,7 @@ from worldsim.evaluation.judge_tracker import VerdictRule
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.observer import Observer, ObserverConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
-from worldsim.streaming.imagination import Imagination
+from worldsim.streaming.stream import Stream
 
 SAMPLING_STEPS = 4
 ENVS = (1, 16)
@@ -54,8 +54,8 @@ def load(reference: str) -> tuple[WorldModel, Judge, str]:
 class UncachedSampler:
     """Keeps the window's frames and conditions, and runs the denoiser over all of them."""
 
-    def __init__(self, imagination: Imagination, start: Start, count: int) -> None:
-        self.model, self.spec = imagination.model, imagination.spec
+    def __init__(self, stream: Stream, start: Start, count: int) -> None:
+        self.model, self.spec = stream.model, stream.spec
         self.ladder = sampling_ladder(SAMPLING_STEPS)
         self.count = count
         pixels = torch.from_numpy(np.stack([start.pixels] * count))
@@ -134,7 +134,7 @@ def measure(model: WorldModel, judge: Judge, count: int, seconds: float) -> tupl
         max_episode_steps=10**9,
     )
     env.reset(seed=0)
-    uncached = UncachedSampler(env.engine.imagination, start, count)
+    uncached = UncachedSampler(env.engine.stream, start, count)
     actions = model.spec.action.dim
     cached_rate = rate(env.step, count, actions, seconds)
     plain_rate = rate(lambda a: judge.read(uncached.step(a)), count, actions, seconds)

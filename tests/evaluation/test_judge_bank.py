@@ -7,7 +7,8 @@ import torch
 from worldsim_testing import nano_model, nano_start
 
 from worldsim.evaluation.judge_bank import imagine_again, reconstruct
-from worldsim.streaming.imagination import Imagination
+from worldsim.streaming.sampler import Sampler
+from worldsim.streaming.stream import Stream
 
 LENGTHS = (6, 3)
 
@@ -49,13 +50,13 @@ def test_imagined_rows_follow_their_start_within_the_episode() -> None:
 def test_imagined_frames_are_driven_by_the_recorded_actions_from_the_recorded_scene() -> None:
     data = recorded()
     bank = imagine_again(nano_model(), data, data, np.array([5]), steps=2)
-    imagination = Imagination(nano_model())
+    stream = Stream(nano_model(), Sampler().schedule())
     rig = {name: getattr(data.rigs, name)[:1] for name in ("intrinsics", "extrinsics", "mounted")}
     start = (data.pixels[3:4], data.agent_pos[3:4], rig, [3])
-    imagination.reset(*start, state=data.state[3:4])
+    stream.reset(*start, state=data.state[3:4])
     for row, frame in zip((4, 5), bank.pixels, strict=True):
-        imagination.step(data.action[row - 1 : row])
-        np.testing.assert_array_equal(frame, imagination.pixels()[0])
+        stream.act(data.action[row - 1 : row])
+        np.testing.assert_array_equal(frame, stream.pixels()[0])
 
 
 def test_nothing_long_enough_gives_an_empty_bank() -> None:

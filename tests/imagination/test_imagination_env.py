@@ -19,7 +19,7 @@ from worldsim.evaluation.judge import Judge
 from worldsim.evaluation.judge_tracker import VerdictRule
 from worldsim.models.observer import Observer, ObserverConfig
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.imagination import Imagination
+from worldsim.streaming.stream import Stream
 
 ENV_ID = "worldsim/Imagination-v0"
 
@@ -135,13 +135,13 @@ def test_the_scene_begins_where_the_start_says_or_the_judge_sees_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given: list[np.ndarray] = []
-    real = Imagination.reset
+    real = Stream.reset
 
     def spy(*args: Any, **words: Any) -> Any:
         given.append(words["state"])
         return real(*args, **words)
 
-    monkeypatch.setattr(Imagination, "reset", spy)
+    monkeypatch.setattr(Stream, "reset", spy)
     told, untold = nano_starts(2)
     told = replace(told, state=np.array([0.1, 0.2], np.float32))
     engine = ImaginationEngine(nano_model(), nano_judge(), 1)

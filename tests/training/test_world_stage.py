@@ -14,7 +14,9 @@ from worldsim.models.denoiser import DenoiserConfig
 from worldsim.models.dynamics import BodyDynamics, DynamicsConfig
 from worldsim.models.heads import HeadConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
-from worldsim.streaming import imagination
+from worldsim.streaming import flight
+from worldsim.streaming.sampler import Sampler
+from worldsim.streaming.stream import Stream
 from worldsim.training.batches import Batch
 from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
 from worldsim.training.plan.objective import ObjectiveConfig
@@ -175,13 +177,13 @@ def test_rollout_is_what_the_sampler_does(
 
     recorded = iter(torch.cat([clips["agent_pos"], clips["state"]], -1).unbind(1)[1:])
     monkeypatch.setattr(BodyDynamics, "forward", lambda *_: next(recorded))
-    monkeypatch.setattr(imagination, "env_noise", same_noise)
-    sampler = imagination.Imagination(model, steps, precision="float32")
+    monkeypatch.setattr(flight, "env_noise", same_noise)
+    stream = Stream(model, Sampler(steps=steps).schedule(), precision="float32")
     rig = {name: clips[name] for name in ("intrinsics", "extrinsics", "mounted")}
     state = clips["state"][:, 0]
-    sampler.reset(clips["pixels"][:, 0], clips["agent_pos"][:, 0], rig, state=state)
-    frames = [sampler.step(clips["action"][:, t]).latents for t in range(4)]
-    assert torch.allclose(torch.stack(frames, 1), rolled, atol=1e-4)
+    stream.reset(clips["pixels"][:, 0], clips["agent_pos"][:, 0], rig, state=state)
+    frames = [stream.act(clips["action"][:, t]).latents for t in range(4)]
+    assert torch.allclose(torch.cat(frames, 1), rolled, atol=1e-4)
 
 
 def test_rollout_shortens_to_fit_the_clip(model: WorldModel, batch: Batch) -> None:

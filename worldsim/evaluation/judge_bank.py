@@ -138,14 +138,15 @@ def _imagine(
     episodes: Rows,
     steps: int,
 ) -> FrameBank:
-    from worldsim.streaming.imagination import Imagination
+    from worldsim.streaming.sampler import Sampler
+    from worldsim.streaming.stream import Stream
 
-    imagination = Imagination(model)
+    stream = Stream(model, Sampler().schedule())
     rig = None
     if np.asarray(recorded.rigs.known)[episodes].all():
         names = ("intrinsics", "extrinsics", "mounted")
         rig = {name: np.asarray(getattr(recorded.rigs, name))[episodes] for name in names}
-    imagination.reset(
+    stream.reset(
         np.asarray(data.pixels[begin]),
         np.asarray(recorded.agent_pos[begin]),
         rig,
@@ -154,8 +155,8 @@ def _imagine(
     )
     frames = []
     for step in range(steps):
-        imagination.step(np.asarray(recorded.action[begin + step]))
-        frames.append(imagination.pixels())
+        stream.act(np.asarray(recorded.action[begin + step]))
+        frames.append(stream.pixels())
     rows = np.concatenate([begin + step + 1 for step in range(steps)])
     return FrameBank(rows, np.concatenate(frames))
 

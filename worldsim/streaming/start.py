@@ -16,6 +16,7 @@ from worldsim.geometry.body_maps import RigTensors
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.context import new_context
 from worldsim.streaming.flight import Flight
+from worldsim.streaming.queue import Queue
 
 Array = np.ndarray | Tensor
 
@@ -31,23 +32,6 @@ class Places:
 
     now: Tensor
     before: Tensor
-
-
-@dataclass(eq=False)
-class Queue:
-    """Actions whose frames are not finished, oldest first; rows may hold differently many.
-
-    Attributes:
-        action: `[N, Q, A]`.
-        before: `[N, Q, D]` body before each.
-        after: `[N, Q, D]` body after it.
-        length: `[N]` how many of Q are real.
-    """
-
-    action: Tensor
-    before: Tensor
-    after: Tensor
-    length: np.ndarray
 
 
 @dataclass(eq=False)

@@ -22,8 +22,9 @@ from worldsim.models.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.flight import Descent, Finished, Pilot
 from worldsim.streaming.precision import Precision, for_inference
+from worldsim.streaming.queue import appended, dropped, padded
 from worldsim.streaming.rows import exchange_rows, take_rows
-from worldsim.streaming.start import Array, Places, Queue, StreamRows, start_rows
+from worldsim.streaming.start import Array, Places, StreamRows, start_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +126,7 @@ class Stream:
         else:
             running, queue = self._running, fresh.queue
             # Queues are as wide as their longest row.
-            fresh.queue = _padded(queue, running.queue.action.shape[1])
+            fresh.queue = padded(queue, running.queue.action.shape[1])
             self._rows = exchange_rows(running, rows, fresh, self.num_envs)
         self._cond = None
 
@@ -154,7 +155,7 @@ class Stream:
         if not after:
             return
         running.pushed.now[index], running.pushed.before[index] = places.now, places.before
-        running.queue = _appended(
+        running.queue = appended(
             running.queue, index, checked, torch.stack(before, 1), torch.stack(after, 1)
         )
         self._cond = None
@@ -183,6 +184,22 @@ class Stream:
                 f"{queued[row]}; push {due[row] - queued[row]} more, or drain()"
             )
         return self._advance()
+
+    def act(self, actions: Array) -> Chunk:
+        """One action for every env, and its frame: what an env's step needs.
+
+        Args:
+            actions: `[N, A]`, normalised as the spec says; clipped to its limits.
+
+        Raises:
+            UsageError: wrong shape, NaN, or a schedule of longer chunks.
+        """
+        array, expected = np.asarray(actions), (self.num_envs, self.spec.action.dim)
+        if array.shape != expected:
+            raise UsageError(f"actions have shape {array.shape}, expected {list(expected)}")
+        self.push(array[:, None])
+        (chunk,) = self.drain()
+        return chunk
 
     @torch.inference_mode()
     def drain(self) -> list[Chunk]:
@@ -218,7 +235,7 @@ class Stream:
         running = self._running
         self._check_actions(actions, self.num_envs)
         running.flight.restart(np.ones(self.num_envs, dtype=bool))
-        running.queue = _dropped(running.queue, running.queue.length)
+        running.queue = dropped(running.queue, running.queue.length)
         running.pushed = take_rows(running.shown, range(self.num_envs))
         self.push(actions)
 
@@ -231,7 +248,7 @@ class Stream:
         """Conditions of the L frames after the newest one; what is not known yet is not told."""
         if self._cond is None:
             running, frames = self._running, self._running.flight.x.shape[1]
-            queue = _padded(running.queue, frames)
+            queue = padded(running.queue, frames)
             told = torch.arange(frames) < torch.as_tensor(queue.length)[:, None]
             self._cond = self.model.condition_frames(
                 queue.action[:, :frames],
@@ -251,7 +268,7 @@ class Stream:
         index = torch.as_tensor(rows)
         running.shown.now[index] = running.queue.after[index, last]
         running.shown.before[index] = running.queue.before[index, last]
-        running.queue, self._cond = _dropped(running.queue, finished.frames), None
+        running.queue, self._cond = dropped(running.queue, finished.frames), None
         agent_pos, state = self.model.dynamics.parts(body)
         if state.shape[-1] < self.spec.state.dim:
             mask = running.view_mask.expand(-1, count, -1)
@@ -268,11 +285,6 @@ class Stream:
         """`[N, D]` hand and tracked scene in the newest finished frame, physical units."""
         return self._running.shown.now
 
-    @property
-    def view_mask(self) -> Tensor:
-        """`[N, 1, V]` which views exist."""
-        return self._running.view_mask
-
     @torch.inference_mode()
     def pixels(self) -> np.ndarray:
         """The newest finished frames, uint8 `[N, V, H, W, 3]`."""
@@ -287,41 +299,3 @@ class Stream:
         twin = copy.copy(self)
         twin._rows, twin._cond = take_rows(self._running, range(self.num_envs)), None
         return twin
-
-
-def _padded(queue: Queue, width: int) -> Queue:
-    """The same queue, at least `width` wide."""
-    lacking = max(width - queue.action.shape[1], 0)
-    wide = [
-        torch.nn.functional.pad(part, (0, 0, 0, lacking))
-        for part in (queue.action, queue.before, queue.after)
-    ]
-    return Queue(wide[0], wide[1], wide[2], queue.length)
-
-
-def _appended(
-    queue: Queue, rows: list[int], action: Tensor, before: Tensor, after: Tensor
-) -> Queue:
-    """A queue with K more entries in `rows`."""
-    added, length = action.shape[1], queue.length.copy()
-    length[rows] += added
-    wide = _padded(queue, int(length.max()))
-    index = torch.as_tensor(rows)[:, None]
-    columns = torch.as_tensor(queue.length[rows])[:, None] + torch.arange(added)
-    parts = []
-    for part, new in ((wide.action, action), (wide.before, before), (wide.after, after)):
-        fresh = part.clone()
-        fresh[index, columns] = new
-        parts.append(fresh)
-    return Queue(parts[0], parts[1], parts[2], length)
-
-
-def _dropped(queue: Queue, frames: np.ndarray) -> Queue:
-    """A queue without the first `frames` `[N]` entries of each row."""
-    length = queue.length - frames
-    width = int(length.max())
-    columns = torch.as_tensor(frames)[:, None] + torch.arange(width)
-    columns = columns.clamp(max=max(queue.action.shape[1] - 1, 0))
-    index = torch.arange(len(frames))[:, None]
-    parts = [part[index, columns] for part in (queue.action, queue.before, queue.after)]
-    return Queue(parts[0], parts[1], parts[2], length)

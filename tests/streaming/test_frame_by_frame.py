@@ -1,4 +1,4 @@
-"""Imagined rollouts: reproducible, independent between rows, equal to the uncached sampler."""
+"""Frame by frame, as envs use streams: reproducible, rows apart, equal to no cache at all."""
 
 import numpy as np
 import pytest
@@ -7,26 +7,31 @@ from worldsim_testing import nano_model, nano_start
 
 from worldsim.diffusion.flow import as_history
 from worldsim.errors import UsageError
-from worldsim.streaming.imagination import Imagination
 from worldsim.streaming.noise import env_noise
+from worldsim.streaming.sampler import Sampler
+from worldsim.streaming.stream import Stream
 
 STEPS = 4
 
 
+def make(steps: int) -> Stream:
+    return Stream(nano_model(), Sampler(steps=steps).schedule(), precision="float32")
+
+
 def roll(
-    imagination: Imagination, actions: np.ndarray, env_ids: list[int] | None = None, seed: int = 0
+    stream: Stream, actions: np.ndarray, env_ids: list[int] | None = None, seed: int = 0
 ) -> np.ndarray:
     """Latents `[T, N, ...]` of a rollout from the standard first frames."""
     rows = env_ids if env_ids is not None else list(range(actions.shape[1]))
     start = nano_start(max(rows) + 1)
-    imagination.reset(
+    stream.reset(
         start["pixels"][rows],
         start["agent_pos"][rows],
         {name: start[name][rows] for name in ("intrinsics", "extrinsics", "mounted")},
         env_ids=rows,
         seed=seed,
     )
-    return np.stack([imagination.step(a).latents.numpy() for a in actions])
+    return np.stack([stream.act(a).latents[:, 0].numpy() for a in actions])
 
 
 @pytest.fixture(scope="module")
@@ -35,58 +40,56 @@ def actions() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def imagination() -> Imagination:
-    return Imagination(nano_model(), sampling_steps=2, precision="float32")
+def stream() -> Stream:
+    return make(2)
 
 
-def test_same_seed_same_rollout(imagination: Imagination, actions: np.ndarray) -> None:
-    first, second = roll(imagination, actions), roll(imagination, actions)
+def test_same_seed_same_rollout(stream: Stream, actions: np.ndarray) -> None:
+    first, second = roll(stream, actions), roll(stream, actions)
     np.testing.assert_array_equal(first, second)
-    assert np.abs(first - roll(imagination, actions, seed=1)).max() > 1e-4
+    assert np.abs(first - roll(stream, actions, seed=1)).max() > 1e-4
 
 
-def test_permuting_envs_permutes_rollouts(imagination: Imagination, actions: np.ndarray) -> None:
+def test_permuting_envs_permutes_rollouts(stream: Stream, actions: np.ndarray) -> None:
     order = [2, 0, 1]
-    straight = roll(imagination, actions)
-    permuted = roll(imagination, actions[:, order], env_ids=order)
+    straight = roll(stream, actions)
+    permuted = roll(stream, actions[:, order], env_ids=order)
     np.testing.assert_allclose(permuted, straight[:, order], atol=1e-5)
 
 
-def test_dropping_rows_leaves_the_others(imagination: Imagination, actions: np.ndarray) -> None:
-    whole = roll(imagination, actions)
-    roll(imagination, actions[:2])
-    imagination.select([2, 0])
-    rest = np.stack([imagination.step(a[[2, 0]]).latents.numpy() for a in actions[2:]])
+def test_dropping_rows_leaves_the_others(stream: Stream, actions: np.ndarray) -> None:
+    whole = roll(stream, actions)
+    roll(stream, actions[:2])
+    stream.select([2, 0])
+    rest = np.stack([stream.act(a[[2, 0]]).latents[:, 0].numpy() for a in actions[2:]])
     np.testing.assert_allclose(rest, whole[2:][:, [2, 0]], atol=1e-5)
 
 
-def test_forks_agree_until_their_actions_differ(
-    imagination: Imagination, actions: np.ndarray
-) -> None:
-    roll(imagination, actions[:2])
-    twin = imagination.fork()
-    same = imagination.step(actions[2]).latents
-    torch.testing.assert_close(twin.step(actions[2]).latents, same)
-    ours, theirs = imagination.step(actions[3]).latents, twin.step(-actions[3]).latents
+def test_forks_agree_until_their_actions_differ(stream: Stream, actions: np.ndarray) -> None:
+    roll(stream, actions[:2])
+    twin = stream.fork()
+    same = stream.act(actions[2]).latents
+    torch.testing.assert_close(twin.act(actions[2]).latents, same)
+    ours, theirs = stream.act(actions[3]).latents, twin.act(-actions[3]).latents
     assert (ours - theirs).abs().max() > 1e-4
 
 
-def test_row_reset_touches_no_other_row(imagination: Imagination, actions: np.ndarray) -> None:
-    whole = roll(imagination, actions)
-    roll(imagination, actions[:2])
+def test_row_reset_touches_no_other_row(stream: Stream, actions: np.ndarray) -> None:
+    whole = roll(stream, actions)
+    roll(stream, actions[:2])
     start = nano_start(3)
     rig = {name: start[name][1:2] for name in ("intrinsics", "extrinsics", "mounted")}
-    imagination.reset(start["pixels"][1:2], start["agent_pos"][1:2], rig, env_ids=[1], rows=[1])
-    later = np.stack([imagination.step(a).latents.numpy() for a in actions[2:]])
+    stream.reset(start["pixels"][1:2], start["agent_pos"][1:2], rig, env_ids=[1], rows=[1])
+    later = np.stack([stream.act(a).latents[:, 0].numpy() for a in actions[2:]])
     np.testing.assert_allclose(later[:, [0, 2]], whole[2:][:, [0, 2]], atol=1e-5)
-    restarted = roll(imagination, actions[2:, 1:2], env_ids=[1])
+    restarted = roll(stream, actions[2:, 1:2], env_ids=[1])
     np.testing.assert_allclose(later[:, 1:2], restarted, atol=1e-5)
 
 
 def test_equals_the_sampler_without_a_cache(actions: np.ndarray) -> None:
     model = nano_model()
-    imagination = Imagination(model, sampling_steps=1, precision="float32")
-    cached = roll(imagination, actions)
+    stream = make(1)
+    cached = roll(stream, actions)
     start = nano_start(3)
     batch = {name: torch.as_tensor(value) for name, value in start.items()}
     rig = model.rig({**batch, "agent_pos": batch["agent_pos"][:, None]})
@@ -118,9 +121,9 @@ def test_equals_the_sampler_without_a_cache(actions: np.ndarray) -> None:
             frames.append(new)
 
 
-def test_pixels_are_decoded_latents(imagination: Imagination, actions: np.ndarray) -> None:
-    roll(imagination, actions[:1])
-    pixels = imagination.pixels()
+def test_pixels_are_decoded_latents(stream: Stream, actions: np.ndarray) -> None:
+    roll(stream, actions[:1])
+    pixels = stream.pixels()
     assert pixels.dtype == np.uint8
     assert pixels.shape == (3, 3, 32, 32, 3)
 
@@ -128,16 +131,16 @@ def test_pixels_are_decoded_latents(imagination: Imagination, actions: np.ndarra
 @pytest.mark.parametrize("steps", [0, -1])
 def test_needs_a_sampling_step(steps: int) -> None:
     with pytest.raises(UsageError, match="sampling_steps"):
-        Imagination(nano_model(), sampling_steps=steps)
+        Sampler(steps=steps)
 
 
-def test_bad_requests_say_what_was_expected(imagination: Imagination, actions: np.ndarray) -> None:
-    roll(imagination, actions[:1])
+def test_bad_requests_say_what_was_expected(stream: Stream, actions: np.ndarray) -> None:
+    roll(stream, actions[:1])
     with pytest.raises(UsageError, match=r"\[3, 5\]"):
-        imagination.step(actions[0][:2])
+        stream.act(actions[0][:2])
     with pytest.raises(UsageError, match="NaN"):
-        imagination.step(np.full((3, 5), np.nan))
+        stream.act(np.full((3, 5), np.nan))
     with pytest.raises(UsageError, match="exterior"):
-        imagination.reset(np.zeros((1, 3, 64, 64, 3), np.uint8), np.zeros((1, 10), np.float32))
+        stream.reset(np.zeros((1, 3, 64, 64, 3), np.uint8), np.zeros((1, 10), np.float32))
     with pytest.raises(UsageError, match="reset"):
-        Imagination(nano_model()).step(actions[0])
+        make(2).act(actions[0])
