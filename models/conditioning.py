@@ -39,6 +39,12 @@ class Conditioning:
         parts = {name: getattr(self, name)[:, start:stop] for name in self.__dataclass_fields__}
         return replace(self, **parts)
 
+    def pick(self, places: Tensor) -> "Conditioning":
+        """The rows of some frames, in the order given."""
+        return replace(
+            self, **{name: getattr(self, name)[:, places] for name in self.__dataclass_fields__}
+        )
+
     def then(self, other: "Conditioning") -> "Conditioning":
         """These frames followed by those of `other`."""
         parts = {

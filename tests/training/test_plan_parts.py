@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from worldsim.diffusion.ladder import sampling_ladder
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
 from worldsim.models.heads import StateReading
 from worldsim.training.plan.noise import NOISE_POLICIES, NoiseConfig, draw_levels
@@ -17,7 +19,7 @@ from worldsim.training.plan.objective import (
     success_balance,
     weighted_error,
 )
-from worldsim.training.plan.rollout import RolloutConfig
+from worldsim.training.plan.rollout import RolloutConfig, gradient_passes
 from worldsim.training.plan.window import WINDOW_SELECTORS, WindowConfig, select_frames
 
 SHAPE: tuple[int, int] = (400, 9)
@@ -177,3 +179,34 @@ def test_rollouts_grow_over_their_phase() -> None:
     assert [config.length(f) for f in (0.0, 0.5, 0.75, 1.0)] == [4, 4, 6, 8]
     with pytest.raises(UsageError, match="rollout"):
         RolloutConfig(frames=0)
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 5, 8])
+@pytest.mark.parametrize(
+    "schedule",
+    [rolling((1.0, 0.75, 0.5, 0.25, 0.0)), Schedule((1.0, 0.6, 0.3, 0.0), 1, 2, 4)],
+    ids=str,
+)
+def test_tiles_cover_every_chunk_once_at_every_offset(schedule: Schedule, chunks: int) -> None:
+    for offset in range(schedule.steps):
+        passes = gradient_passes(schedule, chunks, offset)
+        assert len(passes) == len(list(schedule.rows(chunks)))
+        assert sorted(c for chosen in passes for c in chosen.values()) == list(range(chunks))
+
+
+def test_autoregressive_rollouts_train_the_pass_that_finishes() -> None:
+    passes = gradient_passes(autoregressive((1.0, 0.5, 0.0)), 3, 0)
+    assert passes == [{}, {0: 0}, {}, {0: 1}, {}, {0: 2}]
+
+
+def test_schedules_of_rollouts() -> None:
+    draw = torch.Generator().manual_seed(0)
+    ladder = (1.0, 0.75, 0.5, 0.25, 0.0)
+    shorter = {RolloutConfig(most_steps=4).schedule(draw).ladder for _ in range(60)}
+    assert shorter == {tuple(sampling_ladder(s).tolist()) for s in range(1, 5)}
+    left = {RolloutConfig(most_steps=4, exit="random").schedule(draw).ladder for _ in range(60)}
+    assert left == {(*ladder[:s], 0.0) for s in range(1, 5)}
+    mixed = [RolloutConfig(most_steps=4, rolling=0.5).schedule(draw) for _ in range(60)]
+    assert {schedule.slope == 1 and schedule.steps == 4 for schedule in mixed} == {True, False}
+    with pytest.raises(UsageError, match="exit"):
+        RolloutConfig(exit="never")

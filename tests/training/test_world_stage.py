@@ -5,23 +5,21 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.models.autoencoder import AutoencoderConfig
 from worldsim.models.denoiser import DenoiserConfig
 from worldsim.models.dynamics import BodyDynamics, DynamicsConfig
 from worldsim.models.heads import HeadConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
-from worldsim.streaming import flight
-from worldsim.streaming.sampler import Sampler
 from worldsim.streaming.stream import Stream
 from worldsim.training.batches import Batch
 from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
 from worldsim.training.plan.objective import ObjectiveConfig
 from worldsim.training.plan.plan import PlanConfig, TrainingPlan
-from worldsim.training.plan.rollout import Roll, RolloutConfig, self_rollout
+from worldsim.training.plan.rollout import RolloutConfig, self_rollout
 
 CONFIG = WorldModelConfig(
     AutoencoderConfig(channels=4, width=8, depth=1),
@@ -146,13 +144,22 @@ def shaken(model: WorldModel) -> WorldModel:
     return model
 
 
-@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        autoregressive((1.0, 0.0)),
+        autoregressive((1.0, 0.5, 0.0)),
+        autoregressive((1.0, 0.4, 0.0), chunk=2),
+        rolling((1.0, 0.5, 0.0)),
+        rolling((1.0, 0.5, 0.0), bidirectional=True),
+    ],
+    ids=str,
+)
 def test_rollout_is_what_the_sampler_does(
     model: WorldModel,
-    batch: Batch,
     square_data: CachedDataset,
     monkeypatch: pytest.MonkeyPatch,
-    steps: int,
+    schedule: Schedule,
 ) -> None:
     model = shaken(model)
     windows = ClipDataset(square_data, 6, episodes=[0, 1, 2])
@@ -162,28 +169,54 @@ def test_rollout_is_what_the_sampler_does(
             **clips,
             "latents": model.normalizer.denormalize("latent", model.encode(clips["pixels"])),
         }
-    config = RolloutConfig(history_level=0.0)
+    monkeypatch.setattr(RolloutConfig, "schedule", lambda *_: schedule)
+    config = RolloutConfig(
+        history=1, history_level=0.0, frames=4, frames_end=4, chunk=schedule.chunk
+    )
     with torch.no_grad():
-        roll = Roll(model, clip_of(model, clips), config, steps, generator(5))
-        roll.given(1)
-        rolled = torch.cat([roll.next(number) for number in range(1, 5)], dim=1)
+        rolled = self_rollout(model, clip_of(model, clips), config, 1.0, generator(5)).predicted
 
-    noise = generator(5)
-    torch.rand(3, 1, generator=noise)  # the roll draws level and noise of its given frames first
-    torch.randn(3, 1, *rolled.shape[2:], generator=noise)
-
-    def same_noise(keys: object, shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(3, *shape, generator=noise)
-
+    draws = generator(5)
+    torch.randint(1, 2, (), generator=draws)
+    offset = int(torch.randint(schedule.steps, (), generator=draws))
+    torch.rand(3, 1, generator=draws)
+    torch.randn(3, 1, *rolled.shape[2:], generator=draws)
     recorded = iter(torch.cat([clips["agent_pos"], clips["state"]], -1).unbind(1)[1:])
     monkeypatch.setattr(BodyDynamics, "forward", lambda *_: next(recorded))
-    monkeypatch.setattr(flight, "env_noise", same_noise)
-    stream = Stream(model, Sampler(steps=steps).schedule(), precision="float32")
+    stream = Stream(model, schedule, precision="float32")
+    stream._pilot.noise = lambda names, shape: torch.randn(len(names), *shape, generator=draws)
     rig = {name: clips[name] for name in ("intrinsics", "extrinsics", "mounted")}
     state = clips["state"][:, 0]
     stream.reset(clips["pixels"][:, 0], clips["agent_pos"][:, 0], rig, state=state)
-    frames = [stream.act(clips["action"][:, t]).latents for t in range(4)]
-    assert torch.allclose(torch.cat(frames, 1), rolled, atol=1e-4)
+    stream.push(clips["action"][:, :4])
+    frames = torch.cat([chunk.latents for chunk in stream.drain()], 1)
+    if schedule.slope == schedule.steps:
+        assert torch.allclose(frames, rolled, atol=1e-4)
+    else:
+        # Estimates of tiles are those of the last rung for every S-th frame.
+        last = [n for n in range(4) if n % schedule.steps == (offset + 1) % schedule.steps]
+        other = [n for n in range(4) if n not in last]
+        assert torch.allclose(frames[:, last], rolled[:, last], atol=1e-4)
+        assert (frames[:, other] - rolled[:, other]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_gradients_flow_through_every_imagined_frame(
+    model: WorldModel, batch: Batch, share: float, chunk: int
+) -> None:
+    model = shaken(model).requires_grad_(True)
+    config = RolloutConfig(frames=4, frames_end=4, rolling=share, most_steps=3, chunk=chunk)
+    for seed in range(4):
+        rolled = self_rollout(model, clip_of(model, batch), config, 1.0, generator(seed))
+        assert rolled.predicted.shape[1] == 4
+        for frame in range(4):
+            model.zero_grad()
+            value = rolled.predicted[:, frame].square().sum()
+            value.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+            assert any(
+                p.grad is not None and p.grad.abs().max() > 0 for p in model.denoiser.parameters()
+            )
 
 
 def test_rollout_shortens_to_fit_the_clip(model: WorldModel, batch: Batch) -> None:

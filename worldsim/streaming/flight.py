@@ -8,6 +8,7 @@ Legend: N envs, V views, c h w latent, F frames a chunk, L frames of the longest
 frames that one pass finishes, K frames emitted.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,9 @@ from worldsim.streaming.rows import put_rows, take_rows
 Descent = Literal["flow", "fresh"]
 """How a chunk goes down a rung: along the probability flow, or by its clean estimate under fresh
 noise (the sampler of consistency models and of Rolling Forcing)."""
+
+
+NoiseSource = Callable[[list[tuple[int, ...]], Sequence[int]], Tensor]
 
 
 @dataclass(eq=False)
@@ -89,6 +93,7 @@ class Pilot:
         schedule: which chunks are in flight at which levels.
         history_sigma: label of re-read frames.
         descent: how chunks go down a rung.
+        noise: unit noise `[n, *shape]` of n named rows.
     """
 
     def __init__(
@@ -97,9 +102,10 @@ class Pilot:
         schedule: Schedule,
         history_sigma: float,
         descent: Descent = "flow",
+        noise: NoiseSource = env_noise,
     ) -> None:
         self.denoiser, self.schedule = denoiser, schedule
-        self.history_sigma, self.descent = history_sigma, descent
+        self.history_sigma, self.descent, self.noise = history_sigma, descent, noise
 
     def due(self, flight: Flight) -> np.ndarray:
         """`[N]` frames, counted from the oldest unfinished one, that the next pass needs."""
@@ -142,7 +148,8 @@ class Pilot:
         for (_, rungs), rows in groups.items():
             whole = len(rows) == flight.count
             part = flight if whole else take_rows(flight, rows)
-            parts.append((rows, self._fly(part, cond if whole else take_rows(cond, rows), rungs)))
+            x0 = self.fly(part, cond if whole else take_rows(cond, rows), rungs)
+            parts.append((rows, x0[:, : self._ended(rungs)]))
             if not whole:
                 put_rows(flight, rows, part)
         return _gather(parts, flight)
@@ -152,31 +159,46 @@ class Pilot:
         """Rows with nothing in flight are at the beginning of their schedule."""
         flight.restart(flight.begun == flight.done)
 
-    def _fly(self, part: Flight, cond: Conditioning, rungs: tuple[int, ...]) -> Tensor:
-        """A pass over rows at the same place; returns finished frames `[n, K, V, c, h, w]`."""
+    def _ended(self, rungs: tuple[int, ...]) -> int:
+        """Frames that a pass finishes."""
+        return sum(rung == self.schedule.steps - 1 for rung in rungs) * self.schedule.chunk
+
+    def fly(self, part: Flight, cond: Conditioning, rungs: tuple[int, ...]) -> Tensor:
+        """A pass over rows at the same place of the schedule.
+
+        Args:
+            part: changed in place; what it keeps is detached from any graph.
+            cond: conditions of the frames from the oldest unfinished one on.
+            rungs: of the chunks it covers, oldest first.
+
+        Returns:
+            Clean estimates `[n, frames, V, c, h, w]` of all frames it covers; those of chunks on
+            the last rung are finished.
+        """
         chunk, ladder = self.schedule.chunk, self.schedule.ladder
         self._begin(part, rungs)
-        frames = len(rungs) * chunk
-        x = part.x[:, :frames]
+        frames, ended = len(rungs) * chunk, self._ended(rungs)
+        x, cond = part.x[:, :frames], cond.frames(0, frames)
         sigma = self._levels([ladder[rung] for rung in rungs], x)
         below = self._levels([ladder[rung + 1] for rung in rungs], x)
-        x0 = self._denoise(part, x, sigma, cond.frames(0, frames))
-        lowered = step_down(x, x0, sigma, below) if self.descent == "flow" else None
-        if lowered is None:
-            lowered = add_noise(x0, self._noise(part, frames, rungs), below)
-        ended = sum(rung == self.schedule.steps - 1 for rung in rungs)
-        finished = x0[:, : ended * chunk]
-        part.x = torch.cat([lowered, part.x[:, frames:]], dim=1).roll(-ended * chunk, dims=1)
+        x0 = self._denoise(part, x, sigma, cond)
+        x0 = x0 * cond.view_mask[..., None, None, None].to(x0.dtype)
+        kept = x0.detach()
+        if self.descent == "flow":
+            lowered = step_down(x, kept, sigma, below)
+        else:
+            lowered = add_noise(kept, self._noise(part, frames, rungs), below)
+        part.x = torch.cat([lowered, part.x[:, frames:]], dim=1).roll(-ended, dims=1)
         part.passes += 1
-        part.done += ended
-        part.frames += ended * chunk
-        part.uncommitted[:] = ended * chunk
+        part.done += ended // chunk
+        part.frames += ended
+        part.uncommitted[:] = ended
         if ended:
-            keep = part.recent.shape[1]
-            part.recent = torch.cat([part.recent, finished], dim=1)[:, -keep:]
-            past = part.recent_cond.then(cond.frames(0, ended * chunk))
-            part.recent_cond = past.frames(ended * chunk, ended * chunk + keep)
-        return finished
+            room = part.recent.shape[1]
+            part.recent = torch.cat([part.recent, kept[:, :ended]], dim=1)[:, -room:]
+            past = part.recent_cond.then(cond.frames(0, ended))
+            part.recent_cond = past.frames(ended, ended + room)
+        return x0
 
     def _levels(self, each: list[float], like: Tensor) -> Tensor:
         """Levels of chunks to levels of frames `[n, frames]`."""
@@ -196,14 +218,14 @@ class Pilot:
 
     def _noise(self, part: Flight, frames: int, rungs: tuple[int, ...] | None) -> Tensor:
         """Unit noise `[n, frames, V, c, h, w]`, a function of seed, env, frame and rung alone."""
-        rows = []
+        rows: list[tuple[int, ...]] = []
         for key, done in zip(part.keys, part.frames, strict=True):
             for offset in range(frames):
                 name: tuple[int, ...] = (*key, int(done) + offset + 1)
                 if rungs is not None:
                     name = (*name, rungs[offset // self.schedule.chunk] + 1)
                 rows.append(name)
-        noise = env_noise(rows, part.x.shape[2:])
+        noise = self.noise(rows, part.x.shape[2:])
         return noise.reshape(len(part.keys), frames, *part.x.shape[2:]).to(part.x)
 
     def _denoise(self, part: Flight, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:

@@ -1,25 +1,28 @@
-"""Rollout plan: the model's own short rollouts, as the sampler makes them, with gradients.
+"""Rollout plan: the model's own rollouts, as a sampler makes them, with gradients in some passes.
 
-The pass that commits the previous frame to the context also takes the first denoising step of the
-next, exactly as `worldsim.streaming.imagination` does; gradients reach one frame back through the
-keys of that pass, frames older than that and earlier denoising steps are detached (Self Forcing,
-2506.08009, detaches the whole cache). Hand and scene are where they were recorded: the denoiser
+Rollouts run on the engine that streams run on (`worldsim.streaming.flight`), under the
+autoregressive schedule (Self Forcing, 2506.08009) or the rolling one (Rolling Forcing, 2509.25161).
+What a pass leaves behind is detached, as both have it; gradients reach one chunk back, through the
+keys of the clean frames that lead a pass. Hand and scene are where they were recorded: the denoiser
 learns to show what it is told, whatever its own frames have become.
 
-Legend: B batch, T frames, V views, c h w latent, H given frames, K imagined frames.
+Legend: B batch, T frames, V views, c h w latent, H given frames, K imagined frames, S steps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from worldsim.diffusion.flow import as_history, per_frame, step_down
+from worldsim.diffusion.flow import per_frame
 from worldsim.diffusion.ladder import sampling_ladder
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
-from worldsim.models.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.context import Context, new_context
+from worldsim.streaming.context import new_context
+from worldsim.streaming.flight import Descent, Flight, Pilot
 from worldsim.training.plan.clip import Clip
 
 
@@ -31,8 +34,14 @@ class RolloutConfig:
     frames: K at the start of that phase.
     frames_end: K at the end of training; grows linearly between.
     history: most frames given before a rollout; H is uniform from 1 to this.
-    most_steps: denoising steps a frame are uniform from 1 to this.
     history_level: noise level put on the given frames, uniform from 0 to this.
+    most_steps: S of the ladder.
+    exit: of autoregressive rollouts, `shorter` draws S uniformly from 1 to `most_steps`; `random`
+        keeps the ladder and leaves it for the clean estimate after a random step (Self Forcing).
+    chunk: frames that go down the ladder together.
+    rolling: share of rollouts under the rolling schedule; Rolling Forcing mixes half and half.
+    bidirectional: whether frames in flight see the later ones too, in rolling rollouts.
+    descent: how chunks go down a rung.
     """
 
     start: float = 1.0
@@ -40,21 +49,40 @@ class RolloutConfig:
     frames: int = 4
     frames_end: int = 4
     history: int = 4
-    most_steps: int = 2
     history_level: float = 0.05
+    most_steps: int = 2
+    exit: str = "shorter"
+    chunk: int = 1
+    rolling: float = 0.0
+    bidirectional: bool = False
+    descent: Descent = "flow"
 
     def __post_init__(self) -> None:
-        counts = (self.frames, self.frames_end, self.history, self.most_steps)
-        if min(counts) < 1 or not 0 <= self.start <= 1 or not 0 <= self.share <= 1:
+        counts = (self.frames, self.frames_end, self.history, self.most_steps, self.chunk)
+        shares = (self.start, self.share, self.rolling)
+        if min(counts) < 1 or any(not 0 <= share <= 1 for share in shares):
             raise UsageError(
-                f"rollout: counts must be 1 or more, start and share in [0, 1], got {self}"
+                f"rollout: counts must be 1 or more, start, share and rolling in [0, 1], got {self}"
             )
+        if self.exit not in ("shorter", "random"):
+            raise UsageError(f"rollout.exit is {self.exit!r}; expected 'shorter' or 'random'")
 
     def length(self, fraction: float) -> int:
         """K after `fraction` of training."""
         span = max(1.0 - self.start, 1e-9)
         done = min(max((fraction - self.start) / span, 0.0), 1.0)
         return round(self.frames + done * (self.frames_end - self.frames))
+
+    def schedule(self, generator: torch.Generator) -> Schedule:
+        """The schedule of one rollout."""
+        if float(torch.rand((), generator=generator)) < self.rolling:
+            ladder = tuple(sampling_ladder(self.most_steps).tolist())
+            return rolling(ladder, self.chunk, bidirectional=self.bidirectional)
+        steps = int(torch.randint(1, self.most_steps + 1, (), generator=generator))
+        if self.exit == "shorter":
+            return autoregressive(tuple(sampling_ladder(steps).tolist()), self.chunk)
+        ladder = tuple(sampling_ladder(self.most_steps).tolist())
+        return autoregressive((*ladder[:steps], 0.0), self.chunk)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +96,25 @@ class Rolled:
     first: int
 
 
+def gradient_passes(schedule: Schedule, chunks: int, offset: int) -> list[dict[int, int]]:
+    """For each pass, {place among its chunks: chunk} of those whose estimate is trained on.
+
+    Autoregressive: the pass that finishes a chunk. Otherwise every S-th pass, from `offset` on:
+    a chunk is in flight for S successive passes, so these tile the stream (Rolling Forcing,
+    section on training).
+    """
+    steps = schedule.steps
+    if schedule.slope == steps:
+        return [
+            {place: c for place, c in enumerate(row.chunks) if c in row.emit}
+            for row in schedule.rows(chunks)
+        ]
+    return [
+        dict(enumerate(row.chunks)) if number % steps == offset else {}
+        for number, row in enumerate(schedule.rows(chunks))
+    ]
+
+
 def self_rollout(
     model: WorldModel,
     clip: Clip,
@@ -78,93 +125,84 @@ def self_rollout(
     """Imagine the last frames of a clip from its first ones under its recorded actions.
 
     Raises:
-        UsageError: the clip is too short for a given and an imagined frame.
+        UsageError: the clip is too short for a given frame and an imagined chunk.
     """
-    batch, frames = clip.shape
-    if frames < 2:
-        raise UsageError(f"plan.length is {frames}; a rollout needs clips of 2 frames or more")
-    count = min(config.length(fraction), frames - 1)
-    most = min(config.history, frames - count)
+    frames, chunk = clip.shape[1], config.chunk
+    if frames < 1 + chunk:
+        raise UsageError(
+            f"plan.length is {frames}; a rollout of chunks of {chunk} needs {1 + chunk} or more"
+        )
+    count = max(min(config.length(fraction), frames - 1) // chunk, 1) * chunk
+    most = min(config.history, frames - count, model.config.sink + model.config.recent)
     first = int(torch.randint(1, most + 1, (), generator=generator))
-    steps = int(torch.randint(1, config.most_steps + 1, (), generator=generator))
-    roll = Roll(model, clip, config, steps, generator)
-    roll.given(first)
-    predicted = [roll.next(number) for number in range(first, first + count)]
-    return Rolled(torch.cat(predicted, dim=1), first)
+    schedule = config.schedule(generator)
+    offset = int(torch.randint(schedule.steps, (), generator=generator))
+    flight = given_frames(model, clip, first, schedule, config.history_level, generator)
+
+    def noise(names: list[tuple[int, ...]], shape: Sequence[int]) -> Tensor:
+        return torch.randn(len(names), *shape, generator=generator)
+
+    pilot = Pilot(model.denoiser, schedule, model.config.history_sigma, config.descent, noise=noise)
+    return Rolled(_predict(pilot, flight, clip, first, count // chunk, offset), first)
 
 
-class Roll:
-    """A rollout in the making: context and the newest frame."""
+def _predict(
+    pilot: Pilot, flight: Flight, clip: Clip, first: int, chunks: int, offset: int
+) -> Tensor:
+    """`[B, K, V, c, h, w]` estimates of the passes that carry gradients, in order of frames."""
+    schedule, size = pilot.schedule, pilot.schedule.chunk
+    estimates: dict[int, Tensor] = {}
+    trained = gradient_passes(schedule, chunks, offset)
+    for row, chosen in zip(schedule.rows(chunks), trained, strict=True):
+        span = (first + size * row.chunks.start, first + size * row.chunks.stop)
+        rungs = tuple(schedule.ladder.index(level) for level in row.sigma)
+        with torch.set_grad_enabled(bool(chosen) and torch.is_grad_enabled()):
+            x0 = pilot.fly(flight, clip.cond.frames(*span), rungs)
+        for place, number in chosen.items():
+            estimates[number] = x0[:, place * size : (place + 1) * size]
+    return torch.cat([estimates[number] for number in range(chunks)], dim=1)
 
-    def __init__(
-        self,
-        model: WorldModel,
-        clip: Clip,
-        config: RolloutConfig,
-        steps: int,
-        generator: torch.Generator,
-    ) -> None:
-        self.model, self.clip, self.config, self.generator = model, clip, config, generator
-        self.ladder = sampling_ladder(steps).to(clip.x0.device)
-        self.context: Context = new_context(
-            clip.shape[0],
-            model.denoiser.context_shape,
-            (model.views, *model.latent_shape),
-            sink=model.config.sink,
-            recent=model.config.recent,
-            device=clip.x0.device,
-        )
 
-    def noise(self, like: Tensor) -> Tensor:
-        """Unit noise, drawn on the CPU so that it is the same everywhere."""
-        return torch.randn(like.shape, generator=self.generator).to(like.device)
-
-    @torch.no_grad()
-    def given(self, first: int) -> None:
-        """Commit all but the last of the `first` given frames; that one is pending."""
-        x0 = self.clip.x0[:, :first]
-        drawn = torch.rand(x0.shape[:2], generator=self.generator).to(x0.device)
-        noise = self.config.history_level * drawn
-        # Labelled as the sampler labels what it re-reads, and never cleaner than that.
-        levels = noise.clamp_min(self.model.config.history_sigma)
-        seen = (1 - per_frame(levels)) * x0 + per_frame(noise) * self.noise(x0)
-        if first > 1:
-            past, marks = seen[:, :-1], levels[:, :-1]
-            cond = self.clip.cond.frames(0, first - 1)
-            self.model.denoiser(past, marks, cond, context=self.context, write=first - 1)
-            self.context.commit(past, marks)
-        self.pending, self.level = seen[:, -1:], levels[:, -1:]
-        self.pending_cond = self.clip.cond.frames(first - 1, first)
-
-    def next(self, number: int) -> Tensor:
-        """Imagine frame `number` of the clip, `[B, 1, V, c, h, w]`."""
-        cond = self.clip.cond.frames(number, number + 1)
-        x = self.noise(self.pending)
-        steps = len(self.ladder) - 1
-        for index in range(steps):
-            sigma = self.ladder[index].expand(x.shape[0], 1)
-            with torch.set_grad_enabled(index == steps - 1):
-                x0 = self._denoise(x, sigma, cond, first=index == 0)
-            if index < steps - 1:
-                x = step_down(x, x0, sigma, self.ladder[index + 1].expand_as(sigma))
-        x0 = x0 * self.clip.view_mask[:, number : number + 1, :, None, None, None]
-        mark = self.model.config.history_sigma
-        self.pending, self.level = as_history(x0.detach(), mark), x0.new_full((len(x0), 1), mark)
-        self.pending_cond = cond
-        return x0
-
-    def _denoise(self, x: Tensor, sigma: Tensor, cond: Conditioning, first: bool) -> Tensor:
-        position = self.context.count[:, None]
-        if not first:
-            alone: Tensor = self.model.denoiser(x, sigma, cond, position, self.context)
-            return alone
-        both: Tensor = self.model.denoiser(
-            torch.cat([self.pending, x], dim=1),
-            torch.cat([self.level, sigma], dim=1),
-            self.pending_cond.then(cond),
-            position + torch.arange(2, device=x.device),
-            self.context,
-            write=1,
-        )
-        self.context.commit(self.pending.detach(), self.level)
-        return both[:, 1:]
+@torch.no_grad()
+def given_frames(
+    model: WorldModel,
+    clip: Clip,
+    first: int,
+    schedule: Schedule,
+    history_level: float,
+    generator: torch.Generator,
+) -> Flight:
+    """A flight that has the first H frames of a clip, somewhat noised, behind it."""
+    x0, cond = clip.x0[:, :first], clip.cond.frames(0, first)
+    batch = len(x0)
+    noise = history_level * torch.rand(x0.shape[:2], generator=generator).to(x0.device)
+    # Labelled as the sampler labels what it re-reads, and never cleaner than that.
+    levels = noise.clamp_min(model.config.history_sigma)
+    grain = torch.randn(x0.shape, generator=generator).to(x0.device)
+    seen = (1 - per_frame(levels)) * x0 + per_frame(noise) * grain
+    context = new_context(
+        batch,
+        model.denoiser.context_shape,
+        (model.views, *model.latent_shape),
+        sink=model.config.sink,
+        recent=model.config.recent,
+        device=x0.device,
+    )
+    model.denoiser(seen, levels, cond, context=context, write=first)
+    context.commit(seen, levels)
+    flown, kept = (
+        most * schedule.chunk for most in (schedule.most_in_flight, schedule.most_emitted)
+    )
+    places = torch.arange(first - kept, first).clamp_min(0)
+    counters = {
+        name: np.zeros(batch, dtype=np.int64)
+        for name in ("uncommitted", "passes", "done", "begun", "frames")
+    }
+    return Flight(
+        context=context,
+        x=x0.new_zeros(batch, flown, *x0.shape[2:]),
+        recent=x0[:, places],
+        recent_cond=cond.pick(places),
+        keys=[(0, row) for row in range(batch)],
+        **counters,
+    )
