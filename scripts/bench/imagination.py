@@ -124,6 +124,7 @@ def measure(model: WorldModel, judge: Judge, count: int, seconds: float) -> tupl
         rng.integers(0, 256, shape, dtype=np.uint8),
         np.zeros(model.spec.agent_pos.dim, np.float32),
         "",
+        state=np.zeros(model.spec.state.dim, np.float32),
     )
     env = ImaginationVectorEnv(
         count,

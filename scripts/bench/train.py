@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from worldsim.config import compose_config
+from worldsim.models.attention import FrameOrder
 from worldsim.models.dit import DiT
 from worldsim.models.world_model import WorldModel
 from worldsim.specs import (
@@ -192,13 +193,13 @@ def block_step(composed: DictConfig, config: TrainConfig, bf16: bool) -> Callabl
     generator = stream(0, "block")
     x = torch.randn(rows, frames, tokens, config.model.denoiser.width, generator=generator)
     cond = torch.randn(rows, frames, views, config.model.denoiser.cond_width, generator=generator)
-    positions = torch.arange(frames).expand(rows, -1)
+    order = FrameOrder.causal(torch.arange(frames).expand(rows, -1))
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             out = x.requires_grad_(True)
             for block in denoiser.blocks:
-                out = block(out, cond, positions, None, 0)
+                out = block(out, cond, order, None, 0)
         out.float().square().mean().backward()  # type: ignore[no-untyped-call]
 
     return step
