@@ -6,8 +6,7 @@ multiples of it too.
 Legend: T steps, S state, P proprioception.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import mujoco
@@ -15,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.data.cache import CachedDataset
-from worldsim.data.dataset import LeRobotDataset
-from worldsim.errors import DataError
 from worldsim.evaluation.open_loop import recorded_actions
+from worldsim.evaluation.recorded_env import begin_again, recorded_env
 from worldsim.geometry.scene_points import position_entries
 
 Float = NDArray[np.float64]
@@ -50,7 +48,8 @@ def divergence(
     sums = {name: np.zeros(longest) for name in groups}
     count = np.zeros(longest)
     rng = np.random.default_rng(seed)
-    with _simulator(cache) as env:
+    # Nobody looks: the smallest pictures cost least.
+    with recorded_env(cache, image_size=8) as env:
         for episode, each in zip(episodes, actions, strict=True):
             _begin(env, cache, episode, rng)
             first = cache.rows(episode).start + 1
@@ -64,31 +63,9 @@ def divergence(
         return {name: total / count for name, total in sums.items()}
 
 
-@contextmanager
-def _simulator(cache: CachedDataset) -> Iterator[Any]:
-    from worldsim.envs import make
-
-    info = LeRobotDataset(cache.root).env_info
-    if not info.get("id"):
-        raise DataError(f"{cache.root} does not say which environment it was recorded in")
-    # Nobody looks: the smallest pictures cost least.
-    kwargs = {**dict(info.get("kwargs") or {}), "image_size": 8}
-    env = make(str(info["id"]), **kwargs)
-    try:
-        yield env.unwrapped
-    finally:
-        env.close()
-
-
 def _begin(env: Any, cache: CachedDataset, episode: int, rng: np.random.Generator) -> None:
     """Put the env to the episode's start, every joint that is no actuated one disturbed."""
-    meta = cache.metas[episode]
-    if not meta.initial_state:
-        raise DataError(f"{cache.root}: episode {episode} has no stored initial state")
-    physics = np.asarray(meta.initial_state, np.float64)
-    env.reset(
-        seed=meta.seed, options={"initial_state": {"physics": physics, "factors": meta.factors}}
-    )
+    begin_again(env, cache, episode)
     model, data = env.model, env.data
     driven = {int(model.actuator_trnid[i, 0]) for i in range(model.nu)}
     for joint in range(model.njnt):

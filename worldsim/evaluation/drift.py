@@ -19,13 +19,7 @@ from worldsim.evaluation.appearance import MEASURES, appearance
 from worldsim.evaluation.closure import ClosureReport, loop_closure
 from worldsim.evaluation.divergence import divergence
 from worldsim.evaluation.drift_report import DriftReport
-from worldsim.evaluation.open_loop import (
-    Drive,
-    DrivenFrames,
-    actions_of_another,
-    imagine,
-    recorded_actions,
-)
+from worldsim.evaluation.open_loop import DrivenFrames, imagine, paired_drives
 from worldsim.evaluation.open_loop_report import OpenLoopTally
 from worldsim.evaluation.video_metrics import frame_errors
 from worldsim.models.world_model import WorldModel
@@ -80,22 +74,11 @@ def measure_drift(
         SpecMismatchError: model and data describe different worlds.
         DataError: the episodes cannot be repeated in their simulator.
     """
-    own = [recorded_actions(cache, episode, config.max_steps) for episode in episodes]
-    other = actions_of_another(own)
-    count, horizons = len(own), max(len(actions) for actions in own)
-    drives = [
-        Drive(episode, actions, noise_id + count * sample)
-        for sample in range(config.samples)
-        for noise_id, (episode, actions) in enumerate(zip(episodes, own, strict=True))
-    ]
-    drives += [
-        Drive(episode, actions, noise_id)
-        for noise_id, (episode, actions) in enumerate(zip(episodes, other, strict=True))
-    ]
-    tally = OpenLoopTally(model, cache, episodes, horizons)
-    looks = _Looks(cache, np.asarray(episodes), config.samples, horizons)
-    for frames in imagine(model, cache, drives, sampler, config.seed):
-        truthful = frames.drives < count * config.samples
+    pairs = paired_drives(cache, episodes, config.max_steps, config.samples)
+    tally = OpenLoopTally(model, cache, episodes, pairs.horizons)
+    looks = _Looks(cache, np.asarray(episodes), config.samples, pairs.horizons)
+    for frames in imagine(model, cache, pairs.drives, sampler, config.seed):
+        truthful = frames.drives < pairs.truthful
         tally.add(frames, truthful)
         looks.add(frames, truthful)
         if on_step is not None:

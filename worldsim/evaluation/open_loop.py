@@ -79,6 +79,41 @@ def actions_of_another(actions: Sequence[Float]) -> list[Float]:
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class PairedDrives:
+    """Episodes under their own actions and under exchanged ones.
+
+    Attributes:
+        drives: `samples` for each episode under its own, then one under the next one's actions;
+            the number of a drive modulo that of the episodes is its episode's place.
+        truthful: how many of them, the first, are under their own actions.
+        horizons: length of the longest.
+    """
+
+    drives: list[Drive]
+    truthful: int
+    horizons: int
+
+
+def paired_drives(
+    cache: CachedDataset, episodes: Sequence[int], max_steps: int = 0, samples: int = 1
+) -> PairedDrives:
+    """Drives of an open-loop comparison; the samples of an episode differ in their noise.
+
+    Raises:
+        UsageError: fewer than two episodes.
+    """
+    own = [recorded_actions(cache, episode, max_steps) for episode in episodes]
+    count = len(own)
+    drives = [
+        Drive(episode, actions, place + count * sample)
+        for group, times in ((own, samples), (actions_of_another(own), 1))
+        for sample in range(times)
+        for place, (episode, actions) in enumerate(zip(episodes, group, strict=True))
+    ]
+    return PairedDrives(drives, count * samples, max(len(actions) for actions in own))
+
+
 def imagine(
     model: WorldModel,
     cache: CachedDataset,

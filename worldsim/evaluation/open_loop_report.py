@@ -17,13 +17,7 @@ from numpy.typing import NDArray
 
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
-from worldsim.evaluation.open_loop import (
-    Drive,
-    DrivenFrames,
-    actions_of_another,
-    imagine,
-    recorded_actions,
-)
+from worldsim.evaluation.open_loop import DrivenFrames, imagine, paired_drives
 from worldsim.evaluation.video_metrics import HorizonErrors
 from worldsim.geometry.scene_points import position_entries
 from worldsim.models.world_model import WorldModel
@@ -146,25 +140,15 @@ def evaluate_open_loop(
         UsageError: fewer than two episodes.
         SpecMismatchError: model and data describe different worlds.
     """
-    own = [recorded_actions(cache, episode, max_steps) for episode in episodes]
-    other = actions_of_another(own)
-    count, horizons = len(own), max(len(actions) for actions in own)
-    drives = [
-        Drive(episode, actions, noise_id)
-        for group in (own, other)
-        for noise_id, (episode, actions) in enumerate(zip(episodes, group, strict=True))
-    ]
-    tally = OpenLoopTally(model, cache, episodes, horizons)
-    for frames in imagine(model, cache, drives, Sampler(steps=sampling_steps), seed):
-        tally.add(frames, truthful=frames.drives < count)
+    pairs = paired_drives(cache, episodes, max_steps)
+    tally = OpenLoopTally(model, cache, episodes, pairs.horizons)
+    for frames in imagine(model, cache, pairs.drives, Sampler(steps=sampling_steps), seed):
+        tally.add(frames, truthful=frames.drives < pairs.truthful)
     return tally.report(sampling_steps)
 
 
 class OpenLoopTally:
-    """Collects imagined frames into an `OpenLoopReport`.
-
-    Drives are numbered so that their number modulo that of the episodes is their episode's place.
-    """
+    """Collects imagined frames of `PairedDrives` into an `OpenLoopReport`."""
 
     def __init__(
         self, model: WorldModel, cache: CachedDataset, episodes: Sequence[int], horizons: int

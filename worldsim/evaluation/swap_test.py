@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from worldsim.conventions import stack_views
 from worldsim.data.cache import CachedDataset
 from worldsim.data.cache_writer import resize
-from worldsim.errors import DataError, UsageError
+from worldsim.errors import UsageError
 from worldsim.evaluation.open_loop import Drive, Float, Pixels, imagine, recorded_actions
+from worldsim.evaluation.recorded_env import begin_again, recorded_env
 from worldsim.models.world_model import WorldModel
 from worldsim.specs import EE_POSITION
 from worldsim.streaming.sampler import Sampler
@@ -166,31 +167,17 @@ def simulator_replay(cache: CachedDataset) -> Iterator[Replay]:
     Raises:
         DataError: the data set names no env.
     """
-    from worldsim.data.dataset import LeRobotDataset
-    from worldsim.envs import make
+    with recorded_env(cache) as env:
 
-    info = LeRobotDataset(cache.root).env_info
-    if not info.get("id"):
-        raise DataError(f"{cache.root} does not say which environment it was recorded in")
-    env = make(str(info["id"]), **dict(info.get("kwargs") or {}))
+        def replay(episode: int, actions: Float) -> tuple[Float, Pixels]:
+            begin_again(env, cache, episode)
+            path, film = [], []
+            for action in actions:
+                # Past the env's own end: what is asked is where the hand goes, not how it scores.
+                observation = env.step(action)[0]
+                path.append(np.asarray(observation["agent_pos"], np.float32))
+                shown = stack_views(observation["pixels"], cache.spec.camera_names)
+                film.append(resize(shown, *cache.pixels.shape[2:4]))
+            return np.stack(path), np.stack(film)
 
-    def replay(episode: int, actions: Float) -> tuple[Float, Pixels]:
-        meta = cache.metas[episode]
-        if not meta.initial_state:
-            raise DataError(f"{cache.root}: episode {episode} has no stored initial state")
-        physics = np.asarray(meta.initial_state, np.float64)
-        state = {"physics": physics, "factors": meta.factors}
-        env.reset(seed=meta.seed, options={"initial_state": state})
-        path, film = [], []
-        for action in actions:
-            # Past the env's own end: what is asked is where the hand goes, not how it scores.
-            observation = env.unwrapped.step(action)[0]
-            path.append(np.asarray(observation["agent_pos"], np.float32))
-            shown = stack_views(observation["pixels"], cache.spec.camera_names)
-            film.append(resize(shown, *cache.pixels.shape[2:4]))
-        return np.stack(path), np.stack(film)
-
-    try:
         yield replay
-    finally:
-        env.close()

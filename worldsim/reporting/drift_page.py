@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from worldsim.errors import DataError
 from worldsim.evaluation.record import RolloutRecord
 from worldsim.files import read_json, write_text
 from worldsim.reporting.charts import Axes, nice_ticks, polyline, svg
-from worldsim.reporting.html_report import TEMPLATES, film_source
+from worldsim.reporting.html_report import TEMPLATES, film_source, page_environment
 from worldsim.reporting.report_data import Film
 
 WIDTH, HEIGHT = 360, 220
@@ -77,19 +76,16 @@ def write_drift_page(path: Path, columns: Sequence[Column]) -> None:
 
 def render_drift_page(columns: Sequence[Column]) -> str:
     """The page as text. Everything that comes from outside is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("drift.html.j2").render(
-        columns=columns,
-        rows=_table(columns),
-        charts=[charts(column.data) for column in columns],
-        film_source=film_source,
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+    return (
+        page_environment()
+        .get_template("drift.html.j2")
+        .render(
+            columns=columns,
+            rows=_table(columns),
+            charts=[charts(column.data) for column in columns],
+            film_source=film_source,
+            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        )
     )
 
 

@@ -52,15 +52,20 @@ def write_report(path: Path, data: ReportData) -> None:
     write_text(path, render_report(data))
 
 
-def render_report(data: ReportData) -> str:
-    """The page as text. Everything that comes from outside is escaped."""
-    environment = Environment(
+def page_environment() -> Environment:
+    """Where the templates of pages are; what comes from outside is escaped."""
+    return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def render_report(data: ReportData) -> str:
+    """The page as text. Everything that comes from outside is escaped."""
+    environment = page_environment()
     environment.filters["percent"] = _percent
     environment.filters["number"] = _number
     return environment.get_template("report.html.j2").render(

@@ -20,7 +20,8 @@ from worldsim.diffusion.flow import add_noise, as_history, step_down
 from worldsim.diffusion.schedule import Schedule
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.denoiser import Denoiser
-from worldsim.streaming.context import Context
+from worldsim.models.world_model import WorldModel
+from worldsim.streaming.context import Context, new_context
 from worldsim.streaming.noise import env_noise
 from worldsim.streaming.rows import put_rows, take_rows
 
@@ -69,6 +70,54 @@ class Flight:
         """Forget what is in flight in `rows` `[N]` bool; their schedules begin anew."""
         for counter in (self.passes, self.done, self.begun):
             counter[rows] = 0
+
+
+def new_flight(
+    model: WorldModel,
+    schedule: Schedule,
+    recent: Tensor,
+    recent_cond: Conditioning,
+    keys: Sequence[tuple[int, int]],
+    *,
+    uncommitted: int,
+) -> Flight:
+    """A flight with nothing under way and an empty context.
+
+    Args:
+        model: whose streams they are; its parameters say where and how precise.
+        schedule: of the streams.
+        recent: `[N, R, V, c, h, w]` the newest frames there are, oldest first; the first of them
+            stands for those before it.
+        recent_cond: their conditions.
+        keys: (seed, env id) of each row.
+        uncommitted: how many of the newest frames the first pass shall commit.
+    """
+    count, have = recent.shape[:2]
+    kept = schedule.most_emitted * schedule.chunk
+    places = torch.arange(have - kept, have).clamp_min(0)
+    context = new_context(
+        count,
+        model.denoiser.context_shape,
+        (model.views, *model.latent_shape),
+        sink=model.config.sink,
+        recent=model.config.recent,
+        device=recent.device,
+        dtype=next(model.denoiser.parameters()).dtype,
+    )
+    flown = schedule.most_in_flight * schedule.chunk
+    passes, done, begun, frames = np.zeros((4, count), dtype=np.int64)
+    return Flight(
+        context=context,
+        x=recent.new_zeros(count, flown, *recent.shape[2:]),
+        recent=recent[:, places],
+        recent_cond=recent_cond.pick(places),
+        uncommitted=np.full(count, uncommitted, dtype=np.int64),
+        passes=passes,
+        done=done,
+        begun=begun,
+        frames=frames,
+        keys=list(keys),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +236,7 @@ class Pilot:
         if self.descent == "flow":
             lowered = step_down(x, kept, sigma, below)
         else:
-            lowered = add_noise(kept, self._noise(part, frames, rungs), below)
+            lowered = add_noise(kept, self._noise(part, range(frames), rungs), below)
         part.x = torch.cat([lowered, part.x[:, frames:]], dim=1).roll(-ended, dims=1)
         part.passes += 1
         part.done += ended // chunk
@@ -210,23 +259,23 @@ class Pilot:
         chunk = self.schedule.chunk
         first = next((slot for slot, rung in enumerate(rungs) if rung == 0), len(rungs))
         if first < len(rungs):
-            noise = self._noise(part, len(rungs) * chunk, None)
-            span = slice(first * chunk, len(rungs) * chunk)
+            span = range(first * chunk, len(rungs) * chunk)
             part.x = part.x.clone()
-            part.x[:, span] = noise[:, span].to(part.x)
+            part.x[:, span.start : span.stop] = self._noise(part, span, None)
         part.begun[:] = part.done + len(rungs)
 
-    def _noise(self, part: Flight, frames: int, rungs: tuple[int, ...] | None) -> Tensor:
-        """Unit noise `[n, frames, V, c, h, w]`, a function of seed, env, frame and rung alone."""
+    def _noise(self, part: Flight, frames: range, rungs: tuple[int, ...] | None) -> Tensor:
+        """Unit noise `[n, K, V, c, h, w]` of `frames` in flight, a function of seed, env, frame and
+        rung alone."""
         rows: list[tuple[int, ...]] = []
         for key, done in zip(part.keys, part.frames, strict=True):
-            for offset in range(frames):
+            for offset in frames:
                 name: tuple[int, ...] = (*key, int(done) + offset + 1)
                 if rungs is not None:
                     name = (*name, rungs[offset // self.schedule.chunk] + 1)
                 rows.append(name)
         noise = self.noise(rows, part.x.shape[2:])
-        return noise.reshape(len(part.keys), frames, *part.x.shape[2:]).to(part.x)
+        return noise.reshape(len(part.keys), len(frames), *part.x.shape[2:]).to(part.x)
 
     def _denoise(self, part: Flight, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
         """Clean estimates of the frames in flight; commits what was finished before."""

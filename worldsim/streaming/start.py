@@ -14,8 +14,7 @@ from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.geometry.body_maps import RigTensors
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.context import new_context
-from worldsim.streaming.flight import Flight
+from worldsim.streaming.flight import Flight, new_flight
 from worldsim.streaming.queue import Queue
 
 Array = np.ndarray | Tensor
@@ -89,34 +88,7 @@ def start_rows(
     none = torch.zeros(count, 1, model.spec.action.dim)
     first = body[:, None]
     cond = model.condition_frames(none, torch.zeros(count, 1), first, first, view_mask, calibration)
-    kept = schedule.most_emitted * schedule.chunk
-    flown = schedule.most_in_flight * schedule.chunk
-    recent = torch.cat(
-        [latents.new_zeros(count, kept - 1, *latents.shape[1:]), latents[:, None]], 1
-    )
-    recent_cond = cond
-    for _ in range(kept - 1):
-        recent_cond = recent_cond.then(cond)
-    context = new_context(
-        count,
-        model.denoiser.context_shape,
-        (model.views, *model.latent_shape),
-        sink=model.config.sink,
-        recent=model.config.recent,
-        dtype=next(model.denoiser.parameters()).dtype,
-    )
-    flight = Flight(
-        context=context,
-        x=latents.new_zeros(count, flown, *latents.shape[1:]),
-        recent=recent,
-        recent_cond=recent_cond,
-        uncommitted=np.ones(count, dtype=np.int64),
-        passes=np.zeros(count, dtype=np.int64),
-        done=np.zeros(count, dtype=np.int64),
-        begun=np.zeros(count, dtype=np.int64),
-        frames=np.zeros(count, dtype=np.int64),
-        keys=list(keys),
-    )
+    flight = new_flight(model, schedule, latents[:, None], cond, keys, uncommitted=1)
     empty = body.new_zeros(count, 0, body.shape[1])
     queue = Queue(none[:, :0], empty, empty, np.zeros(count, dtype=np.int64))
     pushed, shown = (Places(body.clone(), body.clone()) for _ in range(2))

@@ -12,7 +12,6 @@ Legend: B batch, T frames, V views, c h w latent, H given frames, K imagined fra
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +20,7 @@ from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.context import new_context
-from worldsim.streaming.flight import Descent, Flight, Pilot
+from worldsim.streaming.flight import Descent, Flight, Pilot, new_flight
 from worldsim.training.plan.clip import Clip
 
 
@@ -174,35 +172,13 @@ def given_frames(
 ) -> Flight:
     """A flight that has the first H frames of a clip, somewhat noised, behind it."""
     x0, cond = clip.x0[:, :first], clip.cond.frames(0, first)
-    batch = len(x0)
     noise = history_level * torch.rand(x0.shape[:2], generator=generator).to(x0.device)
     # Labelled as the sampler labels what it re-reads, and never cleaner than that.
     levels = noise.clamp_min(model.config.history_sigma)
     grain = torch.randn(x0.shape, generator=generator).to(x0.device)
     seen = (1 - per_frame(levels)) * x0 + per_frame(noise) * grain
-    context = new_context(
-        batch,
-        model.denoiser.context_shape,
-        (model.views, *model.latent_shape),
-        sink=model.config.sink,
-        recent=model.config.recent,
-        device=x0.device,
-    )
-    model.denoiser(seen, levels, cond, context=context, write=first)
-    context.commit(seen, levels)
-    flown, kept = (
-        most * schedule.chunk for most in (schedule.most_in_flight, schedule.most_emitted)
-    )
-    places = torch.arange(first - kept, first).clamp_min(0)
-    counters = {
-        name: np.zeros(batch, dtype=np.int64)
-        for name in ("uncommitted", "passes", "done", "begun", "frames")
-    }
-    return Flight(
-        context=context,
-        x=x0.new_zeros(batch, flown, *x0.shape[2:]),
-        recent=x0[:, places],
-        recent_cond=cond.pick(places),
-        keys=[(0, row) for row in range(batch)],
-        **counters,
-    )
+    keys = [(0, row) for row in range(len(x0))]
+    flight = new_flight(model, schedule, x0, cond, keys, uncommitted=0)
+    model.denoiser(seen, levels, cond, context=flight.context, write=first)
+    flight.context.commit(seen, levels)
+    return flight
