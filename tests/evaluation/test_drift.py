@@ -89,6 +89,11 @@ def test_every_sampler_reaches_the_end(pushes: CachedDataset, sampler: Sampler) 
     assert np.isfinite(report.seam_jump()) == (sampler.chunk > 1)
 
 
+def test_windows_at_the_ends_do_not_overlap(pushes: CachedDataset) -> None:
+    assert measure(pushes).window == 5
+    assert measure(pushes, max_steps=6).window == 3
+
+
 def test_best_of_several_streams_is_no_worse_than_their_mean(pushes: CachedDataset) -> None:
     one, three = measure(pushes, max_steps=4), measure(pushes, max_steps=4, samples=3)
     assert three.best_psnr > three.mean_psnr
@@ -193,6 +198,7 @@ def test_the_command_writes_figures_films_and_a_page(
     page = (tmp_path / "b" / "drift.html").read_text()
     assert page.count("<video") == 2
     assert "&lt;first&gt;" in page and "<first>" not in page
+    assert "object: distance" in page and "goal: distance" not in page
     assert main([*words, f"out={tmp_path / 'c'}", f"also=[{tmp_path}]"]) == 1
     assert "holds no drift measurement" in capsys.readouterr().err
     assert main([*words, f"out={tmp_path / 'c'}", "episodes=7"]) == 2

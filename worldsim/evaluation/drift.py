@@ -33,7 +33,7 @@ class DriftConfig:
     """Attributes:
     max_steps: longest stream; 0 is whole episodes.
     samples: R, streams of each episode that differ in their noise.
-    window_s: seconds at either end over which appearance is averaged.
+    window_s: seconds at either end over which appearance is averaged, at most half of the stream.
     closure_s: seconds out, and as many back, of the loop closure; 0 leaves it out.
     seed: of noise and disturbances.
     """
@@ -86,7 +86,8 @@ def measure_drift(
     return DriftReport(
         open_loop=tally.report(sampler.steps),
         fps=cache.spec.fps,
-        window=max(1, round(config.window_s * cache.spec.fps)),
+        # Windows at the two ends do not overlap.
+        window=max(1, min(round(config.window_s * cache.spec.fps), pairs.horizons // 2)),
         imagined=looks.means("imagined"),
         simulated=looks.means("simulated"),
         divergence_m=divergence(cache, episodes, config.max_steps, config.seed),
