@@ -37,8 +37,9 @@ AGENT_POS = VectorSpec(
 _SUBSTEPS = round(1.0 / (CONTROL_HZ * TIMESTEP))
 _RAMP_SUBSTEPS = int(0.7 * _SUBSTEPS)
 """The target moves evenly over this part of a step; the rest lets the servo catch up."""
-_MAX_LEAD = 0.045
-"""How far the target may run ahead of a blocked gripper, metres."""
+_MAX_LEAD = np.array([0.002, 0.002, 0.002, 0.02])
+"""How far a blocked gripper's target stays ahead of it, metres and radians: enough to press with
+all its force downwards, too little to be a state of its own that no observation shows."""
 
 _LOW = np.array([*WORKSPACE_LOW, -YAW_LIMIT])
 _HIGH = np.array([*WORKSPACE_HIGH, YAW_LIMIT])
@@ -87,10 +88,8 @@ class Gripper:
         """Carry out one checked action `[5]`; returns what was achieved, normalised alike."""
         before = self.joints
         ctrl = self._data.ctrl
-        start = np.array(ctrl[self._ctrl[:4]])
-        goal = start + np.asarray(action[:4], np.float64) * _SCALE[:4]
-        goal[:3] = np.clip(goal[:3], before[:3] - _MAX_LEAD, before[:3] + _MAX_LEAD)
-        goal = np.clip(goal, _LOW, _HIGH)
+        start = np.clip(ctrl[self._ctrl[:4]], before[:4] - _MAX_LEAD, before[:4] + _MAX_LEAD)
+        goal = np.clip(start + np.asarray(action[:4], np.float64) * _SCALE[:4], _LOW, _HIGH)
         ctrl[self._ctrl[4:]] = (float(action[4]) + 1.0) * OPEN_WIDTH / 4.0
         for substep in range(1, _RAMP_SUBSTEPS + 1):
             ctrl[self._ctrl[:4]] = start + (goal - start) * (substep / _RAMP_SUBSTEPS)
