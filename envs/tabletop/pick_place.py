@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.envs.tabletop.base import TabletopEnv
-from worldsim.envs.tabletop.placing import apart, cos_sin_4, yaw_quaternion
+from worldsim.envs.tabletop.placing import apart, cos_sin_4, upward, yaw_quaternion
 from worldsim.envs.tabletop.scene import cube_xml
 from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
 from worldsim.specs import VectorSpec
@@ -74,7 +74,8 @@ class TabletopPickPlace(TabletopEnv):
     Solved when the cube rests on the platform, its centre within 3.5 cm of the platform's in the
     plane, and the fingers are open or away.
 
-    State: cube x, y, z, cos and sin of four times its yaw, platform x, y.
+    State: cube x, y, z, cos and sin of four times its yaw, platform x, y, and the horizontal part
+    of the direction in which the cube's upper face looks (zeros where it lies flat).
     Progress: up to 0.2 for reaching the cube, 0.2 for lifting it, 0.4 for carrying it near; 0.8
     when it stands on the platform, 1 when it is let go.
     Cost: 10 x (plane distance to the platform + missing height + 0.3 x gripper to cube), metres.
@@ -93,8 +94,10 @@ class TabletopPickPlace(TabletopEnv):
             "object_sin4",
             "platform_x",
             "platform_y",
-        ),  # fmt: skip
-        units=("m", "m", "m", "1", "1", "m", "m"),
+            "object_tilt_x",
+            "object_tilt_y",
+        ),
+        units=("m", "m", "m", "1", "1", "m", "m", "1", "1"),
     )
 
     def _place(self, rng: np.random.Generator) -> None:
@@ -112,7 +115,8 @@ class TabletopPickPlace(TabletopEnv):
     def _task_state(self) -> NDArray[np.float64]:
         cube = self.data.body("object")
         platform = self.data.mocap_pos[self.model.body("goal").mocapid[0]]
-        return np.array([*cube.xpos, *cos_sin_4(cube.xmat.reshape(3, 3)), *platform[:2]])
+        axes = cube.xmat.reshape(3, 3)
+        return np.array([*cube.xpos, *cos_sin_4(axes), *platform[:2], *upward(axes)[:2]])
 
     def _at_rest(self) -> bool:
         velocity = self.data.qvel[self.model.joint("object").dofadr[0] :][:3]

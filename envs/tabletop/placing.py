@@ -1,4 +1,4 @@
-"""Random places, and the four-fold symmetric yaw of a cube."""
+"""Random places, and how a cube lies."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,21 @@ def yaw_quaternion(yaw: float) -> NDArray[np.float64]:
     return np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
 
 
-def cos_sin_4(rotation: NDArray[np.float64]) -> tuple[float, float]:
-    """Cosine and sine of four times the yaw of a rotation matrix `[3, 3]`.
+def upward(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the six directions `[3]` in which a cube's axes `[3, 3]` point, the one most upward."""
+    index = int(np.argmax(np.abs(rotation[2])))
+    return np.asarray(rotation[:, index] * np.sign(rotation[2, index]))
 
-    The first column's direction is used where it lies flatter than the second's, so that a cube
-    that has tipped onto another face still has a well-defined yaw.
+
+def cos_sin_4(rotation: NDArray[np.float64]) -> tuple[float, float]:
+    """Cosine and sine of four times the yaw of a cube with these axes `[3, 3]`, set upright.
+
+    It is turned upright by the least rotation, about a horizontal axis, so that neither a tilt
+    nor a fall onto another face disturbs the yaw.
     """
-    axis = min(range(3), key=lambda i: abs(float(rotation[2, i])))
-    yaw = np.arctan2(rotation[1, axis], rotation[0, axis])
+    up = upward(rotation)
+    side = rotation[:, int(np.argmin(np.abs(rotation[2])))]
+    # Rodrigues' formula for the rotation that takes `up` to z, applied to `side`.
+    level = side[:2] - up[:2] * (side @ up + side[2]) / (1.0 + up[2])
+    yaw = np.arctan2(level[1], level[0])
     return float(np.cos(4 * yaw)), float(np.sin(4 * yaw))

@@ -26,6 +26,7 @@ from worldsim.specs import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, WorldSpec
 
 HAND_CHANNELS = 12
 POINT_CHANNELS = 5
+TILT_CHANNELS = 2
 RAY_CHANNELS = 12
 BUMP_RADIUS = 0.7
 """Standard deviation of a bump in cells of the map."""
@@ -37,7 +38,8 @@ WIDTH_GAIN = 10.0
 
 def map_channels(points: tuple[ScenePoint, ...]) -> int:
     """M, the number of channels of `body_maps`."""
-    return HAND_CHANNELS + POINT_CHANNELS * len(points) + RAY_CHANNELS
+    tilting = sum(point.tilt is not None for point in points)
+    return HAND_CHANNELS + POINT_CHANNELS * len(points) + TILT_CHANNELS * tilting + RAY_CHANNELS
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,10 @@ def point_maps(
     after: Tensor,
     size: tuple[int, int],
 ) -> Tensor:
-    """`[B, T, V, K * POINT_CHANNELS, h, w]`: for each point a bump where it was, seen from where
-    the cameras were, and one where it will be, also times height and times cosine and sine of the
-    heading as the camera sees it."""
+    """`[B, T, V, K * POINT_CHANNELS + tilting * TILT_CHANNELS, h, w]`: for each point a bump where
+    it was, seen from where the cameras were, and one where it will be, also times height and times
+    cosine and sine of the heading as the camera sees it; then, for each that can tilt, the latter
+    bump times the tilt along u and v."""
     height, width = size
     maps = []
     for views, places in ((now, state[0]), (after, state[1])):
@@ -191,7 +194,13 @@ def point_maps(
     heading = _seen_headings(state[1], points, after)[..., None, None]
     rise = HEIGHT_GAIN * point_positions(state[1], points)[:, :, None, :, 2, None, None]
     channels = [was, bump, bump * rise, bump * heading[..., 0, :, :], bump * heading[..., 1, :, :]]
-    return torch.stack(channels, dim=4).flatten(3, 4)
+    parts = [torch.stack(channels, dim=4).flatten(3, 4)]
+    for index, point in enumerate(points):
+        if point.tilt is not None:
+            lean = state[1][..., list(point.tilt)]
+            seen = torch.einsum("btvji,btj->btvi", after[..., :2, :2], lean)[..., None, None]
+            parts.append(bump[:, :, :, index, None] * seen)
+    return torch.cat(parts, dim=3)
 
 
 def _seen_headings(state: Tensor, points: tuple[ScenePoint, ...], cameras: Tensor) -> Tensor:

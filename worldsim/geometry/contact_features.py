@@ -37,8 +37,9 @@ def contact_features(
     """Relative places `[..., F]`, F as `feature_count` says.
 
     For every point: where it is from the hand in the world's, the hand's and the point's own axes,
-    how near, and its heading relative to the hand's. For every two points: one from the other. And
-    where the action moves to, in the hand's axes. Empty without a hand and without points.
+    how near, its heading relative to the hand's, and its tilt in the hand's axes if it has one. For
+    every two points: one from the other. And where the action moves to, in the hand's axes. Empty
+    without a hand and without points.
 
     Args:
         agent_pos: `[..., P]`, physical units.
@@ -56,6 +57,11 @@ def contact_features(
     places, headings = point_positions(state, points), point_headings(state, points)
     if pose is not None:
         parts.append(_from_hand(pose, places, headings, points).flatten(-2))
+        parts.extend(
+            torch.einsum("...ji,...j->...i", pose[..., :2, :2], state[..., list(point.tilt)])
+            for point in points
+            if point.tilt is not None
+        )
     for i, j in combinations(range(len(points)), 2):
         parts.append((places[..., i, :] - places[..., j, :]) / NEAR)
     return torch.cat(parts, dim=-1)

@@ -32,6 +32,8 @@ def mirrored_vector(spec: VectorSpec, axis: str) -> list[float]:
             signs.append(-1.0 if (row == axis) != (column == axis) else 1.0)
         elif (ending := name[name.rfind("_") :]) in _HEADINGS:
             signs.append(-1.0 if axis in _HEADINGS[ending] else 1.0)
+        elif name.endswith(("_tilt_x", "_tilt_y")):
+            signs.append(-1.0 if name.endswith("_" + axis) else 1.0)
         elif name == GRIPPER_WIDTH:
             signs.append(1.0)
         else:

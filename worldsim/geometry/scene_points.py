@@ -2,7 +2,8 @@
 
 Entries `<name>_x` and `<name>_y` in metres are a point, `<name>_z` its height (on the ground if
 absent). `<name>_cos` and `<name>_sin` are its yaw; `<name>_cos4` and `<name>_sin4` are four times
-its yaw, for things that look the same after a quarter turn.
+its yaw, for things that look the same after a quarter turn. `<name>_tilt_x` and `<name>_tilt_y`,
+without a unit, are the horizontal part of the unit vector that its upper side faces along.
 """
 
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ class ScenePoint:
         fold: how many times its yaw the heading turns; 0 without a heading.
         cos: index of the heading's cosine; 0 without a heading.
         sin: index of its sine; 0 without a heading.
+        tilt: indices of the tilt along x and y, or None for what stays upright.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ScenePoint:
     fold: int = 0
     cos: int = 0
     sin: int = 0
+    tilt: tuple[int, int] | None = None
 
 
 def position_entries(spec: VectorSpec) -> dict[str, dict[str, int]]:
@@ -61,6 +64,9 @@ def scene_points(state: VectorSpec) -> tuple[ScenePoint, ...]:
             cos, sin = f"{stem}_cos{suffix}", f"{stem}_sin{suffix}"
             if cos in place and sin in place:
                 point = replace(point, fold=fold, cos=place[cos], sin=place[sin])
+        lean = state.indices(f"{stem}_tilt_x", f"{stem}_tilt_y")
+        if lean is not None:
+            point = replace(point, tilt=(lean[0], lean[1]))
         points.append(point)
     return tuple(points[:MOST_POINTS])
 

@@ -1,41 +1,47 @@
 """Where a scripted policy takes the scene's state from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import FloatArray
-from worldsim.specs import WorldSpec
+from worldsim.specs import VectorSpec, WorldSpec
 
 Estimator = Callable[[Observation], FloatArray]
 """From a batched observation to the state `[N, S]`."""
 
 
 def state_source(
-    spec: WorldSpec, name: str, estimator: Estimator | None, perception: str
+    spec: WorldSpec,
+    name: str,
+    entries: Sequence[str],
+    estimator: Estimator | None,
+    perception: str,
 ) -> Estimator:
     """Choose between an estimator, a perception checkpoint and the simulator's own state.
 
     Args:
         spec: world it is used in.
         name: of the policy, for messages.
-        estimator: used if given.
+        entries: names of what is returned, in order, out of the source's state.
+        estimator: used if given; returns the state of `spec`.
         perception: checkpoint of a `StateEstimator`, used if named.
 
     Raises:
-        UsageError: both are given, or the checkpoint cannot be used; on a call without either,
-            the observation lacks `state`.
+        UsageError: both are given, or the checkpoint cannot be used or lacks an entry; on a call
+            without either, the observation lacks `state`.
     """
     if estimator is not None and perception:
         raise UsageError(f"policy {name!r}: give either `estimator` or `perception`, not both")
     if estimator is not None:
-        return estimator
+        return _entries(estimator, spec.state, entries, name)
     if perception:
         from worldsim.policies.perception import StateEstimator
 
-        return StateEstimator(spec, perception).estimate
+        reader = StateEstimator(spec, perception)
+        return _entries(reader.estimate, reader.state, entries, name)
 
     def simulator_state(observation: Observation) -> FloatArray:
         if observation.get("state") is None:
@@ -46,4 +52,16 @@ def state_source(
             )
         return np.asarray(observation["state"], np.float32)
 
-    return simulator_state
+    return _entries(simulator_state, spec.state, entries, name)
+
+
+def _entries(source: Estimator, given: VectorSpec, wanted: Sequence[str], name: str) -> Estimator:
+    """`source`, of which only the entries `wanted` are returned."""
+    columns = given.indices(*wanted)
+    if columns is None:
+        raise UsageError(f"policy {name!r} needs the state {tuple(wanted)}, given {given.names}")
+
+    def chosen(observation: Observation) -> FloatArray:
+        return source(observation)[:, list(columns)]
+
+    return chosen

@@ -21,16 +21,20 @@ def controller_for(spec: WorldSpec, task: str = "") -> Controller:
 
     Args:
         spec: world it acts in.
-        task: a name of `CONTROLLERS`; empty: the one that reads the world's state.
+        task: a name of `CONTROLLERS`; empty: the one that reads most of the world's state.
 
     Raises:
         UsageError: no such task, or none of the controllers reads this world's state.
     """
     if task and task not in CONTROLLERS:
         raise unknown_name("scripted task", task, CONTROLLERS)
-    for name, controller in CONTROLLERS.items():
-        if controller.state == spec.state.names and task in ("", name):
-            return controller
+    fitting = [
+        controller
+        for name, controller in CONTROLLERS.items()
+        if set(controller.state) <= set(spec.state.names) and task in ("", name)
+    ]
+    if fitting:
+        return max(fitting, key=lambda controller: len(controller.state))
     raise UsageError(
         f"no scripted controller{f' {task!r}' if task else ''} for a world with the state "
         f"{spec.state.names}; there are controllers for "
