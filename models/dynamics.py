@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.errors import UsageError
-from worldsim.geometry.contact_features import contact_features, feature_count
-from worldsim.geometry.scene_points import scene_points
+from worldsim.geometry.body_maps import end_effector_pose
+from worldsim.geometry.contact_axes import contact_yaw, in_axes
+from worldsim.geometry.contact_features import Scene, contact_features, feature_count
+from worldsim.geometry.scene_points import ScenePoint, scene_points
 from worldsim.models.blocks import zero_init
 from worldsim.specs import WorldSpec
 
@@ -106,14 +108,43 @@ class BodyDynamics(nn.Module):
         with torch.autocast(now.device.type, enabled=False):
             told = mask[..., None].float()
             action = action.float() * told
-            geometry = contact_features(*self.parts(now), action, self.spec, self.points)
+            earlier, scene = Scene(*self.parts(before)), Scene(*self.parts(now))
+            geometry = contact_features(earlier, scene, action, self.spec, self.points)
             speed = (now - before) / self.step
             inputs = torch.cat([self.normalize(now), speed, geometry, action, told], dim=-1)
             hidden = nn.functional.silu(self.enter(inputs))
             for block in self.blocks:
                 hidden = hidden + block(hidden)
-            out: Tensor = now + self.step * (self.straight(inputs) + self.leave(hidden))
-        return out
+            return self._moved(now, self.straight(inputs) + self.leave(hidden))
+
+    def _moved(self, now: Tensor, steps: Tensor) -> Tensor:
+        """`now` moved by `steps`, both `[..., D]`, the latter in typical steps of each entry; those
+        of points with a heading are steps in the axes of their contact, and an angle."""
+        after = now + self.step * steps
+        pose = end_effector_pose(now[..., : self.agent_dim], self.spec)
+        place = None if pose is None else pose[..., :3, 3]
+        for point in (p for p in self.points if p.fold):
+            yaw = contact_yaw(place, now[..., self.agent_dim :], (point,))[..., 0]
+            index, moved = self._point_moved(point, now, steps, yaw)
+            after = after.index_copy(-1, index, moved)
+        return after
+
+    def _point_moved(
+        self, point: ScenePoint, now: Tensor, steps: Tensor, yaw: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Columns of a point's plane position, heading and tilt, and what they become."""
+        columns, parts = [], []
+        for pair in ((point.x, point.y), *([point.tilt] if point.tilt else [])):
+            pair_columns = [self.agent_dim + entry for entry in pair]
+            told = steps[..., pair_columns] * self.step[pair_columns].mean()
+            columns += pair_columns
+            parts.append(now[..., pair_columns] + in_axes(told, -yaw))
+        heading = [self.agent_dim + point.cos, self.agent_dim + point.sin]
+        angle = steps[..., heading[1]] * self.step[heading].mean()
+        direction = nn.functional.normalize(now[..., heading], dim=-1)
+        columns += heading
+        parts.append(in_axes(direction, -angle))
+        return torch.tensor(columns, device=now.device), torch.cat(parts, dim=-1)
 
     @torch.no_grad()
     def fit_scales(self, body: Tensor, before: Tensor, after: Tensor) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from scipy.spatial.transform import Rotation
 
 from worldsim.envs import make
 from worldsim.envs.tabletop.base import TabletopEnv
+from worldsim.envs.tabletop.placing import cos_sin_4, upward
 from worldsim.errors import UsageError
 from worldsim.specs import WorldSpec
 
@@ -157,6 +159,39 @@ def test_target_stays_within_the_workspace() -> None:
     x, y, z = env.gripper.agent_pos()[:3]
     assert x == pytest.approx(0.17, abs=2e-3) and y == pytest.approx(-0.17, abs=2e-3)
     assert 0.005 < z < 0.02
+
+
+def test_a_blocked_hand_answers_the_next_action_at_once() -> None:
+    """Pressed down on a cube or at rest above it, it then rises alike: no target runs ahead."""
+    rises = []
+    for pressing in (-1.0, 0.0):
+        env = make_env("Push")
+        env.reset(seed=0)
+        cube = env.data.body("object").xpos
+        half = float(env.model.geom("object").size[2])
+        env.gripper.place(np.array([*cube[:2], 2 * half + 0.0115]), 0.0, 0.0)
+        for _ in range(5):
+            env.step(np.array([0, 0, pressing, 0, -1], np.float32))
+        before = env.gripper.agent_pos()[2]
+        assert before < 2 * half + 0.013
+        env.step(np.array([0, 0, 1, 0, -1], np.float32))
+        rises.append(float(env.gripper.agent_pos()[2] - before))
+    assert rises[1] == pytest.approx(0.03, abs=2e-3)
+    assert rises[0] == pytest.approx(rises[1], abs=4e-3)
+
+
+@pytest.mark.parametrize("lean", [0.0, 0.3, 0.6])
+@pytest.mark.parametrize("way", [0.0, 1.1, 4.0])
+@pytest.mark.parametrize("yaw", [-0.6, 0.0, 0.5])
+def test_yaw_and_tilt_of_a_cube(yaw: float, way: float, lean: float) -> None:
+    """Turned about z, then leant over towards `way`; any of its faces may be the upper one."""
+    axis = np.array([-np.sin(way), np.cos(way), 0.0])
+    pose = Rotation.from_rotvec(lean * axis) * Rotation.from_rotvec([0.0, 0.0, yaw])
+    for face in (np.eye(3), np.eye(3)[:, [1, 2, 0]], np.eye(3)[:, [2, 0, 1]] * [1, -1, -1]):
+        axes = pose.as_matrix() @ face
+        np.testing.assert_allclose(cos_sin_4(axes), (np.cos(4 * yaw), np.sin(4 * yaw)), atol=1e-9)
+        leant = np.sin(lean) * np.array([np.cos(way), np.sin(way)])
+        np.testing.assert_allclose(upward(axes)[:2], leant, atol=1e-9)
 
 
 @pytest.mark.parametrize(

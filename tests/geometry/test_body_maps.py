@@ -122,6 +122,20 @@ def test_headings_turn_with_the_camera_not_with_the_world() -> None:
     assert (seen(0.2, 0.0) - seen(0.2, 0.7)).abs().max() > 0.5
 
 
+def test_a_tilt_is_drawn_along_the_image_plane() -> None:
+    point = ScenePoint("cup", 0, 1, tilt=(2, 3))
+    pose = torch.eye(4).expand(1, 1, 1, 4, 4).clone()
+    pose[..., 1, 1] = pose[..., 2, 2] = -1.0  # half a metre up, looking down, y against v
+    pose[..., 2, 3] = 0.5
+    shot = torch.tensor([[32.0, 0, 16], [0, 32.0, 16], [0, 0, 1]]).expand(1, 1, 1, 3, 3)
+    state = torch.tensor([[[0.0, 0.0, 0.3, 0.2]]])
+    maps = point_maps((state, state), (point,), shot, pose, pose, (32, 32))[0, 0, 0]
+    peak = maps[1].argmax()
+    assert len(maps) == map_channels((point,)) - map_channels(())
+    assert maps[-2].flatten()[peak] / maps[1].max() == pytest.approx(0.3)
+    assert maps[-1].flatten()[peak] / maps[1].max() == pytest.approx(-0.2)
+
+
 def test_unknown_calibration_gives_no_maps() -> None:
     assert draw((hand(), scene()), (hand(0.03), scene(0.1)), known=0.0).abs().max() == 0
 
@@ -131,7 +145,7 @@ def test_points_are_found_by_name_and_unit() -> None:
     units = ("m", "m", "m", "1", "1", "m", "m", "m", "m")
     cup, lid = scene_points(VectorSpec(names, units))
     assert (cup.name, cup.z, cup.fold) == ("cup", 2, 4)
-    assert (lid.name, lid.z, lid.fold) == ("lid", None, 0)
+    assert (lid.name, lid.z, lid.fold, lid.tilt) == ("lid", None, 0, None)
     state = torch.arange(9.0)
     places = point_positions(state, (cup, lid))
     torch.testing.assert_close(places, torch.tensor([[0.0, 1.0, 2.0], [5.0, 6.0, 0.0]]))

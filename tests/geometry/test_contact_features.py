@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from worldsim_testing import nano_spec
 
-from worldsim.geometry.contact_features import contact_features, feature_count
+from worldsim.geometry.contact_features import Scene, contact_features, feature_count
 from worldsim.geometry.scene_points import scene_points
 from worldsim.specs import VectorSpec, WorldSpec
 
@@ -18,8 +18,10 @@ STATE = VectorSpec(
 SPEC = WorldSpec(10, nano_spec().cameras, nano_spec().action, nano_spec().agent_pos, STATE)
 POINTS = scene_points(STATE)
 ACTION = torch.tensor([0.4, -0.2, 0.1, 0.0, 1.0])
-COMMAND, WORLD, HAND, OWN = slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 14)
-"""Of the action; of the first point in the world's axes, in the hand's, in its own and the rest."""
+COMMAND, WORLD, HAND, REST = slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 12)
+"""Of the action; of the cube in the world's axes, in the hand's, nearness and relative heading."""
+CONTACT, YAW, SPUN = slice(12, 31), slice(31, 33), slice(33, 34)
+"""Vectors and the hand's yaw in the axes of the cube's contact; where these look; its turn."""
 
 
 def turned(angle: float, shift: tuple[float, float]) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,20 +42,39 @@ def turned(angle: float, shift: tuple[float, float]) -> tuple[Tensor, Tensor, Te
 
 
 def features(angle: float, shift: tuple[float, float]) -> Tensor:
+    """Of the cube alone, after a step in which it and the hand moved along with the action."""
     hand, state, action = turned(angle, shift)
-    return contact_features(hand, state, action, SPEC, POINTS)
+    moved, pushed = torch.zeros_like(hand), torch.zeros_like(state)
+    moved[:2], pushed[:2] = 0.01 * action[:2], 0.005 * action[:2]
+    before, now = Scene(hand - moved, state - pushed), Scene(hand, state)
+    return contact_features(before, now, action, SPEC, POINTS[:1])
 
 
 @pytest.mark.parametrize("angle", [0.4, 2.0, -1.1])
 def test_a_turned_scene_looks_the_same_from_the_hand(angle: float) -> None:
     one, other = features(0.0, (0.0, 0.0)), features(angle, (0.07, -0.03))
-    for part in (COMMAND, HAND):
-        torch.testing.assert_close(one[part], other[part], atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(one[WORLD], other[WORLD], atol=0.1)
-    # A cube looks the same after a quarter turn, so its own axes may come out exchanged.
-    along, across, near, cos, sin = other[OWN]
-    torch.testing.assert_close(along.hypot(across), one[OWN][0].hypot(one[OWN][1]))
-    torch.testing.assert_close(torch.stack([near, cos, sin]), one[OWN][2:], atol=1e-5, rtol=1e-4)
+    assert len(one) == SPUN.stop
+    for part in (COMMAND, HAND, REST, CONTACT, SPUN):
+        torch.testing.assert_close(one[part], other[part], atol=2e-5, rtol=1e-4)
+    for part in (WORLD, YAW):
+        assert not torch.allclose(one[part], other[part], atol=0.1)
+
+
+def test_a_tilt_is_told_in_the_axes_of_the_contact() -> None:
+    state = VectorSpec((*STATE.names, "cube_tilt_x", "cube_tilt_y"), (*STATE.units, "1", "1"))
+    spec = WorldSpec(10, SPEC.cameras, SPEC.action, SPEC.agent_pos, state)
+    points = scene_points(state)
+    upright = feature_count(SPEC, POINTS[:1])
+    told = []
+    for angle in (0.0, 1.3):
+        hand, flat, action = turned(angle, (0.0, 0.0))
+        lean = torch.tensor([0.2 * math.cos(0.7 + angle), 0.2 * math.sin(0.7 + angle)])
+        scene = Scene(hand, torch.cat([flat, lean]))
+        found = contact_features(scene, scene, action, spec, points[:1])
+        told.append(found[SPUN.stop :])
+    assert len(found) == upright + 2
+    torch.testing.assert_close(told[0], told[1], atol=1e-6, rtol=1e-5)
+    assert float(told[0].norm()) == pytest.approx(0.2)
 
 
 def test_a_moved_scene_looks_the_same() -> None:
@@ -66,4 +87,5 @@ def test_without_hand_and_points_there_is_nothing_to_say() -> None:
     spec = WorldSpec(10, SPEC.cameras, SPEC.action, VectorSpec(("q",), ("rad",)), empty)
     assert feature_count(spec, ()) == 0
     action = ACTION.expand(2, -1)
-    assert contact_features(torch.zeros(2, 1), torch.zeros(2, 0), action, spec, ()).shape == (2, 0)
+    scene = Scene(torch.zeros(2, 1), torch.zeros(2, 0))
+    assert contact_features(scene, scene, action, spec, ()).shape == (2, 0)

@@ -17,11 +17,12 @@ AXES = ("x", "y")
 
 
 def test_signs_by_hand() -> None:
-    names = ("cup_x", "cup_y", "cup_z", "cup_cos", "cup_sin", "cube_cos4", "cube_sin4")
-    spec = VectorSpec(names, ("m", "m", "m", "1", "1", "1", "1"))
+    cup = ("cup_x", "cup_y", "cup_z", "cup_cos", "cup_sin")
+    cube = ("cube_cos4", "cube_sin4", "cube_tilt_x", "cube_tilt_y")
+    spec = VectorSpec(cup + cube, ("m", "m", "m", "1", "1", "1", "1", "1", "1"))
     # A heading (cos, sin) is a direction in the plane; four times a yaw turns the other way.
-    assert mirrored_vector(spec, "x") == [-1, 1, 1, -1, 1, 1, -1]
-    assert mirrored_vector(spec, "y") == [1, -1, 1, 1, -1, 1, -1]
+    assert mirrored_vector(spec, "x") == [-1, 1, 1, -1, 1, 1, -1, -1, 1]
+    assert mirrored_vector(spec, "y") == [1, -1, 1, 1, -1, 1, -1, 1, -1]
     action = nano_spec().action
     assert mirrored_action(action, "x") == [-1, 1, 1, -1, 1]
     assert mirrored_action(action, "y") == [1, -1, 1, -1, 1]

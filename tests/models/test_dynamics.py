@@ -1,5 +1,6 @@
 """Limits, masks and what is tracked, on an untrained network with shaken weights."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -82,6 +83,52 @@ def test_works_without_hand_or_scene() -> None:
     body = torch.randn(3, 1)
     after = dynamics(body, body, torch.ones(3, 5), torch.ones(3))
     assert torch.equal(after, body)  # zero-initialised: nothing moves before training
+
+
+def with_cube() -> BodyDynamics:
+    """Dynamics of a hand and a cube with a heading and a tilt, all weights zero."""
+    names = ("cube_x", "cube_y", "cube_z", "cube_cos4", "cube_sin4", "cube_tilt_x", "cube_tilt_y")
+    state = VectorSpec(names, ("m", "m", "m", "1", "1", "1", "1"))
+    dynamics = BodyDynamics(DynamicsConfig(width=8, depth=0), replace(nano_spec(), state=state))
+    for parameter in dynamics.parameters():
+        torch.nn.init.zeros_(parameter)
+    return dynamics.requires_grad_(False)
+
+
+def set_steps(dynamics: BodyDynamics, steps: dict[int, float]) -> None:
+    """What the network puts out, whatever it is given."""
+    assert dynamics.leave.bias is not None
+    for index, value in steps.items():
+        dynamics.leave.bias[index] = value
+
+
+def cube_at(yaw: float, direction: float) -> Tensor:
+    """A body whose hand stands 5 cm in that direction from a cube at the origin."""
+    hand = [0.05 * math.cos(direction), 0.05 * math.sin(direction), 0.02, 1, 0, 0, 0, 1, 0, 0.04]
+    cube = [0.0, 0.0, 0.02, math.cos(4 * yaw), math.sin(4 * yaw), 0.0, 0.0]
+    return torch.tensor([[*hand, *cube]])
+
+
+@pytest.mark.parametrize("quarter", range(4))
+def test_a_cube_is_pushed_along_the_face_before_the_hand(quarter: int) -> None:
+    dynamics, yaw = with_cube(), 0.3
+    # Along x of the contact, away from the hand; and it leans towards the hand.
+    set_steps(dynamics, {10: -0.01, 15: 0.1})
+    face = yaw + quarter * math.pi / 2
+    body = cube_at(yaw, face + 0.5)
+    after = dynamics(body, body, torch.zeros(1, 5), torch.ones(1))[0]
+    wanted = -0.01 * torch.tensor([math.cos(face), math.sin(face)])
+    torch.testing.assert_close(after[10:12], wanted)
+    torch.testing.assert_close(after[15:17], -10.0 * wanted)
+
+
+def test_a_heading_turns_and_keeps_its_length() -> None:
+    dynamics = with_cube()
+    set_steps(dynamics, {14: 0.2})  # of four times the yaw, in radians
+    body = cube_at(0.3, 0.0)
+    after = dynamics(body, body, torch.zeros(1, 5), torch.ones(1))[0]
+    wanted = torch.tensor([math.cos(4 * 0.35), math.sin(4 * 0.35)])
+    torch.testing.assert_close(after[13:15], wanted)
 
 
 def test_sizes_are_checked() -> None:

@@ -102,6 +102,31 @@ def test_follows_whole_unseen_episodes(walks: CachedDataset, fitted: BodyDynamic
     assert set(found) == {"ee", "object"}
 
 
+def test_rollouts_grow_from_single_steps_to_the_horizon() -> None:
+    plan = DynamicsPlan(horizon=10, single=0.5)
+    lengths = [plan.rollout_steps(step / 100) for step in range(101)]
+    assert lengths == sorted(lengths) and lengths[50] == 1 and set(lengths) >= {1, 2, 3, 5, 10}
+    assert lengths[90:] == [10] * 11
+    with pytest.raises(UsageError, match="single is 0.95"):
+        DynamicsPlan(single=0.95)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.75, 1.0])
+def test_every_step_of_a_window_is_learnt_from(walks: CachedDataset, fraction: float) -> None:
+    dynamics, table = new(walks, range(20))
+    plan = DynamicsPlan(horizon=4, start_noise=0.0)
+    loss = DynamicsLoss(dynamics, plan)
+    window = table.window(table.first[:1], 4)
+    for step in range(4):
+        moved = {**window, "body": window["body"].clone()}
+        moved["body"][:, 2 + step, 0] += 0.01
+        one, other = (
+            float(loss(batch, fraction, torch.Generator().manual_seed(0)).total.detach())
+            for batch in (window, moved)
+        )
+        assert one != other
+
+
 def test_stops_at_the_wall(fitted: BodyDynamics) -> None:
     body = torch.tensor([[HIGH - 0.01, 0.16, 0.1, 0.16, 0.25]])
     action = torch.tensor([[1.0, 0.0, 0.0]])
@@ -128,19 +153,6 @@ def test_loss_ignores_what_lies_past_the_end(walks: CachedDataset) -> None:
     wrong["body"][:, 3:] += 1.0
     one, other = (loss(w, 1.0, torch.Generator().manual_seed(0)).total for w in (window, wrong))
     assert torch.equal(one, other) and bool(one > 0)
-
-
-def test_the_horizon_grows(walks: CachedDataset) -> None:
-    dynamics, table = new(walks, range(3))
-    loss = DynamicsLoss(dynamics, DynamicsPlan(horizon=3, start_noise=0.0, forget=0.0))
-    window = table.window(table.starts[:4], 3)
-    later = copy.deepcopy(window)
-    later["body"][:, 3:] += 1.0
-    for fraction, same in ((0.0, True), (1.0, False)):
-        totals = [
-            loss(w, fraction, torch.Generator().manual_seed(0)).total for w in (window, later)
-        ]
-        assert torch.equal(*totals) == same
 
 
 def test_windows_are_turned_over_along_either_axis_or_both(walks: CachedDataset) -> None:

@@ -1,9 +1,11 @@
 """Dynamics stage: fit `BodyDynamics` to recorded bodies by rolling it out along them.
 
-A one-step fit walks away over an episode; here the network runs on its own output for a horizon
-that grows during training, with gradients through all of it.
+A one-step fit walks away over an episode; here the network runs on its own output over ever more
+steps during training, with gradients through all of them. Single steps come first: those of a
+window are one call of the network, which so sees many more contacts in the time of a rollout.
 
-Legend: B windows, K steps of a window, N rows, D body, A action, P proprioception, S state.
+Legend: B windows, H steps of a window, K steps of a rollout, R rollouts, N rows, D body, A action,
+P proprioception, S state.
 """
 
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from worldsim.data.cache import CachedDataset
@@ -22,8 +25,8 @@ from worldsim.specs import EE_POSITION, VectorSpec
 from worldsim.training.batches import Batch
 from worldsim.training.stage import Loss
 
-GROWTH = 1.3
-"""The horizon reaches its end after 1 / GROWTH of training."""
+GROWN = 0.9
+"""Share of training after which rollouts have their full length."""
 SHARPNESS = 0.1
 """Weight of the absolute error, which keeps small errors small, beside the rounded one."""
 
@@ -31,13 +34,15 @@ SHARPNESS = 0.1
 @dataclass(frozen=True)
 class DynamicsPlan:
     """Attributes:
-    horizon: longest rollout in steps.
+    horizon: H, steps of a window and of the longest rollouts.
+    single: share of training on single steps; from then on rollouts grow by equal factors.
     start_noise: greatest disturbance of a start, in typical steps of each entry.
     forget: chance that a window does not know the step before its first.
     mirror: axes ("x", "y") of the world that may be turned over; every window is, by chance.
     """
 
     horizon: int = 10
+    single: float = 0.6
     start_noise: float = 0.05
     forget: float = 0.1
     mirror: tuple[str, ...] = ()
@@ -47,6 +52,13 @@ class DynamicsPlan:
             raise UsageError(
                 f"dynamics: need horizon >= 1, start_noise >= 0 and forget in [0, 1], got {self}"
             )
+        if not 0 <= self.single < GROWN:
+            raise UsageError(f"dynamics: single is {self.single}, expected in [0, {GROWN})")
+
+    def rollout_steps(self, fraction: float) -> int:
+        """K at a fraction of training."""
+        grown = (fraction - self.single) / (GROWN - self.single)
+        return int(0.5 + self.horizon ** min(max(grown, 0.0), 1.0))
 
 
 class BodyTable:
@@ -118,10 +130,10 @@ class DynamicsLoss:
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of windows."""
         body, action = self._mirrored(batch["body"], batch["action"], generator)
-        inside = batch["inside"]
+        steps = self.plan.rollout_steps(fraction)
+        body, action = _tiles(body, steps + 2, steps), _tiles(action, steps, steps)
+        inside = _tiles(batch["inside"][..., None], steps, steps)[..., 0]
         before, now = self._start(body, generator)
-        longest = self.plan.horizon
-        steps = min(longest, 1 + int(longest * fraction * GROWTH))
         errors = []
         for k in range(steps):
             told = torch.ones_like(inside[:, k])
@@ -149,6 +161,11 @@ class DynamicsLoss:
         now = body[:, 1] + noise.to(body.device) * self.dynamics.step
         forgotten = torch.rand(len(body), 1, generator=generator) < self.plan.forget
         return torch.where(forgotten.to(body.device), now, body[:, 0]), now
+
+
+def _tiles(window: Tensor, length: int, stride: int) -> Tensor:
+    """Windows `[B, H, C]` cut into pieces `[R, length, C]` whose firsts lie `stride` apart."""
+    return rearrange(window.unfold(1, length, stride), "b n c k -> (b n) k c")
 
 
 def step_error(gap: Tensor) -> Tensor:

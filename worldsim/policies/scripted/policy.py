@@ -73,9 +73,7 @@ class ScriptedPolicy:
         self.name = name
         self.n_action_steps = 1
         self._controller = controller_for(spec, task)
-        self._state = state_source(
-            spec, name, self._controller.state, estimator, perception
-        )
+        self._state = state_source(spec, name, self._controller.state, estimator, perception)
         self._noise, self._correlation = noise, noise_correlation
         self._bias, self._lag = bias, lag
         self._stuck, self._speed = stuck_gripper, speed
