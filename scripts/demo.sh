@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh </dev/null
 
 out=${1:-runs/demo}
-episodes=${WORLDSIM_DEMO_EPISODES:-360}
+episodes=${WORLDSIM_DEMO_EPISODES:-600}
 starts=${WORLDSIM_DEMO_STARTS:-32}
 # One or two of every kind of the pool.
 policies='[expert,noise_low,noise_high,biased,slow,lagging,bc_1,bc_6,random,zero]'
