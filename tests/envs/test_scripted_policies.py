@@ -125,6 +125,18 @@ def test_bias_leads_exactly_so_far_astray() -> None:
         assert abs(miss[2]) < 2e-3
 
 
+def test_height_keeps_the_hand_exactly_so_far_above() -> None:
+    env = make_env("Reach")
+    policy = ScriptedPolicy(env.spec_world, height=0.03)
+    observation, info = env.reset(seed=0)
+    policy.reset([0], 0)
+    for _ in range(25):
+        action = policy.act(batch(observation, info), [0])[0, 0]
+        observation, _, _, _, info = env.step(action)
+    miss = observation["agent_pos"][:3] - info["state"]
+    np.testing.assert_allclose(miss, [0.0, 0.0, 0.03], atol=2e-3)
+
+
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
 def test_noise_has_the_stated_spread_and_memory(correlation: float) -> None:
     spec = make_env("Reach").spec_world

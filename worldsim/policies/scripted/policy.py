@@ -14,7 +14,7 @@ from worldsim.policies.randomness import EnvStreams
 from worldsim.policies.scripted.controllers import OPEN
 from worldsim.policies.scripted.privileged import Estimator, state_source
 from worldsim.policies.scripted.tasks import controller_for
-from worldsim.specs import WorldSpec
+from worldsim.specs import EE_POSITION, WorldSpec
 
 _GRIP = 4
 
@@ -40,6 +40,8 @@ class ScriptedPolicy:
         noise_correlation: of the noise from step to step, in [0, 1); 0 is white.
         bias: metres by which it misjudges the plane position of each thing in the scene, in a
             direction drawn for each thing and episode.
+        height: metres by which it takes its hand to be lower than it is, so that it stays above what
+            it should touch.
         lag: steps by which actions come late; zeros come first.
         stuck_gripper: the gripper never closes.
         speed: factor on the motions, up to 1.
@@ -56,14 +58,15 @@ class ScriptedPolicy:
         noise: float = 0.0,
         noise_correlation: float = 0.0,
         bias: float = 0.0,
+        height: float = 0.0,
         lag: int = 0,
         stuck_gripper: bool = False,
         speed: float = 1.0,
         estimator: Estimator | None = None,
         perception: str = "",
     ) -> None:
-        if noise < 0 or bias < 0 or lag < 0:
-            raise UsageError(f"policy {name!r}: noise, bias and lag must not be negative")
+        if min(noise, bias, height, lag) < 0:
+            raise UsageError(f"policy {name!r}: noise, bias, height and lag must not be negative")
         if not 0 <= noise_correlation < 1:
             raise UsageError(
                 f"policy {name!r}: noise_correlation is {noise_correlation}, expected [0, 1)"
@@ -76,6 +79,9 @@ class ScriptedPolicy:
         self._state = state_source(spec, name, self._controller.state, estimator, perception)
         self._noise, self._correlation = noise, noise_correlation
         self._bias, self._lag = bias, lag
+        self._misjudged = np.zeros(spec.agent_pos.dim, np.float32)
+        if height:
+            self._misjudged[spec.agent_pos.names.index(EE_POSITION[2])] = height
         self._stuck, self._speed = stuck_gripper, speed
         self._dim = spec.action.dim
         self._planes = _plane_positions(self._controller.state)
@@ -103,7 +109,8 @@ class ScriptedPolicy:
         """
         episodes = [self._episode(int(i)) for i in env_ids]
         shift = np.stack([episode.shift for episode in episodes])
-        action = self._controller.act(observation["agent_pos"], self._state(observation) + shift)
+        felt = observation["agent_pos"] - self._misjudged
+        action = self._controller.act(felt, self._state(observation) + shift)
         action[:, :_GRIP] *= self._speed
         if self._noise:
             action[:, :_GRIP] += self._noise * np.stack([e.noise for e in episodes])
