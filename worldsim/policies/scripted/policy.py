@@ -40,8 +40,8 @@ class ScriptedPolicy:
         noise_correlation: of the noise from step to step, in [0, 1); 0 is white.
         bias: metres by which it misjudges the plane position of each thing in the scene, in a
             direction drawn for each thing and episode.
-        height: metres by which it takes its hand to be lower than it is, so that it stays above what
-            it should touch.
+        height: metres by which it takes its hand to be lower than it is, so that it stays above
+            what it should touch.
         lag: steps by which actions come late; zeros come first.
         stuck_gripper: the gripper never closes.
         speed: factor on the motions, up to 1.
