@@ -124,7 +124,7 @@ class BodyDynamics(nn.Module):
         pose = end_effector_pose(now[..., : self.agent_dim], self.spec)
         place = None if pose is None else pose[..., :3, 3]
         for point in (p for p in self.points if p.fold):
-            yaw = contact_yaw(place, now[..., self.agent_dim :], (point,))[..., 0]
+            yaw = contact_yaw(place, now[..., self.agent_dim :], point)
             index, moved = self._point_moved(point, now, steps, yaw)
             after = after.index_copy(-1, index, moved)
         return after

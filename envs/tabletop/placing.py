@@ -38,7 +38,7 @@ def cos_sin_4(rotation: NDArray[np.float64]) -> tuple[float, float]:
     """
     up = upward(rotation)
     side = rotation[:, int(np.argmin(np.abs(rotation[2])))]
-    # Rodrigues' formula for the rotation that takes `up` to z, applied to `side`.
-    level = side[:2] - up[:2] * (side @ up + side[2]) / (1.0 + up[2])
+    # Rodrigues' formula for the rotation that takes `up` to z, applied to `side`, square to `up`.
+    level = side[:2] - up[:2] * side[2] / (1.0 + up[2])
     yaw = np.arctan2(level[1], level[0])
     return float(np.cos(4 * yaw)), float(np.sin(4 * yaw))

@@ -19,7 +19,7 @@ def state_of(point: ScenePoint, yaw: float) -> torch.Tensor:
 def yaw_seen(point: ScenePoint, yaw: float, direction: float) -> float:
     """From a hand that stands in that direction from the point."""
     hand = torch.tensor([0.1 + 0.05 * math.cos(direction), -0.2 + 0.05 * math.sin(direction), 0.3])
-    return float(contact_yaw(hand, state_of(point, yaw), (point,))[0])
+    return float(contact_yaw(hand, state_of(point, yaw), point))
 
 
 @pytest.mark.parametrize("quarter", range(4))
@@ -37,7 +37,7 @@ def test_what_has_one_front_has_one_pair_of_axes() -> None:
 
 
 def test_without_a_hand_the_heading_decides() -> None:
-    assert float(contact_yaw(None, state_of(CUBE, 0.3), (CUBE,))[0]) == pytest.approx(0.3)
+    assert float(contact_yaw(None, state_of(CUBE, 0.3), CUBE)) == pytest.approx(0.3)
 
 
 def test_axes_and_back() -> None:

@@ -3,7 +3,7 @@
 A cube is pushed along the face that the hand meets. In world coordinates that is another law for
 every heading, in the axes of that face it is one.
 
-Legend: K scene points.
+Legend: S state.
 """
 
 import math
@@ -11,29 +11,27 @@ import math
 import torch
 from torch import Tensor
 
-from worldsim.geometry.scene_points import ScenePoint, point_headings, point_positions
+from worldsim.geometry.scene_points import ScenePoint
 
 
-def contact_yaw(place: Tensor | None, state: Tensor, points: tuple[ScenePoint, ...]) -> Tensor:
-    """Yaw `[..., K]` of the contact axes of points that have a heading.
+def contact_yaw(place: Tensor | None, state: Tensor, point: ScenePoint) -> Tensor:
+    """Yaw `[...]` of the contact axes of a point that has a heading.
 
-    Of the yaws at which a point looks the same, the one whose x axis leads most nearly to the hand;
+    Of the yaws at which it looks the same, the one whose x axis leads most nearly to the hand;
     without a hand, the least.
 
     Args:
         place: of the hand, `[..., 3]`, or None.
         state: `[..., S]`, physical units.
-        points: entries of the state that are places, each with a heading.
+        point: entries of the state that are its place and heading.
     """
-    headings = point_headings(state, points)
-    fold = headings.new_tensor([point.fold for point in points])
     # Off the origin, where atan2 has no gradient.
-    own = torch.atan2(headings[..., 1], headings[..., 0] + 1e-12) / fold
+    own = torch.atan2(state[..., point.sin], state[..., point.cos] + 1e-12) / point.fold
     if place is None:
         return own
-    toward = place[..., None, :2] - point_positions(state, points)[..., :2]
-    turn = 2.0 * math.pi / fold
-    direction = torch.atan2(toward[..., 1], toward[..., 0] + 1e-12)
+    away = place[..., :2] - state[..., [point.x, point.y]]
+    turn = 2.0 * math.pi / point.fold
+    direction = torch.atan2(away[..., 1], away[..., 0] + 1e-12)
     return own + turn * torch.round((direction - own) / turn)
 
 

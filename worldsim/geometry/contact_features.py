@@ -102,7 +102,7 @@ def _at_contact(
     parts = []
     for point in (p for p in points if p.fold):
         hand = poses[1][..., :3, 3]
-        yaw = contact_yaw(hand, states[1], (point,))[..., 0]
+        yaw = contact_yaw(hand, states[1], point)
         was, place = (point_positions(state, (point,))[..., 0, :] for state in states)
         vectors = [hand - place, hand - poses[0][..., :3, 3], place - was]
         if spec.action.moves_end_effector:
