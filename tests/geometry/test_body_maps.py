@@ -1,5 +1,6 @@
 """Maps of hand and scene points: where they are drawn, and when they are not."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -78,7 +79,7 @@ def test_points_are_drawn_where_they_were_and_where_they_go() -> None:
     point = maps[0, HAND_CHANNELS : HAND_CHANNELS + POINT_CHANNELS]
     # 20 cm at 60 cm.
     assert column(point[1]) - column(point[0]) in (10, 11)
-    assert point[2:].abs().max() == 0  # on the ground, and without a heading
+    assert point[2].abs().max() == 0  # on the ground
 
 
 def test_a_fixed_point_slides_through_the_moving_camera_only() -> None:
@@ -102,34 +103,42 @@ def test_the_hand_shows_its_opening_and_its_axes_as_each_camera_sees_them() -> N
         assert after[row + 1] == pytest.approx(float(-before[row]), abs=1e-5)
 
 
-def test_headings_turn_with_the_camera_not_with_the_world() -> None:
-    point = ScenePoint("cup", 0, 1, None, 4, 2, 3)
-    pose = torch.eye(4).expand(1, 1, 1, 4, 4).clone()
-    pose[..., 1, 1] = pose[..., 2, 2] = -1.0  # half a metre up, looking down
-    pose[..., 2, 3] = 0.5
-    shot = torch.tensor([[32.0, 0, 16], [0, 32.0, 16], [0, 0, 1]]).expand(1, 1, 1, 3, 3)
+LOOKING_DOWN = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0])).expand(1, 1, 1, 4, 4).clone()
+LOOKING_DOWN[..., 2, 3] = 0.5
+SHOT = torch.tensor([[32.0, 0, 16], [0, 32.0, 16], [0, 0, 1]]).expand(1, 1, 1, 3, 3)
 
+
+def from_above(point: ScenePoint, state: list[float], camera_yaw: float) -> Tensor:
+    """Maps of a thing half a metre below a camera that looks down."""
+    yaw = torch.tensor(camera_yaw)
+    turn = torch.eye(4)
+    turn[:2, :2] = torch.tensor([[yaw.cos(), -yaw.sin()], [yaw.sin(), yaw.cos()]])
+    places, views = torch.tensor([[state]]), turn @ LOOKING_DOWN
+    return point_maps((places, places), (point,), SHOT, views, views, (32, 32))[0, 0, 0]
+
+
+def test_headings_turn_with_the_camera_not_with_the_world() -> None:
     def seen(cup_yaw: float, camera_yaw: float) -> Tensor:
-        yaw = torch.tensor(camera_yaw)
-        turn = torch.eye(4)
-        turn[:2, :2] = torch.tensor([[yaw.cos(), -yaw.sin()], [yaw.sin(), yaw.cos()]])
-        heading = torch.tensor(4.0 * cup_yaw)
-        state = torch.tensor([[[0.0, 0.0, float(heading.cos()), float(heading.sin())]]])
-        views = turn @ pose
-        return point_maps((state, state), (point,), shot, views, views, (32, 32))
+        state = [0.0, 0.0, math.cos(4 * cup_yaw), math.sin(4 * cup_yaw)]
+        return from_above(ScenePoint("cup", 0, 1, None, 4, 2, 3), state, camera_yaw)
 
     torch.testing.assert_close(seen(0.2, 0.0), seen(0.9, 0.7), atol=1e-4, rtol=1e-4)
     assert (seen(0.2, 0.0) - seen(0.2, 0.7)).abs().max() > 0.5
 
 
+def test_what_has_no_heading_lies_along_the_axes_of_the_world() -> None:
+    """And is seen turned the other way by a camera that turns."""
+    mat, cup = ScenePoint("mat", 0, 1), ScenePoint("cup", 0, 1, None, 1, 2, 3)
+    turned = from_above(mat, [0.0, 0.0], 0.7)
+    torch.testing.assert_close(turned, from_above(cup, [0.0, 0.0, 1.0, 0.0], 0.7))
+    peak = turned[1].argmax()
+    assert turned[3].flatten()[peak] / turned[1].max() == pytest.approx(math.cos(0.7))
+    assert turned[4].flatten()[peak] / turned[1].max() == pytest.approx(-math.sin(0.7))
+
+
 def test_a_tilt_is_drawn_along_the_image_plane() -> None:
     point = ScenePoint("cup", 0, 1, tilt=(2, 3))
-    pose = torch.eye(4).expand(1, 1, 1, 4, 4).clone()
-    pose[..., 1, 1] = pose[..., 2, 2] = -1.0  # half a metre up, looking down, y against v
-    pose[..., 2, 3] = 0.5
-    shot = torch.tensor([[32.0, 0, 16], [0, 32.0, 16], [0, 0, 1]]).expand(1, 1, 1, 3, 3)
-    state = torch.tensor([[[0.0, 0.0, 0.3, 0.2]]])
-    maps = point_maps((state, state), (point,), shot, pose, pose, (32, 32))[0, 0, 0]
+    maps = from_above(point, [0.0, 0.0, 0.3, 0.2], 0.0)  # y is against v
     peak = maps[1].argmax()
     assert len(maps) == map_channels((point,)) - map_channels(())
     assert maps[-2].flatten()[peak] / maps[1].max() == pytest.approx(0.3)

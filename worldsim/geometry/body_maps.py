@@ -182,7 +182,8 @@ def point_maps(
 ) -> Tensor:
     """`[B, T, V, K * POINT_CHANNELS + tilting * TILT_CHANNELS, h, w]`: for each point a bump where
     it was, seen from where the cameras were, and one where it will be, also times height and times
-    cosine and sine of the heading as the camera sees it; then, for each that can tilt, the latter
+    cosine and sine of the heading as the camera sees it (of the axes of the world for what has
+    none); then, for each that can tilt, the latter
     bump times the tilt along u and v."""
     height, width = size
     maps = []
@@ -204,9 +205,15 @@ def point_maps(
 
 
 def _seen_headings(state: Tensor, points: tuple[ScenePoint, ...], cameras: Tensor) -> Tensor:
-    """Headings relative to the cameras' x axes on the ground, `[B, T, V, K, 2]`."""
-    fold = state.new_tensor([point.fold for point in points])
+    """Headings relative to the cameras' x axes on the ground, `[B, T, V, K, 2]`.
+
+    A thing whose state has no heading never turns: it lies along the world's axes, and a camera that
+    turns has to be told so.
+    """
+    fold = state.new_tensor([max(point.fold, 1) for point in points])
+    fixed = state.new_tensor([float(not point.fold) for point in points])
     yaw = torch.atan2(cameras[..., 1, 0], cameras[..., 0, 0])[..., None] * fold
     cos, sin = point_headings(state, points)[:, :, None].unbind(dim=-1)
+    cos = cos + fixed
     turned = [cos * yaw.cos() + sin * yaw.sin(), sin * yaw.cos() - cos * yaw.sin()]
     return torch.stack(turned, dim=-1)
