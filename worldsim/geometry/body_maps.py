@@ -207,8 +207,7 @@ def point_maps(
 def _seen_headings(state: Tensor, points: tuple[ScenePoint, ...], cameras: Tensor) -> Tensor:
     """Headings relative to the cameras' x axes on the ground, `[B, T, V, K, 2]`.
 
-    A thing whose state has no heading never turns: it lies along the world's axes, and a camera that
-    turns has to be told so.
+    A thing whose state has no heading is taken to lie along the axes of the world.
     """
     fold = state.new_tensor([max(point.fold, 1) for point in points])
     fixed = state.new_tensor([float(not point.fold) for point in points])
