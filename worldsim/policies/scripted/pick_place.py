@@ -24,15 +24,17 @@ _LOWEST = 0.016
 _ABOVE = 0.085
 _TRAVEL = 0.105
 _WIDEST_GRIP = 0.066
-"""Fingers narrower than this hold the cube or have missed it, metres."""
+_NARROWEST_GRIP = 0.034
+"""Fingers between these widths, in metres, have something between them, or soon will."""
 
 
 def _plan(hand: Hand, state: Array) -> Goal:
     cube, target = state[:, 0:3], state[:, 5:7]
     yaw = quarter_turn(state[:, 3], state[:, 4])
     off = hand.position - cube
-    around = (norm(off[:, :2]) < 0.018) & (np.abs(off[:, 2]) < 0.018)
-    held = around & (hand.width < _WIDEST_GRIP)
+    aside, above = norm(off[:, :2]), np.abs(off[:, 2])
+    around = (aside < 0.018) & (above < 0.018)
+    held = (aside < 0.025) & (above < 0.030) & _gripping(hand)
     over = target - cube[:, :2]
     placed = (norm(over) < 0.025) & (cube[:, 2] > _PLATFORM + 0.016)
     placed &= cube[:, 2] < _PLATFORM + 0.034
@@ -45,6 +47,10 @@ def _plan(hand: Hand, state: Array) -> Goal:
     grip = np.where(placed, OPEN, np.where(held, CLOSED, grip))
     yaw = np.where(held | placed, hand.yaw, yaw)
     return Goal(position, yaw, grip)
+
+
+def _gripping(hand: Hand) -> Flags:
+    return np.asarray((hand.width > _NARROWEST_GRIP) & (hand.width < _WIDEST_GRIP))
 
 
 def _approach(hand: Hand, cube: Array, yaw: Array, around: Flags) -> tuple[Array, Array]:
