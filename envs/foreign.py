@@ -80,7 +80,7 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
                 f"'rgb_array' (got {render_mode!r})"
             )
         self._inner, limit = make_source(source, source_kwargs or {})
-        self._limit = max_episode_steps or limit
+        self.max_episode_steps = max_episode_steps or limit
         self._model, self._data = _physics(self._inner)
         self._task_text = task or source
         self._views = make_views(cameras, self._model)
@@ -144,7 +144,7 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         success, progress = self._task.after_step(self._data, source_info)
         info = self._info((success, progress))
         info["action_achieved"] = self._achieved(command, before)
-        out_of_time = bool(truncated) or self._steps >= self._limit
+        out_of_time = bool(truncated) or self._steps >= self.max_episode_steps
         return self._observe(), float(reward), bool(terminated) or success, out_of_time, info
 
     def get_state(self) -> State:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from worldsim.errors import DataError, UsageError
 from worldsim.files import write_json
+from worldsim.hardware import has_fast_bf16
 from worldsim.models.weights import CONFIG, WEIGHTS, load_weights, read_config, save_weights
 
 
@@ -63,11 +64,6 @@ class ObserverReading(NamedTuple):
     state: Tensor
     success_logit: Tensor
     progress: Tensor
-
-
-def has_fast_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware; elsewhere it is slower than float."""
-    return torch.cuda.is_available() or bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -187,7 +183,9 @@ class Observer(nn.Module):
         """Read uint8 pixels `[N, V, H, W, 3]` in batches, in evaluation mode, without gradients."""
         self.eval()
         frames = rearrange(torch.as_tensor(pixels), "n v h w c -> n v c h w")
-        with torch.autocast(frames.device.type, torch.bfloat16, enabled=has_fast_bf16()):
+        with torch.autocast(
+            frames.device.type, torch.bfloat16, enabled=has_fast_bf16(frames.device)
+        ):
             parts = [self(chunk) for chunk in torch.split(frames, batch_size)]
         return ObserverReading(*(torch.cat(field) for field in zip(*parts, strict=True)))
 

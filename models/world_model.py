@@ -56,6 +56,19 @@ class WorldModelConfig:
     sink: int = 1
 
 
+def require_image_size(height: int, width: int) -> None:
+    """Refuse frames that do not divide into latents and halves of them.
+
+    Raises:
+        UsageError: a side is no multiple of 16.
+    """
+    if height % (2 * DOWNSAMPLE) or width % (2 * DOWNSAMPLE):
+        raise UsageError(
+            f"frames of {height}x{width}: height and width must be multiples of {2 * DOWNSAMPLE}; "
+            f"image_size=64 or image_size=[HEIGHT,WIDTH] resizes them"
+        )
+
+
 class WorldModel(nn.Module):
     """A controllable video world model of one world.
 
@@ -70,8 +83,7 @@ class WorldModel(nn.Module):
         if len(sizes) != 1:
             raise UsageError(f"all cameras of a model must share one size, got {sorted(sizes)}")
         height, width = sizes.pop()
-        if height % (2 * DOWNSAMPLE) or width % (2 * DOWNSAMPLE):
-            raise UsageError(f"image size {height}x{width} must be a multiple of {2 * DOWNSAMPLE}")
+        require_image_size(height, width)
         self.latent_shape = (config.autoencoder.channels, height // DOWNSAMPLE, width // DOWNSAMPLE)
         self.views = len(spec.cameras)
         p, s = spec.agent_pos.dim, spec.state.dim

@@ -27,6 +27,10 @@ class DataError(WorldsimError):
     """A file is missing, truncated or inconsistent."""
 
 
+class DiskFullError(DataError):
+    """No space left; what was finished before is intact."""
+
+
 class MissingExtraError(UsageError):
     """An optional package is needed and absent.
 

@@ -1,5 +1,6 @@
 """Writes that are whole or absent: temporary name first, then rename."""
 
+import errno
 import json
 import os
 import shutil
@@ -8,7 +9,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
 from worldsim.errors import DataError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE = 1 << 16
+"""Bytes: after a failed write with less left than this, the disk is taken to be full."""
 
 
 @contextmanager
@@ -17,6 +25,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Works for a file or a folder (a folder replaces an existing one).
     The temporary name keeps the suffix, since video writers choose their container by it.
+
+    Raises:
+        OSError: with errno ENOSPC when the disk is full, in whatever words the library that wrote
+            says so.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -25,13 +37,43 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        full = is_disk_full(error, path.parent)
         with suppress(OSError):
             if temporary.is_dir():
                 shutil.rmtree(temporary)
             else:
                 temporary.unlink(missing_ok=True)
+        if full and getattr(error, "errno", None) not in FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+
+
+def is_disk_full(error: BaseException, folder: Path) -> bool:
+    """Whether a write into `folder` failed for want of space; asked before cleaning up.
+
+    Only some libraries say so: torch raises a RuntimeError, numpy an OSError without a number,
+    safetensors an error of its own.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in FULL
+    if not isinstance(error, Exception):
+        return False
+    return "No space left" in str(error) or shutil.disk_usage(folder).free < _NO_SPACE
+
+
+def allocate_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """A memory-mapped array in a new `.npy` file whose space on disk is reserved.
+
+    A sparse file would kill the process (SIGBUS) on the write that finds the disk full.
+
+    Raises:
+        OSError: the disk lacks the space.
+    """
+    array: NDArray[Any] = np.lib.format.open_memmap(path, "w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,6 +10,8 @@ from worldsim.models.pretrained import resolve_folder
 from worldsim.models.world_model import WorldModel
 
 DEFAULT_MODEL = "shipped/push"
+DEFAULT_HORIZON = 50
+"""Of starts from data, which tell no horizon."""
 
 
 def model_folder(reference: str | Path) -> Path:
@@ -75,6 +77,11 @@ def load_starts(starts: StartSource | None, judge: Judge, model: WorldModel) -> 
         starts = SimulatorStarts(judge.env.id, judge.env.kwargs)
     model.spec.require_compatible(starts.spec, "the world model", "the starts")
     return starts
+
+
+def horizon_of(starts: StartSource) -> int:
+    """Actions after which the simulator that the starts come from truncates an episode."""
+    return int(getattr(starts, "max_episode_steps", None) or DEFAULT_HORIZON)
 
 
 def unknown_options(options: dict[str, Any], known: set[str]) -> None:

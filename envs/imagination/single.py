@@ -11,6 +11,7 @@ from worldsim.conventions import split_views
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.loading import (
     DEFAULT_MODEL,
+    horizon_of,
     load_judge,
     load_model,
     load_starts,
@@ -40,7 +41,8 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         judge: a judge or its folder; None takes the folder `judge` beside the model.
         starts: where episodes begin; None takes the simulator that the judge's data came from.
         sampling_steps: denoising steps a frame, 1 to 8.
-        max_episode_steps: the episode is truncated after so many actions.
+        max_episode_steps: the episode is truncated after so many actions; None takes the
+            simulator's own horizon, or 50 where the starts come from no simulator.
         success_bonus: reward of success.
         render_mode: None or "rgb_array" (the cameras side by side).
     """
@@ -56,7 +58,7 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         judge: Judge | str | Path | None = None,
         starts: StartSource | None = None,
         sampling_steps: int = 2,
-        max_episode_steps: int = 50,
+        max_episode_steps: int | None = None,
         success_bonus: float = 1.0,
         render_mode: str | None = None,
     ) -> None:
@@ -66,7 +68,7 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         self.engine = ImaginationEngine(world, verdicts, sampling_steps, success_bonus)
         self.starts = load_starts(starts, verdicts, world)
         self.spec_world: WorldSpec = world.spec
-        self.max_episode_steps = max_episode_steps
+        self.max_episode_steps = max_episode_steps or horizon_of(self.starts)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": world.spec.fps}  # type: ignore[misc]
         self._space = self.starts.observation_space or observation_space(world.spec)
@@ -131,9 +133,9 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         }
 
 
-def check_arguments(max_episode_steps: int, render_mode: str | None) -> None:
+def check_arguments(max_episode_steps: int | None, render_mode: str | None) -> None:
     """Refuse what neither imagination env can do."""
-    if max_episode_steps < 1:
+    if max_episode_steps is not None and max_episode_steps < 1:
         raise UsageError(f"max_episode_steps is {max_episode_steps}; it must be at least 1")
     if render_mode not in (None, "rgb_array"):
         raise UsageError(f"render_mode {render_mode!r} is unknown; known: None, 'rgb_array'")

@@ -137,24 +137,31 @@ class DatasetStarts:
 
     Args:
         root: folder of the data set.
-        split: "val" (every tenth episode), "train" (the others) or "all".
+        split: "val" (what training holds out), "train" (the others) or "all".
+        size: (height, width) that frames are resized to, as the model's were; None keeps theirs.
 
     Raises:
         DataError: the data set cannot be read.
-        UsageError: the split is unknown or empty.
+        UsageError: the split is unknown or empty, or cameras differ in size and `size` is None.
     """
 
     observation_space: spaces.Dict | None = None
 
-    def __init__(self, root: Path | str, split: Literal["train", "val", "all"] = "val") -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        split: Literal["train", "val", "all"] = "val",
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        from worldsim.data.cache_writer import resized_spec
+        from worldsim.data.clips import episodes_of
         from worldsim.data.dataset import LeRobotDataset
 
         if split not in ("train", "val", "all"):
             raise UsageError(f"DatasetStarts: split {split!r} is unknown; known: train, val, all")
         self._data = LeRobotDataset(root)
-        self.spec = self._data.spec
-        wanted = {"val": (True,), "train": (False,), "all": (True, False)}[split]
-        self.episodes = [i for i in range(self._data.num_episodes) if (i % 10 == 0) in wanted]
+        self.spec = resized_spec(self._data, size)
+        self.episodes = episodes_of(self._data.num_episodes, split)
         if not self.episodes:
             raise UsageError(f"{root} has no episode in split {split!r}; try split='all'")
         self._read: dict[int, Start] = {}
@@ -171,14 +178,20 @@ class DatasetStarts:
 
     def episode(self, index: int) -> Start:
         """The start of episode `index`."""
+        from worldsim.data.cache_writer import resize, resized_rig
+
         if index not in self._read:
-            episode = self._data.episode(index)
-            first = {name: frames[0] for name, frames in episode.pixels.items()}
+            episode, camera = self._data.episode(index), self.spec.cameras[0]
+            first = {
+                name: resize(frames[:1], camera.height, camera.width)[0]
+                for name, frames in episode.pixels.items()
+            }
+            rig = episode.meta.rig
             self._read[index] = Start(
                 stack_views(first, self.spec.camera_names),
                 episode.agent_pos[0],
                 episode.task,
-                episode.meta.rig,
+                None if rig is None else resized_rig(rig, self._data.spec, self.spec),
                 episode.state[0],
                 episode.meta.seed,
                 episode.meta.factors,
@@ -209,6 +222,7 @@ class SimulatorStarts:
         if not hasattr(simulator, "spec_world") or not hasattr(type(simulator), "camera_rig"):
             raise UsageError(f"{env_id} is no simulator env of worldsim; it tells no world spec")
         self.spec: WorldSpec = simulator.spec_world
+        self.max_episode_steps = int(simulator.max_episode_steps)
         observation_space = self._env.observation_space
         assert isinstance(observation_space, spaces.Dict)
         self.observation_space: spaces.Dict | None = observation_space

@@ -14,6 +14,7 @@ from worldsim.conventions import split_views
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.loading import (
     DEFAULT_MODEL,
+    horizon_of,
     load_judge,
     load_model,
     load_starts,
@@ -42,7 +43,8 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         judge: a judge or its folder; None takes the folder `judge` beside the model.
         starts: where episodes begin; None takes the simulator that the judge's data came from.
         sampling_steps: denoising steps a frame, 1 to 8.
-        max_episode_steps: an episode is truncated after so many actions.
+        max_episode_steps: an episode is truncated after so many actions; None takes the
+            simulator's own horizon, or 50 where the starts come from no simulator.
         success_bonus: reward of success.
         autoreset_mode: NEXT_STEP (the step after the last one begins an episode, its action is
             ignored), SAME_STEP (`final_obs` and `final_info` in the info), or DISABLED (begin
@@ -57,7 +59,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         judge: Judge | str | Path | None = None,
         starts: StartSource | None = None,
         sampling_steps: int = 2,
-        max_episode_steps: int = 50,
+        max_episode_steps: int | None = None,
         success_bonus: float = 1.0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -71,7 +73,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         self.starts = load_starts(starts, verdicts, world)
         self.spec_world: WorldSpec = world.spec
         self.num_envs = num_envs
-        self.max_episode_steps = max_episode_steps
+        self.max_episode_steps = max_episode_steps or horizon_of(self.starts)
         self.autoreset_mode = _mode(autoreset_mode)
         self.render_mode = render_mode
         self.metadata = {

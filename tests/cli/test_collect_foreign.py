@@ -47,7 +47,7 @@ def test_fetch_push_through_collect_train_and_rollout(
     assert main(["train", f"dataset={data}", f"out={run}", *TRAIN]) == 0
     assert "swapped actions move" in capsys.readouterr().err
     rollout = ["rollout", "env=fetch_push", "policy=baselines", "name=random", f"model={run}"]
-    assert main([*rollout, f"out={out}", "starts.count=2", "max_steps=4"]) == 0
+    assert main([*rollout, f"out={out}", "starts.count=2", "env.max_episode_steps=4"]) == 0
     for world in ("simulator", "imagination"):
         (record,) = [RolloutRecord.load(p) for p in (out / "films").rglob(f"0000.{world}.npz")]
         frames = record.truth if world == "simulator" else record.imagined

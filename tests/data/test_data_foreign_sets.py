@@ -14,10 +14,11 @@ from PIL import Image
 
 from worldsim.data.cache import build_cache
 from worldsim.data.clips import ClipDataset
-from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.dataset import LeRobotDataset, success_of
 from worldsim.data.merge import merge
 from worldsim.data.verify import verify
 from worldsim.data.video import encode_video
+from worldsim.envs.imagination import DatasetStarts
 from worldsim.errors import DataError, UsageError
 
 LENGTHS = (9, 6, 12)
@@ -167,12 +168,27 @@ def test_next_columns_belong_to_the_following_row(tmp_path: Path) -> None:
     assert list(episode.success) == [False] * 4 + [True] * 2
     np.testing.assert_allclose(episode.reward[1:], np.linspace(0, 1, 6)[:-1], rtol=1e-6)
     assert episode.reward[0] == 0
-    # Success after the last recorded observation still makes the episode a success.
-    assert not dataset.episode(0).success.any() and dataset.meta(0).success
+    # Success after the last recorded observation is the last one's: nothing later was seen.
+    assert list(dataset.episode(0).success) == [False] * 8 + [True] and dataset.meta(0).success
+
+
+def test_an_episode_that_is_called_successful_ends_in_success() -> None:
+    def rows(succeeded: bool) -> pa.Table:
+        return pa.table({"is_episode_successful": [succeeded] * 4})
+
+    assert list(success_of(rows(True))) == [False] * 3 + [True]
+    assert not success_of(rows(False)).any() and not success_of(pa.table({"a": [0, 1]})).any()
+
+
+def test_starts_are_of_the_size_asked_and_of_episodes_held_out(tmp_path: Path) -> None:
+    starts = DatasetStarts(write_v21(tmp_path / "set"), "val", (16, 32))
+    assert starts.episodes == [2], "what `worldsim train` holds out of three"
+    assert starts.spec.cameras[0].height == 16 and starts.episode(2).pixels.shape == (1, 16, 32, 3)
+    assert DatasetStarts(tmp_path / "set", "train").spec.cameras[0].height == 48
 
 
 def test_foreign_sets_train(tmp_path: Path) -> None:
-    """What `worldsim train data.root=...` does with such a set."""
+    """What `worldsim train` makes of such a set."""
     cache = build_cache(write_v21(tmp_path / "set"), image_size=32)
     assert cache.pixels.shape == (sum(LENGTHS), 1, 32, 32, 3)
     assert cache.spec.cameras[0].width == 32 and not cache.rigs.known.any()

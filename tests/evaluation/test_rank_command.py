@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from rank_testing import rank_config, save_nano_run
 
 from worldsim.cli import rank, rollout
+from worldsim.cli.main import main
 from worldsim.cli.rank_report import write_ranking
 from worldsim.errors import DataError, SpecMismatchError, UsageError
 from worldsim.files import read_json, write_json
@@ -112,6 +113,31 @@ def test_logged_rates_stand_for_the_simulator(nano_run: Path, tmp_path: Path) ->
     rates = {policy["name"]: policy["reference_rate"] for policy in ranking["policies"]}
     assert rates == {"zero": 0.0, "random": 0.3, "slow": 0.5}
     assert not (out / "results" / "simulator").exists()
+
+
+def test_logged_rates_are_checked_before_any_rollout(nano_run: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "real.csv"
+    csv.write_text("policy,successes,trials\nrandom,3,10\nslow,5,10\n")
+    with pytest.raises(UsageError, match=r"zero.*only=\[random,slow\]"):
+        rank.run(rank_config(nano_run, tmp_path / "out", f"reference.csv={csv}"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_starts_from_recordings_of_another_size_without_a_simulator(
+    nano_run: Path, tmp_path: Path
+) -> None:
+    data, csv, out = tmp_path / "data", tmp_path / "real.csv", tmp_path / "out"
+    words = "env=reach env.image_size=48 episodes=20 max_steps=2 workers=0 mixture=unscripted"
+    assert main(["collect", f"out={data}", *words.split()]) == 0
+    csv.write_text("policy,success_rate\nzero,0\nrandom,0.3\nslow,0.5\n")
+    extra = (f"reference.csv={csv}", f"starts.dataset={data}", "starts.count=2")
+    rank.run(rank_config(nano_run, out, *extra))
+    ranking = read_json(out / "ranking.json")
+    assert {p["name"]: p["starts"] for p in ranking["policies"]} == dict.fromkeys(
+        ("zero", "random", "slow"), 2
+    )
+    with pytest.raises(UsageError, match=r"2 episodes in split 'val', 3 starts"):
+        rank.run(rank_config(nano_run, tmp_path / "more", *extra[:2], "starts.count=3"))
 
 
 def test_rollout_keeps_films_of_every_start(nano_run: Path, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def _replay(workshop: Workshop) -> dict[str, Any]:
 BUILDERS: dict[str, Callable[[Workshop], dict[str, Any]]] = {
     "behaviour_cloning": _behaviour,
     "play": lambda workshop: {},
+    "python": lambda workshop: {"target": "worldsim.policies.simple:RandomPolicy"},
     "random": lambda workshop: {},
     "remote": _remote,
     "replay": _replay,

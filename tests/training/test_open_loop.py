@@ -120,6 +120,9 @@ def test_swap_test_measures_against_the_replay(
     assert report.effect_m == pytest.approx(0.07, abs=1e-6)
     assert report.obedience == pytest.approx(1 - report.followed_m / 0.07, rel=1e-4)
     assert abs(report.followed_m - report.ignored_m) <= 0.07 + 1e-6
+    # What the head reads off the frames is another hand than the one the dynamics carry.
+    assert abs(report.seen_m - report.seen_ignored_m) <= 0.07 + 1e-6
+    assert report.seen_m != pytest.approx(report.followed_m)
     assert report.followed_psnr < report.ignored_psnr
     with pytest.raises(UsageError, match="two episodes"):
         swap_test(model, square_data, [0], replay)

@@ -79,13 +79,16 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
     """
     from worldsim.config import build
     from worldsim.evaluation.comparison import StartPlan
+    from worldsim.evaluation.logged import read_logged_rates
     from worldsim.evaluation.ranked import RankingOptions
 
     csv = settings["reference"]["csv"]
-    if csv is not None and not Path(csv).is_file():
-        raise UsageError(f"reference.csv={csv}: no such file")
     pool = settings["policy"] or {}
     policies = chosen_policies(pool, settings["only"])
+    if csv is not None:
+        if not Path(csv).is_file():
+            raise UsageError(f"reference.csv={csv}: no such file")
+        read_logged_rates(Path(csv)).of(tuple(policies))  # before rolling out what it lacks
     groups = {
         name: str(group)
         for group, names in (pool.get("groups") or {}).items()

@@ -167,8 +167,14 @@ def _notes(validation: dict[str, Any]) -> tuple[str, ...]:
     swapped = (
         f"Under the actions of another episode the simulator's end effector is "
         f"{swap['effect_m']:.3f} m from where its own actions take it, on average; the imagined "
-        f"one is {swap['followed_m']:.3f} m from the simulator's."
+        f"one is {swap['followed_m']:.3f} m from the simulator's"
     )
+    if "seen_m" in swap:
+        swapped += (
+            f", and the one in the imagined frames, as the model's head reads them, "
+            f"{swap['seen_m']:.3f} m"
+        )
+    swapped += "."
     return moving, swapped
 
 

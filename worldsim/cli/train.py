@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from worldsim.cli.console import Advance, finish, progress, say
-from worldsim.errors import UsageError, unknown_name
+from worldsim.errors import DataError, UsageError, unknown_name
 
 DESCRIPTION = """
 Trains on a LeRobot data set: a tokenizer, the latents of all frames, the dynamics of hand and
@@ -55,17 +55,40 @@ def run(config: DictConfig) -> None:
         "judge": lambda: _judge(config, cache, folder),
         "policies": lambda: _policies(config, cache, folder.root, settings.run),
     }
-    for name in STAGES if stage == "all" else (stage,):
+    for name in _stages(config, cache) if stage == "all" else (stage,):
         say(f"{name}: {'done' if steps[name]() else 'was finished before'}")
     finish("run", folder.root)
 
 
+def _stages(config: DictConfig, cache: Any) -> list[str]:
+    """All stages, without the judge's where the recordings cannot teach it success."""
+    from worldsim.config import build
+    from worldsim.evaluation.judge_sampling import JudgeConfig, require_outcomes
+    from worldsim.training.config import STAGES
+
+    try:
+        require_outcomes(cache, build(JudgeConfig, config.judge, "judge"))
+    except DataError as error:
+        say(
+            f"warning: {error}. The world model is trained without a judge: it imagines, but "
+            "cannot rank, and is no gymnasium env until stage=judge has run on labelled episodes"
+        )
+        return [name for name in STAGES if name != "judge"]
+    return list(STAGES)
+
+
 def _open_data(config: DictConfig) -> Any:
     from worldsim.data.cache import build_cache
+    from worldsim.data.cache_writer import resized_spec
+    from worldsim.data.dataset import LeRobotDataset
+    from worldsim.models.world_model import require_image_size
 
     root = Path(config.dataset)
     if not root.exists():
         raise UsageError(f"no data set at {root}; `worldsim collect out={root}` records one")
+    size = read_image_size(OmegaConf.to_container(config).get("image_size"))  # type: ignore[union-attr]
+    camera = resized_spec(LeRobotDataset(root), size).cameras[0]
+    require_image_size(camera.height, camera.width)
     with ExitStack() as bars:
         advance: Advance | None = None
 
@@ -75,7 +98,25 @@ def _open_data(config: DictConfig) -> Any:
                 advance = bars.enter_context(progress("decoded episodes", total, done - 1))
             advance(1)
 
-        return build_cache(root, config.image_size, progress=show)
+        return build_cache(root, size, progress=show)
+
+
+def read_image_size(value: Any) -> tuple[int, int] | None:
+    """(height, width) of `image_size`: a side, [height, width], or null.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    sides = [value, value] if isinstance(value, int) else value
+    if sides is None:
+        return None
+    if (
+        not isinstance(sides, list)
+        or len(sides) != 2
+        or not all(isinstance(side, int) and side > 0 for side in sides)
+    ):
+        raise UsageError(f"image_size is {value!r}; expected pixels, [height, width] or null")
+    return int(sides[0]), int(sides[1])
 
 
 def _record(root: Path, config: DictConfig, environment: dict[str, Any]) -> None:
@@ -135,7 +176,8 @@ def _swap(model: Any, cache: Any, held_out: list[int], settings: Any) -> dict[st
         return None
     say(
         f"swapped actions move the simulator's end effector by {report.effect_m:.3f} m; "
-        f"the imagined one follows within {report.followed_m:.3f} m "
+        f"the imagined one follows within {report.followed_m:.3f} m, in the frames within "
+        f"{report.seen_m:.3f} m "
         f"({report.drives} episodes, {report.steps} steps)"
     )
     return report.to_json()

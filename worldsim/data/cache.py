@@ -137,11 +137,15 @@ def build_cache(
     base = folder or root / "cache"
     target = base / ("native" if size is None else f"{size[0]}x{size[1]}")
     fingerprint = _fingerprint(root, size)
-    if not _is_fresh(target, fingerprint):
-        _sweep(base)
-        with disk_errors(root), atomic_path(target) as temporary:
-            temporary.mkdir(parents=True)
-            write_cache(LeRobotDataset(root), temporary, size, fingerprint, progress)
+    if _is_fresh(target, fingerprint):
+        try:
+            return open_cache(target, root)
+        except DataError:
+            pass  # a damaged cache is made again
+    _sweep(base)
+    with disk_errors(root), atomic_path(target) as temporary:
+        temporary.mkdir(parents=True)
+        write_cache(LeRobotDataset(root), temporary, size, fingerprint, progress)
     return open_cache(target, root)
 
 
@@ -152,13 +156,13 @@ def open_cache(folder: Path, root: Path) -> CachedDataset:
         DataError: it is incomplete.
     """
     note = read_json(folder / "cache.json")
-    rigs = RigArrays(*(np.load(folder / f"rig_{name}.npy") for name in RIG_ARRAYS))
+    rigs = RigArrays(*(_load(folder / f"rig_{name}.npy") for name in RIG_ARRAYS))
     return CachedDataset(
         root=root,
         folder=folder,
         fingerprint=note["fingerprint"],
         spec=WorldSpec.from_json(note["spec"]),
-        episode_start=np.load(folder / "episode_start.npy"),
+        episode_start=_load(folder / "episode_start.npy"),
         metas=[episode_meta(extras, i, False) for i, extras in enumerate(note["metas"])],
         tasks=note["tasks"],
         rigs=rigs,
@@ -171,7 +175,17 @@ def _map(path: Path) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r")
     except ValueError:
-        array = np.load(path)
+        array = _load(path)
+    except (OSError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    return array
+
+
+def _load(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}; is it truncated?") from error
     return array
 
 

@@ -16,7 +16,7 @@ from worldsim.data.episode import EpisodeMeta
 from worldsim.data.rows import meta_table
 from worldsim.data.video import Pixels
 from worldsim.errors import UsageError
-from worldsim.files import write_json
+from worldsim.files import allocate_array, write_json
 from worldsim.geometry.cameras import CameraRig
 from worldsim.specs import CameraSpec, WorldSpec
 
@@ -44,16 +44,12 @@ def write_cache(
     progress: Progress | None,
 ) -> None:
     """Write the arrays of `CachedDataset` into an empty folder, frames resized to `size`."""
-    spec = _resized_spec(dataset, size)
+    spec = resized_spec(dataset, size)
     lengths = [record.length for record in dataset.index.records]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     height, width = spec.cameras[0].height, spec.cameras[0].width
-    pixels = np.lib.format.open_memmap(
-        folder / "pixels.npy",
-        "w+",
-        np.uint8,
-        (int(starts[-1]), len(spec.cameras), height, width, 3),
-    )
+    shape = (int(starts[-1]), len(spec.cameras), height, width, 3)
+    pixels: Any = allocate_array(folder / "pixels.npy", np.uint8, shape)
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ARRAYS if name != "pixels"}
     metas, tasks = [], []
     for episode in range(dataset.num_episodes):
@@ -79,12 +75,17 @@ def write_cache(
     write_json(folder / "cache.json", {**note, "metas": rows})
 
 
-def _resized_spec(dataset: LeRobotDataset, size: tuple[int, int] | None) -> WorldSpec:
+def resized_spec(dataset: LeRobotDataset, size: tuple[int, int] | None) -> WorldSpec:
+    """The data set's world with frames of `size` (height, width); None keeps theirs.
+
+    Raises:
+        UsageError: `size` is None and the cameras differ.
+    """
     sizes = {(camera.height, camera.width) for camera in dataset.spec.cameras}
     if size is None and len(sizes) > 1:
         raise UsageError(
             f"{dataset.root}: cameras have sizes {sorted(sizes)}; give one, for example "
-            "data.image_size=64"
+            "image_size=64"
         )
     height, width = size or sizes.pop()
     cameras = tuple(CameraSpec(c.name, height, width) for c in dataset.spec.cameras)
@@ -101,6 +102,12 @@ def resize(frames: Pixels, height: int, width: int) -> Pixels:
     return np.stack(resized).astype(np.uint8)
 
 
+def resized_rig(rig: CameraRig, before: WorldSpec, after: WorldSpec) -> CameraRig:
+    """Calibration of the cameras of `before` for images of the size that `after` says."""
+    pairs = zip(before.cameras, after.cameras, strict=True)
+    return rig.resized({a.name: (b.width / a.width, b.height / a.height) for a, b in pairs})
+
+
 def _rig_arrays(
     metas: Sequence[EpisodeMeta], native: WorldSpec, spec: WorldSpec
 ) -> tuple[NDArray[Any], ...]:
@@ -109,17 +116,16 @@ def _rig_arrays(
     intrinsics = np.zeros((count, views, 3, 3), np.float32)
     extrinsics = np.tile(np.eye(4, dtype=np.float32), (count, views, 1, 1))
     mounted, known = np.zeros((count, views), bool), np.zeros((count, views), bool)
-    for view, (before, after) in enumerate(zip(native.cameras, spec.cameras, strict=True)):
-        scale = np.array([after.width / before.width, after.height / before.height, 1], np.float32)
+    rigs = [None if meta.rig is None else resized_rig(meta.rig, native, spec) for meta in metas]
+    for view, after in enumerate(spec.cameras):
         # Placeholder: 53 degrees across, so that rays are defined where nothing is known.
         focal, across, down = float(after.width), after.width / 2, after.height / 2
         placeholder = [[focal, 0.0, across], [0.0, focal, down], [0.0, 0.0, 1.0]]
         intrinsics[:, view] = np.asarray(placeholder, np.float32)
-        for episode, meta in enumerate(metas):
-            rig: CameraRig | None = meta.rig
-            if rig is not None and before.name in rig.names:
-                place = rig.names.index(before.name)
-                intrinsics[episode, view] = rig.intrinsics[place] * scale[:, None]
+        for episode, rig in enumerate(rigs):
+            if rig is not None and after.name in rig.names:
+                place = rig.names.index(after.name)
+                intrinsics[episode, view] = rig.intrinsics[place]
                 extrinsics[episode, view] = rig.extrinsics[place]
                 mounted[episode, view] = rig.mounted[place]
                 known[episode, view] = True

@@ -129,11 +129,7 @@ class LeRobotDataset:
     def meta(self, episode: int) -> EpisodeMeta:
         """What is known of the episode as a whole."""
         record = self.record(episode)
-        success = False
-        if "success" not in record.extras:
-            table = self.rows(episode)
-            names = [n for n in SUCCESS_COLUMNS if n in table.column_names]
-            success = any(bool(column_array(table[n], n).any()) for n in names)
+        success = "success" not in record.extras and _succeeded(self.rows(episode))
         return episode_meta(record.extras, record.index, success)
 
     def episode(self, episode: int) -> Episode:
@@ -178,7 +174,7 @@ class LeRobotDataset:
             "action_achieved": matrix(achieved, spec.action.dim),
             "action_mask": np.arange(len(table)) < len(table) - 1,
             "reward": outcome(table, "reward").astype(np.float32),
-            "success": outcome(table, "success").astype(bool),
+            "success": success_of(table),
             "progress": outcome(table, "progress").astype(np.float32),
         }
         arrays["action"][-1] = arrays["action_achieved"][-1] = 0.0
@@ -237,6 +233,24 @@ def outcome(table: pa.Table, name: str) -> NDArray[Any]:
     if f"next.{name}" in table.column_names:
         shifted[1:] = column_array(table[f"next.{name}"], f"next.{name}")[:-1, 0]
     return shifted
+
+
+def success_of(table: pa.Table) -> NDArray[np.bool_]:
+    """`[N]` whether the task is solved at each row's observation.
+
+    Where only the episode as a whole is said to have succeeded, or its success followed the last
+    observation, the last one counts as solved: nothing later was seen.
+    """
+    found = outcome(table, "success").astype(bool)
+    if not found.any():
+        found[-1:] = _succeeded(table)
+    return found
+
+
+def _succeeded(table: pa.Table) -> bool:
+    """Whether any column says that the episode succeeded."""
+    names = [name for name in SUCCESS_COLUMNS if name in table.column_names]
+    return any(bool(column_array(table[name], name).any()) for name in names)
 
 
 def _decode_images(column: pa.ChunkedArray, path: Path) -> Pixels:

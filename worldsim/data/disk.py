@@ -1,27 +1,21 @@
 """One clear message for a full disk."""
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worldsim.errors import DataError
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-class DiskFullError(DataError):
-    """No space left; what was finished before is intact."""
+from worldsim.errors import DiskFullError
+from worldsim.files import is_disk_full
 
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn "no space left" from any library (they all raise OSErrors) into a DiskFullError."""
+    """Turn "no space left", as any library says it, into a DiskFullError."""
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if not is_disk_full(error, folder):
             raise
         free = shutil.disk_usage(folder).free if folder.exists() else 0
         raise DiskFullError(

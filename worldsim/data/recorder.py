@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from worldsim.data.behaviours import Behaviour, choose, dial_generator
-from worldsim.data.disk import DiskFullError
 from worldsim.data.staging import Staging
 from worldsim.data.video import VideoCodec
-from worldsim.errors import DataError, UsageError, WorldsimError
+from worldsim.errors import DataError, DiskFullError, UsageError, WorldsimError
 from worldsim.specs import WorldSpec
 
 

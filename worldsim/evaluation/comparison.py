@@ -115,15 +115,17 @@ def digest_folder(path: Path) -> str:
 
 
 def _checkpoints(entry: dict[str, Any]) -> list[Path]:
-    """Files and folders that a policy entry names: weights may change under the same name."""
+    """Files and folders that a policy entry names: weights, and one's own code (`file.py:Name`),
+    may change under the same name."""
     from worldsim.policies.checkpoints import find_checkpoint
 
     found = []
     for value in entry.values():
         if not isinstance(value, str) or not value:
             continue
-        if Path(value).exists():
-            found.append(Path(value))
+        path = Path(value.rpartition(".py:")[0] + ".py") if ".py:" in value else Path(value)
+        if path.exists():
+            found.append(path)
             continue
         try:
             found.append(find_checkpoint(value))

@@ -86,6 +86,18 @@ def episodes_of(data: LabelledFrames, remainders: tuple[int, ...]) -> list[int]:
     return [i for i in range(len(data.episode_start) - 1) if i % SPLIT in remainders]
 
 
+def require_outcomes(data: LabelledFrames, config: JudgeConfig) -> None:
+    """Refuse recordings that a judge cannot learn success from, before hours of training.
+
+    Raises:
+        DataError: too few episodes, or rows of one outcome only.
+    """
+    episodes = episodes_of(data, TRAINED)
+    if not episodes:
+        raise DataError("cannot train a judge on fewer than two episodes")
+    sort_rows(data, episodes, config.close_rows)
+
+
 def sort_rows(data: LabelledFrames, episodes: list[int], close_rows: int) -> RowKinds:
     """File the rows of `episodes` by kind.
 
@@ -111,7 +123,8 @@ def sort_rows(data: LabelledFrames, episodes: list[int], close_rows: int) -> Row
     if not len(kinds.success) or not len(kinds.close) + len(kinds.other):
         raise DataError(
             f"cannot train a judge: {len(kinds.success)} successful and "
-            f"{len(kinds.close) + len(kinds.other)} failed rows; collect episodes of both kinds"
+            f"{len(kinds.close) + len(kinds.other)} failed rows; record episodes of both kinds, "
+            "with a column success or next.success"
         )
     return kinds
 

@@ -31,7 +31,8 @@ from worldsim.evaluation.judge_sampling import (
     sort_rows,
 )
 from worldsim.evaluation.judge_validation import JudgedEpisode, calibrate, measure
-from worldsim.models.observer import Observer, ObserverConfig, has_fast_bf16
+from worldsim.hardware import has_fast_bf16
+from worldsim.models.observer import Observer, ObserverConfig
 from worldsim.specs import WorldSpec
 
 if TYPE_CHECKING:

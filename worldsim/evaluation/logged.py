@@ -50,7 +50,8 @@ class LoggedRates:
         if missing:
             raise UsageError(
                 f"no logged success rate for {', '.join(missing)}; the file has "
-                f"{', '.join(sorted(table))}. Add rows for them, or rank only logged policies"
+                f"{', '.join(sorted(table))}. Add rows for them, or rank logged policies alone: "
+                f"only=[{','.join(name for name in names if name in table)}]"
             )
         trials = [table[name].trials for name in names]
         return (

@@ -9,10 +9,11 @@ Legend: N exchanged drives, T steps, A action, P proprioception, V view, H W pix
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from worldsim.conventions import stack_views
@@ -40,6 +41,8 @@ class SwapReport:
         ignored_m: imagined under exchanged actions, from the simulator under the episode's own
             actions; as large as `effect_m` for a model that obeys.
         effect_m: how far the exchange moves the simulator's end effector.
+        seen_m: as `followed_m`, for the hand that the model's head reads off the imagined frames.
+        seen_ignored_m: as `ignored_m`, for that hand.
         followed_psnr: dB of imagined frames against the simulator's under the same actions.
         ignored_psnr: dB of imagined frames against the recorded ones, of the episode's own actions.
         drives: N.
@@ -50,6 +53,8 @@ class SwapReport:
     followed_end_m: float
     ignored_m: float
     effect_m: float
+    seen_m: float
+    seen_ignored_m: float
     followed_psnr: float
     ignored_psnr: float
     drives: int
@@ -100,17 +105,18 @@ def swap_test(
     for noise_id, episode in enumerate(episodes):
         length = min(len(own[noise_id]), len(own[(noise_id + 1) % len(own)]))
         drives.append(Drive(episode, own[(noise_id + 1) % len(own)][:length], noise_id))
-    paths: list[list[Float]] = [[] for _ in drives]
-    films: list[list[Pixels]] = [[] for _ in drives]
+    told = [_Imagined() for _ in drives]
     for frames in imagine(model, cache, drives, Sampler(steps=sampling_steps), seed):
+        read = _hand_in(frames.pixels, model)
         for row, drive in enumerate(frames.drives):
-            paths[drive].append(frames.agent_pos[row])
-            films[drive].append(frames.pixels[row])
+            told[drive].path.append(frames.agent_pos[row])
+            told[drive].seen.append(read[row])
+            told[drive].film.append(frames.pixels[row])
     with nullcontext(replay) if replay else simulator_replay(cache) as simulate:
         gaps = [
-            _gaps(np.stack(path), np.stack(film), drive, cache, simulate, list(columns))
-            for path, film, drive in zip(paths, films, drives, strict=True)
-            if path
+            _gaps(imagined, drive, cache, simulate, list(columns))
+            for imagined, drive in zip(told, drives, strict=True)
+            if imagined.path
         ]
     mean = {name: float(np.concatenate([gap[name] for gap in gaps]).mean()) for name in gaps[0]}
     return SwapReport(
@@ -118,6 +124,8 @@ def swap_test(
         followed_end_m=float(np.mean([gap["followed"][-1] for gap in gaps])),
         ignored_m=mean["ignored"],
         effect_m=mean["effect"],
+        seen_m=mean["seen"],
+        seen_ignored_m=mean["seen_ignored"],
         followed_psnr=_decibel(mean["followed_frames"]),
         ignored_psnr=_decibel(mean["ignored_frames"]),
         drives=len(gaps),
@@ -125,15 +133,32 @@ def swap_test(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Imagined:
+    """T steps of one drive: the model's hand, the hand in its frames, both `[P]`, the frames."""
+
+    path: list[Float] = field(default_factory=list)
+    seen: list[Float] = field(default_factory=list)
+    film: list[Pixels] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def _hand_in(pixels: Pixels, model: WorldModel) -> Float:
+    """Proprioception `[N, P]` as the model's head reads it off frames `[N, V, H, W, 3]`."""
+    latents = model.encode(torch.from_numpy(pixels))
+    read: Float = model.read_state(latents[:, None]).agent_pos[:, 0].numpy()
+    return read
+
+
 def _gaps(
-    path: Float,
-    film: Pixels,
+    imagined: _Imagined,
     drive: Drive,
     cache: CachedDataset,
     simulate: Replay,
     columns: list[int],
 ) -> dict[str, NDArray[Any]]:
     """Distances in metres and mean squared pixel errors, each `[T]`."""
+    path, seen_path, film = map(np.stack, (imagined.path, imagined.seen, imagined.film))
     simulated, shown = simulate(drive.episode, drive.actions)
     start = cache.rows(drive.episode).start + 1
     rows = slice(start, start + len(drive.actions))
@@ -150,6 +175,8 @@ def _gaps(
         "followed": distance(path, simulated),
         "ignored": distance(path, recorded),
         "effect": distance(simulated, recorded),
+        "seen": distance(seen_path, simulated),
+        "seen_ignored": distance(seen_path, recorded),
         "followed_frames": error(film, shown),
         "ignored_frames": error(film, seen),
     }

@@ -50,7 +50,8 @@ class Workbench:
         plan, env_id = self.comparison.starts, self.comparison.env_id
         spec: WorldSpec
         if plan.dataset is not None:
-            data = DatasetStarts(plan.dataset, plan.split)
+            camera = self.model.spec.cameras[0]
+            data = DatasetStarts(plan.dataset, plan.split, (camera.height, camera.width))
             if len(data.episodes) < plan.count:
                 raise UsageError(
                     f"{plan.dataset} has {len(data.episodes)} episodes in split {plan.split!r}, "

@@ -5,7 +5,8 @@ camera-to-parent 4x4, the parent being the world or the end effector; pixel cent
 integers; `intrinsics` are 3x3 in pixels.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,16 @@ class CameraRig:
     intrinsics: Array
     extrinsics: Array
     mounted: NDArray[np.bool_]
+
+    def resized(self, scales: Mapping[str, tuple[float, float]]) -> "CameraRig":
+        """The same cameras after their images were resized.
+
+        Args:
+            scales: {camera: (factor across, factor down)}; cameras that are not named stay.
+        """
+        factors = np.array([[*scales.get(name, (1.0, 1.0)), 1.0] for name in self.names])
+        intrinsics = (self.intrinsics * factors[:, :, None]).astype(np.float32)
+        return replace(self, intrinsics=intrinsics)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; inverse of `from_json`."""

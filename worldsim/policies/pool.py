@@ -13,6 +13,7 @@ from worldsim.specs import WorldSpec
 def register_policies() -> None:
     """Import every module that registers a policy; they come without their heavy packages."""
     import worldsim.policies.behaviour_cloning
+    import worldsim.policies.own_code
     import worldsim.policies.remote_client
     import worldsim.policies.sb3
     import worldsim.policies.scripted.play

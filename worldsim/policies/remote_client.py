@@ -33,6 +33,8 @@ class RemotePolicy:
         action_columns: which columns of the server's actions are ours, in our order; empty means
             that the server's are as ours.
         timeout_s: seconds to wait for an answer.
+        version: of what is served. Results are kept for as long as a policy's entry stays the same,
+            so a new checkpoint behind the same port needs a new version.
         images, state, prompt, image_size: see `RemoteMapping`; used with openpi's servers.
     """
 
@@ -45,6 +47,7 @@ class RemotePolicy:
         n_action_steps: int = 0,
         action_columns: Sequence[int] = (),
         timeout_s: float = 60.0,
+        version: str = "",
         images: Mapping[str, str] | None = None,
         state: Mapping[str, Sequence[int]] | None = None,
         prompt: str = "prompt",

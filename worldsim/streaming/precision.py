@@ -5,16 +5,10 @@ from typing import Literal
 
 import torch
 
+from worldsim.hardware import has_fast_bf16
 from worldsim.models.world_model import WorldModel
 
 Precision = Literal["auto", "float32", "bfloat16"]
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 natively (CUDA, or a CPU with AVX-512 BF16/AMX)."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def for_inference(model: WorldModel, precision: Precision) -> WorldModel:
@@ -23,7 +17,9 @@ def for_inference(model: WorldModel, precision: Precision) -> WorldModel:
     Its convolutions keep their weights channels-last, as images come: a CPU would reorder them at
     every call, which takes longer than the product where images are few.
     """
-    fast = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16())
+    fast = precision == "bfloat16" or (
+        precision == "auto" and has_fast_bf16(next(model.parameters()).device)
+    )
     model = copy.deepcopy(model).eval().requires_grad_(False)
     if fast:
         model.denoiser.to(torch.bfloat16)

@@ -112,7 +112,7 @@ def _trainer(
     return pl.Trainer(
         accelerator=run.accelerator,
         devices=1,
-        precision=choose_precision(run.precision),
+        precision=choose_precision(run.precision, run.accelerator),
         max_steps=config.max_steps if config.max_steps is not None else -1,
         max_epochs=-1,
         min_epochs=0,

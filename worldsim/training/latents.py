@@ -16,7 +16,7 @@ from torch import Tensor
 from worldsim.conventions import to_model_video
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import DataError
-from worldsim.files import atomic_path
+from worldsim.files import allocate_array, atomic_path
 from worldsim.models.autoencoder import Autoencoder
 
 FILE = "latents.npy"
@@ -25,7 +25,13 @@ CHUNK = 128
 
 @torch.inference_mode()
 def encode_cache(
-    cache: CachedDataset, tokenizer: Autoencoder, folder: Path, *, bf16: bool, progress: bool = True
+    cache: CachedDataset,
+    tokenizer: Autoencoder,
+    folder: Path,
+    *,
+    bf16: bool,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
 ) -> Path:
     """Write raw latents float16 `[N, V, c, h, w]` of all rows of `cache`; whole or absent.
 
@@ -34,6 +40,7 @@ def encode_cache(
         tokenizer: a trained autoencoder, in evaluation mode.
         folder: where the file goes.
         bf16: autocast.
+        device: where to encode.
         progress: show a bar.
 
     Returns:
@@ -41,17 +48,18 @@ def encode_cache(
     """
     rows = len(cache.pixels)
     path = folder / FILE
+    tokenizer = tokenizer.to(device)
     with atomic_path(path) as temporary:
-        out: np.memmap[Any, Any] | None = None
+        out: Any = None
         chunks = range(0, rows, CHUNK)
         bar = track(chunks, "encode latents", console=Console(stderr=True), disable=not progress)
         for start in bar:
-            frames = to_model_video(np.array(cache.pixels[start : start + CHUNK]))
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                latents = tokenizer.encode(frames).to(torch.float16).numpy()
+            frames = to_model_video(np.array(cache.pixels[start : start + CHUNK])).to(device)
+            with torch.autocast(frames.device.type, torch.bfloat16, enabled=bf16):
+                latents = tokenizer.encode(frames).to(torch.float16).cpu().numpy()
             if out is None:
                 shape = (rows, *latents.shape[1:])
-                out = np.lib.format.open_memmap(temporary, "w+", dtype=np.float16, shape=shape)
+                out = allocate_array(temporary, np.float16, shape)
             out[start : start + CHUNK] = latents
         if out is None:
             raise DataError("the data set holds no frames to encode")

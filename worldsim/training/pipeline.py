@@ -12,6 +12,7 @@ import torch
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset, episodes_of
 from worldsim.errors import DataError
+from worldsim.hardware import training_device
 from worldsim.models.autoencoder import Autoencoder
 from worldsim.models.dynamics import BodyDynamics
 from worldsim.models.weights import WEIGHTS, load_weights, save_weights
@@ -129,15 +130,16 @@ class Pipeline:
 
     def latents(self) -> bool:
         """Encode the data set; False if that was done already."""
-        key = self._hash("latents")
+        key, run = self._hash("latents"), self.config.run
         if self.folder.is_finished("latents", key, self.config.overwrite):
             return False
         encode_cache(
             self.cache,
             load_tokenizer(self.folder.tokenizer),
             self.folder.latents,
-            bf16=choose_precision(self.config.run.precision) == "bf16-mixed",
-            progress=self.config.run.progress,
+            bf16=choose_precision(run.precision, run.accelerator) == "bf16-mixed",
+            device=training_device(run.accelerator),
+            progress=run.progress,
         )
         self.folder.finish("latents", key)
         return True

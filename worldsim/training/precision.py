@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Literal
 
-from worldsim.models.observer import has_fast_bf16
+from worldsim.hardware import has_fast_bf16, training_device
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 
 
-def choose_precision(wanted: Precision) -> Literal["32-true", "bf16-mixed"]:
+def choose_precision(
+    wanted: Precision, accelerator: str = "auto"
+) -> Literal["32-true", "bf16-mixed"]:
     """Lightning's name for the precision to train in; `auto` means bf16 where it is native."""
     if wanted != "auto":
         return wanted
-    return "bf16-mixed" if has_fast_bf16() else "32-true"
+    return "bf16-mixed" if has_fast_bf16(training_device(accelerator)) else "32-true"
 
 
 def cpu_name() -> str:

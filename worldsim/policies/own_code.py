@@ -1,0 +1,80 @@
+"""A policy of the user's own Python code, named in a pool by file and name.
+
+Only the user's command or pool names it: no data set, checkpoint or model does.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from inspect import signature
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from worldsim.errors import UsageError
+from worldsim.policies.base import POLICIES, Policy
+from worldsim.specs import WorldSpec
+
+
+def own_policy(
+    spec: WorldSpec, name: str, target: str, arguments: Mapping[str, Any] | None = None
+) -> Policy:
+    """Build the policy that `target` makes.
+
+    Args:
+        spec: world it acts in; passed on if the target has a parameter of that name.
+        name: shown in rankings.
+        target: `path/to/file.py:Name` or `package.module:Name`, where Name is a class or function
+            that returns a `worldsim.policies.base.Policy`.
+        arguments: keyword arguments for it.
+
+    Raises:
+        UsageError: there is no such file, module or name, or what it makes is no policy.
+    """
+    place, _, attribute = target.rpartition(":")
+    if not place or not attribute:
+        raise UsageError(
+            f"policy {name!r}: target is {target!r}, expected file.py:Name or package.module:Name"
+        )
+    module = _load_file(Path(place)) if place.endswith(".py") else _import(place)
+    make: Callable[..., Any] | None = getattr(module, attribute, None)
+    if not callable(make):
+        raise UsageError(f"policy {name!r}: {place} has no class or function {attribute!r}")
+    given = dict(arguments or {})
+    if "spec" in signature(make).parameters:
+        given["spec"] = spec
+    policy = make(**given)
+    with suppress(AttributeError):
+        policy.name = name
+    if not isinstance(policy, Policy):
+        raise UsageError(
+            f"policy {name!r}: {target} makes {type(policy).__name__}, no policy; it needs "
+            "n_action_steps, reset(env_ids, seed) and act(observation, env_ids)"
+        )
+    return policy
+
+
+POLICIES.register("python")(own_policy)  # type: ignore[arg-type]
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"no policy file {path}")
+    found = importlib.util.spec_from_file_location(f"worldsim_own_{path.stem}", path.resolve())
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module  # dataclasses and pickles look their module up
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"policy file {path} does not run: {error!r}") from error
+    return module
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(f"no module {name!r} for a policy: {error}") from error
