@@ -1,8 +1,8 @@
 """Put a trained run into the package as shipped/NAME: model in half precision, judge, validation.
 
-    worldsim collect env=push episodes=1500 out=data/push
-    worldsim train experiment=push dataset=data/push out=runs/push
-    python scripts/ship_model.py push runs/push
+    worldsim collect env=push episodes=4000 out=data/push
+    worldsim train experiment=push_tiny
+    python scripts/ship_model.py push runs/push_tiny
 
 The run's resolved config goes along as training.yaml. Run `worldsim rank
 experiment=NAME_pretrained` afterwards, and write the score into that experiment's header.

@@ -2,14 +2,18 @@
 
 import ast
 from importlib.resources import files
+from itertools import groupby
+from textwrap import wrap
 
 from worldsim.cli.commands import COMMANDS
 from worldsim.config_groups import group_options, read_command_file
 
-OVERRIDES = """\
-How overrides work:
-  key=value            change a value, dots for nesting: trainer.max_steps=2000
-  group=option         choose a file of configs/<group>/: experiment=push_tiny
+WIDTH = 79
+
+HOW = "How overrides work:"
+VALUE = "  key=value            change a value, dots for nesting: a.b=2000"
+GROUP = "  group=option         choose a file of configs/<group>/: {group}={option}"
+REST = """\
   'key=[a,b]'          lists and dictionaries, quoted for the shell
   --config             print the composed configuration and stop
 """
@@ -37,12 +41,23 @@ def command_help(name: str) -> str:
     file = read_command_file(name)
     actions = "|".join(COMMANDS[name].actions)
     usage = f"usage: worldsim {name} {actions + ' ' if actions else ''}[key=value ...]"
-    parts = [usage, words["DESCRIPTION"].strip(), "examples:\n" + _indent(words["EXAMPLES"])]
+    examples = "\n".join(map(_broken_command, words["EXAMPLES"].strip().splitlines()))
+    description = wrap(words["DESCRIPTION"].strip(), WIDTH)
+    parts = [usage, "\n".join(description), "examples:\n" + _indent(examples)]
     if file.groups:
         parts.append("groups:\n" + "\n".join(_group_lines(file.groups)))
     if file.text:
-        parts.append(f"keys and defaults (configs/{name}.yaml):\n" + _indent(file.text))
-    return "\n\n".join([*parts, OVERRIDES])
+        keys = "\n".join(_reflowed(file.text.strip().splitlines(), WIDTH - 2))
+        parts.append(f"keys and defaults (configs/{name}.yaml):\n" + _indent(keys))
+    return "\n\n".join([*parts, _overrides(file.groups)])
+
+
+def _overrides(groups: dict[str, str | None]) -> str:
+    lines = [HOW, VALUE]
+    if groups:
+        group = next(iter(groups))
+        lines.append(GROUP.format(group=group, option=group_options(group)[0]))
+    return "\n".join([*lines, REST])
 
 
 def _words(name: str) -> dict[str, str]:
@@ -63,7 +78,40 @@ def _indent(text: str) -> str:
 
 
 def _group_lines(groups: dict[str, str | None]) -> list[str]:
-    return [
-        f"  {group}={choice or 'null'}   one of: {', '.join(group_options(group)) or '(none)'}"
-        for group, choice in groups.items()
-    ]
+    lines = []
+    for group, choice in groups.items():
+        lines.append(f"  {group}={choice or 'null'}, one of")
+        options = ", ".join(group_options(group)) or "(none)"
+        lines += wrap(options, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return lines
+
+
+def _broken_command(line: str) -> str:
+    """A command over several lines of the terminal, as a shell takes it."""
+    pieces = wrap(line, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+    return " \\\n    ".join(pieces)
+
+
+def _reflowed(lines: list[str], width: int) -> list[str]:
+    """Lines of a config: comments refilled block by block, what is still too long broken."""
+    found: list[str] = []
+    for (indent, comment), block in groupby(lines, _kind):
+        head = indent + "# " if comment else ""
+        bare = [line.strip().removeprefix("#").strip() if comment else line for line in block]
+        for text in [" ".join(bare)] if comment else bare:
+            found += wrap(
+                text,
+                width,
+                initial_indent=head,
+                subsequent_indent=head or indent + " " * 6,
+                break_long_words=False,
+                break_on_hyphens=False,
+                drop_whitespace=True,
+            ) or [""]
+    return found
+
+
+def _kind(line: str) -> tuple[str, bool]:
+    """Indentation of a line, and whether it is a comment."""
+    bare = line.lstrip()
+    return line[: len(line) - len(bare)], bare.startswith("#")

@@ -158,7 +158,11 @@ def _gaps(
     columns: list[int],
 ) -> dict[str, NDArray[Any]]:
     """Distances in metres and mean squared pixel errors, each `[T]`."""
-    path, seen_path, film = map(np.stack, (imagined.path, imagined.seen, imagined.film))
+    path, seen_path, film = (
+        np.stack(imagined.path),
+        np.stack(imagined.seen),
+        np.stack(imagined.film),
+    )
     simulated, shown = simulate(drive.episode, drive.actions)
     start = cache.rows(drive.episode).start + 1
     rows = slice(start, start + len(drive.actions))
