@@ -9,4 +9,5 @@ EXTRAS = {
     "wandb": "wandb",
     "tensorboard": "tensorboard",
     "matplotlib": "plot",
+    "hf_xet": "hub",
 }
