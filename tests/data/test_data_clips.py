@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,21 @@ def test_resized_cameras_keep_their_rays(cache: CachedDataset) -> None:
     np.testing.assert_allclose(wrist, expected, rtol=1e-6)
     np.testing.assert_allclose(cache.rigs.intrinsics[0, 0, 0], [30, 0, 16])
     assert cache.rigs.known.all() and list(cache.rigs.mounted[3]) == [False, True]
+
+
+def test_a_camera_that_is_black_in_a_whole_episode_is_missing_there(cache: CachedDataset) -> None:
+    pixels = np.array(cache.pixels)
+    pixels[cache.rows(2), 1] = 5  # what a codec makes of black
+    pixels[cache.rows(4).start, 1] = 0  # dark at first only
+    dark = replace(cache, pixels=pixels)
+    expected = np.ones((6, 2), bool)
+    expected[2, 1] = False
+    np.testing.assert_array_equal(dark.views_seen, expected)
+    clips = ClipDataset(dark, 3)
+    batch = clips.batch(np.arange(len(clips)))
+    missing = (batch["episode"] == 2)[:, None] & batch["frame_mask"]
+    assert torch.equal(batch["view_mask"][..., 1], batch["frame_mask"] & ~missing)
+    assert torch.equal(batch["view_mask"][..., 0], batch["frame_mask"])
 
 
 def test_mixed_camera_sizes_need_a_size(tmp_path: Path, write_set: WriteSet) -> None:

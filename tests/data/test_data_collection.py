@@ -18,13 +18,12 @@ import pytest
 from worldsim.data.behaviours import Behaviour, choose
 from worldsim.data.collection import Collection, collect, finished_dataset, has_expert
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.disk import DiskFullError
 from worldsim.data.record import record_episode
 from worldsim.data.recorder import CollectionConfig
 from worldsim.data.verify import verify
 from worldsim.data.video import encode_video
 from worldsim.envs import make
-from worldsim.errors import DataError, UsageError
+from worldsim.errors import DataError, DiskFullError, UsageError
 from worldsim.policies.base import FloatArray
 from worldsim.policies.simple import RandomPolicy
 

@@ -136,7 +136,7 @@ def test_success_rule_on_a_number_of_the_info() -> None:
 
 
 def test_episode_is_truncated_at_the_sources_or_the_given_limit() -> None:
-    assert make("Pusher-v5")._limit == 100
+    assert make("Pusher-v5").max_episode_steps == 100
     env = make("Pusher-v5", max_episode_steps=2)
     env.reset(seed=0)
     assert env.step(np.zeros(7, np.float32))[3] is False

@@ -64,6 +64,7 @@ def test_goes_on_after_a_kill_to_the_same_ranking(
     assert kept and not (tmp_path / "ranking.json").exists()
     rank.run(rank_config(nano_run, tmp_path))
     assert read_json(tmp_path / "ranking.json") == read_json(finished / "ranking.json")
+    assert (tmp_path / "report.html").read_text() == (finished / "report.html").read_text()
     for path, written in kept.items():
         assert path.stat().st_mtime_ns == written, "a finished result was made again"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from stream_testing import begin, frames_of, random_actions, run
-from worldsim_testing import nano_model
+from worldsim_testing import nano_model, nano_start
 
 from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
 from worldsim.errors import UsageError
@@ -195,6 +195,23 @@ def test_too_few_actions_are_refused_and_nothing_is_lost() -> None:
     torch.testing.assert_close(frames_of(stream.drain()), run(stream, actions))
 
 
+def test_a_missing_camera_changes_nothing_by_what_it_holds(stream: Stream) -> None:
+    start, actions = nano_start(2), random_actions(2, 4)
+    views = np.array([[True, False, True], [True, True, True]])
+
+    def imagine(pixels: np.ndarray) -> np.ndarray:
+        stream.reset(pixels, start["agent_pos"], views=views)
+        stream.push(actions)
+        stream.drain()
+        return stream.pixels()
+
+    noisy = start["pixels"].copy()
+    noisy[0, 1] = 255 - noisy[0, 1]
+    first = imagine(start["pixels"])
+    np.testing.assert_array_equal(first, imagine(noisy))
+    assert not first[0, 1].any() and first[1, 1].any() and first[0, 0].any()
+
+
 def test_refusals_say_what_was_expected(stream: Stream) -> None:
     begin(stream, [0, 1])
     actions = random_actions(2, 2)
@@ -207,6 +224,13 @@ def test_refusals_say_what_was_expected(stream: Stream) -> None:
     assert stream.waiting.tolist() == [0, 0]
     with pytest.raises(UsageError, match="reset"):
         make(rolling(TWO)).push(actions)
+    start = nano_start(2)
+    for views, said in (
+        (np.ones((2, 2), bool), r"\[2, 3\]"),
+        (np.zeros((2, 3), bool), "one camera"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            stream.reset(start["pixels"], start["agent_pos"], views=views)
     chunked = make(autoregressive(TWO, chunk=3))
     begin(chunked, [0])
     chunked.push(random_actions(1, 4))

@@ -1,6 +1,7 @@
 """`ranking.json` and `report.html` out of a ranking's folder; nothing is rolled out here."""
 
 import hashlib
+import json
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -51,16 +52,23 @@ def write_ranking(out: Path, report: Mapping[str, Any], films: int) -> RankingRe
     for folder in map(Path, report["also"]):
         title, summary = _own_words(folder)
         sections.append(_section(folder, _ranking(folder), title, summary, films))
-    config = (out / "config.yaml").read_bytes()
     page = ReportData(
         title=str(report["title"]),
         sections=tuple(sections),
         command=" ".join(["worldsim", *sys.argv[1:]]),
-        config_hash=hashlib.sha256(config).hexdigest()[:16],
+        config_hash=_config_hash(out / "config.yaml"),
         versions={name: found for name in PACKAGES if (found := _version(name))},
     )
     write_report(out / "report.html", page)
     return ranking
+
+
+def _config_hash(path: Path) -> str:
+    """Of all settings but where the results go and how many processes make them."""
+    config = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(config, dict)
+    kept = {str(key): value for key, value in config.items() if key not in ("out", "workers")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read(out: Path) -> tuple[Comparison, RankingOptions]:

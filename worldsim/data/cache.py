@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ from worldsim.specs import WorldSpec
 
 FORMAT = 2
 """Raised whenever the layout of the cache changes, so that older ones are rebuilt."""
+
+
+BLACK = 12
+"""Grey levels up to which a frame is black: video codecs leave some."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +98,20 @@ class CachedDataset:
     def num_episodes(self) -> int:
         """E."""
         return len(self.episode_start) - 1
+
+    @cached_property
+    def views_seen(self) -> NDArray[np.bool_]:
+        """`[E, V]`: False where a camera is missing, which means black in a whole episode.
+
+        Merged sets pad the cameras that some of their sources lack with black frames.
+        """
+        seen = np.ones((self.num_episodes, len(self.spec.cameras)), bool)
+        for episode in range(self.num_episodes):
+            rows = self.rows(episode)
+            dark = _is_black(self.pixels[rows.start])
+            for view in np.flatnonzero(dark):
+                seen[episode, view] = not _is_black(self.pixels[rows, view : view + 1]).all()
+        return seen
 
     def rows(self, episode: int) -> slice:
         """Rows of an episode."""
@@ -168,6 +187,11 @@ def open_cache(folder: Path, root: Path) -> CachedDataset:
         rigs=rigs,
         **{name: _map(folder / f"{name}.npy") for name in ARRAYS},
     )
+
+
+def _is_black(frames: Pixels) -> NDArray[np.bool_]:
+    """Whether frames `[..., H, W, 3]` show nothing but what a codec makes of black."""
+    return np.asarray(frames.max(axis=(-3, -2, -1)) <= BLACK)
 
 
 def _map(path: Path) -> NDArray[Any]:

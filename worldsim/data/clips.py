@@ -43,9 +43,9 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
 
     Items (T leading): `pixels` uint8 `[T, V, H, W, 3]` or `latents` `[T, V, c, h, w]`,
     `agent_pos`, `state`, `action` `[T, A]` (row t leads from frame t to t+1), `action_mask` `[T]`,
-    `frame_mask` `[T]`, `view_mask` `[T, V]`, `success`, `progress`, `reward` `[T]`,
-    `intrinsics` `[V, 3, 3]`, `extrinsics` `[V, 4, 4]`, `mounted` `[V]`, `rig_known` `[V]`,
-    `episode`, `start` (frame in the episode).
+    `frame_mask` `[T]`, `view_mask` `[T, V]` (False for a camera that an episode lacks),
+    `success`, `progress`, `reward` `[T]`, `intrinsics` `[V, 3, 3]`, `extrinsics` `[V, 4, 4]`,
+    `mounted` `[V]`, `rig_known` `[V]`, `episode`, `start` (frame in the episode).
 
     Args:
         cache: the frames.
@@ -81,6 +81,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         if not len(self.episodes):
             raise UsageError(f"{cache.root}: no {part} episode among {cache.num_episodes}")
         self._episode, self._start = self._windows(stride)
+        self._views = torch.from_numpy(cache.views_seen)
         rigs = cache.rigs
         self._rig = {
             "intrinsics": torch.from_numpy(rigs.intrinsics),
@@ -129,9 +130,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             clips[name] = gather(getattr(cache, name), rows)
         clips["action_mask"] = gather(cache.action_mask, rows) & present
         clips["frame_mask"] = present
-        views = len(cache.spec.cameras)
-        clips["view_mask"] = present[..., None].expand(-1, -1, views).clone()
         owner = torch.from_numpy(episode)
+        clips["view_mask"] = present[..., None] & self._views[owner][:, None]
         clips.update({name: values[owner] for name, values in self._rig.items()})
         clips["episode"], clips["start"] = owner, torch.from_numpy(start)
         return clips

@@ -150,6 +150,7 @@ def imagine(
         env_ids=[drive.noise_id for drive in driven],
         seed=seed,
         state=np.asarray(cache.state[rows]),
+        views=cache.views_seen[episodes],
     )
     stream.push(_padded([drive.actions for drive in driven], stream.schedule))
     horizon = 0

@@ -62,6 +62,7 @@ def start_rows(
     rig: Mapping[str, Array] | None,
     keys: Sequence[tuple[int, int]],
     state: Array | None,
+    views: Array | None = None,
 ) -> StreamRows:
     """Rows that stand at their first frame.
 
@@ -73,6 +74,7 @@ def start_rows(
         rig: `intrinsics [N,V,3,3]`, `extrinsics [N,V,4,4]`, `mounted [N,V]`; None if unknown.
         keys: (seed, env id) of each row.
         state: `[N, S]`, NaN where unknown; what is unknown is read off the frames.
+        views: `[N, V]` bool, False where a camera is missing; None has them all.
 
     Raises:
         UsageError: shapes do not fit the model's spec.
@@ -82,8 +84,8 @@ def start_rows(
     batch = {"agent_pos": hand[:, None]}
     batch |= {name: torch.as_tensor(value) for name, value in (rig or {}).items()}
     calibration = model.rig(batch)
-    view_mask = torch.ones(count, 1, model.views)
-    latents = model.encode(frames)
+    view_mask = _seen(model, views, count)
+    latents = model.encode(frames) * view_mask[:, 0, :, None, None, None]
     body = model.dynamics.join(hand, _known_state(model, latents, view_mask, state))
     none = torch.zeros(count, 1, model.spec.action.dim)
     first = body[:, None]
@@ -111,6 +113,21 @@ def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, 
             f"agent_pos has shape {tuple(hand.shape)}, expected [{wanted[0]}, {wanted[1]}]"
         )
     return frames, hand
+
+
+def _seen(model: WorldModel, views: Array | None, count: int) -> Tensor:
+    """`[N, 1, V]`: 1 where a camera is there."""
+    if views is None:
+        return torch.ones(count, 1, model.views)
+    seen = torch.as_tensor(views)
+    if tuple(seen.shape) != (count, model.views) or seen.dtype != torch.bool:
+        raise UsageError(
+            f"views is {seen.dtype} {tuple(seen.shape)}, expected bool [{count}, {model.views}] "
+            f"for cameras {model.spec.camera_names}"
+        )
+    if not seen.any(dim=1).all():
+        raise UsageError("views: a stream needs at least one camera")
+    return seen.float()[:, None]
 
 
 def _known_state(

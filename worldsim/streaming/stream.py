@@ -102,6 +102,7 @@ class Stream:
         seed: int = 0,
         rows: Sequence[int] | None = None,
         state: Array | None = None,
+        views: Array | None = None,
     ) -> None:
         """Start streams from given first frames.
 
@@ -114,13 +115,15 @@ class Stream:
             rows: restart only these rows of the running batch (N = len(rows)), leave the others.
             state: `[N, S]` of the first frames, NaN where unknown; what is unknown is read off the
                 frames, to about a centimetre.
+            views: `[N, V]` bool, False where a camera is missing: what its frames hold is ignored,
+                and it stays black; None has them all.
 
         Raises:
             UsageError: shapes do not fit the model's spec.
         """
         ids = range(len(pixels)) if env_ids is None else env_ids
         keys = [(seed, int(env)) for env in ids]
-        fresh = start_rows(self.model, self.schedule, pixels, agent_pos, rig, keys, state)
+        fresh = start_rows(self.model, self.schedule, pixels, agent_pos, rig, keys, state, views)
         if rows is None:
             self._rows = fresh
         else:
@@ -287,8 +290,12 @@ class Stream:
 
     @torch.inference_mode()
     def pixels(self) -> np.ndarray:
-        """The newest finished frames, uint8 `[N, V, H, W, 3]`."""
-        return np.asarray(self.model.decode(self.newest).numpy())
+        """The newest finished frames, uint8 `[N, V, H, W, 3]`; those of missing cameras black."""
+        seen = self._running.view_mask[:, 0].bool()
+        frames = self.model.decode(self.newest)
+        if not seen.all():
+            frames = frames.masked_fill(~seen[..., None, None, None], 0)
+        return np.asarray(frames.numpy())
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order; the others cost nothing from now on."""
