@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -53,6 +53,21 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
     lines = _ProgressLines(description, total, done)
     yield lines.advance
     lines.close()
+
+
+@contextmanager
+def counted(description: str) -> Iterator[Callable[[int, int], None]]:
+    """As `progress`, for work that says itself (done, total) after each unit."""
+    with ExitStack() as bars:
+        advance: Advance | None = None
+
+        def show(done: int, total: int) -> None:
+            nonlocal advance
+            if advance is None:
+                advance = bars.enter_context(progress(description, total, done - 1))
+            advance(1)
+
+        yield show
 
 
 def _bar() -> Progress:

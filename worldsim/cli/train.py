@@ -1,13 +1,12 @@
 """`worldsim train`: tokenizer, latents, world model and judge on a data set."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldsim.cli.console import Advance, finish, progress, say
+from worldsim.cli.console import counted, finish, say
 from worldsim.errors import DataError, UsageError, unknown_name
 
 DESCRIPTION = """
@@ -89,15 +88,7 @@ def _open_data(config: DictConfig) -> Any:
     size = read_image_size(OmegaConf.to_container(config).get("image_size"))  # type: ignore[union-attr]
     camera = resized_spec(LeRobotDataset(root), size).cameras[0]
     require_image_size(camera.height, camera.width)
-    with ExitStack() as bars:
-        advance: Advance | None = None
-
-        def show(done: int, total: int) -> None:
-            nonlocal advance
-            if advance is None:
-                advance = bars.enter_context(progress("decoded episodes", total, done - 1))
-            advance(1)
-
+    with counted("decoded episodes") as show:
         return build_cache(root, size, progress=show)
 
 
@@ -146,9 +137,15 @@ def _validator(config: DictConfig, cache: Any, folder: Any) -> Any:
         if len(held_out) < 2:
             say("validation is skipped: it needs two held-out episodes, so record 20 or more")
             return {}
-        report = evaluate_open_loop(
-            model, cache, held_out, settings.sampling_steps, settings.max_steps
-        )
+        with counted("validation steps") as show:
+            report = evaluate_open_loop(
+                model,
+                cache,
+                held_out,
+                settings.sampling_steps,
+                settings.max_steps,
+                progress=show,
+            )
         found = {"step": step, **report.to_json()}
         if settings.swap and (swapped := _swap(model, cache, held_out, settings)):
             found["swap"] = swapped

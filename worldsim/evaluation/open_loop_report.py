@@ -7,7 +7,7 @@ before they become dB.
 Legend: K horizons, V views.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,9 @@ from worldsim.streaming.sampler import Sampler
 
 Float = NDArray[np.float64]
 SOURCES = ("model", "first_frame", "shuffled_actions")
+
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +128,7 @@ def evaluate_open_loop(
     sampling_steps: int = 2,
     max_steps: int = 0,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> OpenLoopReport:
     """Imagine `episodes` from their first frames under their own and under exchanged actions.
 
@@ -135,6 +139,7 @@ def evaluate_open_loop(
         sampling_steps: denoising steps a frame.
         max_steps: longest rollout; 0 is whole episodes.
         seed: of sampling noise.
+        progress: called with (steps imagined, longest rollout).
 
     Raises:
         UsageError: fewer than two episodes.
@@ -144,6 +149,8 @@ def evaluate_open_loop(
     tally = OpenLoopTally(model, cache, episodes, pairs.horizons)
     for frames in imagine(model, cache, pairs.drives, Sampler(steps=sampling_steps), seed):
         tally.add(frames, truthful=frames.drives < pairs.truthful)
+        if progress is not None:
+            progress(frames.horizon, pairs.horizons)
     return tally.report(sampling_steps)
 
 
