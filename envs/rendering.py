@@ -1,11 +1,14 @@
 """Off-screen rendering of MuJoCo models: colour, metric depth and pinhole calibration.
 
-One OpenGL context per process, shared by all envs in it: switching contexts costs more than
-drawing a small image.
+One OpenGL context per thread, shared by all envs that draw in it: switching contexts costs more
+than drawing a small image, and in a thread where it is not current a context draws nothing, without
+any error.
 """
 
 import atexit
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -26,8 +29,8 @@ _OFF_FLAGS = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_FOG", "
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
 
 
-class _GraphicsProcess:
-    """The process's GL context and the renderers living in it."""
+class _Graphics(threading.local):
+    """A thread's GL context and the renderers living in it."""
 
     def __init__(self) -> None:
         self.context: Any = None
@@ -42,22 +45,25 @@ class _GraphicsProcess:
                     f"no OpenGL context could be made ({error}); on a machine without a display "
                     "install libegl1 (MUJOCO_GL=egl) or libosmesa6 (MUJOCO_GL=osmesa)"
                 ) from error
-            # Made current once: it is the only context of this process.
+            # Made current once: it is the only context of this thread.
             self.context.make_current()
             # Registered only now: mujoco registers the display's end when it makes the context,
             # and the last registered runs first.
-            atexit.register(self.close)
+            atexit.register(_close, self.context, self.renderers)
 
-    def close(self) -> None:
-        for renderer in self.renderers.values():
+
+def _close(context: Any, renderers: "dict[tuple[Any, ...], SceneRenderer]") -> None:
+    """At the process's end, in its main thread; what a thread drew with lives until then."""
+    with suppress(Exception):  # still current in a thread: its renderers end with the process
+        context.make_current()
+        for renderer in renderers.values():
             renderer.close()
-        self.renderers.clear()
-        if self.context is not None:
-            self.context.free()
-            self.context = None
+        renderers.clear()
+    with suppress(Exception):
+        context.free()
 
 
-_PROCESS = _GraphicsProcess()
+_GRAPHICS = _Graphics()
 
 
 def _context_class(backend: str) -> Any:
@@ -84,9 +90,9 @@ def shared_renderer(
         shadows: draw shadows and reflections (slow on CPUs).
     """
     identity = (key, height, width, shadows)
-    if identity not in _PROCESS.renderers:
-        _PROCESS.renderers[identity] = SceneRenderer(model, height, width, shadows)
-    return _PROCESS.renderers[identity]
+    if identity not in _GRAPHICS.renderers:
+        _GRAPHICS.renderers[identity] = SceneRenderer(model, height, width, shadows)
+    return _GRAPHICS.renderers[identity]
 
 
 class SceneRenderer:
@@ -99,7 +105,7 @@ class SceneRenderer:
     def __init__(
         self, model: mujoco.MjModel, height: int, width: int, shadows: bool = False
     ) -> None:
-        _PROCESS.make_current(height, width)
+        _GRAPHICS.make_current(height, width)
         wide, tall = width * _SUPERSAMPLING, height * _SUPERSAMPLING
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, wide)
         model.vis.global_.offheight = max(model.vis.global_.offheight, tall)

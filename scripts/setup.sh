@@ -56,7 +56,7 @@ install_packages() {
     ${WORLDSIM_TORCH_INDEX:+--index-url "$WORLDSIM_TORCH_INDEX" --extra-index-url https://pypi.org/simple}
   say "installing worldsim and the packages of constraints.txt"
   "$python" -m pip install -qq -c constraints.txt --no-build-isolation \
-    -e ".[dev,rl,robotics,plot,tensorboard]"
+    -e ".[dev,rl,robotics,plot,tensorboard,web]"
 }
 
 now=$(fingerprint | sha256sum | cut -d' ' -f1)

@@ -1,5 +1,6 @@
 """Calibration and depth against what is actually drawn."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,14 @@ def test_wrist_camera_rides_and_the_others_stand() -> None:
     np.testing.assert_array_equal(before.mounted, [False, False, True])
     np.testing.assert_allclose(before.extrinsics, after.extrinsics, atol=1e-6)
     assert np.linalg.norm(before.extrinsics[2, :3, 3]) < 0.2
+
+
+def test_other_threads_see_what_this_one_sees() -> None:
+    """A GL context draws nothing, without an error, in a thread where it is not current."""
+    env = make("worldsim/TabletopPush-v0", image_size=32)
+    here = env.reset(seed=3)[0]["pixels"]
+    for _ in range(2):
+        with ThreadPoolExecutor(1) as thread:
+            there = thread.submit(lambda: env.reset(seed=3)[0]["pixels"]).result()
+        for camera, image in here.items():
+            np.testing.assert_array_equal(image, there[camera])

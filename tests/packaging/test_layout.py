@@ -17,7 +17,16 @@ LONGEST_FILE = 360
 
 # Each part may import itself and the parts before it.
 ORDER = (
-    ("errors", "registry", "files", "extras", "specs", "config_groups", "config_errors"),
+    (
+        "errors",
+        "registry",
+        "files",
+        "extras",
+        "hardware",
+        "specs",
+        "config_groups",
+        "config_errors",
+    ),
     ("config", "conventions", "geometry", "diffusion", "policy protocol", "data"),
     ("models",),
     ("streaming", "memory"),
@@ -26,6 +35,7 @@ ORDER = (
     ("envs",),
     ("collection", "evaluation"),
     ("reporting",),
+    ("play",),
     ("cli",),
 )
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}

@@ -46,6 +46,11 @@ COMMANDS: dict[str, Command] = {
         "nothing is kept of an unfinished measurement",
         renders=True,
     ),
+    "play": Command(
+        "drive a world model by hand, on a web page",
+        "finished recordings are kept",
+        renders=True,
+    ),
     "export": Command(
         "write rollouts or episodes as MP4 or GIF",
         "files already written are whole",

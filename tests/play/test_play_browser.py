@@ -1,0 +1,57 @@
+"""`worldsim play` from the command line to the pixels of a headless Chromium."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser_testing import CHROMIUM, open_page
+
+from worldsim.data.verify import verify
+from worldsim.data.video import VideoFile
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    words = [sys.executable, "-m", "worldsim", "play", "port=0", f"out={tmp_path / 'out'}"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "open http" in line)
+        found = re.search(r"http://\S+", line)
+        assert found is not None
+        yield found[0]
+        process.terminate()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_driving_from_keys_to_a_recorded_episode(address: str, tmp_path: Path) -> None:
+    with open_page(address, tmp_path / "profile") as page:
+        page.until("window.play && play.frames > 2", 60)
+        assert page.js("play.hello.simulator") and not page.js("play.errors.length")
+        page.click("record")
+        page.until("play.state.recording")
+        before = page.js("play.step")
+        page.key("w", down=True)
+        time.sleep(1.5)
+        page.key("w", down=False)
+        page.until("play.latency !== null")
+        page.until(f"play.step > {before + 8}")
+        assert page.js("document.querySelector('#imagined').width") == 3 * 64
+        page.click("record")
+        page.until("play.recorded.length")
+        film, episode = page.js("[play.recorded[0].film, play.recorded[0].episode]")
+        page.click("next")
+        page.until("play.state.seed === 1 && play.step < 20")
+        page.js("document.getElementById('steps').value = 1")
+        page.js("document.getElementById('steps').onchange()")
+        page.until("play.state.steps === 1")
+        assert page.js("play.errors") == []
+    assert verify(Path(episode)) == []
+    video = VideoFile(Path(film))
+    count = len(video.read(0, 9))
+    video.close()
+    assert count == 9

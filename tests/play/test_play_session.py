@@ -1,0 +1,92 @@
+"""A drive is the stream it stands for; recordings hold what was seen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from imagination_testing import nano_judge, nano_starts
+from play_testing import new_session
+from worldsim_testing import nano_model, nano_spec
+
+from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.verify import verify
+from worldsim.data.video import VideoFile
+from worldsim.envs.imagination import FrameStarts, ImaginationEnv
+from worldsim.errors import UsageError
+from worldsim.play.recording import Tape
+from worldsim.play.session import PlaySession
+from worldsim.streaming.sampler import Sampler
+
+ACTIONS = np.random.default_rng(0).uniform(-1, 1, (5, 5)).astype(np.float32)
+
+
+def drive(session: PlaySession, actions: np.ndarray = ACTIONS) -> list[np.ndarray]:
+    return [session.advance(action).imagined for action in actions]
+
+
+def test_a_drive_shows_what_the_env_shows(session: PlaySession) -> None:
+    starts = FrameStarts(nano_starts(), nano_spec())
+    env = ImaginationEnv(nano_model(), nano_judge(), starts, sampling_steps=1)
+    first = env.reset(options={"initial_state": 2})[0]
+    begun = session.begin(2)
+    np.testing.assert_array_equal(begun.imagined[0], first["pixels"]["exterior_1"])
+    # The noise of the two differs; hand and scene do not depend on it.
+    for action in ACTIONS:
+        moment, (observation, *_) = session.advance(action), env.step(action)
+        np.testing.assert_allclose(moment.agent_pos, observation["agent_pos"], atol=1e-5)
+    assert moment.step == len(ACTIONS) and moment.simulated is None
+
+
+def test_the_same_seed_gives_the_same_drive(session: PlaySession) -> None:
+    session.begin(3)
+    first = drive(session)
+    drive(session)
+    session.begin(3)
+    np.testing.assert_array_equal(first, drive(session))
+    session.begin(4)
+    assert not np.array_equal(first, drive(session))
+
+
+def test_rolling_shows_frames_late_and_says_how_late(session: PlaySession) -> None:
+    start = session.begin(0)
+    moment = session.set_sampler(Sampler(kind="rolling", steps=3))
+    assert session.delay == 2 and moment.step == 0
+    shown = drive(session)
+    np.testing.assert_array_equal(shown[1], start.imagined)
+    assert not np.array_equal(shown[2], start.imagined)
+
+
+def test_an_impossible_sampler_leaves_the_drive_as_it_was(session: PlaySession) -> None:
+    before = session.sampler
+    with pytest.raises(UsageError, match="context holds"):
+        session.set_sampler(Sampler(chunk=50))
+    assert session.sampler == before
+    session.advance(ACTIONS[0])
+
+
+def test_actions_that_do_not_fit_are_refused(session: PlaySession) -> None:
+    for wrong in (np.zeros(4), np.full(5, np.nan)):
+        with pytest.raises(UsageError):
+            session.advance(wrong.astype(np.float32))
+    session.advance(ACTIONS[0])
+
+
+def test_recordings_are_numbered_and_whole(tmp_path: Path) -> None:
+    session = new_session()
+    for number in range(2):
+        tape = Tape(session.spec, session.seed, session.start_task, [session.latest])
+        for action in ACTIONS:
+            tape.moments.append(session.advance(action))
+            tape.actions.append(action)
+        film, data = tape.write(tmp_path)
+        assert (film.name, data.name) == (f"{number:04d}.mp4", f"{number:04d}")
+    video = VideoFile(film)
+    assert len(video.read(0, len(ACTIONS) + 1)) == len(ACTIONS) + 1
+    video.close()
+    assert verify(data) == []
+    episode = LeRobotDataset(data).episode(0)
+    np.testing.assert_allclose(episode.action, ACTIONS, atol=1e-6)
+    difference = episode.pixels["wrist"].astype(int) - [m.imagined[2] for m in tape.moments]
+    assert np.abs(difference).mean() < 12  # video of what is noise, from an untrained model
+    with pytest.raises(UsageError, match="drive first"):
+        Tape(session.spec, 0, "", [session.latest]).write(tmp_path)

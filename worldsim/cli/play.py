@@ -1,0 +1,97 @@
+"""`worldsim play`: a web page on which a person drives a world model."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from worldsim.cli.console import say
+from worldsim.errors import UsageError
+
+DESCRIPTION = """
+Serves a web page that shows what the world model imagines while a person drives it with keyboard
+or gamepad, beside the simulator under the same keys where there is one. Recordings become an MP4
+and a LeRobot data set of one episode each. From another machine: `ssh -L 8400:localhost:8400 HOST`,
+then open http://localhost:8400.
+"""
+
+EXAMPLES = """
+worldsim play
+worldsim play model=shipped/pick_place sampler.steps=4 port=8500
+worldsim play model=runs/mine starts.dataset=path/to/dataset simulator=false
+"""
+
+
+def run(config: DictConfig) -> None:
+    """Serve until Ctrl-C.
+
+    Raises:
+        UsageError: the port is taken, or model and starts do not fit together.
+    """
+    import torch
+
+    from worldsim.config import build
+    from worldsim.envs.imagination.loading import load_model
+    from worldsim.play.server import build_app, listen, serve
+    from worldsim.play.session import PlaySession
+    from worldsim.streaming.sampler import Sampler
+
+    if int(config.max_sessions) < 1:
+        raise UsageError(f"max_sessions is {config.max_sessions}; expected 1 or more")
+    listener = listen(str(config.host), int(config.port))
+    with listener:
+        if config.threads:
+            torch.set_num_threads(int(config.threads))
+        plain: Any = OmegaConf.to_container(config.sampler)
+        sampler = build(Sampler, plain, "sampler")
+        model = load_model(str(config.model))
+        judge = find_judge(config)
+
+        def make_session() -> PlaySession:
+            starts, simulator = worlds(config, model, judge)
+            return PlaySession(model, judge, starts, simulator, sampler)
+
+        app = build_app(make_session, Path(config.out), int(config.max_sessions))
+        make_session().close()  # what does not fit together is told now
+        host, port = listener.getsockname()[:2]
+        say(f"open http://{host}:{port} ; Ctrl-C stops")
+        serve(app, listener)
+
+
+def find_judge(config: DictConfig) -> Any:
+    """The judge that is asked for or lies with the model; None if there is none."""
+    from worldsim.envs.imagination.loading import judge_folder
+    from worldsim.evaluation.judge import Judge
+
+    try:
+        return Judge.from_pretrained(judge_folder(config.judge, str(config.model)))
+    except UsageError:
+        if config.judge is not None:
+            raise
+        say("no judge lies with this model: progress and success are not shown")
+        return None
+
+
+def worlds(config: DictConfig, model: Any, judge: Any) -> tuple[Any, Any]:
+    """Where episodes begin, and the simulator that is driven along or None.
+
+    Raises:
+        UsageError: there is neither a simulator nor a data set.
+    """
+    from worldsim.envs import make
+    from worldsim.envs.imagination import DatasetStarts, SimulatorStarts
+
+    source = None if judge is None else judge.env
+    if config.starts.dataset is not None:
+        camera = model.spec.cameras[0]
+        size = (camera.height, camera.width)
+        starts: Any = DatasetStarts(config.starts.dataset, config.starts.split, size)
+        model.spec.require_compatible(starts.spec, "the world model", "the starts")
+        return starts, None
+    if source is None:
+        raise UsageError(
+            "no simulator is known for this model; give starts.dataset=FOLDER of recorded episodes"
+        )
+    starts = SimulatorStarts(source.id, source.kwargs)
+    model.spec.require_compatible(starts.spec, "the world model", "the starts")
+    return starts, make(source.id, **source.kwargs) if config.simulator else None
