@@ -67,6 +67,24 @@ class Conditioning:
         return replace(self, **{n: getattr(self, n).to(dtype) for n in self.__dataclass_fields__})
 
 
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Noise levels of a forward pass, each `[B, T]`.
+
+    Attributes:
+        sigma: of each frame.
+        previous: of its predecessor.
+        target: the level that the frame is to be taken to, at most its own. At its own, the
+            estimate is the mean of what may be underneath, as flow matching trains it; below, the
+            one from which a straight line leads to where the flow arrives (CTM, 2310.02279).
+            Networks without jumps do not look at it.
+    """
+
+    sigma: Tensor
+    previous: Tensor
+    target: Tensor
+
+
 class LevelEmbedding(nn.Module):
     """Sinusoidal embedding of a noise level in [0, 1]: sigma `[...]` to `[..., width]`."""
 
@@ -90,9 +108,12 @@ class FrameConditioner(nn.Module):
         body_dim: D.
         views: V.
         width: E.
+        jumps: whether the level to be reached is told too.
     """
 
-    def __init__(self, action_dim: int, body_dim: int, views: int, width: int) -> None:
+    def __init__(
+        self, action_dim: int, body_dim: int, views: int, width: int, *, jumps: bool = False
+    ) -> None:
         super().__init__()
         self.level = LevelEmbedding(64)
         self.levels = nn.Linear(128, width)
@@ -102,15 +123,22 @@ class FrameConditioner(nn.Module):
         self.body = nn.Linear(2 * body_dim, width)
         self.view = nn.Embedding(views, width)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        # No bias and zero at first: a network that knows no jumps becomes one that does, unchanged.
+        self.jump = nn.Linear(64, width, bias=False) if jumps else None
+        if self.jump is not None:
+            nn.init.zeros_(self.jump.weight)
 
-    def forward(self, sigma: Tensor, sigma_previous: Tensor, cond: Conditioning) -> Tensor:
+    def forward(self, levels: Levels, cond: Conditioning) -> Tensor:
         """Levels `[B, T]` and conditions to `[B, T, V, E]`."""
         dtype = self.levels.weight.dtype
-        both = torch.cat([self.level(sigma), self.level(sigma_previous)], dim=-1).to(dtype)
+        own = self.level(levels.sigma)
+        both = torch.cat([own, self.level(levels.previous)], dim=-1).to(dtype)
         mask = cond.action_mask[..., None]
         told = torch.cat([cond.action * mask, mask], dim=-1).to(dtype)
         moved = (cond.after - cond.before) * mask * MOVED_GAIN
         body = torch.cat([cond.before, moved], dim=-1).to(dtype)
         frame = self.levels(both) + self.action(told) + self.body(body)
+        if self.jump is not None:
+            frame = frame + self.jump((self.level(levels.target) - own).to(dtype))
         out: Tensor = self.mix(frame[:, :, None] + self.view.weight)
         return out

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from worldsim.diffusion.flow import residual_base
 from worldsim.errors import UsageError
 from worldsim.models.attention import FrameOrder, KeyValueContext
-from worldsim.models.conditioning import Conditioning
+from worldsim.models.conditioning import Conditioning, Levels
 from worldsim.registry import Registry
 
 PREDECESSORS = 2
@@ -43,6 +43,7 @@ class DenoiserConfig:
         depth: middle blocks (stnet) or transformer blocks (dit).
         cond_width: E of the condition vector.
         head_dim: channels of an attention head.
+        jumps: whether it is told which level a frame is to be taken to (`plan=ctm`).
     """
 
     name: str = "stnet"
@@ -50,6 +51,7 @@ class DenoiserConfig:
     depth: int = 2
     cond_width: int = 192
     head_dim: int = 32
+    jumps: bool = False
 
     def __post_init__(self) -> None:
         if self.width % self.head_dim:
@@ -69,8 +71,8 @@ class ContextShape:
 class Denoiser(nn.Module):
     """Base of all backbones: predecessor concatenation and the clean-frame residual.
 
-    A backbone implements `residual(inputs, sigma, sigma_previous, cond, order, context,
-    write)` and `context_shape`.
+    A backbone implements `residual(inputs, levels, cond, order, context, write)` and
+    `context_shape`.
     """
 
     def __init__(self, config: DenoiserConfig, shape: DenoiserShape) -> None:
@@ -86,8 +88,7 @@ class Denoiser(nn.Module):
     def residual(
         self,
         inputs: Tensor,
-        sigma: Tensor,
-        sigma_previous: Tensor,
+        levels: Levels,
         cond: Conditioning,
         order: FrameOrder,
         context: KeyValueContext | None,
@@ -105,6 +106,7 @@ class Denoiser(nn.Module):
         context: KeyValueContext | None = None,
         write: int = 0,
         blocks: Tensor | None = None,
+        target: Tensor | None = None,
     ) -> Tensor:
         """Predict clean frames.
 
@@ -117,6 +119,8 @@ class Denoiser(nn.Module):
             write: how many leading frames leave their keys and values in the context.
             blocks: `[B, T]`, a frame sees the new frames of its own and of smaller blocks; default:
                 itself and the earlier ones.
+            target: `[B, T]` levels that the frames are to be taken to by `step_down`, at most
+                their own; default: their own. See `Levels`.
 
         Returns:
             x0 `[B, T, V, c, h, w]`.
@@ -128,7 +132,8 @@ class Denoiser(nn.Module):
         dtype = next(self.parameters()).dtype
         inputs = torch.cat([x, *stack, cond.maps.to(x.dtype)], dim=3).to(dtype)
         order = FrameOrder(positions, positions if blocks is None else blocks)
-        out = self.residual(inputs, sigma, sigma_previous, cond, order, context, write)
+        told = Levels(sigma, sigma_previous, sigma if target is None else target)
+        out = self.residual(inputs, told, cond, order, context, write)
         return residual_base(x, sigma, previous, sigma_previous) + out.to(x.dtype)
 
     def _with_predecessors(

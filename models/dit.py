@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from worldsim.models.attention import FrameOrder, KeyValueContext, TimeAttention
 from worldsim.models.blocks import FeedForward, zero_init
-from worldsim.models.conditioning import Conditioning, FrameConditioner
+from worldsim.models.conditioning import Conditioning, FrameConditioner, Levels
 from worldsim.models.denoiser import (
     ContextShape,
     Denoiser,
@@ -77,7 +77,9 @@ class DiT(Denoiser):
         width, cond = config.width, config.cond_width
         self.grid = (shape.height // PATCH, shape.width // PATCH)
         self.heads = width // config.head_dim
-        self.conditioner = FrameConditioner(shape.action_dim, shape.body_dim, shape.views, cond)
+        self.conditioner = FrameConditioner(
+            shape.action_dim, shape.body_dim, shape.views, cond, jumps=config.jumps
+        )
         self.enter = nn.Linear(self.input_channels * PATCH**2, width)
         self.view = nn.Parameter(0.02 * torch.randn(shape.views, 1, width))
         self.register_buffer("place", grid_embedding(*self.grid, width), persistent=False)
@@ -97,15 +99,14 @@ class DiT(Denoiser):
     def residual(
         self,
         inputs: Tensor,
-        sigma: Tensor,
-        sigma_previous: Tensor,
+        levels: Levels,
         cond: Conditioning,
         order: FrameOrder,
         context: KeyValueContext | None,
         write: int,
     ) -> Tensor:
         """See `Denoiser.residual`."""
-        embedding = self.conditioner(sigma, sigma_previous, cond)
+        embedding = self.conditioner(levels, cond)
         patches = rearrange(inputs, "b t v d (h p) (w q) -> b t v (h w) (d p q)", p=PATCH, q=PATCH)
         tokens = self.enter(patches) + self.place.to(patches.dtype) + self.view
         tokens = tokens * cond.view_mask[..., None, None].to(tokens.dtype)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from worldsim.models.attention import FrameOrder, KeyValueContext, SpaceAttention, TimeAttention
 from worldsim.models.blocks import ChannelNorm, ResBlock, zero_init
-from worldsim.models.conditioning import Conditioning, FrameConditioner
+from worldsim.models.conditioning import Conditioning, FrameConditioner, Levels
 from worldsim.models.denoiser import (
     ContextShape,
     Denoiser,
@@ -69,7 +69,9 @@ class STNet(Denoiser):
         super().__init__(config, shape)
         fine, coarse, cond = config.width, COARSE_FACTOR * config.width, config.cond_width
         self.heads = coarse // config.head_dim
-        self.conditioner = FrameConditioner(shape.action_dim, shape.body_dim, shape.views, cond)
+        self.conditioner = FrameConditioner(
+            shape.action_dim, shape.body_dim, shape.views, cond, jumps=config.jumps
+        )
         self.enter = nn.Conv2d(self.input_channels, fine, 3, padding=1)
         self.place = nn.Parameter(
             torch.zeros(shape.views, coarse, shape.height // 2, shape.width // 2)
@@ -95,16 +97,15 @@ class STNet(Denoiser):
     def residual(
         self,
         inputs: Tensor,
-        sigma: Tensor,
-        sigma_previous: Tensor,
+        levels: Levels,
         cond: Conditioning,
         order: FrameOrder,
         context: KeyValueContext | None,
         write: int,
     ) -> Tensor:
         """See `Denoiser.residual`."""
-        batch, frames = sigma.shape
-        embedding = self.conditioner(sigma, sigma_previous, cond).flatten(0, 2)
+        batch, frames = levels.sigma.shape
+        embedding = self.conditioner(levels, cond).flatten(0, 2)
         images = inputs.flatten(0, 2).contiguous(memory_format=torch.channels_last)
         fine = self.down_block(self.enter(images), embedding)
         coarse = self.down(fine) + self.place.repeat(batch * frames, 1, 1, 1)

@@ -6,7 +6,7 @@ unit variance everywhere outside.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -180,6 +180,15 @@ class WorldModel(nn.Module):
     @staticmethod
     def _dtype(module: nn.Module) -> torch.dtype:
         return next(module.parameters()).dtype
+
+    def with_jumps(self) -> "WorldModel":
+        """A copy that can be told which level a frame is to be taken to; untold, it is the same."""
+        denoiser = replace(self.config.denoiser, jumps=True)
+        twin = WorldModel(replace(self.config, denoiser=denoiser), self.spec)
+        missing, _ = twin.load_state_dict(self.state_dict(), strict=False)
+        assert all(name.endswith("jump.weight") for name in missing), missing
+        twin.normalizer.load_json(self.normalizer.to_json())
+        return twin.train(self.training)
 
     def save_pretrained(
         self, folder: str | Path, *, dtype: torch.dtype | None = None, card: str = ""

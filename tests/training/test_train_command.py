@@ -348,3 +348,26 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
         with path.open("r+b") as file:
             file.truncate(path.stat().st_size - 3)
         np.testing.assert_array_equal(build_cache(root).pixels, pixels)
+
+
+def test_a_trained_model_is_distilled(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, tmp_path / "none", "plan.distillation.name=ctm") == 2
+    assert "start_from" in capsys.readouterr().err
+    for stage in ("tokenizer", "latents", "dynamics", "world"):
+        assert train(data, tmp_path / "teacher", f"stage={stage}", "validation.max_steps=1") == 0
+    teacher = tmp_path / "teacher" / "model"
+    words = ("plan.distillation.name=ctm", "plan.distillation.rungs=4", f"start_from={teacher}")
+    for stage in ("tokenizer", "latents", "dynamics", "world"):
+        assert train(data, tmp_path / "student", f"stage={stage}", *words) == 0
+    student, before = (WorldModel.from_pretrained(p) for p in (tmp_path / "student/model", teacher))
+    assert student.config.denoiser.jumps and not before.config.denoiser.jumps
+    weights = dict(student.denoiser.named_parameters())
+    assert weights["conditioner.jump.weight"].abs().max() > 0
+    for (name, one), (_, other) in zip(
+        student.dynamics.named_parameters(), before.dynamics.named_parameters(), strict=True
+    ):
+        assert torch.equal(one, other), name
+    logged = (tmp_path / "student" / "metrics.jsonl").read_text()
+    assert '"distil"' in logged

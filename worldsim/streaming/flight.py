@@ -230,7 +230,9 @@ class Pilot:
         x, cond = part.x[:, :frames], cond.frames(0, frames)
         sigma = self._levels([ladder[rung] for rung in rungs], x)
         below = self._levels([ladder[rung + 1] for rung in rungs], x)
-        x0 = self._denoise(part, x, sigma, cond)
+        # Fresh noise is put on a clean frame, so that is where the estimate must lead.
+        target = below if self.descent == "flow" else torch.zeros_like(below)
+        x0 = self._denoise(part, x, sigma, target, cond)
         x0 = x0 * cond.view_mask[..., None, None, None].to(x0.dtype)
         kept = x0.detach()
         if self.descent == "flow":
@@ -277,7 +279,9 @@ class Pilot:
         noise = self.noise(rows, part.x.shape[2:])
         return noise.reshape(len(part.keys), len(frames), *part.x.shape[2:]).to(part.x)
 
-    def _denoise(self, part: Flight, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+    def _denoise(
+        self, part: Flight, x: Tensor, sigma: Tensor, target: Tensor, cond: Conditioning
+    ) -> Tensor:
         """Clean estimates of the frames in flight; commits what was finished before."""
         context, new = part.context, int(part.uncommitted[0])
         # Ages are counted from the first of these frames, so that no number grows with the stream.
@@ -294,6 +298,7 @@ class Pilot:
             context,
             write=new,
             blocks=blocks,
+            target=torch.cat([marks, target], dim=1),
         )
         if new:
             context.commit(past, marks)

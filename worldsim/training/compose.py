@@ -13,6 +13,7 @@ from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig
 from worldsim.training.dynamics import DynamicsPlan
 from worldsim.training.pipeline import TrainConfig
+from worldsim.training.plan.distillation import DISTILLATIONS
 from worldsim.training.plan.noise import NOISE_POLICIES
 from worldsim.training.plan.plan import PlanConfig
 from worldsim.training.plan.window import WINDOW_SELECTORS
@@ -73,3 +74,5 @@ def _require_registered(config: TrainConfig) -> None:
     DENOISERS.get(config.model.denoiser.name)
     NOISE_POLICIES.get(config.plan.noise.name)
     WINDOW_SELECTORS.get(config.plan.window.name)
+    if config.plan.distillation.name != "none":
+        DISTILLATIONS.get(config.plan.distillation.name)

@@ -11,7 +11,7 @@ import torch
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset, episodes_of
-from worldsim.errors import DataError
+from worldsim.errors import DataError, UsageError
 from worldsim.hardware import training_device
 from worldsim.models.autoencoder import Autoencoder
 from worldsim.models.dynamics import BodyDynamics
@@ -25,6 +25,7 @@ from worldsim.training.fit import Fitted, fit
 from worldsim.training.latents import encode_cache, latent_statistics, open_latents
 from worldsim.training.layout import RunFolder, fingerprint
 from worldsim.training.model_card import model_card
+from worldsim.training.plan.distillation import student_of
 from worldsim.training.plan.objective import success_balance
 from worldsim.training.plan.plan import PlanConfig, TrainingPlan
 from worldsim.training.precision import choose_precision
@@ -150,6 +151,10 @@ class Pipeline:
         if self.folder.is_finished("dynamics", key, config.overwrite):
             return False
         dynamics = self._new_dynamics()
+        if config.plan.distillation.name != "none":  # distilled is how things look
+            save_weights(dynamics, self.folder.dynamics / WEIGHTS)
+            self.folder.finish("dynamics", key, taken=True)
+            return True
         table = BodyTable(dynamics, self.cache, self.training)
         if not dynamics.dim or not len(
             table.starts
@@ -214,7 +219,7 @@ class Pipeline:
         fitted = fit(
             "world",
             model,
-            TrainingPlan(model, self.config.plan, balance),
+            TrainingPlan(model, self.config.plan, balance, self._teacher()),
             batches,
             config,
             self.config.run,
@@ -230,7 +235,8 @@ class Pipeline:
         """A world model with this run's tokenizer and dynamics in it, frozen."""
         torch.manual_seed(mix(self.config.seed, "world"))
         if self.config.start_from is not None:
-            model = WorldModel.from_pretrained(self.config.start_from).requires_grad_(True)
+            teacher = WorldModel.from_pretrained(self.config.start_from)
+            model = student_of(teacher, self.config.plan.distillation)
             model.spec.require_compatible(
                 self.cache.spec, f"model {self.config.start_from}", f"data set {self.cache.root}"
             )
@@ -241,6 +247,14 @@ class Pipeline:
         model.tokenizer.requires_grad_(False)
         model.dynamics.requires_grad_(False)
         return model
+
+    def _teacher(self) -> WorldModel | None:
+        """The frozen model whose flow is distilled; None where the plan distils nothing."""
+        if self.config.plan.distillation.name == "none":
+            return None
+        if self.config.start_from is None:
+            raise UsageError("distillation needs its teacher: start_from=FOLDER of a trained model")
+        return WorldModel.from_pretrained(self.config.start_from)
 
     def _fit_normalizer(self, model: WorldModel, latents: Any, rows: torch.Tensor) -> None:
         if self.config.start_from is not None:

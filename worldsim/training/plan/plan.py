@@ -1,7 +1,8 @@
 """A training plan put together: one loss for the world stage.
 
 Before `rollout.start` of training every batch is diffusion forcing; from then on `rollout.share`
-of the batches are self-rollouts regressed to the simulator's frames.
+of the batches are self-rollouts regressed to the simulator's frames. Where the plan distils,
+`distillation.share` of all batches do that instead.
 """
 
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from worldsim.models.heads import StateReading
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch
 from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
+from worldsim.training.plan.distillation import DistillationConfig, distil
 from worldsim.training.plan.noise import NoiseConfig, draw_levels
 from worldsim.training.plan.objective import (
     ObjectiveConfig,
@@ -38,6 +40,7 @@ class PlanConfig:
     window: frames the loss counts.
     objective: the losses.
     dropout: hidden actions and views.
+    distillation: to fewer steps, of the model that training starts from.
     """
 
     length: int = 10
@@ -46,6 +49,7 @@ class PlanConfig:
     window: WindowConfig = field(default_factory=WindowConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:
         if self.length < 2:
@@ -59,15 +63,27 @@ class TrainingPlan:
         model: the world model in training.
         config: the plan.
         success_weight: how much more a success counts than a failure.
+        teacher: frozen; needed where the plan distils.
     """
 
-    def __init__(self, model: WorldModel, config: PlanConfig, success_weight: float) -> None:
+    def __init__(
+        self,
+        model: WorldModel,
+        config: PlanConfig,
+        success_weight: float,
+        teacher: WorldModel | None = None,
+    ) -> None:
         self.model, self.config, self.success_weight = model, config, success_weight
+        self.teacher = teacher
+        if teacher is None and config.distillation.name != "none":
+            raise UsageError(f"plan.distillation {config.distillation.name!r} needs a teacher")
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of recorded clips."""
         clip = prepare_clip(self.model, batch, self.config.dropout, generator)
-        rollout = self.config.rollout
+        rollout, distillation = self.config.rollout, self.config.distillation
+        if self.teacher is not None and _chance(distillation.share, generator):
+            return self.distillation_loss(clip, self.teacher, generator)
         coin = float(torch.rand((), generator=generator))
         if fraction >= rollout.start and coin < rollout.share:
             return self.rollout_loss(clip, fraction, generator)
@@ -93,8 +109,25 @@ class TrainingPlan:
         frames = select_frames(self.config.window, shape, generator).to(clip.x0.device)
         return self._losses(clip, rolled.predicted, rolled.first, frames, "rollout")
 
-    def _losses(self, clip: Clip, predicted: Tensor, first: int, frames: Tensor, name: str) -> Loss:
-        """Errors of frames `first` to `first + K` of the clip, and of what is read off them."""
+    def distillation_loss(
+        self, clip: Clip, teacher: WorldModel, generator: torch.Generator
+    ) -> Loss:
+        """Agreement along the teacher's flow."""
+        made = distil(self.model, teacher, clip, self.config.distillation, generator)
+        frames = torch.ones(made.predicted.shape[:2], device=clip.x0.device)
+        return self._losses(clip, made.predicted, made.first, frames, "distil", made.target)
+
+    def _losses(
+        self,
+        clip: Clip,
+        predicted: Tensor,
+        first: int,
+        frames: Tensor,
+        name: str,
+        target: Tensor | None = None,
+    ) -> Loss:
+        """Errors of frames `first` to `first + K` of the clip, against `target` or else what was
+        recorded, and of what is read off them."""
         objective = self.config.objective
         span = slice(first, first + predicted.shape[1])
         moving = motion_weight(
@@ -102,7 +135,8 @@ class TrainingPlan:
         )[:, span]
         frames = frames * clip.frame_mask[:, span]
         weight = moving * frame_weights(frames, clip.view_mask[:, span])
-        error = weighted_error(predicted, clip.x0[:, span], weight, objective.absolute)
+        wanted = clip.x0[:, span] if target is None else target
+        error = weighted_error(predicted, wanted, weight, objective.absolute)
         targets = {key: value[:, span] for key, value in clip.targets.items()}
         seen = self.model.head(clip.x0, clip.view_mask)
         recorded = self._reading(seen, clip.targets, clip.frame_mask)
@@ -117,6 +151,10 @@ class TrainingPlan:
 
     def _reading(self, reading: StateReading, targets: dict[str, Tensor], frames: Tensor) -> Loss:
         return reading_losses(reading, targets, frames, self.config.objective, self.success_weight)
+
+
+def _chance(share: float, generator: torch.Generator) -> bool:
+    return float(torch.rand((), generator=generator)) < share
 
 
 @torch.no_grad()
