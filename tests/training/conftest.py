@@ -4,15 +4,30 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from square_world import square_cache  # noqa: E402
+from worldsim_testing import nano_model  # noqa: E402
 
 from worldsim.data.cache import CachedDataset  # noqa: E402
+from worldsim.data.clips import ClipDataset  # noqa: E402
+from worldsim.models.world_model import WorldModel  # noqa: E402
+from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def square_data(tmp_path_factory: pytest.TempPathFactory) -> CachedDataset:
     """Twelve episodes of twelve to fourteen steps."""
     return square_cache(Path(tmp_path_factory.mktemp("squares")) / "data")
+
+
+@pytest.fixture(scope="session")
+def world(square_data: CachedDataset) -> tuple[WorldModel, Clip]:
+    """A frozen nano model and a prepared batch of three clips of six frames."""
+    model = nano_model(spec=square_data.spec)
+    batch = ClipDataset(square_data, 6).batch([0, 5, 9])
+    batch["latents"] = model.encode(batch.pop("pixels"))
+    generator = torch.Generator().manual_seed(0)
+    return model, prepare_clip(model, batch, DropoutConfig(0.0, 0.0), generator)

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from worldsim_testing import nano_model
 
-from worldsim.data.cache import CachedDataset
-from worldsim.data.clips import ClipDataset
 from worldsim.diffusion.flow import linear_estimate, step_down
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import autoregressive
@@ -17,7 +15,7 @@ from worldsim.errors import UsageError
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.stream import Stream
-from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
+from worldsim.training.plan.clip import Clip
 from worldsim.training.plan.distillation import (
     DISTILLATIONS,
     DistillationConfig,
@@ -92,15 +90,6 @@ def test_every_lower_rung_is_a_goal() -> None:
     goal = to_any_rung(rung, 6, torch.Generator().manual_seed(0))
     for row in range(6):
         assert set(goal[row].tolist()) == set(range(row + 1, 7))
-
-
-@pytest.fixture(scope="module")
-def world(square_data: CachedDataset) -> tuple[WorldModel, Clip]:
-    model = nano_model(spec=square_data.spec)
-    batch = ClipDataset(square_data, 6).batch([0, 5, 9])
-    batch["latents"] = model.encode(batch.pop("pixels"))
-    generator = torch.Generator().manual_seed(0)
-    return model, prepare_clip(model, batch, DropoutConfig(0.0, 0.0), generator)
 
 
 @pytest.mark.parametrize("name", list(DISTILLATIONS))

@@ -371,3 +371,11 @@ def test_a_trained_model_is_distilled(
         assert torch.equal(one, other), name
     logged = (tmp_path / "student" / "metrics.jsonl").read_text()
     assert '"distil"' in logged
+    words = ("plan.matching.share=1.0", "plan.rollout.start=0.0", f"start_from={teacher}")
+    for stage in ("tokenizer", "latents", "dynamics", "world"):
+        assert train(data, tmp_path / "matched", f"stage={stage}", *words) == 0
+    logged = (tmp_path / "matched" / "metrics.jsonl").read_text()
+    assert '"critic"' in logged and '"match"' in logged
+    assert not any(
+        "critic" in name for name in load_file(tmp_path / "matched/model/model.safetensors")
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset, episodes_of
@@ -26,6 +27,7 @@ from worldsim.training.latents import encode_cache, latent_statistics, open_late
 from worldsim.training.layout import RunFolder, fingerprint
 from worldsim.training.model_card import model_card
 from worldsim.training.plan.distillation import student_of
+from worldsim.training.plan.matching import critic_of
 from worldsim.training.plan.objective import success_balance
 from worldsim.training.plan.plan import PlanConfig, TrainingPlan
 from worldsim.training.precision import choose_precision
@@ -151,7 +153,7 @@ class Pipeline:
         if self.folder.is_finished("dynamics", key, config.overwrite):
             return False
         dynamics = self._new_dynamics()
-        if config.plan.distillation.name != "none":  # distilled is how things look
+        if config.plan.has_teacher:  # what is distilled is how things look, not where they go
             save_weights(dynamics, self.folder.dynamics / WEIGHTS)
             self.folder.finish("dynamics", key, taken=True)
             return True
@@ -209,6 +211,8 @@ class Pipeline:
         model = self.new_model()
         rows = self._rows(self.training)
         self._fit_normalizer(model, latents, rows)
+        teacher, plan = self._teacher(), self.config.plan
+        critic = critic_of(teacher) if teacher is not None and plan.matching.share > 0 else None
         balance = success_balance(torch.from_numpy(self.cache.success[rows.numpy()]))
         batches = StepBatches(
             lambda chosen, _: known_rigs_only(clips.batch(chosen)),
@@ -218,8 +222,8 @@ class Pipeline:
         )
         fitted = fit(
             "world",
-            model,
-            TrainingPlan(model, self.config.plan, balance, self._teacher()),
+            model if critic is None else nn.ModuleDict({"model": model, "critic": critic}),
+            TrainingPlan(model, plan, balance, teacher, critic, config.accumulate),
             batches,
             config,
             self.config.run,
@@ -249,11 +253,14 @@ class Pipeline:
         return model
 
     def _teacher(self) -> WorldModel | None:
-        """The frozen model whose flow is distilled; None where the plan distils nothing."""
-        if self.config.plan.distillation.name == "none":
+        """The frozen model that training starts from, where the plan needs it further on."""
+        if not self.config.plan.has_teacher:
             return None
         if self.config.start_from is None:
-            raise UsageError("distillation needs its teacher: start_from=FOLDER of a trained model")
+            raise UsageError(
+                "plan.distillation and plan.matching need a teacher: start_from=FOLDER of a "
+                "trained model"
+            )
         return WorldModel.from_pretrained(self.config.start_from)
 
     def _fit_normalizer(self, model: WorldModel, latents: Any, rows: torch.Tensor) -> None:

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
+from worldsim.models.denoiser import Denoiser
 from worldsim.models.heads import StateReading
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch
 from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
 from worldsim.training.plan.distillation import DistillationConfig, distil
+from worldsim.training.plan.matching import MatchingConfig, match_rollout
 from worldsim.training.plan.noise import NoiseConfig, draw_levels
 from worldsim.training.plan.objective import (
     ObjectiveConfig,
@@ -41,6 +43,7 @@ class PlanConfig:
     objective: the losses.
     dropout: hidden actions and views.
     distillation: to fewer steps, of the model that training starts from.
+    matching: of the rollouts' distribution with that of the model that training starts from.
     """
 
     length: int = 10
@@ -50,10 +53,16 @@ class PlanConfig:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
 
     def __post_init__(self) -> None:
         if self.length < 2:
             raise UsageError(f"plan.length is {self.length}; clips need 2 frames or more")
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the model that training starts from goes on as a frozen teacher."""
+        return self.distillation.name != "none" or self.matching.share > 0
 
 
 class TrainingPlan:
@@ -63,7 +72,12 @@ class TrainingPlan:
         model: the world model in training.
         config: the plan.
         success_weight: how much more a success counts than a failure.
-        teacher: frozen; needed where the plan distils.
+        teacher: frozen; needed where the plan has one.
+        critic: trained along; needed where the plan matches distributions.
+        accumulate: micro-batches of an optimiser step.
+
+    Raises:
+        UsageError: teacher or critic are missing.
     """
 
     def __init__(
@@ -72,20 +86,29 @@ class TrainingPlan:
         config: PlanConfig,
         success_weight: float,
         teacher: WorldModel | None = None,
+        critic: Denoiser | None = None,
+        accumulate: int = 1,
     ) -> None:
         self.model, self.config, self.success_weight = model, config, success_weight
-        self.teacher = teacher
-        if teacher is None and config.distillation.name != "none":
-            raise UsageError(f"plan.distillation {config.distillation.name!r} needs a teacher")
+        self.teacher, self.critic, self.accumulate = teacher, critic, accumulate
+        if config.has_teacher and teacher is None:
+            raise UsageError("plan.distillation and plan.matching need a teacher")
+        if config.matching.share > 0 and critic is None:
+            raise UsageError("plan.matching needs a critic")
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of recorded clips."""
         clip = prepare_clip(self.model, batch, self.config.dropout, generator)
         rollout, distillation = self.config.rollout, self.config.distillation
-        if self.teacher is not None and _chance(distillation.share, generator):
-            return self.distillation_loss(clip, self.teacher, generator)
+        if self.teacher is not None:
+            self.teacher.to(clip.x0.device)
+            if distillation.name != "none" and _chance(distillation.share, generator):
+                return self.distillation_loss(clip, self.teacher, generator)
         coin = float(torch.rand((), generator=generator))
         if fraction >= rollout.start and coin < rollout.share:
+            if self.critic is not None and _chance(self.config.matching.share, generator):
+                step = int(batch["micro_step"]) // self.accumulate
+                return self.matching_loss(clip, fraction, step, generator)
             return self.rollout_loss(clip, fraction, generator)
         return self.diffusion_loss(clip, generator)
 
@@ -116,6 +139,27 @@ class TrainingPlan:
         made = distil(self.model, teacher, clip, self.config.distillation, generator)
         frames = torch.ones(made.predicted.shape[:2], device=clip.x0.device)
         return self._losses(clip, made.predicted, made.first, frames, "distil", made.target)
+
+    def matching_loss(
+        self, clip: Clip, fraction: float, step: int, generator: torch.Generator
+    ) -> Loss:
+        """The critic's error on a rollout and, in every n-th step, where the rollout should go."""
+        assert self.teacher is not None and self.critic is not None
+        config = self.config.matching
+        with torch.set_grad_enabled(step % config.every == 0):
+            rolled = self_rollout(self.model, clip, self.config.rollout, fraction, generator)
+        shape = (clip.shape[0], rolled.predicted.shape[1])
+        frames = select_frames(self.config.window, shape, generator).to(clip.x0.device)
+        frames = frames * clip.frame_mask[:, rolled.first : rolled.first + shape[1]]
+        made = match_rollout(
+            rolled, frames, clip, self.teacher.denoiser, self.critic, config, generator
+        )
+        logs = {"critic": made.critic.detach(), "critic_gap": made.gap}
+        if made.student is None:
+            return Loss(made.critic, logs)
+        return Loss(
+            made.critic + config.weight * made.student, logs | {"match": made.student.detach()}
+        )
 
     def _losses(
         self,
