@@ -100,7 +100,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         scores = torch.bmm(flat_q * scale, flat_k.transpose(1, 2))
     else:
-        bias = torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, -torch.inf)
+        bias = q.new_zeros(mask.shape).masked_fill_(~mask, -torch.inf)
         bias = bias.expand(*lead, q.shape[-2], k.shape[-2]).flatten(0, -3)
         scores = torch.baddbmm(bias, flat_q, flat_k.transpose(1, 2), alpha=scale)
     out = torch.bmm(scores.softmax(dim=-1).to(v.dtype), flat_v)

@@ -98,9 +98,14 @@ class WorldModel(nn.Module):
         self.normalizer = Normalizer(config.autoencoder.channels, p, s)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.parameters()).device
+
     def encode(self, pixels: Tensor) -> Tensor:
-        """uint8 `[..., V, H, W, 3]` to latents `[..., V, c, h, w]`."""
-        video = to_model_video(pixels).to(self._dtype(self.tokenizer))
+        """uint8 `[..., V, H, W, 3]`, wherever they are, to latents `[..., V, c, h, w]`."""
+        video = to_model_video(pixels).to(self.device, self._dtype(self.tokenizer))
         return self.normalizer.normalize("latent", self.tokenizer.encode(video).float())
 
     def decode(self, latents: Tensor) -> Tensor:

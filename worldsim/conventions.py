@@ -20,7 +20,7 @@ Observation = Mapping[str, Any]
 
 def to_model_video(pixels: Tensor | np.ndarray) -> Tensor:
     """uint8 `[..., H, W, 3]` to float32 `[..., 3, H, W]` in [-1, 1]."""
-    tensor = torch.as_tensor(pixels)
+    tensor = pixels if isinstance(pixels, Tensor) else torch.from_numpy(pixels)
     if tensor.dtype != torch.uint8 or tensor.shape[-1] != 3:
         raise UsageError(
             f"expected uint8 pixels [..., H, W, 3], got {tensor.dtype} {tuple(tensor.shape)}"

@@ -2,12 +2,31 @@
 
 import torch
 
+from worldsim.errors import UsageError
+
 
 def has_fast_bf16(device: torch.device | str = "cpu") -> bool:
     """Whether `device` multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
     if torch.device(device).type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def inference_device(name: str) -> torch.device:
+    """Where to imagine: `cpu`, `cuda` (perhaps with a number), or `auto`, a GPU where there is one.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"device={name}: {reason}; expected cpu, cuda or auto") from error
+    return device
 
 
 def training_device(accelerator: str = "auto") -> torch.device:

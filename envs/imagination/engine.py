@@ -134,7 +134,7 @@ class ImaginationEngine:
         success = self._tracker.update(judgement.success_probability)
         reward = judgement.progress - self._progress + self.success_bonus * (success & ~before)
         self._progress = judgement.progress.copy()
-        agent_pos = frame.agent_pos[:, 0].numpy()
+        agent_pos = frame.agent_pos[:, 0].cpu().numpy()
         return ImaginedObservation(pixels, agent_pos, judgement, success, reward.astype(np.float32))
 
     def select(self, rows: Indices) -> None:

@@ -260,3 +260,21 @@ def test_nothing_grows_with_the_stream() -> None:
         stream.push(random_actions(1, 1, seed))
         steps(stream, 1)
     assert sizes() == before
+
+
+@pytest.mark.parametrize("backbone", ["stnet", "dit"])
+def test_everything_is_made_where_the_model_is(backbone: str) -> None:
+    """A stream runs on any device: with another one as torch's default, whatever is made without
+    saying where would meet the model's tensors there, and fail."""
+    start = nano_start(2)
+    rig = {name: start[name] for name in ("intrinsics", "extrinsics", "mounted")}
+    stream = Stream(nano_model(backbone), rolling(TWO), precision="float32")
+    with torch.device("meta"):
+        stream.reset(start["pixels"], start["agent_pos"], rig, views=np.ones((2, 3), bool))
+        stream.push(random_actions(2, 6))
+        chunk = stream.step() or stream.step()
+        assert chunk is not None and chunk.latents.device.type == "cpu"
+        stream.revise(random_actions(2, 5))
+        one = {name: value[:1] for name, value in rig.items()}
+        stream.reset(start["pixels"][:1], start["agent_pos"][:1], one, rows=[1])
+        assert stream.fork().pixels().shape == start["pixels"].shape

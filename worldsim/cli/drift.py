@@ -35,6 +35,7 @@ def run(config: DictConfig) -> None:
     from worldsim.evaluation.drift import DriftConfig, measure_drift
     from worldsim.evaluation.open_loop_film import open_loop_records
     from worldsim.files import write_json, write_text
+    from worldsim.hardware import inference_device
     from worldsim.models.world_model import WorldModel
     from worldsim.reporting.drift_page import read_column, write_drift_page
     from worldsim.streaming.sampler import Sampler
@@ -47,6 +48,7 @@ def run(config: DictConfig) -> None:
     drift = build(DriftConfig, {name: settings[name] for name in names}, "drift")
     earlier = [read_column(Path(folder)) for folder in settings["also"]]
     model = WorldModel.from_pretrained(model_folder(settings["model"]))
+    model.to(inference_device(str(settings["device"])))
     cache = build_cache(Path(settings["dataset"]))
     count = settings["episodes"] or cache.num_episodes
     if not 2 <= count <= cache.num_episodes:

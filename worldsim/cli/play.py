@@ -32,6 +32,7 @@ def run(config: DictConfig) -> None:
 
     from worldsim.config import build
     from worldsim.envs.imagination.loading import load_model
+    from worldsim.hardware import inference_device
     from worldsim.play.server import build_app, listen, serve
     from worldsim.play.session import PlaySession
     from worldsim.streaming.sampler import Sampler
@@ -44,8 +45,11 @@ def run(config: DictConfig) -> None:
             torch.set_num_threads(int(config.threads))
         plain: Any = OmegaConf.to_container(config.sampler)
         sampler = build(Sampler, plain, "sampler")
-        model = load_model(str(config.model))
+        device = inference_device(str(config.device))
+        model = load_model(str(config.model)).to(device)
         judge = find_judge(config)
+        if judge is not None:
+            judge.to(device)
 
         def make_session() -> PlaySession:
             starts, simulator = worlds(config, model, judge)

@@ -130,6 +130,7 @@ def read_comparison(settings: dict[str, Any], policies: dict[str, Any], starts: 
         batch_size=int(settings["batch_size"]),
         watch_simulator=bool(settings["watch_simulator"]),
         films=int(settings["films"]["starts"]),
+        device=str(settings["device"]),
     )
 
 

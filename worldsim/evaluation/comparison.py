@@ -56,6 +56,7 @@ class Comparison:
         batch_size: episodes side by side.
         watch_simulator: whether the judge watches the simulator too.
         films: how many of the starts are filmed, in both worlds and for every policy.
+        device: where world model and judge compute; see `inference_device`.
     """
 
     policies: dict[str, dict[str, Any]]
@@ -70,6 +71,7 @@ class Comparison:
     batch_size: int = 64
     watch_simulator: bool = True
     films: int = 4
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.films < 0 or (self.max_steps or 1) < 1:

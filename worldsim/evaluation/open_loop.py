@@ -164,9 +164,9 @@ def imagine(
             yield DrivenFrames(
                 horizon,
                 running[alive],
-                np.asarray(stream.model.decode(chunk.latents[alive, frame]).numpy()),
-                chunk.agent_pos[alive, frame].numpy(),
-                chunk.state[alive, frame].float().numpy(),
+                np.asarray(stream.model.decode(chunk.latents[alive, frame]).cpu().numpy()),
+                chunk.agent_pos[alive, frame].cpu().numpy(),
+                chunk.state[alive, frame].float().cpu().numpy(),
             )
             if horizon == lengths[running].max():
                 return

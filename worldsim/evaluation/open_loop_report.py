@@ -186,7 +186,8 @@ class OpenLoopTally:
             with torch.inference_mode():
                 latents = self.model.encode(torch.from_numpy(shown))
                 reading = self.model.read_state(latents[:, None])
-            agent_pos, state = reading.agent_pos[:, 0].numpy(), reading.state[:, 0].numpy()
+            agent_pos = reading.agent_pos[:, 0].cpu().numpy()
+            state = reading.state[:, 0].cpu().numpy()
             self._distances(into, h, rows[own], agent_pos, state)
 
     def _distances(

@@ -146,7 +146,7 @@ class _Imagined:
 def _hand_in(pixels: Pixels, model: WorldModel) -> Float:
     """Proprioception `[N, P]` as the model's head reads it off frames `[N, V, H, W, 3]`."""
     latents = model.encode(torch.from_numpy(pixels))
-    read: Float = model.read_state(latents[:, None]).agent_pos[:, 0].numpy()
+    read: Float = model.read_state(latents[:, None]).agent_pos[:, 0].cpu().numpy()
     return read
 
 

@@ -13,6 +13,7 @@ from worldsim.evaluation.judge import Judge
 from worldsim.evaluation.rollout_batch import RolloutBatch, World
 from worldsim.evaluation.rollouts import Finished, roll_out
 from worldsim.evaluation.worlds import BatchWorld, ImaginedWorld, SimulatorWorld
+from worldsim.hardware import inference_device
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.policies.pool import load_pool
@@ -32,12 +33,14 @@ class Workbench:
     @cached_property
     def judge(self) -> Judge:
         """The judge."""
-        return Judge.from_pretrained(Path(self.comparison.judge))
+        judge = Judge.from_pretrained(Path(self.comparison.judge))
+        return judge.to(inference_device(self.comparison.device))
 
     @cached_property
     def model(self) -> WorldModel:
         """The world model."""
-        return WorldModel.from_pretrained(self.comparison.model)
+        model = WorldModel.from_pretrained(self.comparison.model)
+        return model.to(inference_device(self.comparison.device))
 
     @cached_property
     def starts(self) -> list[Start]:

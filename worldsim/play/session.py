@@ -165,8 +165,8 @@ class PlaySession:
         self.latest = Moment(
             self._step,
             imagined,
-            agent_pos[0].numpy(),
-            state[0].numpy() if known else self.latest.state,
+            agent_pos[0].cpu().numpy(),
+            state[0].cpu().numpy() if known else self.latest.state,
             *verdict,
             simulated,
             solved or self.latest.simulated_success,

@@ -94,7 +94,7 @@ def new_flight(
     """
     count, have = recent.shape[:2]
     kept = schedule.most_emitted * schedule.chunk
-    places = torch.arange(have - kept, have).clamp_min(0)
+    places = torch.arange(have - kept, have, device=recent.device).clamp_min(0)
     context = new_context(
         count,
         model.denoiser.context_shape,

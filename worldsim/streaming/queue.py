@@ -42,8 +42,10 @@ def appended(queue: Queue, rows: list[int], action: Tensor, before: Tensor, afte
     added, length = action.shape[1], queue.length.copy()
     length[rows] += added
     wide = padded(queue, int(length.max()))
-    index = torch.as_tensor(rows)[:, None]
-    columns = torch.as_tensor(queue.length[rows])[:, None] + torch.arange(added)
+    device = queue.action.device
+    index = torch.as_tensor(rows, device=device)[:, None]
+    columns = torch.as_tensor(queue.length[rows], device=device)[:, None]
+    columns = columns + torch.arange(added, device=device)
     parts = []
     for part, new in ((wide.action, action), (wide.before, before), (wide.after, after)):
         fresh = part.clone()
@@ -56,8 +58,9 @@ def dropped(queue: Queue, frames: np.ndarray) -> Queue:
     """A queue without the first `frames` `[N]` entries of each row."""
     length = queue.length - frames
     width = int(length.max())
-    columns = torch.as_tensor(frames)[:, None] + torch.arange(width)
+    device = queue.action.device
+    columns = torch.as_tensor(frames, device=device)[:, None] + torch.arange(width, device=device)
     columns = columns.clamp(max=max(queue.action.shape[1] - 1, 0))
-    index = torch.arange(len(frames))[:, None]
+    index = torch.arange(len(frames), device=device)[:, None]
     parts = [part[index, columns] for part in (queue.action, queue.before, queue.after)]
     return Queue(parts[0], parts[1], parts[2], length)

@@ -82,14 +82,15 @@ def start_rows(
     frames, hand = _check(model, pixels, agent_pos)
     count = len(frames)
     batch = {"agent_pos": hand[:, None]}
-    batch |= {name: torch.as_tensor(value) for name, value in (rig or {}).items()}
+    device = frames.device
+    batch |= {name: torch.as_tensor(value, device=device) for name, value in (rig or {}).items()}
     calibration = model.rig(batch)
     view_mask = _seen(model, views, count)
     latents = model.encode(frames) * view_mask[:, 0, :, None, None, None]
     body = model.dynamics.join(hand, _known_state(model, latents, view_mask, state))
-    none = torch.zeros(count, 1, model.spec.action.dim)
-    first = body[:, None]
-    cond = model.condition_frames(none, torch.zeros(count, 1), first, first, view_mask, calibration)
+    none = body.new_zeros(count, 1, model.spec.action.dim)
+    first, unknown = body[:, None], body.new_zeros(count, 1)
+    cond = model.condition_frames(none, unknown, first, first, view_mask, calibration)
     flight = new_flight(model, schedule, latents[:, None], cond, keys, uncommitted=1)
     empty = body.new_zeros(count, 0, body.shape[1])
     queue = Queue(none[:, :0], empty, empty, np.zeros(count, dtype=np.int64))
@@ -98,7 +99,7 @@ def start_rows(
 
 
 def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, Tensor]:
-    frames = torch.as_tensor(pixels)
+    frames = torch.as_tensor(pixels, device=model.device)
     camera = model.spec.cameras[0]
     expected = (model.views, camera.height, camera.width, 3)
     if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
@@ -106,7 +107,7 @@ def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, 
             f"first frames have shape {tuple(frames.shape)}, expected [N, "
             f"{', '.join(map(str, expected))}] for cameras {model.spec.camera_names}"
         )
-    hand = torch.as_tensor(agent_pos, dtype=torch.float32)
+    hand = torch.as_tensor(agent_pos, dtype=torch.float32, device=model.device)
     wanted = (len(frames), model.spec.agent_pos.dim)
     if tuple(hand.shape) != wanted:
         raise UsageError(
@@ -118,8 +119,8 @@ def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, 
 def _seen(model: WorldModel, views: Array | None, count: int) -> Tensor:
     """`[N, 1, V]`: 1 where a camera is there."""
     if views is None:
-        return torch.ones(count, 1, model.views)
-    seen = torch.as_tensor(views)
+        return torch.ones(count, 1, model.views, device=model.device)
+    seen = torch.as_tensor(views, device=model.device)
     if tuple(seen.shape) != (count, model.views) or seen.dtype != torch.bool:
         raise UsageError(
             f"views is {seen.dtype} {tuple(seen.shape)}, expected bool [{count}, {model.views}] "
@@ -135,7 +136,9 @@ def _known_state(
 ) -> Tensor:
     """`[N, S]`: the given entries, the others as read off the frames."""
     shape = (len(latents), model.spec.state.dim)
-    given = torch.full(shape, torch.nan) if state is None else torch.as_tensor(state).float()
+    given = latents.new_full(shape, torch.nan)
+    if state is not None:
+        given = torch.as_tensor(state, device=latents.device).float()
     if tuple(given.shape) != shape:
         raise UsageError(
             f"state has shape {tuple(given.shape)}, expected {list(shape)} "

@@ -150,7 +150,7 @@ class Stream:
         places = take_rows(running.pushed, index)
         before, after = [], []
         for step in range(checked.shape[1]):
-            told = torch.ones(len(index))
+            told = checked.new_ones(len(index))
             moved = self.model.dynamics(places.before, places.now, checked[:, step], told)
             before.append(places.now)
             after.append(moved)
@@ -170,7 +170,7 @@ class Stream:
                 f"actions have shape {array.shape}, expected [{count}, K, {self.spec.action.dim}]"
             )
         flat = self.spec.action.check(array.reshape(-1, array.shape[2]), "stream")
-        return torch.from_numpy(flat.reshape(array.shape))
+        return torch.as_tensor(flat.reshape(array.shape), device=self.model.device)
 
     @torch.inference_mode()
     def step(self) -> Chunk | None:
@@ -252,7 +252,9 @@ class Stream:
         if self._cond is None:
             running, frames = self._running, self._running.flight.x.shape[1]
             queue = padded(running.queue, frames)
-            told = torch.arange(frames) < torch.as_tensor(queue.length)[:, None]
+            device = self.model.device
+            length = torch.as_tensor(queue.length, device=device)[:, None]
+            told = torch.arange(frames, device=device) < length
             self._cond = self.model.condition_frames(
                 queue.action[:, :frames],
                 told.float(),
@@ -267,8 +269,8 @@ class Stream:
         running, count = self._running, finished.latents.shape[1]
         body = running.queue.after[:, :count]
         rows = np.flatnonzero(finished.frames)
-        last = torch.as_tensor(finished.frames[rows] - 1)
-        index = torch.as_tensor(rows)
+        last = torch.as_tensor(finished.frames[rows] - 1, device=body.device)
+        index = torch.as_tensor(rows, device=body.device)
         running.shown.now[index] = running.queue.after[index, last]
         running.shown.before[index] = running.queue.before[index, last]
         running.queue, self._cond = dropped(running.queue, finished.frames), None
@@ -295,7 +297,7 @@ class Stream:
         frames = self.model.decode(self.newest)
         if not seen.all():
             frames = frames.masked_fill(~seen[..., None, None, None], 0)
-        return np.asarray(frames.numpy())
+        return np.asarray(frames.cpu().numpy())
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order; the others cost nothing from now on."""
