@@ -40,35 +40,64 @@ class KeyValueContext(Protocol):
         ...
 
 
-def rotate(x: Tensor, positions: Tensor) -> Tensor:
-    """Rotary embedding over time. x `[B, T, N, H, D]`, positions `[B, T]` in frames."""
-    half = x.shape[-1] // 2
+Turn = tuple[Tensor, Tensor]
+"""Cosine and sine `[B, T, 1, 1, D/2]` of a rotary embedding over time."""
+
+
+def turn_of(positions: Tensor, head_dim: int) -> Turn:
+    """How heads of `head_dim` channels are turned at positions `[B, T]`, in frames."""
+    half = head_dim // 2
     frequencies = torch.exp(
-        torch.arange(half, device=x.device, dtype=torch.float32) * (-math.log(100.0) / half)
+        torch.arange(half, device=positions.device, dtype=torch.float32) * (-math.log(100.0) / half)
     )
-    angle = positions.float()[..., None] * frequencies
-    cos, sin = angle.cos()[:, :, None, None, :], angle.sin()[:, :, None, None, :]
-    first, second = x[..., :half].float(), x[..., half:].float()
+    angle = positions.float()[:, :, None, None, None] * frequencies
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, turn: Turn) -> Tensor:
+    """Rotary embedding over time of x `[B, T, N, H, D]`."""
+    cos, sin = turn
+    first, second = x.float().chunk(2, dim=-1)
     turned = torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
     return turned.to(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
 class FrameOrder:
-    """Where new frames stand in time, and which of them see each other.
+    """Where the frames of a pass stand in time and which of them see which; one for all layers.
 
     Attributes:
-        positions: `[B, T]` frame numbers; only differences matter.
-        blocks: `[B, T]`; a frame sees the new frames of its own and of smaller blocks.
+        turn: of the new frames.
+        key_turn: of the context's frames and the new ones.
+        mask: `[B, T, W + T]` bool, whom each new frame may look at.
     """
 
-    positions: Tensor
-    blocks: Tensor
+    turn: Turn
+    key_turn: Turn
+    mask: Tensor
 
     @classmethod
-    def causal(cls, positions: Tensor) -> "FrameOrder":
-        """Every frame sees itself and its past."""
-        return cls(positions, positions)
+    def of(
+        cls,
+        positions: Tensor,
+        blocks: Tensor,
+        head_dim: int,
+        context: KeyValueContext | None = None,
+    ) -> "FrameOrder":
+        """Make it.
+
+        Args:
+            positions: `[B, T]` frame numbers; only differences matter.
+            blocks: `[B, T]`; a frame sees the new frames of its own and of smaller blocks.
+            head_dim: channels of a head.
+            context: earlier frames, all of which that are valid are seen.
+        """
+        turn = turn_of(positions, head_dim)
+        if context is None:
+            return cls(turn, turn, time_mask(None, blocks))
+        past = positions[:, :1] - context.ages().to(positions.dtype)
+        key_turn = turn_of(torch.cat([past, positions], dim=1), head_dim)
+        return cls(turn, key_turn, time_mask(context.valid(), blocks))
 
 
 def time_mask(valid: Tensor | None, blocks: Tensor) -> Tensor:
@@ -135,19 +164,14 @@ class TimeAttention(nn.Module):
         q, k, v = rearrange(
             self.qkv(x), "b t n (three h d) -> three b t n h d", three=3, h=self.heads
         )
-        positions, valid = order.positions, None
-        keys, values, key_positions = k, v, positions
+        keys, values = k, v
         if context is not None:
             old_k, old_v = context.read(layer)
-            valid = context.valid()
-            first = positions[:, :1]
-            key_positions = torch.cat([first - context.ages().to(first.dtype), positions], dim=1)
             keys = torch.cat([old_k.to(k.dtype), k], dim=1)
             values = torch.cat([old_v.to(v.dtype), v], dim=1)
             if write:
                 context.write(layer, k[:, :write].detach(), v[:, :write].detach())
-        mask = time_mask(valid, order.blocks)
-        out = self._attend(rotate(q, positions), rotate(keys, key_positions), values, mask)
+        out = self._attend(rotate(q, order.turn), rotate(keys, order.key_turn), values, order.mask)
         result: Tensor = self.out(out)
         return result
 

@@ -131,7 +131,8 @@ class Denoiser(nn.Module):
         previous, sigma_previous = stack[-1], levels[-1]
         dtype = next(self.parameters()).dtype
         inputs = torch.cat([x, *stack, cond.maps.to(x.dtype)], dim=3).to(dtype)
-        order = FrameOrder(positions, positions if blocks is None else blocks)
+        blocks = positions if blocks is None else blocks
+        order = FrameOrder.of(positions, blocks, self.config.head_dim, context)
         told = Levels(sigma, sigma_previous, sigma if target is None else target)
         out = self.residual(inputs, told, cond, order, context, write)
         return residual_base(x, sigma, previous, sigma_previous) + out.to(x.dtype)

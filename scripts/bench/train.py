@@ -193,7 +193,8 @@ def block_step(composed: DictConfig, config: TrainConfig, bf16: bool) -> Callabl
     generator = stream(0, "block")
     x = torch.randn(rows, frames, tokens, config.model.denoiser.width, generator=generator)
     cond = torch.randn(rows, frames, views, config.model.denoiser.cond_width, generator=generator)
-    order = FrameOrder.causal(torch.arange(frames).expand(rows, -1))
+    places = torch.arange(frames).expand(rows, -1)
+    order = FrameOrder.of(places, places, config.model.denoiser.head_dim)
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
