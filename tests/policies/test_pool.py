@@ -9,11 +9,14 @@ from omegaconf import OmegaConf
 from policy_fixtures import make_spec
 
 from worldsim.config import compose_config
+from worldsim.envs.tabletop.drawer import TabletopDrawer
 from worldsim.envs.tabletop.gripper import ACTION, AGENT_POS
 from worldsim.envs.tabletop.pick_place import TabletopPickPlace
 from worldsim.envs.tabletop.push import TabletopPush
+from worldsim.envs.tabletop.reach import TabletopReach
 from worldsim.envs.tabletop.scene import CAMERAS
 from worldsim.errors import UsageError
+from worldsim.files import read_json
 from worldsim.policies.behaviour_cloning import BCPolicy
 from worldsim.policies.behaviour_training import BehaviourTraining
 from worldsim.policies.checkpoints import shipped_checkpoints, shipped_root
@@ -23,7 +26,14 @@ from worldsim.policies.training_stage import policy_training
 from worldsim.specs import CameraSpec, VectorSpec, WorldSpec
 
 SPEC = make_spec()
-TASKS = {"push": TabletopPush.state_spec, "pick_place": TabletopPickPlace.state_spec}
+TASKS = {
+    "drawer": TabletopDrawer.state_spec,
+    "pick_place": TabletopPickPlace.state_spec,
+    "push": TabletopPush.state_spec,
+    "reach": TabletopReach.state_spec,
+}
+CLOSE = 0.3
+"""Between the best and the worst of the checkpoints that a pool compares among themselves."""
 
 
 def tabletop_spec(state: VectorSpec) -> WorldSpec:
@@ -101,6 +111,14 @@ def test_shipped_files_are_small_and_hold_no_pickle(task: str) -> None:
     assert {f"{task}/bc_{i}" for i in range(1, 7)} | {f"{task}/perception"} <= set(
         shipped_checkpoints()
     )
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_cloned_policies_are_neither_hopeless_nor_perfect_and_close_together(task: str) -> None:
+    """As the simulator measured them when they were chosen (`scripts/make_pool.py`)."""
+    rates = read_json(shipped_root() / task / "rates.json")["rates"]
+    assert len(rates) == 6 and max(rates.values()) - min(rates.values()) <= CLOSE
+    assert 0.1 < min(rates.values()) and max(rates.values()) < 0.95
 
 
 def test_training_config_is_read_whole() -> None:
