@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,8 @@ import torch
 from safetensors.torch import load_file
 from square_world import write_square_data
 
-import worldsim.cli.train as train_module
 from worldsim.cli.main import main
 from worldsim.config import compose_config
-from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.models.world_model import WorldModel
 from worldsim.training.compose import train_config
 from worldsim.training.dynamics import BodyTable
@@ -310,44 +307,6 @@ def test_unknown_names_are_refused_before_anything_is_trained(
     assert train(data, tmp_path, word) == 2
     assert known in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_recordings_without_outcomes_give_a_model_without_a_judge(
-    data: Path, square_data: CachedDataset, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = compose_config("train", [f"dataset={data}", "out=unused"])
-    assert train_module._stages(config, square_data)[-1] == "judge"
-    unlabelled = replace(square_data, success=np.zeros_like(square_data.success))
-    assert train_module._stages(config, unlabelled) == ["tokenizer", "latents", "dynamics", "world"]
-    assert "trained without a judge" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("given", "read"), [(64, (64, 64)), ([32, 48], (32, 48)), (None, None)])
-def test_image_sizes(given: Any, read: tuple[int, int] | None) -> None:
-    assert train_module.read_image_size(given) == read
-
-
-@pytest.mark.parametrize(
-    ("size", "said"),
-    [("24", "24x24"), ("[32,40]", "32x40"), ("[32]", "expected"), ("a", "expected")],
-)
-def test_sizes_that_do_not_divide_are_refused_before_any_stage(
-    size: str, said: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert train(data, tmp_path / "run", f"image_size={size}") == 2
-    assert said in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
-    root = write_square_data(tmp_path / "squares", episodes=3, length=4)
-    whole = build_cache(root)
-    pixels = np.array(whole.pixels)
-    for name in ("pixels", "episode_start", "rig_known"):
-        path = whole.folder / f"{name}.npy"
-        with path.open("r+b") as file:
-            file.truncate(path.stat().st_size - 3)
-        np.testing.assert_array_equal(build_cache(root).pixels, pixels)
 
 
 def test_a_trained_model_is_distilled(
