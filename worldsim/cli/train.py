@@ -62,11 +62,11 @@ def run(config: DictConfig) -> None:
 def _stages(config: DictConfig, cache: Any) -> list[str]:
     """All stages, without the judge's where the recordings cannot teach it success."""
     from worldsim.config import build
-    from worldsim.evaluation.judge_sampling import JudgeConfig, require_outcomes
+    from worldsim.evaluation.judge_sampling import JudgeConfig, taught_rows
     from worldsim.training.config import STAGES
 
     try:
-        require_outcomes(cache, build(JudgeConfig, config.judge, "judge"))
+        taught_rows(cache, build(JudgeConfig, config.judge, "judge"))
     except DataError as error:
         say(
             f"warning: {error}. The world model is trained without a judge: it imagines, but "

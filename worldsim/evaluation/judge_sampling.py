@@ -86,8 +86,8 @@ def episodes_of(data: LabelledFrames, remainders: tuple[int, ...]) -> list[int]:
     return [i for i in range(len(data.episode_start) - 1) if i % SPLIT in remainders]
 
 
-def require_outcomes(data: LabelledFrames, config: JudgeConfig) -> None:
-    """Refuse recordings that a judge cannot learn success from, before hours of training.
+def taught_rows(data: LabelledFrames, config: JudgeConfig) -> RowKinds:
+    """The rows that a judge learns from; also asked before hours of training that end in it.
 
     Raises:
         DataError: too few episodes, or rows of one outcome only.
@@ -95,7 +95,7 @@ def require_outcomes(data: LabelledFrames, config: JudgeConfig) -> None:
     episodes = episodes_of(data, TRAINED)
     if not episodes:
         raise DataError("cannot train a judge on fewer than two episodes")
-    sort_rows(data, episodes, config.close_rows)
+    return sort_rows(data, episodes, config.close_rows)
 
 
 def sort_rows(data: LabelledFrames, episodes: list[int], close_rows: int) -> RowKinds:

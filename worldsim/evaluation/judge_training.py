@@ -23,12 +23,11 @@ from worldsim.evaluation.judge_bank import (
 from worldsim.evaluation.judge_sampling import (
     CALIBRATED,
     REPORTED,
-    TRAINED,
     JudgeConfig,
     Rows,
     draw_rows,
     episodes_of,
-    sort_rows,
+    taught_rows,
 )
 from worldsim.evaluation.judge_validation import JudgedEpisode, calibrate, measure
 from worldsim.hardware import has_fast_bf16
@@ -92,10 +91,7 @@ class JudgeTrainer:
         model: "WorldModel | None" = None,
     ) -> None:
         self.data, self.spec, self.config = data, spec, config
-        episodes = episodes_of(data, TRAINED)
-        if not episodes:
-            raise DataError("cannot train a judge on fewer than two episodes")
-        self.kinds = sort_rows(data, episodes, config.close_rows)
+        self.kinds = taught_rows(data, config)
         self.rng = np.random.default_rng(config.seed)
         self.generator = torch.Generator().manual_seed(config.seed)
         torch.manual_seed(config.seed)

@@ -100,18 +100,8 @@ def swap_test(
             "the swap test needs two episodes and an agent_pos with entries "
             f"{EE_POSITION}; got {len(episodes)} episodes and {cache.spec.agent_pos.names}"
         )
-    own = [recorded_actions(cache, episode, max_steps) for episode in episodes]
-    drives = []
-    for noise_id, episode in enumerate(episodes):
-        length = min(len(own[noise_id]), len(own[(noise_id + 1) % len(own)]))
-        drives.append(Drive(episode, own[(noise_id + 1) % len(own)][:length], noise_id))
-    told = [_Imagined() for _ in drives]
-    for frames in imagine(model, cache, drives, Sampler(steps=sampling_steps), seed):
-        read = _hand_in(frames.pixels, model)
-        for row, drive in enumerate(frames.drives):
-            told[drive].path.append(frames.agent_pos[row])
-            told[drive].seen.append(read[row])
-            told[drive].film.append(frames.pixels[row])
+    drives = _exchanged(cache, episodes, max_steps)
+    told = _imagine_all(model, cache, drives, sampling_steps, seed)
     with nullcontext(replay) if replay else simulator_replay(cache) as simulate:
         gaps = [
             _gaps(imagined, drive, cache, simulate, list(columns))
@@ -133,6 +123,16 @@ def swap_test(
     )
 
 
+def _exchanged(cache: CachedDataset, episodes: Sequence[int], max_steps: int) -> list[Drive]:
+    """Each episode's start under the next one's actions, as long as both last."""
+    own = [recorded_actions(cache, episode, max_steps) for episode in episodes]
+    other = [*own[1:], own[0]]
+    return [
+        Drive(episode, given[: min(len(mine), len(given))], noise_id)
+        for noise_id, (episode, mine, given) in enumerate(zip(episodes, own, other, strict=True))
+    ]
+
+
 @dataclass(frozen=True, eq=False)
 class _Imagined:
     """T steps of one drive: the model's hand, the hand in its frames, both `[P]`, the frames."""
@@ -140,6 +140,20 @@ class _Imagined:
     path: list[Float] = field(default_factory=list)
     seen: list[Float] = field(default_factory=list)
     film: list[Pixels] = field(default_factory=list)
+
+
+def _imagine_all(
+    model: WorldModel, cache: CachedDataset, drives: list[Drive], sampling_steps: int, seed: int
+) -> list[_Imagined]:
+    """What the model makes of every drive."""
+    told = [_Imagined() for _ in drives]
+    for frames in imagine(model, cache, drives, Sampler(steps=sampling_steps), seed):
+        read = _hand_in(frames.pixels, model)
+        for row, drive in enumerate(frames.drives):
+            told[drive].path.append(frames.agent_pos[row])
+            told[drive].seen.append(read[row])
+            told[drive].film.append(frames.pixels[row])
+    return told
 
 
 @torch.inference_mode()
