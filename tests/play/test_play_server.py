@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -42,7 +42,8 @@ class Client:
         header, _ = unpack_frame(message)
         self.steps.append(header["step"])
         if self.polite:
-            self.send(type="seen", frame=header["frame"])
+            with suppress(ConnectionClosed):  # the server may have said goodbye since
+                self.send(type="seen", frame=header["frame"])
         return header | {"type": "frame"}
 
     def until(self, kind: str) -> dict[str, Any]:
