@@ -33,15 +33,18 @@ class DynamicsConfig:
     depth: residual blocks.
     scene: whether the state is tracked beside proprioception; a data set without one has nothing
         to track.
+    modes: into how many different ways a step may go, of which the likeliest is taken: a cube is
+        held or slips out of the hand, and the mean of both is none.
     """
 
     width: int = 192
     depth: int = 2
     scene: bool = True
+    modes: int = 1
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.depth < 0:
-            raise UsageError(f"dynamics: need width >= 1 and depth >= 0, got {self}")
+        if self.width < 1 or self.depth < 0 or self.modes < 1:
+            raise UsageError(f"dynamics: need width >= 1, depth >= 0 and modes >= 1, got {self}")
 
 
 class BodyDynamics(nn.Module):
@@ -70,7 +73,13 @@ class BodyDynamics(nn.Module):
         self.straight = zero_init(nn.Linear(inputs, self.dim))
         self.enter = nn.Linear(inputs, config.width)
         self.blocks = nn.ModuleList([_block(config.width) for _ in range(config.depth)])
-        self.leave = zero_init(nn.Linear(config.width, self.dim))
+        self.modes = config.modes
+        self.leave = nn.Linear(config.width, config.modes * self.dim)
+        if config.modes == 1:
+            zero_init(self.leave)
+        else:  # nearly nothing: what is equal at first stays equal
+            nn.init.normal_(self.leave.weight, std=0.01)
+        self.choose = zero_init(nn.Linear(config.width, config.modes)) if config.modes > 1 else None
 
     @property
     def dim(self) -> int:
@@ -100,11 +109,16 @@ class BodyDynamics(nn.Module):
             action: `[..., A]`, normalised as the spec says.
             mask: `[...]` 1 where the action is known.
         """
-        after = self.unbounded(before, now, action, mask)
+        ways, chances = self.ways(before, now, action, mask)
+        likeliest = chances.argmax(dim=-1)[..., None, None].expand(*now.shape[:-1], 1, self.dim)
+        after = ways.gather(-2, likeliest)[..., 0, :]
         return torch.maximum(torch.minimum(after, self.high), self.low)
 
-    def unbounded(self, before: Tensor, now: Tensor, action: Tensor, mask: Tensor) -> Tensor:
-        """`forward` without the box, which would stop gradients."""
+    def ways(
+        self, before: Tensor, now: Tensor, action: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Bodies `[..., M, D]` that may come of a step and the logarithms of their chances
+        `[..., M]`; without the box of `forward`, which would stop gradients."""
         with torch.autocast(now.device.type, enabled=False):
             told = mask[..., None].float()
             action = action.float() * told
@@ -115,7 +129,12 @@ class BodyDynamics(nn.Module):
             hidden = nn.functional.silu(self.enter(inputs))
             for block in self.blocks:
                 hidden = hidden + block(hidden)
-            return self._moved(now, self.straight(inputs) + self.leave(hidden))
+            steps = self.leave(hidden).unflatten(-1, (self.modes, self.dim))
+            steps = steps + self.straight(inputs).unsqueeze(-2)
+            ways = self._moved(now.unsqueeze(-2).expand_as(steps), steps)
+            if self.choose is None:
+                return ways, torch.zeros_like(ways[..., 0])
+            return ways, self.choose(hidden).log_softmax(dim=-1)
 
     def _moved(self, now: Tensor, steps: Tensor) -> Tensor:
         """`now` moved by `steps`, both `[..., D]`, the latter in typical steps of each entry; those

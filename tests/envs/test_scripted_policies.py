@@ -73,14 +73,18 @@ def random_observation(policy_task: str, count: int, seed: int = 0) -> dict[str,
 @pytest.mark.parametrize("kind", ["scripted", "play"])
 def test_env_gets_the_same_actions_in_any_batch(kind: str) -> None:
     spec = make_env("Push").spec_world
-    dials = {"noise": 0.5, "noise_correlation": 0.5, "bias": 0.03, "lag": 1}
+    dials = {
+        "scripted": {"noise": 0.5, "noise_correlation": 0.5, "bias": 0.03, "lag": 1}
+        | {"lapses": 0.3, "smoothing": 0.4},
+        "play": {"fumbling": 0.5},
+    }
     steps = [random_observation("push", 5, seed) for seed in range(6)]
 
     def play(groups: list[list[int]]) -> np.ndarray:
         out = np.empty((len(steps), 5, 5), np.float32)
         for rows in groups:
             cls: Any = POLICIES.get(kind)
-            policy = cls(spec, **(dials if kind == "scripted" else {}))
+            policy = cls(spec, **dials[kind])
             policy.reset([10 + i for i in rows], seed=4)
             for t, observation in enumerate(steps):
                 part = {name: value[rows] for name, value in observation.items()}
@@ -108,6 +112,46 @@ def test_lag_delays_and_speed_scales() -> None:
     np.testing.assert_allclose(play(speed=0.5)[..., :4], 0.5 * expert[..., :4], rtol=1e-6)
     assert (play(stuck_gripper=True)[..., 4] == 1.0).all()
     assert (expert[..., 4] == -1.0).all()
+
+
+def test_smoothing_brings_actions_gradually() -> None:
+    spec = make_env("Push").spec_world
+    steps = [random_observation("push", 2, seed) for seed in range(6)]
+
+    def play(**dials: Any) -> np.ndarray:
+        policy = ScriptedPolicy(spec, **dials)
+        policy.reset([0, 1], seed=0)
+        return np.stack([policy.act(observation, [0, 1])[:, 0] for observation in steps])
+
+    wanted, smooth = play(), play(smoothing=0.7)
+    np.testing.assert_array_equal(smooth[0], wanted[0])
+    for t in range(1, len(steps)):
+        np.testing.assert_allclose(smooth[t], 0.3 * wanted[t] + 0.7 * smooth[t - 1], atol=1e-6)
+
+
+def test_lapses_grip_dawdle_and_misjudge_heights_for_a_while() -> None:
+    """Otherwise the expert acts: at the marker it stands still, with open fingers."""
+    spec = make_env("Reach").spec_world
+    count, steps = 50, 80
+    agent_pos = np.zeros((count, 10), np.float32)
+    agent_pos[:, 3] = 1.0
+    far = np.tile(np.array([0.5, 0.0, 0.0], np.float32), (count, 1))
+    policy = ScriptedPolicy(spec, lapses=0.1)
+    policy.reset(range(count), seed=1)
+    observation = {"agent_pos": agent_pos, "state": far}
+    actions = np.stack([policy.act(observation, range(count))[:, 0] for _ in range(steps)])
+    expert = ScriptedPolicy(spec)
+    expert.reset(range(count), seed=1)
+    right = expert.act(observation, range(count))[0, 0]
+    grips = actions[..., 4] != right[4]
+    assert 0.05 < grips.mean() < 0.4
+    assert len(np.unique(actions[..., 4][grips])) > 20, "from open to shut"
+    runs = (grips[1:] & grips[:-1] & (actions[1:, :, 4] == actions[:-1, :, 4])).sum()
+    assert runs > 0.6 * grips.sum(), "an odd grip lasts"
+    slow = np.abs(actions[..., 0]) < 0.99 * abs(right[0])
+    assert 0.03 < slow.mean() < 0.4
+    risen = actions[..., 2] > right[2] + 1e-3
+    assert 0.2 < risen.mean() < 0.95 and not risen[0].all()
 
 
 def test_bias_leads_exactly_so_far_astray() -> None:
@@ -190,6 +234,10 @@ def test_play_touches_things_and_uses_the_gripper() -> None:
         grips.append(actions[:, 4])
     assert np.mean(np.array(moved) > 0.02) >= 0.5
     assert {-1.0, 1.0} == set(np.concatenate(grips).tolist())
+    fumbler = PlayPolicy(env.spec_world, fumbling=1.0)
+    info, actions = run(env, fumbler, 3)
+    assert len(np.unique(actions[:, 4])) > 4, "fumbling half closes the fingers"
+    assert np.linalg.norm(env.gripper.agent_pos()[:2] - info["state"][:2]) < 0.08, "and stays near"
     # Without the simulator's state it plays on.
     blind = {"agent_pos": env.gripper.agent_pos()[None]}
     policy.reset([0], 0)
@@ -212,6 +260,8 @@ def test_controllers_are_chosen_by_state() -> None:
         ({"noise": -1.0}, "must not be negative"),
         ({"noise_correlation": 1.0}, "expected \\[0, 1\\)"),
         ({"speed": 0.0}, "speed is 0.0"),
+        ({"lapses": 1.5}, "lapses is 1.5"),
+        ({"smoothing": 1.0}, "smoothing"),
         ({"estimator": lambda observation: observation, "perception": "push"}, "not both"),
     ],
 )

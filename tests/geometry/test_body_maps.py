@@ -24,6 +24,7 @@ from worldsim.geometry.scene_points import (
     position_entries,
     scene_points,
 )
+from worldsim.geometry.silhouettes import SILHOUETTE_CHANNELS
 from worldsim.specs import VectorSpec
 
 POINTS = scene_points(nano_spec().state)
@@ -69,7 +70,8 @@ def test_the_hand_is_drawn_where_it_was_and_where_it_goes() -> None:
 
 
 def test_only_the_camera_on_the_wrist_turns_its_rays() -> None:
-    change = draw((hand(), scene()), (hand(0.03), scene()))[:, -6:]
+    drawn = SILHOUETTE_CHANNELS * (1 + len(POINTS))
+    change = draw((hand(), scene()), (hand(0.03), scene()))[:, -6 - drawn : -drawn]
     assert change[:2].abs().max() == 0
     assert change[2].abs().max() > 0.1
 
@@ -140,13 +142,22 @@ def test_a_tilt_is_drawn_along_the_image_plane() -> None:
     point = ScenePoint("cup", 0, 1, tilt=(2, 3))
     maps = from_above(point, [0.0, 0.0, 0.3, 0.2], 0.0)  # y is against v
     peak = maps[1].argmax()
-    assert len(maps) == map_channels((point,)) - map_channels(())
+    assert len(maps) + SILHOUETTE_CHANNELS == map_channels((point,)) - map_channels(())
     assert maps[-2].flatten()[peak] / maps[1].max() == pytest.approx(0.3)
     assert maps[-1].flatten()[peak] / maps[1].max() == pytest.approx(-0.2)
 
 
 def test_unknown_calibration_gives_no_maps() -> None:
     assert draw((hand(), scene()), (hand(0.03), scene(0.1)), known=0.0).abs().max() == 0
+
+
+def test_outlines_show_the_hand_first_then_the_points() -> None:
+    maps = draw((hand(), scene()), (hand(), scene(0.1)))[0, -2 * SILHOUETTE_CHANNELS :]
+    ahead, aside = maps.unflatten(0, (2, -1)).amax(1)
+    assert column(aside) > column(ahead)
+    torch.testing.assert_close(
+        ahead, draw((hand(), scene()), (hand(), scene()))[0, -32:-16].amax(0)
+    )
 
 
 def test_points_are_found_by_name_and_unit() -> None:

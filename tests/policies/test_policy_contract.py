@@ -79,13 +79,16 @@ def _replay(workshop: Workshop) -> dict[str, Any]:
 
 BUILDERS: dict[str, Callable[[Workshop], dict[str, Any]]] = {
     "behaviour_cloning": _behaviour,
-    "play": lambda workshop: {},
+    "play": lambda workshop: {"fumbling": 0.5},
     "python": lambda workshop: {"target": "worldsim.policies.simple:RandomPolicy"},
     "random": lambda workshop: {},
     "remote": _remote,
     "replay": _replay,
     "sb3": _sb3,
-    "scripted": lambda workshop: {"noise": 0.3, "noise_correlation": 0.5, "bias": 0.02, "lag": 1},
+    "scripted": lambda workshop: (
+        {"noise": 0.3, "noise_correlation": 0.5, "bias": 0.02, "lag": 1}
+        | {"lapses": 0.3, "smoothing": 0.3}
+    ),
     "zero": lambda workshop: {},
 }
 

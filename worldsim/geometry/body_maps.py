@@ -22,6 +22,7 @@ from worldsim.geometry.projection import (
 )
 from worldsim.geometry.rotations import matrix_from_6d, pose_matrix
 from worldsim.geometry.scene_points import ScenePoint, point_headings, point_positions
+from worldsim.geometry.silhouettes import SILHOUETTE_CHANNELS, point_poses, silhouette_maps
 from worldsim.specs import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, WorldSpec
 
 HAND_CHANNELS = 12
@@ -39,7 +40,9 @@ WIDTH_GAIN = 10.0
 def map_channels(points: tuple[ScenePoint, ...]) -> int:
     """M, the number of channels of `body_maps`."""
     tilting = sum(point.tilt is not None for point in points)
-    return HAND_CHANNELS + POINT_CHANNELS * len(points) + TILT_CHANNELS * tilting + RAY_CHANNELS
+    drawn = SILHOUETTE_CHANNELS * (1 + len(points))
+    at_points = POINT_CHANNELS * len(points) + TILT_CHANNELS * tilting
+    return HAND_CHANNELS + at_points + RAY_CHANNELS + drawn
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,9 @@ def body_maps(
 ) -> Tensor:
     """Maps for frames reached by `action`.
 
-    Channels: the hand (see `hand_maps`), each point (see `point_maps`), then Plücker rays of the
-    camera as it will stand (6) and their change (6).
+    Channels: the hand (see `hand_maps`), each point (see `point_maps`), Plücker rays of the camera
+    as it will stand (6) and their change (6), then how hand and points will be seen (see
+    `silhouette_maps`).
 
     Args:
         action: `[B, T, A]`, the action that leads to each frame.
@@ -123,7 +127,13 @@ def body_maps(
     parts = [hand if has_hand else torch.zeros_like(hand)]
     if points:
         parts.append(point_maps(bodies.state, points, intrinsics, now, after, size))
-    maps = torch.cat([*parts, rays], dim=3)
+    things = (
+        [end.unsqueeze(2), point_poses(bodies.state[1], points)] if points else [end[:, :, None]]
+    )
+    seen = silhouette_maps(torch.cat(things, dim=2), intrinsics, after, size)
+    if not has_hand:
+        seen[:, :, :, :SILHOUETTE_CHANNELS] = 0.0
+    maps = torch.cat([*parts, rays, seen], dim=3)
     return maps * rig.known[:, None, None, None, None, None]
 
 

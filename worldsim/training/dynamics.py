@@ -30,6 +30,9 @@ GROWN = 0.9
 SHARPNESS = 0.1
 """Weight of the absolute error, which keeps small errors small, beside the rounded one."""
 
+SOFTNESS = 0.02
+"""By how much one way of a step must be nearer than another to be e times as likely its cause."""
+
 
 @dataclass(frozen=True)
 class DynamicsPlan:
@@ -137,12 +140,15 @@ class DynamicsLoss:
         errors = []
         for k in range(steps):
             told = torch.ones_like(inside[:, k])
-            after = self.dynamics.unbounded(before, now, action[:, k], told)
-            gap = (after - body[:, k + 2]) / self.dynamics.step
-            errors.append((step_error(gap).mean(dim=-1) * inside[:, k]).mean())
-            before, now = now, after
-        each = torch.stack(errors)
-        return Loss(each.mean(), {"first": each[0].detach(), "last": each[-1].detach()})
+            ways, chances = self.dynamics.ways(before, now, action[:, k], told)
+            gap = (ways - body[:, k + 2, None]) / self.dynamics.step
+            each = step_error(gap).mean(dim=-1)
+            errors.append((mixture_error(each, chances) * inside[:, k]).mean())
+            nearest = each.argmin(dim=-1)[:, None, None].expand(-1, 1, ways.shape[-1])
+            before, now = now, ways.gather(1, nearest)[:, 0]
+        steps_errors = torch.stack(errors)
+        ends = {"first": steps_errors[0].detach(), "last": steps_errors[-1].detach()}
+        return Loss(steps_errors.mean(), ends)
 
     def _mirrored(
         self, body: Tensor, action: Tensor, generator: torch.Generator
@@ -175,6 +181,20 @@ def step_error(gap: Tensor) -> Tensor:
     there: contact is never learnt. Squared errors alone let one collision outweigh everything.
     """
     return (1.0 + gap.square()).sqrt() - 1.0 + SHARPNESS * gap.abs()
+
+
+def mixture_error(errors: Tensor, chances: Tensor) -> Tensor:
+    """Error `[...]` of a step that may go several ways.
+
+    The negative logarithm of a mixture's density whose parts fall with their error, in units of
+    `SOFTNESS`: each way is fitted to the steps that it fits best, and its chance to their share.
+    With one way it is its error.
+
+    Args:
+        errors: `[..., M]` of the ways.
+        chances: `[..., M]`, their logarithms.
+    """
+    return -SOFTNESS * torch.logsumexp(chances - errors / SOFTNESS, dim=-1)
 
 
 @torch.no_grad()

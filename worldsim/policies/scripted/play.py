@@ -20,6 +20,7 @@ _LOW = (0.016, 0.05)
 _ARRIVED = 0.012
 _PATIENCE = (4, 14)
 """Steps after which a place not reached is given up."""
+_FUMBLE_RISE, _FUMBLE_ASIDE, _FUMBLE_PATIENCE = (-0.01, 0.05), 0.015, (2, 9)
 _SMOOTHING = 0.6
 _JITTER = 0.12
 
@@ -48,11 +49,17 @@ class PlayPolicy:
         spec: world it acts in.
         name: shown in rankings.
         contact: share of errands that lead to or through an object.
+        fumbling: share of errands that stay at an object, with fingers anywhere from open to shut.
     """
 
-    def __init__(self, spec: WorldSpec, name: str = "play", contact: float = 0.65) -> None:
-        if not 0 <= contact <= 1:
-            raise UsageError(f"policy {name!r}: contact is {contact}, expected in [0, 1]")
+    def __init__(
+        self, spec: WorldSpec, name: str = "play", contact: float = 0.65, fumbling: float = 0.0
+    ) -> None:
+        if not (0 <= contact <= 1 and 0 <= fumbling <= 1):
+            raise UsageError(
+                f"policy {name!r}: contact is {contact} and fumbling {fumbling}, both expected in "
+                f"[0, 1]"
+            )
         if spec.action.names[:5] != ("dx", "dy", "dz", "dyaw", "grip"):
             raise UsageError(
                 f"policy {name!r} plays with actions (dx, dy, dz, dyaw, grip), "
@@ -60,7 +67,7 @@ class PlayPolicy:
             )
         self.name = name
         self.n_action_steps = 1
-        self._contact = contact
+        self._contact, self._fumbling = contact, fumbling
         names = spec.state.names
         first = next((n.removesuffix("_x") for n in names if n.endswith("_x")), "")
         self._thing = spec.state.indices(f"{first}_x", f"{first}_y", f"{first}_z")
@@ -99,6 +106,8 @@ class PlayPolicy:
     def _draw(
         self, rng: np.random.Generator, hand: Array, thing: Array | None, last: Array
     ) -> _Errand:
+        if thing is not None and self._fumbling and rng.uniform() < self._fumbling:
+            return _fumble(rng, thing, last)
         place = np.array([*rng.uniform(-_HALF_SIDE, _HALF_SIDE, 2), rng.uniform(*_HEIGHTS)])
         kind = rng.uniform()
         if thing is not None and kind < self._contact:
@@ -131,3 +140,18 @@ class PlayPolicy:
         wanted = np.array([*move, turn]) + rng.normal(0.0, _JITTER, 4)
         errand.action = _SMOOTHING * wanted + (1.0 - _SMOOTHING) * errand.action
         return np.clip(np.array([*errand.action, errand.grip], np.float32), -1.0, 1.0)
+
+
+def _fumble(rng: np.random.Generator, thing: Array, last: Array) -> _Errand:
+    """A few steps at or a little above a thing."""
+    rise = rng.uniform(*_FUMBLE_RISE)
+    place = np.array([*(thing[:2] + rng.normal(0.0, _FUMBLE_ASIDE, 2)), thing[2] + rise])
+    place[2] = max(place[2], _HEIGHTS[0])
+    return _Errand(
+        place=place,
+        yaw=rng.uniform(-0.8, 0.8),
+        grip=float(np.clip(rng.normal(0.0, 0.8), -1.0, 1.0)),
+        speed=rng.uniform(0.1, 0.8),
+        steps=int(rng.integers(*_FUMBLE_PATIENCE)),
+        action=last,
+    )

@@ -12,6 +12,7 @@ from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, FloatArray
 from worldsim.policies.randomness import EnvStreams
 from worldsim.policies.scripted.controllers import OPEN
+from worldsim.policies.scripted.lapses import Lapse
 from worldsim.policies.scripted.privileged import Estimator, state_source
 from worldsim.policies.scripted.tasks import controller_for
 from worldsim.specs import EE_POSITION, WorldSpec
@@ -26,6 +27,8 @@ class _EpisodeMemory:
     noise: NDArray[np.float32]
     shift: NDArray[np.float32]
     waiting: deque[FloatArray] = field(default_factory=deque)
+    lapse: Lapse = field(default_factory=Lapse)
+    last: FloatArray | None = None
 
 
 @POLICIES.register("scripted")
@@ -45,6 +48,9 @@ class ScriptedPolicy:
         lag: steps by which actions come late; zeros come first.
         stuck_gripper: the gripper never closes.
         speed: factor on the motions, up to 1.
+        lapses: chance that a step without a lapse begins one, see `lapses`.
+        smoothing: share of the last action in the next, in [0, 1): decisions come gradually, the
+            grip's too, while the hand is still moving.
         estimator: from a batched observation to the state `[N, S]`.
         perception: checkpoint of a state estimator, instead of `estimator`. With neither, `act`
             reads the simulator's state from `observation["state"]`.
@@ -62,6 +68,8 @@ class ScriptedPolicy:
         lag: int = 0,
         stuck_gripper: bool = False,
         speed: float = 1.0,
+        lapses: float = 0.0,
+        smoothing: float = 0.0,
         estimator: Estimator | None = None,
         perception: str = "",
     ) -> None:
@@ -75,14 +83,18 @@ class ScriptedPolicy:
             raise UsageError(f"policy {name!r}: speed is {speed}, expected in (0, 1]")
         self.name = name
         self.n_action_steps = 1
+        if not (0 <= lapses <= 1 and 0 <= smoothing < 1):
+            raise UsageError(
+                f"policy {name!r}: lapses is {lapses}, expected in [0, 1], and smoothing "
+                f"{smoothing}, expected in [0, 1)"
+            )
         self._controller = controller_for(spec, task)
         self._state = state_source(spec, name, self._controller.state, estimator, perception)
         self._noise, self._correlation = noise, noise_correlation
         self._bias, self._lag = bias, lag
-        self._misjudged = np.zeros(spec.agent_pos.dim, np.float32)
-        if height:
-            self._misjudged[spec.agent_pos.names.index(EE_POSITION[2])] = height
-        self._stuck, self._speed = stuck_gripper, speed
+        self._stuck, self._speed, self._lapses = stuck_gripper, speed, lapses
+        self._height, self._smoothing = height, smoothing
+        self._rise = spec.agent_pos.names.index(EE_POSITION[2])
         self._dim = spec.action.dim
         self._planes = _plane_positions(self._controller.state)
         self._streams = EnvStreams()
@@ -109,18 +121,41 @@ class ScriptedPolicy:
         """
         episodes = [self._episode(int(i)) for i in env_ids]
         shift = np.stack([episode.shift for episode in episodes])
-        felt = observation["agent_pos"] - self._misjudged
+        felt = np.array(observation["agent_pos"])
+        felt[:, self._rise] -= self._height + np.array([e.lapse.height for e in episodes])
         action = self._controller.act(felt, self._state(observation) + shift)
         action[:, :_GRIP] *= self._speed
+        if self._lapses:
+            self._err(action, episodes, env_ids)
         if self._noise:
             action[:, :_GRIP] += self._noise * np.stack([e.noise for e in episodes])
             self._advance_noise(episodes, env_ids)
         if self._stuck:
             action[:, _GRIP] = OPEN
         action = np.clip(action, -1.0, 1.0)
+        if self._smoothing:
+            action = np.stack([self._smoothed(e, a) for e, a in zip(episodes, action, strict=True)])
         if self._lag:
             action = np.stack([_delay(e, a) for e, a in zip(episodes, action, strict=True)])
         return action[:, None]
+
+    def _err(
+        self, action: FloatArray, episodes: list[_EpisodeMemory], env_ids: Sequence[int]
+    ) -> None:
+        """Put lapses into actions `[N, A]`, and move them on."""
+        for row, (episode, env_id) in enumerate(zip(episodes, env_ids, strict=True)):
+            lapse = episode.lapse.next(self._streams.of(int(env_id)), self._lapses)
+            action[row, :_GRIP] *= lapse.speed
+            if lapse.grip is not None:
+                action[row, _GRIP] = lapse.grip
+            episode.lapse = lapse
+
+    def _smoothed(self, episode: _EpisodeMemory, action: FloatArray) -> FloatArray:
+        last = action if episode.last is None else episode.last
+        episode.last = (
+            np.float32(1.0 - self._smoothing) * action + np.float32(self._smoothing) * last
+        )
+        return episode.last
 
     def _episode(self, env_id: int) -> _EpisodeMemory:
         if env_id not in self._episodes:
