@@ -37,7 +37,7 @@ from worldsim.specs import (
 from worldsim.training.batches import Batch
 from worldsim.training.compose import train_config
 from worldsim.training.draws import stream
-from worldsim.training.pipeline import TrainConfig
+from worldsim.training.train_config import TrainConfig
 from worldsim.training.plan.plan import TrainingPlan
 from worldsim.training.precision import choose_precision
 

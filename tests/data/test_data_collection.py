@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from worldsim.data.behaviours import Behaviour, choose
+from worldsim.config import build, compose_config
+from worldsim.data.behaviours import Behaviour, choose, dial_generator
 from worldsim.data.collection import Collection, collect, finished_dataset, has_expert
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.record import record_episode
@@ -110,6 +111,27 @@ def test_rare_behaviours_come_up() -> None:
     behaviours = {"often": Behaviour(99, "zero"), "rare": Behaviour(1, "zero")}
     counts = Counter(choose(behaviours, 0, i) for i in range(2000))
     assert 10 <= counts["rare"] <= 30
+
+
+@pytest.mark.parametrize("task", ["Push", "PickPlace", "Reach", "Drawer"])
+def test_every_shipped_mixture_can_be_played(task: str) -> None:
+    """Both ends of every dial, too."""
+    shipped = compose_config("collect", ["out=unused"]).mixtures
+    env: Any = make(f"worldsim/Tabletop{task}-v0", image_size=16)
+    spec = env.unwrapped.spec_world
+    observation = {
+        "agent_pos": np.zeros((1, spec.agent_pos.dim), np.float32),
+        "state": np.zeros((1, spec.state.dim), np.float32),
+    }
+    for parts in shipped.values():
+        for name, node in parts.items():
+            behaviour = build(Behaviour, node, name)
+            for end in (0, 1):
+                dials = {dial: (bounds[end],) * 2 for dial, bounds in behaviour.dials.items()}
+                policy = replace(behaviour, dials=dials).build(spec, name, dial_generator(0, 0))
+                policy.reset([0], 0)
+                action = policy.act(observation, [0])
+                assert action.shape == (1, 1, spec.action.dim) and np.isfinite(action).all()
 
 
 class Stepping:
@@ -229,7 +251,7 @@ def test_a_full_disk_keeps_finished_episodes(
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from worldsim.config import build
+from worldsim.config import build, compose_config
 from worldsim.data.collection import collect
 from worldsim.data.recorder import CollectionConfig
 

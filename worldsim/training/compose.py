@@ -12,12 +12,12 @@ from worldsim.models.backbones import DENOISERS
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig
 from worldsim.training.dynamics import DynamicsPlan
-from worldsim.training.pipeline import TrainConfig
 from worldsim.training.plan.distillation import DISTILLATIONS
 from worldsim.training.plan.noise import NOISE_POLICIES
 from worldsim.training.plan.plan import PlanConfig
 from worldsim.training.plan.window import WINDOW_SELECTORS
 from worldsim.training.tokenizer import TokenizerConfig
+from worldsim.training.train_config import TrainConfig
 
 
 def build_parts(node: DictConfig, where: str, *classes: type[Any]) -> list[Any]:

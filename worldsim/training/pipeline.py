@@ -3,8 +3,9 @@
 Evaluation lies above training in the import order, so validation and the judge are handed in.
 """
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import copy
+from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,11 +18,11 @@ from worldsim.hardware import training_device
 from worldsim.models.autoencoder import Autoencoder
 from worldsim.models.dynamics import BodyDynamics
 from worldsim.models.weights import WEIGHTS, load_weights, save_weights
-from worldsim.models.world_model import WorldModel, WorldModelConfig
+from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, StepBatches
-from worldsim.training.config import FitConfig, RunConfig, StageName
+from worldsim.training.config import StageName
 from worldsim.training.draws import mix
-from worldsim.training.dynamics import BodyTable, DynamicsLoss, DynamicsPlan, open_loop_gaps
+from worldsim.training.dynamics import BodyTable, DynamicsLoss, open_loop_gaps
 from worldsim.training.fit import Fitted, fit
 from worldsim.training.latents import encode_cache, latent_statistics, open_latents
 from worldsim.training.layout import RunFolder, fingerprint
@@ -29,55 +30,19 @@ from worldsim.training.model_card import model_card
 from worldsim.training.plan.distillation import student_of
 from worldsim.training.plan.matching import critic_of
 from worldsim.training.plan.objective import success_balance
-from worldsim.training.plan.plan import PlanConfig, TrainingPlan
+from worldsim.training.plan.plan import TrainingPlan
 from worldsim.training.precision import choose_precision
 from worldsim.training.tokenizer import (
     REFERENCES,
-    TokenizerConfig,
     TokenizerLoss,
     gather_frames,
 )
 from worldsim.training.tokenizer_folder import load_tokenizer, save_tokenizer
+from worldsim.training.train_config import TrainConfig
 from worldsim.training.validation import Validate, Validation
 
 REPORTED_HORIZONS = (1, 10, 20, 30)
 """Steps after which the error of the dynamics is noted."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """A whole run.
-
-    Attributes:
-        seed: of initial weights, data order and noise.
-        model: sizes of the networks.
-        tokenizer: loss of the tokenizer stage.
-        tokenizer_fit: optimisation of the tokenizer stage.
-        dynamics: rollouts of the dynamics stage.
-        dynamics_fit: optimisation of the dynamics stage.
-        plan: loss of the world stage.
-        world_fit: optimisation of the world stage.
-        run: how it is carried out.
-        validate_every: optimiser steps between validations; 0 validates at the end only.
-        reuse: another run's folder whose tokenizer and latents are taken; None trains its own.
-        start_from: a world model to go on training, whose sizes, tokenizer and normaliser then
-            hold; None starts afresh.
-        overwrite: train stages anew that were begun under another config.
-    """
-
-    seed: int
-    model: WorldModelConfig
-    tokenizer: TokenizerConfig
-    tokenizer_fit: FitConfig
-    dynamics: DynamicsPlan
-    dynamics_fit: FitConfig
-    plan: PlanConfig
-    world_fit: FitConfig
-    run: RunConfig
-    validate_every: int = 0
-    reuse: Path | None = None
-    start_from: str | None = None
-    overwrite: bool = False
 
 
 class Pipeline:
@@ -123,10 +88,16 @@ class Pipeline:
         self.folder.finish("tokenizer", key, **_facts(fitted))
         return True
 
+    @cached_property
+    def _parent(self) -> WorldModel | None:
+        """The model to train further, which stays as it is."""
+        named = self.config.start_from
+        return None if named is None else WorldModel.from_pretrained(named)
+
     def _taken_tokenizer(self) -> Autoencoder | None:
         """The tokenizer of the model to train further or of the run to reuse, if there is one."""
-        if self.config.start_from is not None:
-            return WorldModel.from_pretrained(self.config.start_from).tokenizer
+        if self._parent is not None:
+            return self._parent.tokenizer
         if self.config.reuse is not None:
             return load_tokenizer(RunFolder(self.config.reuse).tokenizer)
         return None
@@ -190,8 +161,8 @@ class Pipeline:
         return True
 
     def _new_dynamics(self) -> BodyDynamics:
-        if self.config.start_from is not None:
-            return WorldModel.from_pretrained(self.config.start_from).dynamics.requires_grad_(True)
+        if self._parent is not None:
+            return copy.deepcopy(self._parent.dynamics).requires_grad_(True)
         torch.manual_seed(mix(self.config.seed, "dynamics"))
         return BodyDynamics(self.config.model.dynamics, self.cache.spec)
 
@@ -238,9 +209,8 @@ class Pipeline:
     def new_model(self) -> WorldModel:
         """A world model with this run's tokenizer and dynamics in it, frozen."""
         torch.manual_seed(mix(self.config.seed, "world"))
-        if self.config.start_from is not None:
-            teacher = WorldModel.from_pretrained(self.config.start_from)
-            model = student_of(teacher, self.config.plan.distillation)
+        if self._parent is not None:
+            model = student_of(self._parent, self.config.plan.distillation)
             model.spec.require_compatible(
                 self.cache.spec, f"model {self.config.start_from}", f"data set {self.cache.root}"
             )
@@ -256,12 +226,12 @@ class Pipeline:
         """The frozen model that training starts from, where the plan needs it further on."""
         if not self.config.plan.has_teacher:
             return None
-        if self.config.start_from is None:
+        if self._parent is None:
             raise UsageError(
                 "plan.distillation and plan.matching need a teacher: start_from=FOLDER of a "
                 "trained model"
             )
-        return WorldModel.from_pretrained(self.config.start_from)
+        return self._parent
 
     def _fit_normalizer(self, model: WorldModel, latents: Any, rows: torch.Tensor) -> None:
         if self.config.start_from is not None:

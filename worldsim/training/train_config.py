@@ -1,0 +1,46 @@
+"""Everything that one run of training is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldsim.models.world_model import WorldModelConfig
+from worldsim.training.config import FitConfig, RunConfig
+from worldsim.training.dynamics import DynamicsPlan
+from worldsim.training.plan.plan import PlanConfig
+from worldsim.training.tokenizer import TokenizerConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run.
+
+    Attributes:
+        seed: of initial weights, data order and noise.
+        model: sizes of the networks.
+        tokenizer: loss of the tokenizer stage.
+        tokenizer_fit: optimisation of the tokenizer stage.
+        dynamics: rollouts of the dynamics stage.
+        dynamics_fit: optimisation of the dynamics stage.
+        plan: loss of the world stage.
+        world_fit: optimisation of the world stage.
+        run: how it is carried out.
+        validate_every: optimiser steps between validations; 0 validates at the end only.
+        reuse: another run's folder whose tokenizer and latents are taken; None trains its own.
+        start_from: a world model to go on training, whose sizes, tokenizer and normaliser then
+            hold; None starts afresh.
+        overwrite: train stages anew that were begun under another config.
+    """
+
+    seed: int
+    model: WorldModelConfig
+    tokenizer: TokenizerConfig
+    tokenizer_fit: FitConfig
+    dynamics: DynamicsPlan
+    dynamics_fit: FitConfig
+    plan: PlanConfig
+    world_fit: FitConfig
+    run: RunConfig
+    validate_every: int = 0
+    reuse: Path | None = None
+    start_from: str | None = None
+    overwrite: bool = False
