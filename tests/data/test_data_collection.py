@@ -131,7 +131,8 @@ def test_every_shipped_mixture_can_be_played(task: str) -> None:
                 policy = replace(behaviour, dials=dials).build(spec, name, dial_generator(0, 0))
                 policy.reset([0], 0)
                 action = policy.act(observation, [0])
-                assert action.shape == (1, 1, spec.action.dim) and np.isfinite(action).all()
+                assert action.shape == (1, policy.n_action_steps, spec.action.dim)
+                assert np.isfinite(action).all() and np.abs(action).max() <= 1.0
 
 
 class Stepping:
