@@ -74,7 +74,8 @@ def test_actions_that_do_not_fit_are_refused(session: PlaySession) -> None:
 def test_recordings_are_numbered_and_whole(tmp_path: Path) -> None:
     session = new_session()
     for number in range(2):
-        tape = Tape(session.spec, session.seed, session.start_task, [session.latest])
+        start = session.begin(number)
+        tape = Tape(session.spec, number, session.start_task, [start])
         for action in ACTIONS:
             tape.moments.append(session.advance(action))
             tape.actions.append(action)
@@ -86,7 +87,9 @@ def test_recordings_are_numbered_and_whole(tmp_path: Path) -> None:
     assert verify(data) == []
     episode = LeRobotDataset(data).episode(0)
     np.testing.assert_allclose(episode.action, ACTIONS, atol=1e-6)
-    difference = episode.pixels["wrist"].astype(int) - [m.imagined[2] for m in tape.moments]
-    assert np.abs(difference).mean() < 12  # video of what is noise, from an untrained model
+    # The start's frames are noise, which video keeps badly: yet nearer to it than any other view.
+    recorded = episode.pixels["wrist"][0].astype(int)
+    apart = [np.abs(recorded - start.imagined[view]).mean() for view in range(3)]
+    assert apart[2] < 0.7 * min(apart[:2]), apart
     with pytest.raises(UsageError, match="drive first"):
         Tape(session.spec, 0, "", [session.latest]).write(tmp_path)
