@@ -12,9 +12,11 @@ from worldsim.models.heads import StateReading
 from worldsim.training.plan.noise import NOISE_POLICIES, NoiseConfig, draw_levels
 from worldsim.training.plan.objective import (
     ObjectiveConfig,
+    foreground_weight,
     frame_weights,
     level_weight,
     motion_weight,
+    place_weight,
     reading_losses,
     success_balance,
     weighted_error,
@@ -111,6 +113,20 @@ def test_motion_weight_of_a_view_where_next_to_nothing_moves_is_bounded() -> Non
     x0 = torch.zeros(1, 2, 1, 1, 10, 10)
     x0[0, 1, 0, 0, 0, 0] = 1.0
     assert motion_weight(x0, 2.0, 0.5, 0.02).max().item() == pytest.approx(101.0)
+
+
+def test_foreground_is_what_rests_where_others_show_background() -> None:
+    x0 = torch.zeros(4, 2, 1, 2, 1, 4)
+    x0[..., 3] = 1.0  # there in every episode: background
+    x0[1, :, 0, :, 0, 0] = 1.0  # rests throughout one
+    weight = foreground_weight(x0, 2.0, threshold=0.5, least_share=0.5)[:, 0, 0, 0, 0]
+    expected = torch.ones(4, 4)
+    expected[1, 0] = 5.0
+    assert torch.equal(weight, expected)
+    config = ObjectiveConfig(motion=3.0, foreground=2.0)
+    assert torch.equal(place_weight(x0, config)[:, 0, 0, 0, 0], expected)
+    x0[1, 1, 0, :, 0, 0] = 0.0  # it leaves, and so moves too
+    assert float(place_weight(x0, config)[1, 0, 0, 0, 0, 0]) == pytest.approx(1 + 3 / 0.5 + 2 / 0.5)
 
 
 def test_level_weight_of_flow_matching_is_the_inverse_square() -> None:

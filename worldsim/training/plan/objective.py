@@ -30,6 +30,8 @@ class ObjectiveConfig:
         evenly; 0 counts every place alike.
     motion_threshold: change of a latent, in its standard deviations, that counts as moving.
     motion_share: least share of a view that is taken to move, which bounds the weight of a place.
+    foreground: the same for all that is seldom seen where it is, moving or not; `motion_threshold`
+        and `motion_share` hold for it too.
     agent_pos: weight of the proprioception reading.
     state: weight of the privileged-state reading.
     success: weight of the success reading.
@@ -44,6 +46,7 @@ class ObjectiveConfig:
     motion: float = 4.0
     motion_threshold: float = 0.5
     motion_share: float = 0.5
+    foreground: float = 0.0
     agent_pos: float = 0.3
     state: float = 0.3
     success: float = 0.05
@@ -52,7 +55,7 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         positive = min(self.least_level, self.motion_threshold, self.motion_share)
-        if positive <= 0 or min(self.motion, self.absolute) < 0:
+        if positive <= 0 or min(self.motion, self.foreground, self.absolute) < 0:
             raise UsageError(
                 "objective: least_level, motion_threshold and motion_share must be positive, "
                 f"got {self}"
@@ -71,9 +74,34 @@ def motion_weight(x0: Tensor, strength: float, threshold: float, least_share: fl
     change = (x0[:, 1:] - x0[:, :-1]).abs().mean(dim=3, keepdim=True)
     still = torch.zeros_like(change[:, :1])
     largest = torch.maximum(torch.cat([still, change], 1), torch.cat([change, still], 1))
-    moving = (largest / threshold).clamp(max=1.0)
-    share = moving.mean(dim=(0, 1, 3, 4, 5), keepdim=True).clamp_min(least_share)
-    return 1.0 + strength * moving / share
+    return 1.0 + strength * _shared(largest / threshold, least_share)
+
+
+def foreground_weight(x0: Tensor, strength: float, threshold: float, least_share: float) -> Tensor:
+    """Weights `[B, T, V, 1, h, w]`: 1 at background, more at what is seldom seen at its place.
+
+    Background is the median of a place over the batch, which is of episodes drawn at random. A
+    thing that rests is a few places that never count as moving, yet a policy steers by them.
+    Arguments as of `motion_weight`.
+    """
+    background = x0.flatten(0, 1).median(dim=0).values
+    apart = (x0 - background).abs().mean(dim=3, keepdim=True)
+    return 1.0 + strength * _shared(apart / threshold, least_share)
+
+
+def _shared(degree: Tensor, least_share: float) -> Tensor:
+    """Degrees `[B, T, V, 1, h, w]`, cut at 1, over the share of their view that they make up."""
+    bounded = degree.clamp(max=1.0)
+    return bounded / bounded.mean(dim=(0, 1, 3, 4, 5), keepdim=True).clamp_min(least_share)
+
+
+def place_weight(x0: Tensor, config: ObjectiveConfig) -> Tensor:
+    """Weights `[B, T, V, 1, h, w]` of both kinds together: 1 where nothing is and nothing moves."""
+    bounds = (config.motion_threshold, config.motion_share)
+    weight = motion_weight(x0, config.motion, *bounds)
+    if config.foreground > 0:
+        weight = weight + foreground_weight(x0, config.foreground, *bounds) - 1.0
+    return weight
 
 
 def level_weight(sigma: Tensor, weighting: Weighting, least_level: float) -> Tensor:

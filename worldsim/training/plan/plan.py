@@ -24,7 +24,7 @@ from worldsim.training.plan.objective import (
     ObjectiveConfig,
     frame_weights,
     level_weight,
-    motion_weight,
+    place_weight,
     reading_losses,
     weighted_error,
 )
@@ -174,11 +174,9 @@ class TrainingPlan:
         recorded, and of what is read off them."""
         objective = self.config.objective
         span = slice(first, first + predicted.shape[1])
-        moving = motion_weight(
-            clip.x0, objective.motion, objective.motion_threshold, objective.motion_share
-        )[:, span]
+        places = place_weight(clip.x0, objective)[:, span]
         frames = frames * clip.frame_mask[:, span]
-        weight = moving * frame_weights(frames, clip.view_mask[:, span])
+        weight = places * frame_weights(frames, clip.view_mask[:, span])
         wanted = clip.x0[:, span] if target is None else target
         error = weighted_error(predicted, wanted, weight, objective.absolute)
         targets = {key: value[:, span] for key, value in clip.targets.items()}
