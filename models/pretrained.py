@@ -13,8 +13,8 @@ def resolve_folder(reference: str | Path, revision: str | None = None) -> Path:
     """The local folder of a model.
 
     Args:
-        reference: a folder, `shipped/<name>` for what the package carries, or a Hugging Face
-            hub id `owner/name`.
+        reference: a folder, a training run's folder with a `model` in it, `shipped/<name>` for
+            what the package carries, or a Hugging Face hub id `owner/name`.
         revision: branch, tag or commit on the hub.
 
     Raises:
@@ -28,11 +28,13 @@ def resolve_folder(reference: str | Path, revision: str | None = None) -> Path:
         names = sorted(p.name for p in SHIPPED.glob("*") if p.is_dir())
         raise UsageError(f"no shipped model {text!r}; this package carries {names}")
     if Path(reference).is_dir():
-        return Path(reference)
+        of_run = Path(reference) / "model"
+        return of_run if (of_run / CONFIG).is_file() else Path(reference)
     if text.count("/") == 1 and not text.startswith((".", "/", "~")):
         return _from_hub(text, revision)
     raise UsageError(
         f"no model folder at {text!r}; expected a folder with config.json and model.safetensors, "
+        "a training run's folder, "
         f"'{SHIPPED_PREFIX}<name>', or a hub id 'owner/name'"
     )
 

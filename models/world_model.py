@@ -214,7 +214,7 @@ class WorldModel(nn.Module):
 
     @staticmethod
     def from_pretrained(reference: str | Path, revision: str | None = None) -> "WorldModel":
-        """Load a folder, a `shipped/<name>` or a hub id, ready for inference.
+        """Load what `resolve_folder` finds, ready for inference.
 
         Raises:
             UsageError: not found, or it names a backbone that is not registered.

@@ -14,13 +14,6 @@ DEFAULT_HORIZON = 50
 """Of starts from data, which tell no horizon."""
 
 
-def model_folder(reference: str | Path) -> Path:
-    """The folder of a world model: as `WorldModel.from_pretrained` finds it, or `model` in a
-    training run's folder."""
-    run = Path(reference) / "model"
-    return run if (run / "config.json").is_file() else resolve_folder(reference)
-
-
 def judge_folder(judge: str | Path | None, model: str | Path) -> Path:
     """`judge`, or for None the folder `judge` in the model's folder or beside it.
 
@@ -30,7 +23,7 @@ def judge_folder(judge: str | Path | None, model: str | Path) -> Path:
     if judge is not None:
         run = Path(judge) / "judge"
         return run if run.is_dir() else Path(judge)
-    folder = model_folder(model)
+    folder = resolve_folder(model)
     for found in (folder / "judge", folder.parent / "judge"):
         if (found / "config.json").is_file():
             return found
@@ -41,10 +34,10 @@ def judge_folder(judge: str | Path | None, model: str | Path) -> Path:
 
 
 def load_model(model: WorldModel | str | Path) -> WorldModel:
-    """`model` itself, or the one that `model_folder` finds."""
+    """`model` itself, or the one that `from_pretrained` finds."""
     if isinstance(model, WorldModel):
         return model
-    return WorldModel.from_pretrained(model_folder(model))
+    return WorldModel.from_pretrained(model)
 
 
 def load_judge(judge: Judge | str | Path | None, model: WorldModel | str | Path) -> Judge:

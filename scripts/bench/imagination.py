@@ -20,7 +20,7 @@ from worldsim.config import build, compose_config
 from worldsim.diffusion.flow import as_history, step_down
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.envs.imagination import FrameStarts, ImaginationVectorEnv, SimulatorStarts, Start
-from worldsim.envs.imagination.loading import judge_folder, model_folder
+from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge, JudgeReport
 from worldsim.evaluation.judge_tracker import VerdictRule
@@ -37,7 +37,7 @@ ENV_ID = "worldsim/TabletopPush-v0"
 def load(reference: str) -> tuple[WorldModel, Judge, str]:
     """The named model and its judge, or (speed does not depend on weights) a random `tiny`."""
     try:
-        model = WorldModel.from_pretrained(model_folder(reference))
+        model = WorldModel.from_pretrained(reference)
         return model, Judge.from_pretrained(judge_folder(None, reference)), reference
     except UsageError as error:
         print(f"{error}\nusing random weights of configs/model/tiny.yaml")

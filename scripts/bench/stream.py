@@ -23,7 +23,6 @@ from worldsim.config import build, compose_config
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.envs.imagination import SimulatorStarts, Start
-from worldsim.envs.imagination.loading import model_folder
 from worldsim.envs.imagination.starts import stack_rigs
 from worldsim.errors import WorldsimError
 from worldsim.models.world_model import WorldModel, WorldModelConfig
@@ -137,7 +136,7 @@ def endurance(stream: Stream, frames: int, part: int = 1000) -> dict[str, float]
 def load(reference: str, env_starts: SimulatorStarts) -> tuple[WorldModel, str]:
     """The named model, or (speed does not depend on weights) a random `tiny`."""
     try:
-        return WorldModel.from_pretrained(model_folder(reference)), reference
+        return WorldModel.from_pretrained(reference), reference
     except WorldsimError as error:
         print(f"{error}\nusing random weights of configs/model/tiny.yaml")
     config = compose_config("train", ["dataset=none", "out=none", "model=tiny"]).model

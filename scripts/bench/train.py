@@ -37,9 +37,9 @@ from worldsim.specs import (
 from worldsim.training.batches import Batch
 from worldsim.training.compose import train_config
 from worldsim.training.draws import stream
-from worldsim.training.train_config import TrainConfig
 from worldsim.training.plan.plan import TrainingPlan
 from worldsim.training.precision import choose_precision
+from worldsim.training.train_config import TrainConfig
 
 REPEATS = 5
 MATRIX = 2048

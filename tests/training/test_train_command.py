@@ -263,12 +263,25 @@ def test_every_config_builds_a_run(choice: str) -> None:
 
 
 def test_a_trained_model_is_trained_further(finished: Path, data: Path, tmp_path: Path) -> None:
-    words = [f"start_from={finished / 'model'}", "trainer.lr=1e-12", "dynamics.lr=1e-12"]
+    words = [f"start_from={finished}", "trainer.lr=1e-12", "dynamics.lr=1e-12"]
     for stage in ("tokenizer", "latents", "dynamics", "world"):
         assert train(data, tmp_path, *words, f"stage={stage}") == 0
     ours, theirs = (load_file(p / "model/model.safetensors") for p in (tmp_path, finished))
     for name, tensor in theirs.items():
         assert torch.allclose(ours[name], tensor, atol=1e-6), name
+
+
+def test_a_model_trained_further_can_keep_its_dynamics(
+    finished: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, tmp_path, "dynamics.keep=true", "stage=dynamics") == 2
+    assert "start_from=FOLDER" in capsys.readouterr().err
+    words = (f"start_from={finished}", "dynamics.keep=true", "stage=dynamics")
+    assert train(data, tmp_path / "kept", *words) == 0
+    ours, theirs = (
+        load_file(run / "dynamics/model.safetensors") for run in (tmp_path / "kept", finished)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_without_known_actions_bodies_stay_where_they_are(

@@ -31,7 +31,6 @@ def run(config: DictConfig) -> None:
     """
     from worldsim.config import build
     from worldsim.data.cache import build_cache
-    from worldsim.envs.imagination.loading import model_folder
     from worldsim.evaluation.drift import DriftConfig, measure_drift
     from worldsim.evaluation.open_loop_film import open_loop_records
     from worldsim.files import write_json, write_text
@@ -47,7 +46,7 @@ def run(config: DictConfig) -> None:
     names = ("max_steps", "samples", "window_s", "closure_s", "seed")
     drift = build(DriftConfig, {name: settings[name] for name in names}, "drift")
     earlier = [read_column(Path(folder)) for folder in settings["also"]]
-    model = WorldModel.from_pretrained(model_folder(settings["model"]))
+    model = WorldModel.from_pretrained(settings["model"])
     model.to(inference_device(str(settings["device"])))
     cache = build_cache(Path(settings["dataset"]))
     count = settings["episodes"] or cache.num_episodes

@@ -109,13 +109,14 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
 
 def read_comparison(settings: dict[str, Any], policies: dict[str, Any], starts: Any) -> Any:
     """The `Comparison` that `rank` and `rollout` configs describe."""
-    from worldsim.envs.imagination.loading import judge_folder, model_folder
+    from worldsim.envs.imagination.loading import judge_folder
     from worldsim.evaluation.comparison import Comparison
+    from worldsim.models.pretrained import resolve_folder
 
     env = dict(settings["env"] or {})
     env_id = env.pop("id", None)
     kwargs = {**(env.pop("kwargs", None) or {}), **env}
-    model = model_folder(settings["model"])
+    model = resolve_folder(settings["model"])
     steps = settings["max_steps"]
     return Comparison(
         policies=policies,

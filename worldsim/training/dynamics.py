@@ -42,6 +42,7 @@ class DynamicsPlan:
     start_noise: greatest disturbance of a start, in typical steps of each entry.
     forget: chance that a window does not know the step before its first.
     mirror: axes ("x", "y") of the world that may be turned over; every window is, by chance.
+    keep: whether a model that is trained further keeps its dynamics as they are.
     """
 
     horizon: int = 10
@@ -49,6 +50,7 @@ class DynamicsPlan:
     start_noise: float = 0.05
     forget: float = 0.1
     mirror: tuple[str, ...] = ()
+    keep: bool = False
 
     def __post_init__(self) -> None:
         if self.horizon < 1 or self.start_noise < 0 or not 0 <= self.forget <= 1:

@@ -124,7 +124,8 @@ class Pipeline:
         if self.folder.is_finished("dynamics", key, config.overwrite):
             return False
         dynamics = self._new_dynamics()
-        if config.plan.has_teacher:  # what is distilled is how things look, not where they go
+        # What is distilled is how things look, not where they go.
+        if config.plan.has_teacher or config.dynamics.keep:
             save_weights(dynamics, self.folder.dynamics / WEIGHTS)
             self.folder.finish("dynamics", key, taken=True)
             return True

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig
 from worldsim.training.dynamics import DynamicsPlan
@@ -44,3 +45,7 @@ class TrainConfig:
     reuse: Path | None = None
     start_from: str | None = None
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dynamics.keep and self.start_from is None:
+            raise UsageError("dynamics.keep keeps those of a trained model: give start_from=FOLDER")
