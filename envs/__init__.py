@@ -18,6 +18,7 @@ ENTRY_POINTS = {
     "worldsim/TabletopPush-v0": "worldsim.envs.tabletop.push:TabletopPush",
     "worldsim/TabletopPickPlace-v0": "worldsim.envs.tabletop.pick_place:TabletopPickPlace",
     "worldsim/TabletopDrawer-v0": "worldsim.envs.tabletop.drawer:TabletopDrawer",
+    "worldsim/TabletopShuttle-v0": "worldsim.envs.tabletop.shuttle:TabletopShuttle",
     "worldsim/Foreign-v0": "worldsim.envs.foreign:ForeignMujocoEnv",
     "worldsim/Imagination-v0": "worldsim.envs.imagination:ImaginationEnv",
 }

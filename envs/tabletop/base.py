@@ -88,6 +88,9 @@ class TabletopEnv(gymnasium.Env[Observation, Float]):
     def _prepare(self, model: mujoco.MjModel) -> None:
         """Set nominal numbers of the physics that MJCF cannot say."""
 
+    def _react(self) -> None:
+        """Change the scene by the task's own rules, after physics moved it."""
+
     def _at_rest(self) -> bool:
         """Whether the scene is still enough to count as solved."""
         return True
@@ -137,6 +140,7 @@ class TabletopEnv(gymnasium.Env[Observation, Float]):
         checked = ACTION.check(action, type(self).__name__)
         achieved = self.gripper.step(checked)
         self._step += 1
+        self._react()
         self._refresh()
         info = self._info()
         info["action_achieved"] = achieved

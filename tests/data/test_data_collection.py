@@ -113,7 +113,7 @@ def test_rare_behaviours_come_up() -> None:
     assert 10 <= counts["rare"] <= 30
 
 
-@pytest.mark.parametrize("task", ["Push", "PickPlace", "Reach", "Drawer"])
+@pytest.mark.parametrize("task", ["Push", "PickPlace", "Reach", "Drawer", "Shuttle"])
 def test_every_shipped_mixture_can_be_played(task: str) -> None:
     """Both ends of every dial, too."""
     shipped = compose_config("collect", ["out=unused"]).mixtures

@@ -13,8 +13,10 @@ from worldsim.policies.scripted.play import PlayPolicy
 from worldsim.policies.scripted.policy import ScriptedPolicy
 from worldsim.policies.scripted.tasks import CONTROLLERS, controller_for
 
-WORLD_TASK = {"PickPlace": "pick_place"}
-LEAST = {"Reach": 0.98, "Push": 0.93, "PickPlace": 0.9, "Drawer": 0.9}
+WORLD_TASK = {"PickPlace": "pick_place", "Shuttle": "push"}
+LEAST = {"Reach": 0.98, "Push": 0.93, "PickPlace": 0.9, "Drawer": 0.9, "Shuttle": 0.93}
+EPISODES = {"Shuttle": 60}
+"""Of a long task; of the others 200."""
 
 
 def make_env(task: str, **kwargs: Any) -> TabletopEnv:
@@ -57,7 +59,7 @@ def test_expert_solves_its_task(task: str) -> None:
 @pytest.mark.parametrize("factors", ["none", "in_distribution", "shifted"])
 @pytest.mark.parametrize("task", LEAST)
 def test_expert_rate_over_many_starts(task: str, factors: str) -> None:
-    assert success_rate(task, 200, factors=factors) >= LEAST[task]
+    assert success_rate(task, EPISODES.get(task, 200), factors=factors) >= LEAST[task]
 
 
 def random_observation(policy_task: str, count: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from worldsim.envs.tabletop.placing import cos_sin_4, upward
 from worldsim.errors import UsageError
 from worldsim.specs import WorldSpec
 
-TASKS = ("Reach", "Push", "PickPlace", "Drawer")
+TASKS = ("Reach", "Push", "PickPlace", "Drawer", "Shuttle")
 
 
 def make_env(task: str, **kwargs: Any) -> TabletopEnv:
