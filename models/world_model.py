@@ -25,6 +25,7 @@ from worldsim.models.dynamics import BodyDynamics, DynamicsConfig
 from worldsim.models.heads import HeadConfig, StateHead, StateReading
 from worldsim.models.normalizer import Normalizer
 from worldsim.models.pretrained import resolve_folder
+from worldsim.models.quality import QUALITY, StepQuality
 from worldsim.models.weights import (
     WEIGHTS,
     load_config,
@@ -79,6 +80,7 @@ class WorldModel(nn.Module):
     def __init__(self, config: WorldModelConfig, spec: WorldSpec) -> None:
         super().__init__()
         self.config, self.spec = config, spec
+        self.quality: StepQuality | None = None
         sizes = {(camera.height, camera.width) for camera in spec.cameras}
         if len(sizes) != 1:
             raise UsageError(f"all cameras of a model must share one size, got {sorted(sizes)}")
@@ -210,6 +212,8 @@ class WorldModel(nn.Module):
         save_weights(self, folder / WEIGHTS, dtype, exact=("dynamics.",))
         write_json(folder / "normalizer.json", self.normalizer.to_json())
         write_text(folder / "README.md", card or f"# worldsim world model\n\n{self.spec}\n")
+        if self.quality is not None:
+            write_json(folder / QUALITY, self.quality.to_json())
         save_config(folder, KIND, {"config": asdict(self.config), "spec": self.spec.to_json()})
 
     @staticmethod
@@ -226,4 +230,8 @@ class WorldModel(nn.Module):
         model = WorldModel(config, WorldSpec.from_json(data["spec"]))
         load_weights(model, folder / WEIGHTS)
         model.normalizer.load_json(read_json(folder / "normalizer.json"))
+        if (folder / QUALITY).is_file():
+            model.quality = StepQuality.from_json(
+                read_json(folder / QUALITY), f"{folder}/{QUALITY}"
+            )
         return model.eval().requires_grad_(False)

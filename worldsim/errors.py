@@ -46,6 +46,10 @@ class MissingExtraError(UsageError):
         )
 
 
+class QualityWarning(UserWarning):
+    """What was asked for works, but worse than it need be."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """A UsageError that lists what exists and the nearest name to what was typed."""
     names = sorted(known)

@@ -43,6 +43,8 @@ SMALL = [
     "trainer.progress=false",
     "validation.max_steps=3",
     "validation.films=1",
+    "validation.step_counts=[1,2]",
+    "validation.step_horizon=2",
     "judge.steps=3",
     "judge.batch_size=8",
 ]
@@ -105,6 +107,7 @@ def test_run_folder_is_complete(finished: Path) -> None:
     assert steps == list(range(1, 10))
     assert "val_psnr_model" in world_rows(finished)[-1]
     model = WorldModel.from_pretrained(finished / "model")
+    assert model.quality is not None and set(model.quality.psnr_moving) == {1, 2}
     statistics = model.normalizer.to_json()
     assert min(statistics["latent"]["std"]) > 0 and statistics["latent"]["std"] != [1.0] * 4
     assert statistics["agent_pos"]["std"][0] != 1.0

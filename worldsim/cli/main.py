@@ -6,13 +6,21 @@ Exit codes: 0 done, 1 failed, 2 wrong request, 130 interrupted.
 import errno
 import os
 import sys
+import warnings
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
-from typing import TextIO
+from typing import Any, TextIO
 
 from worldsim.cli.commands import COMMANDS
 from worldsim.cli.help import command_help, overview
-from worldsim.errors import MissingExtraError, UsageError, WorldsimError, unknown_name
+from worldsim.errors import (
+    MissingExtraError,
+    QualityWarning,
+    UsageError,
+    WorldsimError,
+    unknown_name,
+)
 from worldsim.extras import EXTRAS
 
 DEBUG_VARIABLE = "WORLDSIM_DEBUG"
@@ -28,7 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     command = next((word for word in arguments if word in COMMANDS), None)
     try:
-        _dispatch(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _in_one_line(warnings.showwarning)
+            _dispatch(arguments)
         sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
@@ -99,6 +109,18 @@ def _run(name: str, overrides: list[str], show: bool) -> None:
         import_module(f"worldsim.cli.{name}").run(config)
     except OmegaConfBaseException as error:
         raise UsageError(f"configuration of `worldsim {name}`: {error}") from error
+
+
+def _in_one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Shows what this package warns of without the place in its source; the rest as before."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, QualityWarning):
+            print(f"warning: {message}", file=sys.stderr)
+        else:
+            otherwise(message, category, *place, **more)
+
+    return show
 
 
 def _report(error: Exception, command: str | None) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from worldsim.cli.console import counted, finish, say
+from worldsim.cli.train_validation import validators
 from worldsim.errors import DataError, UsageError, unknown_name
 
 DESCRIPTION = """
@@ -50,7 +51,7 @@ def run(config: DictConfig) -> None:
         "tokenizer": pipeline.tokenizer,
         "latents": pipeline.latents,
         "dynamics": pipeline.dynamics,
-        "world": lambda: pipeline.world(_validator(config, cache, folder)),
+        "world": lambda: pipeline.world(*validators(config, cache, folder)),
         "judge": lambda: _judge(config, cache, folder),
         "policies": lambda: _policies(config, cache, folder.root, settings.run),
     }
@@ -117,67 +118,6 @@ def _record(root: Path, config: DictConfig, environment: dict[str, Any]) -> None
     root.mkdir(parents=True, exist_ok=True)
     write_text(root / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     write_json(root / "environment.json", environment)
-
-
-def _validator(config: DictConfig, cache: Any, folder: Any) -> Any:
-    """Open-loop validation: figures to validation.json and the log, films to films/."""
-    from worldsim.config import build
-    from worldsim.data.clips import episodes_of
-    from worldsim.evaluation.open_loop_film import open_loop_records
-    from worldsim.evaluation.open_loop_report import evaluate_open_loop
-    from worldsim.files import write_json
-    from worldsim.reporting.film import write_film
-    from worldsim.streaming.sampler import Sampler
-    from worldsim.training.config import ValidationConfig
-
-    settings = build(ValidationConfig, config.validation, "validation")
-    held_out = episodes_of(cache.num_episodes, "val")[: settings.episodes]
-
-    def validate(model: Any, step: int) -> dict[str, float]:
-        if len(held_out) < 2:
-            say("validation is skipped: it needs two held-out episodes, so record 20 or more")
-            return {}
-        with counted("validation steps") as show:
-            report = evaluate_open_loop(
-                model,
-                cache,
-                held_out,
-                settings.sampling_steps,
-                settings.max_steps,
-                progress=show,
-            )
-        found = {"step": step, **report.to_json()}
-        if settings.swap and (swapped := _swap(model, cache, held_out, settings)):
-            found["swap"] = swapped
-        write_json(folder.root / "validation.json", found)
-        shown = held_out[: settings.films]
-        for record in open_loop_records(
-            model, cache, shown, Sampler(steps=settings.sampling_steps), settings.max_steps
-        ):
-            name = record.title.split(",")[0].replace(" ", "_")
-            write_film(folder.films / f"step_{step:07d}_{name}.mp4", record)
-        return report.summary()
-
-    return validate
-
-
-def _swap(model: Any, cache: Any, held_out: list[int], settings: Any) -> dict[str, Any] | None:
-    """Figures of the swap test, None where the simulator cannot replay."""
-    from worldsim.errors import WorldsimError
-    from worldsim.evaluation.swap_test import swap_test
-
-    try:
-        report = swap_test(model, cache, held_out, None, settings.sampling_steps)
-    except (WorldsimError, ImportError) as error:
-        say(f"swap test is skipped: {error}")
-        return None
-    say(
-        f"swapped actions move the simulator's end effector by {report.effect_m:.3f} m; "
-        f"the imagined one follows within {report.followed_m:.3f} m, in the frames within "
-        f"{report.seen_m:.3f} m "
-        f"({report.drives} episodes, {report.steps} steps)"
-    )
-    return report.to_json()
 
 
 def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:

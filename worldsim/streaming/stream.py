@@ -70,6 +70,8 @@ class Stream:
                 f"a pass finishes {written} frames and the model's context holds "
                 f"{model.config.recent} recent ones; use smaller chunks or windows"
             )
+        if model.quality is not None:
+            model.quality.warn_if_short(schedule.steps)
         self.model = for_inference(model, precision)
         self.spec, self.schedule = model.spec, schedule
         self._pilot = Pilot(self.model.denoiser, schedule, model.config.history_sigma, descent)

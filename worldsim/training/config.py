@@ -88,6 +88,8 @@ class ValidationConfig:
         sampling_steps: denoising steps a frame.
         films: episodes shown in the sample film; 0 writes none.
         swap: whether to exchange the actions of episodes too and replay them in the simulator.
+        step_counts: numbers of denoising steps whose quality the finished model carries with it.
+        step_horizon: length in steps of the rollouts that tell it.
     """
 
     every: int = 0
@@ -96,3 +98,5 @@ class ValidationConfig:
     sampling_steps: int = 2
     films: int = 2
     swap: bool = True
+    step_counts: tuple[int, ...] = (1, 2, 4)
+    step_horizon: int = 20

@@ -39,7 +39,7 @@ from worldsim.training.tokenizer import (
 )
 from worldsim.training.tokenizer_folder import load_tokenizer, save_tokenizer
 from worldsim.training.train_config import TrainConfig
-from worldsim.training.validation import Validate, Validation
+from worldsim.training.validation import Measure, Validate, Validation
 
 REPORTED_HORIZONS = (1, 10, 20, 30)
 """Steps after which the error of the dynamics is noted."""
@@ -167,11 +167,12 @@ class Pipeline:
         torch.manual_seed(mix(self.config.seed, "dynamics"))
         return BodyDynamics(self.config.model.dynamics, self.cache.spec)
 
-    def world(self, validate: Validate) -> bool:
+    def world(self, validate: Validate, measure: Measure | None = None) -> bool:
         """Train denoiser and heads; False if that was done already.
 
         Args:
             validate: measures the averaged model now and then, and at the end.
+            measure: what the finished model is told of its quality by number of steps.
         """
         key, config = self._hash("world"), self.config.world_fit
         if self.folder.is_finished("world", key, self.config.overwrite):
@@ -203,6 +204,8 @@ class Pipeline:
             mix(self.config.seed, "world"),
             lambda ema: [Validation(model, ema, validate, self.config.validate_every, config)],
         )
+        model.quality = None  # of the model it started from
+        model.quality = None if measure is None else measure(model.cpu().eval())
         model.save_pretrained(self.folder.model, card=model_card(model, fitted, self.cache))
         self.folder.finish("world", key, **_facts(fitted))
         return True

@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
+from worldsim.models.quality import StepQuality
 from worldsim.models.world_model import WorldModel
 from worldsim.training.callbacks import stepped
 from worldsim.training.config import FitConfig
@@ -14,6 +15,8 @@ from worldsim.training.ema import Ema
 
 Validate = Callable[[WorldModel, int], dict[str, float]]
 """A model in evaluation mode on the CPU and the step it is from, to scalars for the logs."""
+Measure = Callable[[WorldModel], StepQuality | None]
+"""The finished model, in evaluation mode on the CPU, to its quality by number of steps."""
 
 
 class Validation(Callback):

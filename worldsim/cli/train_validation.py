@@ -1,0 +1,92 @@
+"""What `worldsim train` measures of a world model."""
+
+from typing import Any
+
+from omegaconf import DictConfig
+
+from worldsim.cli.console import counted, say
+
+
+def validators(config: DictConfig, cache: Any, folder: Any) -> tuple[Any, Any]:
+    """What measures a model while it trains, and what measures the finished one."""
+    from worldsim.config import build
+    from worldsim.data.clips import episodes_of
+    from worldsim.training.config import ValidationConfig
+
+    settings = build(ValidationConfig, config.validation, "validation")
+    held_out = episodes_of(cache.num_episodes, "val")[: settings.episodes]
+    return (
+        _validator(settings, held_out, cache, folder),
+        lambda model: _step_quality(model, cache, held_out, settings),
+    )
+
+
+def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> Any:
+    """Open-loop validation: figures to validation.json and the log, films to films/."""
+    from worldsim.evaluation.open_loop_film import open_loop_records
+    from worldsim.evaluation.open_loop_report import evaluate_open_loop
+    from worldsim.files import write_json
+    from worldsim.reporting.film import write_film
+    from worldsim.streaming.sampler import Sampler
+
+    def validate(model: Any, step: int) -> dict[str, float]:
+        if len(held_out) < 2:
+            say("validation is skipped: it needs two held-out episodes, so record 20 or more")
+            return {}
+        with counted("validation steps") as show:
+            report = evaluate_open_loop(
+                model,
+                cache,
+                held_out,
+                settings.sampling_steps,
+                settings.max_steps,
+                progress=show,
+            )
+        found = {"step": step, **report.to_json()}
+        if settings.swap and (swapped := _swap(model, cache, held_out, settings)):
+            found["swap"] = swapped
+        write_json(folder.root / "validation.json", found)
+        shown = held_out[: settings.films]
+        for record in open_loop_records(
+            model, cache, shown, Sampler(steps=settings.sampling_steps), settings.max_steps
+        ):
+            name = record.title.split(",")[0].replace(" ", "_")
+            write_film(folder.films / f"step_{step:07d}_{name}.mp4", record)
+        return report.summary()
+
+    return validate
+
+
+def _swap(model: Any, cache: Any, held_out: list[int], settings: Any) -> dict[str, Any] | None:
+    """Figures of the swap test, None where the simulator cannot replay."""
+    from worldsim.errors import WorldsimError
+    from worldsim.evaluation.swap_test import swap_test
+
+    try:
+        report = swap_test(model, cache, held_out, None, settings.sampling_steps)
+    except (WorldsimError, ImportError) as error:
+        say(f"swap test is skipped: {error}")
+        return None
+    say(
+        f"swapped actions move the simulator's end effector by {report.effect_m:.3f} m; "
+        f"the imagined one follows within {report.followed_m:.3f} m, in the frames within "
+        f"{report.seen_m:.3f} m "
+        f"({report.drives} episodes, {report.steps} steps)"
+    )
+    return report.to_json()
+
+
+def _step_quality(model: Any, cache: Any, held_out: list[int], settings: Any) -> Any:
+    """Quality by number of denoising steps, None where it is not asked for or cannot be told."""
+    from worldsim.evaluation.open_loop_report import evaluate_open_loop
+    from worldsim.models.quality import StepQuality
+
+    if len(held_out) < 2 or not settings.step_counts:
+        return None
+    found = {
+        steps: evaluate_open_loop(model, cache, held_out, steps, settings.step_horizon).summary()[
+            "psnr_moving_model"
+        ]
+        for steps in settings.step_counts
+    }
+    return StepQuality(found)
