@@ -181,20 +181,21 @@ class DatasetStarts:
         from worldsim.data.cache_writer import resize, resized_rig
 
         if index not in self._read:
-            episode, camera = self._data.episode(index), self.spec.cameras[0]
+            camera, arrays = self.spec.cameras[0], self._data.arrays(index)
             first = {
-                name: resize(frames[:1], camera.height, camera.width)[0]
-                for name, frames in episode.pixels.items()
+                name: resize(self._data.frames(index, name, 1), camera.height, camera.width)[0]
+                for name in self._data.spec.camera_names
             }
-            rig = episode.meta.rig
+            meta = self._data.meta(index)
+            rig = meta.rig
             self._read[index] = Start(
                 stack_views(first, self.spec.camera_names),
-                episode.agent_pos[0],
-                episode.task,
+                arrays["agent_pos"][0],
+                self._data.task(index),
                 None if rig is None else resized_rig(rig, self._data.spec, self.spec),
-                episode.state[0],
-                episode.meta.seed,
-                episode.meta.factors,
+                arrays["state"][0],
+                meta.seed,
+                meta.factors,
             )
         return self._read[index]
 

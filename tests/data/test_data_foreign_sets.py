@@ -167,6 +167,10 @@ def test_next_columns_belong_to_the_following_row(tmp_path: Path) -> None:
     episode = dataset.episode(1)
     assert list(episode.success) == [False] * 4 + [True] * 2
     np.testing.assert_allclose(episode.reward[1:], np.linspace(0, 1, 6)[:-1], rtol=1e-6)
+    name = next(iter(episode.pixels))
+    few = dataset.frames(1, name, most=2)
+    np.testing.assert_array_equal(few, dataset.frames(1, name)[:2])
+    assert len(dataset.frames(1, name, most=99)) == LENGTHS[1]
     assert episode.reward[0] == 0
     # Success after the last recorded observation is the last one's: nothing later was seen.
     assert list(dataset.episode(0).success) == [False] * 8 + [True] and dataset.meta(0).success

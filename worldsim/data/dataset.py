@@ -102,8 +102,8 @@ class LeRobotDataset:
             raise DataError(f"{record.data}: the rows of episode {record.index} are scattered")
         return table.slice(int(places[0]), len(places))
 
-    def frames(self, episode: int, camera: str) -> Pixels:
-        """Frames of a camera, uint8 `[N, H, W, 3]`.
+    def frames(self, episode: int, camera: str, most: int | None = None) -> Pixels:
+        """Frames of a camera, uint8 `[N, H, W, 3]`, the first `most` of them if that is given.
 
         Raises:
             UsageError: no such camera.
@@ -115,9 +115,10 @@ class LeRobotDataset:
         feature, record = known[camera], self.record(episode)
         if feature.video:
             segment = record.videos[feature.key]
-            frames = self._open(feature.key, segment.path).read(segment.first, segment.count)
+            count = segment.count if most is None else min(most, segment.count)
+            frames = self._open(feature.key, segment.path).read(segment.first, count)
         else:
-            frames = _decode_images(self.rows(episode)[feature.key], record.data)
+            frames = _decode_images(self.rows(episode)[feature.key][:most], record.data)
         if frames.shape[1:3] != (feature.height, feature.width):
             raise DataError(
                 f"{self.root}: camera {camera!r} of episode {record.index} has frames of "
