@@ -153,7 +153,7 @@ def test_unknown_calibration_gives_no_maps() -> None:
 
 def test_outlines_show_the_hand_first_then_the_points() -> None:
     maps = draw((hand(), scene()), (hand(), scene(0.1)))[0, -2 * SILHOUETTE_CHANNELS :]
-    ahead, aside = maps.unflatten(0, (2, -1)).amax(1)
+    ahead, aside = (half.amax(0) for half in maps.chunk(2))
     assert column(aside) > column(ahead)
     torch.testing.assert_close(
         ahead, draw((hand(), scene()), (hand(), scene()))[0, -32:-16].amax(0)

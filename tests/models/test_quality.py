@@ -46,7 +46,8 @@ def test_a_stream_of_too_few_steps_warns_with_what_was_measured(tmp_path: Path) 
 
 def test_broken_measurements_are_told(tmp_path: Path) -> None:
     nano_model().save_pretrained(tmp_path)
-    for wrong in ([], {}, {"psnr_moving": {}}, {"psnr_moving": {"two": 1.0}}):
+    cases: list[object] = [[], {}, {"psnr_moving": {}}, {"psnr_moving": {"two": 1.0}}]
+    for wrong in cases:
         write_json(tmp_path / QUALITY, wrong)
         with pytest.raises(DataError, match=QUALITY):
             WorldModel.from_pretrained(tmp_path)

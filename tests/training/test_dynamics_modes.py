@@ -65,7 +65,8 @@ def moves(dynamics: BodyDynamics, share: float) -> Tensor:
     """Where the block of unseen starts goes along x, in units of the jump."""
     now = draw(64, share, torch.Generator().manual_seed(9))["body"][:, 1]
     after = dynamics(now, now, torch.zeros(64, SPEC.action.dim), torch.ones(64))
-    return (after - now)[:, 3] / LIFT
+    moved: Tensor = (after - now)[:, 3] / LIFT
+    return moved
 
 
 def test_the_mean_of_two_ways_is_taken_by_one_mode_only() -> None:
