@@ -171,44 +171,64 @@ class TimeAttention(nn.Module):
             values = torch.cat([old_v.to(v.dtype), v], dim=1)
             if write:
                 context.write(layer, k[:, :write].detach(), v[:, :write].detach())
-        out = self._attend(rotate(q, order.turn), rotate(keys, order.key_turn), values, order.mask)
+        out = self._attend(q, keys, values, order)
         result: Tensor = self.out(out)
         return result
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        frames, tokens = q.shape[1], q.shape[2]
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, order: FrameOrder) -> Tensor:
+        frames, tokens, mask = q.shape[1], q.shape[2], order.mask
+        if not self.joint and frames <= FEW_FRAMES:
+            return few_queries_attention(q, k, v, order)
+        q, k = rotate(q, order.turn), rotate(k, order.key_turn)
         if self.joint:
             merge = "b t n h d -> b h (t n) d"
             mask = mask.repeat_interleave(tokens, 1).repeat_interleave(tokens, 2).unsqueeze(1)
             q, k, v = rearrange(q, merge), rearrange(k, merge), rearrange(v, merge)
             out = attention(q, k, v, mask)
             return rearrange(out, "b h (t n) d -> b t n (h d)", t=frames)
-        if frames <= FEW_FRAMES:
-            return few_queries_attention(q, k, v, mask)
         merge = "b t n h d -> b (n h) t d"
         q, k, v = rearrange(q, merge), rearrange(k, merge), rearrange(v, merge)
         out = attention(q, k, v, mask.unsqueeze(1))
         return rearrange(out, "b (n h) t d -> b t n (h d)", n=tokens)
 
 
-def few_queries_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Attention over time alone for a handful of new frames, as one broadcast product.
+def few_queries_attention(q: Tensor, k: Tensor, v: Tensor, order: FrameOrder) -> Tensor:
+    """Attention over time alone for a handful of new frames, as broadcast products.
 
-    A fused kernel spends its time on set-up when every one of B*N*H problems is this small.
+    A fused kernel spends its time on set-up when every one of B*N*H problems is this small. What
+    the rotary embedding does to a product of query and key depends on their distance in time
+    alone, so it is applied to the products: turning every key of the context costs more than all
+    the rest.
 
     Args:
         q: `[B, T, N, H, D]`.
-        k: `[B, W, N, H, D]`.
+        k: `[B, W, N, H, D]`, un-rotated.
         v: `[B, W, N, H, D]`.
-        mask: `[B, T, W]` bool.
+        order: where the frames stand in time, of T new and W seen ones.
 
     Returns:
         `[B, T, N, H * D]`.
     """
-    scores = (q.unsqueeze(2) * k.unsqueeze(1)).sum(-1).float() / math.sqrt(q.shape[-1])
-    scores = scores.masked_fill(~mask[..., None, None], -torch.inf)
-    weights = scores.softmax(dim=2).to(v.dtype)
-    return (weights.unsqueeze(-1) * v.unsqueeze(1)).sum(2).flatten(-2)
+    cos, sin = (x[:, :, 0, 0].repeat(1, 1, 2) for x in order.turn)
+    key_cos, key_sin = (x[:, :, 0, 0].repeat(1, 1, 2) for x in order.key_turn)
+    first, second = q.chunk(2, dim=-1)
+    across = torch.cat([-second, first], dim=-1)
+    heads = "b w n h d -> (b w) (n h) d"
+    out = []
+    for t in range(q.shape[1]):
+        here_cos, here_sin = cos[:, t : t + 1], sin[:, t : t + 1]
+        lag_cos = (here_cos * key_cos + here_sin * key_sin).to(q.dtype)
+        lag_sin = (here_sin * key_cos - here_cos * key_sin).to(q.dtype)
+        scores = torch.bmm(
+            rearrange(k * q[:, t : t + 1], heads), rearrange(lag_cos, "b w d -> (b w) d 1")
+        ) + torch.bmm(
+            rearrange(k * across[:, t : t + 1], heads), rearrange(lag_sin, "b w d -> (b w) d 1")
+        )
+        scores = scores.view(k.shape[:-1]).float() / math.sqrt(q.shape[-1])
+        scores = scores.masked_fill(~order.mask[:, t, :, None, None], -torch.inf)
+        weights = scores.softmax(dim=1).to(v.dtype)
+        out.append((weights.unsqueeze(-1) * v).sum(1))
+    return torch.stack(out, dim=1).flatten(-2)
 
 
 class SpaceAttention(nn.Module):

@@ -47,7 +47,7 @@ def test_imagined_rows_follow_their_start_within_the_episode() -> None:
     assert bank.pixels.shape == (6, 3, 32, 32, 3)
 
 
-def test_imagined_frames_are_driven_by_the_recorded_actions_from_the_recorded_scene() -> None:
+def test_imagined_frames_show_the_recorded_bodies_under_the_recorded_actions() -> None:
     data = recorded()
     bank = imagine_again(nano_model(), data, data, np.array([5]), steps=2)
     stream = Stream(nano_model(), Sampler().schedule())
@@ -55,7 +55,9 @@ def test_imagined_frames_are_driven_by_the_recorded_actions_from_the_recorded_sc
     start = (data.pixels[3:4], data.agent_pos[3:4], rig, [3])
     stream.reset(*start, state=data.state[3:4])
     for row, frame in zip((4, 5), bank.pixels, strict=True):
-        stream.act(data.action[row - 1 : row])
+        body = np.concatenate([data.agent_pos[row : row + 1], data.state[row : row + 1]], 1)
+        stream.act(data.action[row - 1 : row], body)
+        np.testing.assert_allclose(stream.body.numpy(), body)
         np.testing.assert_array_equal(frame, stream.pixels()[0])
 
 

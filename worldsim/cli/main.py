@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any, TextIO
 
+from worldsim.allocator import keep_freed_memory
 from worldsim.cli.commands import COMMANDS
 from worldsim.cli.help import command_help, overview
 from worldsim.errors import (
@@ -102,6 +103,7 @@ def _run(name: str, overrides: list[str], show: bool) -> None:
     if missing := sorted(OmegaConf.missing_keys(config)):
         wanted = " ".join(f"{key}=VALUE" for key in missing)
         raise UsageError(f"`worldsim {name}` needs {wanted} (see `worldsim {name} --help`)")
+    keep_freed_memory()
     if COMMANDS[name].renders:
         # MuJoCo reads MUJOCO_GL once, when it is first imported, so this comes before anything.
         import_module("worldsim.envs.gl").choose_backend()

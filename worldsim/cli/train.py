@@ -131,7 +131,12 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     settings = build(JudgeConfig, config.judge, "judge")
     model_path = folder.model / "model.safetensors"
     model = WorldModel.from_pretrained(folder.model) if model_path.exists() else None
-    # The judge also sees frames as this very model decodes them.
+    if model is None:
+        print(
+            f"warning: no world model in {folder.model}, so the judge learns from recorded frames "
+            "alone, and mistakes more in imagination; run stage=judge again once there is one"
+        )
+    # The judge also sees frames as this very model shows them.
     seen = [cache.fingerprint, file_fingerprint(model_path)]
     key = fingerprint([OmegaConf.to_container(config.judge), *seen])
     if folder.is_finished("judge", key, bool(config.overwrite)):

@@ -1,7 +1,8 @@
 """Frames of recorded episodes as a world model shows them, with the labels of the truth.
 
-Either only encoded and decoded, the best that imagination can look, or imagined for a few steps
-under the recorded actions, so few that the truth's labels still hold.
+Either only encoded and decoded, the best that imagination can look, or imagined again: on the
+model's own frames, but with hand and scene where the recording has them, so that its labels hold.
+Where the model carries no scene, they hold for the few steps that it takes to go astray.
 
 Legend: N rows or streams, V view, H, W pixels, E episodes, P proprioception, A action.
 """
@@ -104,7 +105,7 @@ def imagine_again(
     steps: int,
     batch_size: int = 64,
 ) -> FrameBank:
-    """Frames imagined from `steps` observations before each of `rows`, under recorded actions.
+    """Frames imagined from `steps` observations before each of `rows`, along the recording.
 
     Every frame on the way is kept too. Rows of episodes that are too short are left out.
 
@@ -155,7 +156,12 @@ def _imagine(
     )
     frames = []
     for step in range(steps):
-        stream.act(np.asarray(recorded.action[begin + step]))
+        hand, scene = (
+            torch.from_numpy(np.asarray(part[begin + step + 1], np.float32))
+            for part in (recorded.agent_pos, data.state)
+        )
+        body = model.dynamics.join(hand, scene).numpy()
+        stream.act(np.asarray(recorded.action[begin + step]), body)
         frames.append(stream.pixels())
     rows = np.concatenate([begin + step + 1 for step in range(steps)])
     return FrameBank(rows, np.concatenate(frames))

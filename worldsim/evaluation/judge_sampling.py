@@ -35,8 +35,9 @@ class JudgeConfig:
         close_rows: how many rows before a success count as near it.
         bank_share: share of each batch replaced by frames of the bank, where a model is given.
         bank_size: how many rows of the bank are encoded and decoded.
-        imagined_size: how many of its rows are imagined from a few steps before, about.
-        imagined_steps: from how many steps before.
+        imagined_size: how many of its rows are imagined along the recording, about.
+        imagined_steps: from how many steps before; more than the model's recent frames, so that
+            it sees nothing but its own.
         state_weight: weight of the state loss beside success and progress.
         holds: candidate numbers of consecutive frames for the verdict rule.
         augment: random changes of the frames.
@@ -55,7 +56,7 @@ class JudgeConfig:
     bank_share: float = 0.4
     bank_size: int = 4000
     imagined_size: int = 3000
-    imagined_steps: int = 6
+    imagined_steps: int = 12
     state_weight: float = 2.0
     holds: tuple[int, ...] = (1, 2, 3)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

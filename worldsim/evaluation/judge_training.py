@@ -156,11 +156,17 @@ class JudgeTrainer:
         pixels = np.asarray(self.data.pixels[rows])
         if self.bank is not None:
             count = int(round(self.config.bank_share * len(rows)))
-            # Shares of the kinds are kept: the bank was drawn by kind, and it replaces at random.
             slots = self.rng.choice(len(rows), count, replace=False)
-            entries = self.rng.integers(len(self.bank.rows), size=count)
-            rows[slots] = self.bank.rows[entries]
-            pixels[slots] = self.bank.pixels[entries]
+            # Success by success: most frames on the way to one are failures, and would teach that
+            # whatever looks imagined fails.
+            succeeded, banked = (np.asarray(self.data.success)[r] for r in (rows, self.bank.rows))
+            for outcome in (False, True):
+                alike = slots[succeeded[slots] == outcome]
+                pool = np.flatnonzero(banked == outcome)
+                if len(alike) and len(pool):
+                    entries = self.rng.choice(pool, len(alike))
+                    rows[alike] = self.bank.rows[entries]
+                    pixels[alike] = self.bank.pixels[entries]
         return torch.from_numpy(pixels).permute(0, 1, 4, 2, 3), rows
 
     def _loss(self) -> Tensor:

@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
+from worldsim.allocator import keep_freed_memory
 from worldsim.errors import UsageError, WorldsimError
 
 Setup = TypeVar("Setup")
@@ -97,6 +98,7 @@ def _serve(
 ) -> None:
     """Body of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    keep_freed_memory()
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 

@@ -136,12 +136,20 @@ class Stream:
         self._cond = None
 
     @torch.inference_mode()
-    def push(self, actions: Array, rows: Sequence[int] | None = None) -> None:
+    def push(
+        self,
+        actions: Array,
+        rows: Sequence[int] | None = None,
+        *,
+        bodies: Array | None = None,
+    ) -> None:
         """Add actions at the end of the streams.
 
         Args:
             actions: `[N, K, A]`, normalised as the spec says; clipped to its limits.
             rows: of the batch; all by default.
+            bodies: `[N, K, D]` where the actions take hand and scene, physical units, from a
+                recording or a tracker; by default the dynamics say it.
 
         Raises:
             UsageError: wrong shape, or NaN.
@@ -150,10 +158,15 @@ class Stream:
         index = list(range(self.num_envs)) if rows is None else list(rows)
         checked = self._check_actions(actions, len(index))
         places = take_rows(running.pushed, index)
+        known = None if bodies is None else self._check_bodies(bodies, checked, places.now)
         before, after = [], []
         for step in range(checked.shape[1]):
             told = checked.new_ones(len(index))
-            moved = self.model.dynamics(places.before, places.now, checked[:, step], told)
+            moved = (
+                self.model.dynamics(places.before, places.now, checked[:, step], told)
+                if known is None
+                else known[:, step]
+            )
             before.append(places.now)
             after.append(moved)
             places = Places(moved, places.now)
@@ -174,6 +187,15 @@ class Stream:
         flat = self.spec.action.check(array.reshape(-1, array.shape[2]), "stream")
         return torch.as_tensor(flat.reshape(array.shape), device=self.model.device)
 
+    def _check_bodies(self, bodies: Array, actions: Tensor, now: Tensor) -> Tensor:
+        known = torch.as_tensor(np.asarray(bodies, dtype=np.float32), device=self.model.device)
+        expected = (*actions.shape[:2], now.shape[-1])
+        if known.shape != expected or not bool(known.isfinite().all()):
+            raise UsageError(
+                f"bodies have shape {list(known.shape)}, expected {list(expected)}, all finite"
+            )
+        return known
+
     @torch.inference_mode()
     def step(self) -> Chunk | None:
         """One pass of the denoiser; what it finishes, or nothing.
@@ -190,11 +212,12 @@ class Stream:
             )
         return self._advance()
 
-    def act(self, actions: Array) -> Chunk:
+    def act(self, actions: Array, bodies: Array | None = None) -> Chunk:
         """One action for every env, and its frame: what an env's step needs.
 
         Args:
             actions: `[N, A]`, normalised as the spec says; clipped to its limits.
+            bodies: `[N, D]`, see `push`.
 
         Raises:
             UsageError: wrong shape, NaN, or a schedule of longer chunks.
@@ -202,7 +225,7 @@ class Stream:
         array, expected = np.asarray(actions), (self.num_envs, self.spec.action.dim)
         if array.shape != expected:
             raise UsageError(f"actions have shape {array.shape}, expected {list(expected)}")
-        self.push(array[:, None])
+        self.push(array[:, None], bodies=None if bodies is None else np.asarray(bodies)[:, None])
         (chunk,) = self.drain()
         return chunk
 
