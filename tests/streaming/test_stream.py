@@ -77,6 +77,23 @@ def test_hand_and_scene_follow_the_dynamics(stream: Stream) -> None:
     torch.testing.assert_close(stream.body, bodies[-1])
 
 
+def test_hand_and_scene_go_where_a_recording_says(stream: Stream) -> None:
+    actions = random_actions(2, 4)
+    begin(stream, [0, 1])
+    known = stream.body[:, None] + torch.linspace(0, 0.1, 4)[:, None]
+    stream.push(actions, bodies=known)
+    told = stream.fork()
+    chunks = stream.drain()
+    hands, scenes = stream.model.dynamics.parts(known)
+    torch.testing.assert_close(torch.cat([c.agent_pos for c in chunks], 1), hands)
+    torch.testing.assert_close(torch.cat([c.state for c in chunks], 1), scenes)
+    begin(stream, [0, 1])
+    stream.push(actions)
+    by_dynamics = stream.drain()
+    assert not torch.equal(frames_of(chunks), frames_of(by_dynamics))
+    torch.testing.assert_close(frames_of(told.drain()), frames_of(chunks))
+
+
 @pytest.mark.parametrize(
     ("schedule", "emitted"),
     [
@@ -221,6 +238,10 @@ def test_refusals_say_what_was_expected(stream: Stream) -> None:
         stream.revise(actions[..., :4])
     with pytest.raises(UsageError, match="NaN"):
         stream.push(np.full((2, 1, 5), np.nan, np.float32))
+    bodies = torch.zeros(2, 2, stream.body.shape[1])
+    for wrong in (bodies[:, :1], bodies.fill_(torch.nan)):
+        with pytest.raises(UsageError, match=r"expected \[2, 2, \d+\], all finite"):
+            stream.push(actions, bodies=wrong)
     assert stream.waiting.tolist() == [0, 0]
     with pytest.raises(UsageError, match="reset"):
         make(rolling(TWO)).push(actions)

@@ -20,11 +20,12 @@ from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
+from worldsim.streaming.drive import check_actions, check_bodies, driven
 from worldsim.streaming.flight import Descent, Finished, Pilot
 from worldsim.streaming.precision import Precision, for_inference
 from worldsim.streaming.queue import appended, dropped, padded
 from worldsim.streaming.rows import exchange_rows, take_rows
-from worldsim.streaming.start import Array, Places, StreamRows, start_rows
+from worldsim.streaming.start import Array, StreamRows, start_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,45 +157,18 @@ class Stream:
         """
         running = self._running
         index = list(range(self.num_envs)) if rows is None else list(rows)
-        checked = self._check_actions(actions, len(index))
-        places = take_rows(running.pushed, index)
-        known = None if bodies is None else self._check_bodies(bodies, checked, places.now)
-        before, after = [], []
-        for step in range(checked.shape[1]):
-            told = checked.new_ones(len(index))
-            moved = (
-                self.model.dynamics(places.before, places.now, checked[:, step], told)
-                if known is None
-                else known[:, step]
-            )
-            before.append(places.now)
-            after.append(moved)
-            places = Places(moved, places.now)
-        if not after:
-            return
-        running.pushed.now[index], running.pushed.before[index] = places.now, places.before
-        running.queue = appended(
-            running.queue, index, checked, torch.stack(before, 1), torch.stack(after, 1)
+        checked = torch.as_tensor(
+            check_actions(self.spec, actions, len(index)), device=self.model.device
         )
+        if not checked.shape[1]:
+            return
+        start = take_rows(running.pushed, index)
+        known = None if bodies is None else check_bodies(bodies, checked, start.now)
+        drive = driven(self.model.dynamics, start, checked, known)
+        places = drive.places
+        running.pushed.now[index], running.pushed.before[index] = places.now, places.before
+        running.queue = appended(running.queue, index, checked, drive.before, drive.after)
         self._cond = None
-
-    def _check_actions(self, actions: Array, count: int) -> Tensor:
-        array = np.asarray(actions, dtype=np.float32)
-        if array.ndim != 3 or array.shape[0] != count or array.shape[2] != self.spec.action.dim:
-            raise UsageError(
-                f"actions have shape {array.shape}, expected [{count}, K, {self.spec.action.dim}]"
-            )
-        flat = self.spec.action.check(array.reshape(-1, array.shape[2]), "stream")
-        return torch.as_tensor(flat.reshape(array.shape), device=self.model.device)
-
-    def _check_bodies(self, bodies: Array, actions: Tensor, now: Tensor) -> Tensor:
-        known = torch.as_tensor(np.asarray(bodies, dtype=np.float32), device=self.model.device)
-        expected = (*actions.shape[:2], now.shape[-1])
-        if known.shape != expected or not bool(known.isfinite().all()):
-            raise UsageError(
-                f"bodies have shape {list(known.shape)}, expected {list(expected)}, all finite"
-            )
-        return known
 
     @torch.inference_mode()
     def step(self) -> Chunk | None:
@@ -261,7 +235,7 @@ class Stream:
             UsageError: wrong shape, or NaN; the stream is unchanged then.
         """
         running = self._running
-        self._check_actions(actions, self.num_envs)
+        check_actions(self.spec, actions, self.num_envs)
         running.flight.restart(np.ones(self.num_envs, dtype=bool))
         running.queue = dropped(running.queue, running.queue.length)
         running.pushed = take_rows(running.shown, range(self.num_envs))
