@@ -156,6 +156,31 @@ def test_lapses_grip_dawdle_and_misjudge_heights_for_a_while() -> None:
     assert 0.2 < risen.mean() < 0.95 and not risen[0].all()
 
 
+def test_drops_open_closing_fingers_for_a_while_and_let_things_fall() -> None:
+    env, fallen = make_env("PickPlace"), []
+
+    def opens(grips: list[float]) -> np.ndarray:
+        return np.asarray(grips) > 0
+
+    for drops in (0.0, 0.2):
+        policy = ScriptedPolicy(env.spec_world, drops=drops)
+        falls = []
+        for seed in range(6):
+            observation, info = env.reset(seed=seed)
+            policy.reset([seed], 0)
+            heights, grips, done = [], [], False
+            while not done:
+                batch = {"agent_pos": observation["agent_pos"][None], "state": info["state"][None]}
+                action = policy.act(batch, [seed])[0, 0]
+                observation, _, ended, cut, info = env.step(action)
+                heights.append(info["state"][2])
+                grips.append(action[4])
+                done = ended or cut
+            falls.append(bool(((np.asarray(heights[:-1]) > 0.07) & opens(grips)[1:]).any()))
+        fallen.append(sum(falls))
+    assert fallen[0] == 0 and fallen[1] >= 3
+
+
 def test_bias_leads_exactly_so_far_astray() -> None:
     env = make_env("Reach")
     policy = ScriptedPolicy(env.spec_world, bias=0.05)
@@ -263,6 +288,7 @@ def test_controllers_are_chosen_by_state() -> None:
         ({"noise_correlation": 1.0}, "expected \\[0, 1\\)"),
         ({"speed": 0.0}, "speed is 0.0"),
         ({"lapses": 1.5}, "lapses is 1.5"),
+        ({"drops": -0.5}, "drops -0.5"),
         ({"smoothing": 1.0}, "smoothing"),
         ({"estimator": lambda observation: observation, "perception": "push"}, "not both"),
     ],

@@ -87,7 +87,7 @@ BUILDERS: dict[str, Callable[[Workshop], dict[str, Any]]] = {
     "sb3": _sb3,
     "scripted": lambda workshop: (
         {"noise": 0.3, "noise_correlation": 0.5, "bias": 0.02, "lag": 1}
-        | {"lapses": 0.3, "smoothing": 0.3}
+        | {"lapses": 0.3, "drops": 0.3, "smoothing": 0.3}
     ),
     "zero": lambda workshop: {},
 }

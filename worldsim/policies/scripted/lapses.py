@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from worldsim.policies.scripted.controllers import OPEN
+
 HEIGHTS = (-0.01, 0.04)
 """Metres by which the hand is taken to be lower than it is, while a lapse lasts and after it."""
 _LENGTH = (2, 12)
+_OPEN_FOR = (3, 9)
 _GRIPS, _MISJUDGES, _DAWDLES = 0.6, 0.4, 0.4
 """Chances that a lapse concerns the grip, the height, the speed."""
 
@@ -51,3 +54,9 @@ class Lapse:
             speed=float(speed) if concerns[2] else 1.0,
             height=float(height) if concerns[1] else self.height,
         )
+
+    def let_go(self, rng: np.random.Generator, chance: float, closing: bool) -> "Lapse":
+        """This lapse, or one that opens the fingers, begun by `chance` where they close."""
+        if self.steps or not closing or rng.uniform() >= chance:
+            return self
+        return Lapse(int(rng.integers(*_OPEN_FOR)), OPEN, float(rng.uniform()), self.height)

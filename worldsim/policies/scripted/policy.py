@@ -49,6 +49,7 @@ class ScriptedPolicy:
         stuck_gripper: the gripper never closes.
         speed: factor on the motions, up to 1.
         lapses: chance that a step without a lapse begins one, see `lapses`.
+        drops: chance that the fingers open in a step in which they should close or hold.
         smoothing: share of the last action in the next, in [0, 1): decisions come gradually, the
             grip's too, while the hand is still moving.
         estimator: from a batched observation to the state `[N, S]`.
@@ -69,6 +70,7 @@ class ScriptedPolicy:
         stuck_gripper: bool = False,
         speed: float = 1.0,
         lapses: float = 0.0,
+        drops: float = 0.0,
         smoothing: float = 0.0,
         estimator: Estimator | None = None,
         perception: str = "",
@@ -83,16 +85,17 @@ class ScriptedPolicy:
             raise UsageError(f"policy {name!r}: speed is {speed}, expected in (0, 1]")
         self.name = name
         self.n_action_steps = 1
-        if not (0 <= lapses <= 1 and 0 <= smoothing < 1):
+        if not (0 <= min(lapses, drops) <= max(lapses, drops) <= 1 and 0 <= smoothing < 1):
             raise UsageError(
-                f"policy {name!r}: lapses is {lapses}, expected in [0, 1], and smoothing "
-                f"{smoothing}, expected in [0, 1)"
+                f"policy {name!r}: lapses is {lapses} and drops {drops}, expected in [0, 1], and "
+                f"smoothing {smoothing}, expected in [0, 1)"
             )
         self._controller = controller_for(spec, task)
         self._state = state_source(spec, name, self._controller.state, estimator, perception)
         self._noise, self._correlation = noise, noise_correlation
         self._bias, self._lag = bias, lag
-        self._stuck, self._speed, self._lapses = stuck_gripper, speed, lapses
+        self._stuck, self._speed = stuck_gripper, speed
+        self._lapses, self._drops = lapses, drops
         self._height, self._smoothing = height, smoothing
         self._rise = spec.agent_pos.names.index(EE_POSITION[2])
         self._dim = spec.action.dim
@@ -125,7 +128,7 @@ class ScriptedPolicy:
         felt[:, self._rise] -= self._height + np.array([e.lapse.height for e in episodes])
         action = self._controller.act(felt, self._state(observation) + shift)
         action[:, :_GRIP] *= self._speed
-        if self._lapses:
+        if self._lapses or self._drops:
             self._err(action, episodes, env_ids)
         if self._noise:
             action[:, :_GRIP] += self._noise * np.stack([e.noise for e in episodes])
@@ -144,7 +147,10 @@ class ScriptedPolicy:
     ) -> None:
         """Put lapses into actions `[N, A]`, and move them on."""
         for row, (episode, env_id) in enumerate(zip(episodes, env_ids, strict=True)):
-            lapse = episode.lapse.next(self._streams.of(int(env_id)), self._lapses)
+            stream = self._streams.of(int(env_id))
+            lapse = episode.lapse.next(stream, self._lapses)
+            if self._drops:
+                lapse = lapse.let_go(stream, self._drops, closing=action[row, _GRIP] < 0)
             action[row, :_GRIP] *= lapse.speed
             if lapse.grip is not None:
                 action[row, _GRIP] = lapse.grip
