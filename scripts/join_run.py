@@ -17,6 +17,7 @@ from worldsim.cli.train_validation import validators
 from worldsim.config import compose_config
 from worldsim.data.cache import build_cache
 from worldsim.errors import DataError, WorldsimError
+from worldsim.files import atomic_path
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.models.world_model import WorldModel
 from worldsim.training.layout import RunFolder
@@ -34,20 +35,21 @@ def join(out: Path, world: Path, dynamics: Path, judge: Path, dataset: Path) -> 
             raise DataError(f"there is no {path}; `worldsim train` with that stage writes it")
     model = WorldModel.from_pretrained(world / "model")
     load_weights(model.dynamics, dynamics / "dynamics" / WEIGHTS)
-    folder = RunFolder(out)
-    out.mkdir(parents=True, exist_ok=True)
     config = compose_config("train", [f"dataset={dataset}", f"out={out}"])
     cache = build_cache(dataset, None)
     model.spec.require_compatible(cache.spec, f"model {world}", f"data set {dataset}")
-    validate, measure = validators(config, cache, folder)
     model = model.eval().requires_grad_(False)
-    model.quality = measure(model)
     card = (world / "model" / "README.md").read_text()
     note = f"\nDynamics of `{dynamics.name}`, judge of `{judge.name}`, joined by `join_run.py`.\n"
-    model.save_pretrained(folder.model, card=card + note)
-    validate(model, 0)
-    shutil.copytree(judge / "judge", folder.judge, dirs_exist_ok=True)
-    shutil.copy(world / "config.yaml", out)
+    with atomic_path(out) as root:
+        root.mkdir()
+        folder = RunFolder(root)
+        validate, measure = validators(config, cache, folder)
+        model.quality = measure(model)
+        model.save_pretrained(folder.model, card=card + note)
+        validate(model, 0)
+        shutil.copytree(judge / "judge", folder.judge)
+        shutil.copy(world / "config.yaml", root)
 
 
 def main() -> int:

@@ -47,6 +47,7 @@ SMALL = [
     "validation.step_horizon=2",
     "judge.steps=3",
     "judge.batch_size=8",
+    "judge.imagined_steps=3",
 ]
 
 
