@@ -22,6 +22,7 @@ ORDER = (
         "registry",
         "files",
         "extras",
+        "allocator",
         "hardware",
         "specs",
         "config_groups",
