@@ -26,6 +26,7 @@ from worldsim.models.heads import HeadConfig, StateHead, StateReading
 from worldsim.models.normalizer import Normalizer
 from worldsim.models.pretrained import resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
+from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.weights import (
     WEIGHTS,
     load_config,
@@ -46,6 +47,7 @@ class WorldModelConfig:
         history_sigma: level under which the model re-reads its own clean frames.
         recent: frames of context beside the sink.
         sink: first frames that are never forgotten.
+        ladder: which noise levels it was trained for.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -55,6 +57,7 @@ class WorldModelConfig:
     history_sigma: float = 0.03
     recent: int = 7
     sink: int = 1
+    ladder: TrainedLadder = field(default_factory=TrainedLadder)
 
 
 def require_image_size(height: int, width: int) -> None:
@@ -188,14 +191,29 @@ class WorldModel(nn.Module):
     def _dtype(module: nn.Module) -> torch.dtype:
         return next(module.parameters()).dtype
 
-    def with_jumps(self) -> "WorldModel":
-        """A copy that can be told which level a frame is to be taken to; untold, it is the same."""
-        denoiser = replace(self.config.denoiser, jumps=True)
-        twin = WorldModel(replace(self.config, denoiser=denoiser), self.spec)
-        missing, _ = twin.load_state_dict(self.state_dict(), strict=False)
-        assert all(name.endswith("jump.weight") for name in missing), missing
+    def trained_on(self, ladder: TrainedLadder, *, jumps: bool | None = None) -> "WorldModel":
+        """A copy that says it was trained on `ladder`.
+
+        Args:
+            ladder: what the copy is to be trained on.
+            jumps: whether it can be told which level a frame is to be taken to (untold, it is the
+                same); None leaves that as it is.
+        """
+        told = self.config.denoiser.jumps if jumps is None else jumps
+        denoiser = replace(self.config.denoiser, jumps=told)
+        twin = WorldModel(replace(self.config, denoiser=denoiser, ladder=ladder), self.spec)
+        missing, surplus = twin.load_state_dict(self.state_dict(), strict=False)
+        assert all(name.endswith("jump.weight") for name in (*missing, *surplus)), (
+            missing,
+            surplus,
+        )
         twin.normalizer.load_json(self.normalizer.to_json())
         return twin.train(self.training)
+
+    def remembering(self, recent: int, sink: int) -> "WorldModel":
+        """This model with another length of context; see `WorldModelConfig`."""
+        self.config = replace(self.config, recent=recent, sink=sink)
+        return self
 
     def save_pretrained(
         self, folder: str | Path, *, dtype: torch.dtype | None = None, card: str = ""

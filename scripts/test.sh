@@ -6,6 +6,13 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh </dev/null || exit 1
 
+# Pages are tested in a browser. Without the right to install one those tests are skipped, and say so.
+if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
+  echo "test: installing Chromium for the tests of pages" >&2
+  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+    --no-install-recommends chromium; } </dev/null >/dev/null || true
+fi
+
 # One thread a process: the tests run in as many processes as there are cores. nproc would count
 # OMP_NUM_THREADS, so it is asked first and without it.
 workers=${WORLDSIM_TEST_WORKERS:-$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)}

@@ -13,8 +13,8 @@ from worldsim.envs.imagination.starts import Start, stack_rigs, stack_states
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge, Judgement
 from worldsim.models.world_model import WorldModel
+from worldsim.streaming.acceleration import Acceleration
 from worldsim.streaming.sampler import Sampler
-from worldsim.streaming.stream import Stream
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -52,6 +52,7 @@ class ImaginationEngine:
         judge: must know the same world.
         sampling_steps: denoising steps a frame, 1 to 8.
         success_bonus: see above.
+        acceleration: how the model's passes are run; see `worldsim.streaming.acceleration`.
 
     Raises:
         SpecMismatchError: model and judge describe different worlds.
@@ -64,6 +65,7 @@ class ImaginationEngine:
         judge: Judge,
         sampling_steps: int = 2,
         success_bonus: float = 1.0,
+        acceleration: Acceleration = "none",
     ) -> None:
         if not 1 <= sampling_steps <= 8:
             raise UsageError(f"sampling_steps is {sampling_steps}; expected 1 to 8")
@@ -71,7 +73,7 @@ class ImaginationEngine:
         self.spec = model.spec
         self.judge = judge
         self.success_bonus = success_bonus
-        self.stream = Stream(model, Sampler(steps=sampling_steps).schedule())
+        self.stream = Sampler(steps=sampling_steps, acceleration=acceleration).stream(model)
         self._tracker = judge.tracker(0)
         self._progress: Float = np.zeros(0, np.float32)
 

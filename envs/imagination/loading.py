@@ -54,6 +54,20 @@ def load_judge(judge: Judge | str | Path | None, model: WorldModel | str | Path)
     return Judge.from_pretrained(judge_folder(judge, where))
 
 
+def find_judge(judge: str | Path | None, model: str | Path) -> Judge | None:
+    """The judge in a folder, or for None the one that lies with the model, if there is one.
+
+    Raises:
+        UsageError: a folder was named and holds none.
+    """
+    try:
+        return Judge.from_pretrained(judge_folder(judge, model))
+    except UsageError:
+        if judge is not None:
+            raise
+        return None
+
+
 def load_starts(starts: StartSource | None, judge: Judge, model: WorldModel) -> StartSource:
     """`starts`, or for None the simulator whose episodes the judge was trained on.
 

@@ -23,6 +23,7 @@ from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.models.world_model import WorldModel
 from worldsim.specs import WorldSpec
+from worldsim.streaming.acceleration import Acceleration
 
 Info = dict[str, Any]
 NOISE_RANGE = 2**62
@@ -44,6 +45,8 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         max_episode_steps: the episode is truncated after so many actions; None takes the
             simulator's own horizon, or 50 where the starts come from no simulator.
         success_bonus: reward of success.
+        acceleration: how the model's passes are run: none, compile or cuda_graphs; see
+            `worldsim.streaming.acceleration`.
         render_mode: None or "rgb_array" (the cameras side by side).
     """
 
@@ -60,12 +63,15 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         sampling_steps: int = 2,
         max_episode_steps: int | None = None,
         success_bonus: float = 1.0,
+        acceleration: Acceleration = "none",
         render_mode: str | None = None,
     ) -> None:
         check_arguments(max_episode_steps, render_mode)
         world = load_model(model)
         verdicts = load_judge(judge, model)
-        self.engine = ImaginationEngine(world, verdicts, sampling_steps, success_bonus)
+        self.engine = ImaginationEngine(
+            world, verdicts, sampling_steps, success_bonus, acceleration
+        )
         self.starts = load_starts(starts, verdicts, world)
         self.spec_world: WorldSpec = world.spec
         self.max_episode_steps = max_episode_steps or horizon_of(self.starts)

@@ -27,6 +27,7 @@ from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.models.world_model import WorldModel
 from worldsim.specs import WorldSpec
+from worldsim.streaming.acceleration import Acceleration
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -46,6 +47,8 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         max_episode_steps: an episode is truncated after so many actions; None takes the
             simulator's own horizon, or 50 where the starts come from no simulator.
         success_bonus: reward of success.
+        acceleration: how the model's passes are run: none, compile or cuda_graphs; see
+            `worldsim.streaming.acceleration`.
         autoreset_mode: NEXT_STEP (the step after the last one begins an episode, its action is
             ignored), SAME_STEP (`final_obs` and `final_info` in the info), or DISABLED (begin
             again with `reset(options={"reset_mask": mask})`; a finished env must not be stepped).
@@ -61,6 +64,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         sampling_steps: int = 2,
         max_episode_steps: int | None = None,
         success_bonus: float = 1.0,
+        acceleration: Acceleration = "none",
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
@@ -69,7 +73,9 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
             raise UsageError(f"num_envs is {num_envs}; it must be at least 1")
         world = load_model(model)
         verdicts = load_judge(judge, model)
-        self.engine = ImaginationEngine(world, verdicts, sampling_steps, success_bonus)
+        self.engine = ImaginationEngine(
+            world, verdicts, sampling_steps, success_bonus, acceleration
+        )
         self.starts = load_starts(starts, verdicts, world)
         self.spec_world: WorldSpec = world.spec
         self.num_envs = num_envs

@@ -1,59 +1,75 @@
 """Frames a second of streams, autoregressive and rolling, at the same ladder and chunk.
 
-Three decoded 64x64 views a frame, one stream and sixteen together; time per stage (denoiser,
-decoder, the rest) and calls of the denoiser a chunk stand beside the rates. `--long` also runs one
-stream of that many frames and compares the latency of its first and last thousand, and the memory
-held.
+Decoded frames of all views, one stream and several together; time per stage (denoiser, decoder, the
+rest), calls of the denoiser a chunk, and the share of the machine's matrix-product rate stand
+beside the rates. `--long` also runs one stream of that many frames and compares the latency of its
+first and last thousand, and the memory held. Needs no simulator; the speed does not depend on what
+the frames show.
 
     python scripts/bench/stream.py [--model shipped/push] [--steps 4] [--chunk 1] [--long 10000]
+    python scripts/bench/stream.py --model base --image 256 256 --device cuda
+    python scripts/bench/stream.py --model wan_1_3b --image 480 832 --views 1 --chunk 3 \\
+        --device cuda --acceleration cuda_graphs
+
+A name of `configs/model` stands for random weights of that size.
 """
 
 import argparse
 import json
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from worldsim.config import build, compose_config
+from worldsim.config_groups import group_options
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
-from worldsim.envs.imagination import SimulatorStarts, Start
-from worldsim.envs.imagination.starts import stack_rigs
-from worldsim.errors import WorldsimError
+from worldsim.hardware import inference_device
 from worldsim.models.world_model import WorldModel, WorldModelConfig
+from worldsim.streaming.acceleration import Acceleration
 from worldsim.streaming.stream import Stream
 
-STREAMS = (1, 16)
-ENV_ID = "worldsim/TabletopPush-v0"
+SHIPPED = "shipped/push"
+
+
+def wait(device: torch.device) -> None:
+    """Until what was launched is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 @dataclass
 class Stopwatch:
     """Seconds and calls of a module's forward."""
 
+    device: torch.device
     seconds: float = 0.0
     calls: int = 0
     _begun: float = field(default=0.0, repr=False)
 
     def begin(self, *_: object) -> None:
         """Before the forward."""
+        wait(self.device)
         self._begun = time.perf_counter()
 
     def end(self, *_: object) -> None:
         """After it."""
+        wait(self.device)
         self.seconds += time.perf_counter() - self._begun
         self.calls += 1
 
 
 @contextmanager
-def watched(module: torch.nn.Module) -> Iterator[Stopwatch]:
+def watched(module: torch.nn.Module, device: torch.device) -> Iterator[Stopwatch]:
     """Time every forward of `module`."""
-    watch = Stopwatch()
+    watch = Stopwatch(device)
     hooks = [
         module.register_forward_pre_hook(watch.begin),
         module.register_forward_hook(watch.end),
@@ -65,15 +81,39 @@ def watched(module: torch.nn.Module) -> Iterator[Stopwatch]:
             hook.remove()
 
 
-def begin(model: WorldModel, schedule: Schedule, starts: list[Start]) -> Stream:
-    """Streams at their first frames, with the schedule's window full of actions."""
-    stream = Stream(model, schedule)
-    stream.reset(
-        np.stack([start.pixels for start in starts]),
-        np.stack([start.agent_pos for start in starts]),
-        stack_rigs(starts),
-        state=np.stack([start.state for start in starts if start.state is not None]),
-    )
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a square matrix product, the fastest of some."""
+    side = 8192 if device.type == "cuda" else 2048
+    matrix = torch.ones(side, side, dtype=dtype, device=device)
+    times = []
+    for _ in range(6):
+        wait(device)
+        start = time.perf_counter()
+        matrix @ matrix
+        wait(device)
+        times.append(time.perf_counter() - start)
+    return 2.0 * side**3 / min(times)
+
+
+def begin(model: WorldModel, schedule: Schedule, count: int, acceleration: Acceleration) -> Stream:
+    """Streams at random first frames, with the schedule's window full of actions."""
+    stream = Stream(model, schedule, acceleration=acceleration)
+    rng, spec = np.random.default_rng(0), model.spec
+    camera = spec.cameras[0]
+    shape = (count, model.views, camera.height, camera.width, 3)
+    hand = np.zeros((count, spec.agent_pos.dim), np.float32)
+    hand[:, 3], hand[:, 7] = 1.0, 1.0  # upright, where a rotation stands there
+    lens = np.array([[camera.width, 0, camera.width / 2], [0, camera.width, camera.height / 2]])
+    above = np.diag([1.0, -1.0, -1.0, 1.0])
+    above[2, 3] = 0.6
+    rig = {
+        "intrinsics": np.tile(np.vstack([lens, [0, 0, 1]]), (count, model.views, 1, 1)),
+        "extrinsics": np.tile(above, (count, model.views, 1, 1)),
+        "mounted": np.zeros((count, model.views), bool),
+    }
+    rig = {key: value if key == "mounted" else np.float32(value) for key, value in rig.items()}
+    state = np.zeros((count, spec.state.dim), np.float32)
+    stream.reset(rng.integers(0, 256, shape, dtype=np.uint8), hand, rig, state=state)
     stream.push(draw(stream, schedule.most_in_flight * schedule.chunk))
     return stream
 
@@ -90,28 +130,48 @@ def next_frames(stream: Stream) -> int:
         pass
     for frame in range(chunk.latents.shape[1]):
         with torch.inference_mode():
-            stream.model.decode(chunk.latents[:, frame])
+            stream.model.decode(chunk.latents[:, frame]).cpu()
     stream.push(draw(stream, chunk.latents.shape[1]))
     return int(chunk.latents.shape[1])
 
 
-def measure(stream: Stream, seconds: float) -> dict[str, float]:
-    """Frames a second of all streams together, milliseconds a frame by stage, calls a chunk."""
+def repeat(work: Callable[[], int], seconds: float) -> tuple[int, float]:
+    """What `work` adds up to in so many seconds, and how long it really took."""
+    frames, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds or not frames:
+        frames += work()
+    return frames, time.perf_counter() - start
+
+
+def measure(stream: Stream, seconds: float, flops: int, peak: float) -> dict[str, float]:
+    """Frames a second of all streams together, milliseconds a frame by stage, calls a chunk, share
+    of the `peak` rate that `flops` a frame of all streams come to."""
+    device = stream.model.device
     for _ in range(6):
         next_frames(stream)
-    frames, start = 0, time.perf_counter()
-    model = stream.model
-    with watched(model.denoiser) as denoiser, watched(model.tokenizer.decoder) as decoder:
-        while time.perf_counter() - start < seconds:
-            frames += next_frames(stream)
-        total = time.perf_counter() - start
+    frames, total = repeat(lambda: next_frames(stream), seconds)
+    rate = frames / total
+    denoiser, decoder = stream.model.denoiser, stream.model.tokenizer.decoder
+    with watched(denoiser, device) as passes, watched(decoder, device) as decoding:
+        frames, total = repeat(lambda: next_frames(stream), seconds / 2)
     return {
-        "frames_per_s": round(frames * stream.num_envs / total, 1),
-        "denoiser_ms": round(1000 * denoiser.seconds / frames, 2),
-        "decoder_ms": round(1000 * decoder.seconds / frames, 2),
-        "rest_ms": round(1000 * (total - denoiser.seconds - decoder.seconds) / frames, 2),
-        "calls_per_chunk": round(denoiser.calls * stream.schedule.chunk / frames, 2),
+        "frames_per_s": round(rate * stream.num_envs, 1),
+        "share_of_products": round(flops * rate / peak, 3),
+        "denoiser_ms": round(1000 * passes.seconds / frames, 2),
+        "decoder_ms": round(1000 * decoding.seconds / frames, 2),
+        "rest_ms": round(1000 * (total - passes.seconds - decoding.seconds) / frames, 2),
+        "calls_per_chunk": round(passes.calls * stream.schedule.chunk / frames, 2),
     }
+
+
+def work_of(model: WorldModel, schedule: Schedule, count: int) -> int:
+    """Floating-point operations of a frame of `count` streams in steady state, decoded."""
+    stream = begin(model, schedule, count, "none")
+    for _ in range(4):
+        next_frames(stream)
+    with FlopCounterMode(display=False) as counter:
+        frames = next_frames(stream)
+    return counter.get_total_flops() // frames
 
 
 def endurance(stream: Stream, frames: int, part: int = 1000) -> dict[str, float]:
@@ -133,57 +193,77 @@ def endurance(stream: Stream, frames: int, part: int = 1000) -> dict[str, float]
     }
 
 
-def load(reference: str, env_starts: SimulatorStarts) -> tuple[WorldModel, str]:
-    """The named model, or (speed does not depend on weights) a random `tiny`."""
-    try:
-        return WorldModel.from_pretrained(reference), reference
-    except WorldsimError as error:
-        print(f"{error}\nusing random weights of configs/model/tiny.yaml")
-    config = compose_config("train", ["dataset=none", "out=none", "model=tiny"]).model
-    model = WorldModel(build(WorldModelConfig, config), env_starts.spec)
-    return model.eval().requires_grad_(False), "random tiny"
+def load(reference: str, image: list[int] | None, views: int | None) -> WorldModel:
+    """The named model, or random weights of that option of `configs/model`."""
+    if reference not in group_options("model"):
+        return WorldModel.from_pretrained(reference)
+    config = compose_config("train", ["dataset=none", "out=none", f"model={reference}"]).model
+    spec = WorldModel.from_pretrained(SHIPPED).spec
+    height, width = image or (64, 64)
+    cameras = spec.cameras[:views] if views else spec.cameras
+    spec = replace(
+        spec, cameras=tuple(replace(each, height=height, width=width) for each in cameras)
+    )
+    torch.manual_seed(0)
+    model = WorldModel(build(WorldModelConfig, config), spec)
+    return model.eval().requires_grad_(False)
+
+
+def options() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=SHIPPED, help="a model, or a name of configs/model")
+    parser.add_argument("--image", type=int, nargs=2, help="height and width of random weights")
+    parser.add_argument("--views", type=int, help="cameras of random weights")
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--chunk", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--acceleration", default="none")
+    parser.add_argument("--seconds", type=float, default=6.0, help="for each measurement")
+    parser.add_argument("--long", type=int, default=0, help="frames of an endurance run")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Measure and print; the last line is JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="shipped/push")
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--chunk", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=6.0, help="for each measurement")
-    parser.add_argument("--long", type=int, default=0, help="frames of an endurance run")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    source = SimulatorStarts(ENV_ID)
-    model, name = load(options.model, source)
-    starts = [source.seeded(seed) for seed in range(max(STREAMS))]
-    ladder = tuple(sampling_ladder(options.steps).tolist())
+    asked = options()
+    torch.set_num_threads(asked.threads)
+    device = inference_device(asked.device)
+    model = load(asked.model, asked.image, asked.views).to(device)
+    dtype = next(Stream(model, autoregressive((1.0, 0.0))).model.denoiser.parameters()).dtype
+    peak = matrix_rate(device, dtype)
+    ladder = tuple(sampling_ladder(asked.steps).tolist())
     schedules = {
-        "autoregressive": autoregressive(ladder, options.chunk),
-        "rolling": rolling(ladder, options.chunk),
+        "autoregressive": autoregressive(ladder, asked.chunk),
+        "rolling": rolling(ladder, asked.chunk),
     }
     found: dict[str, dict[str, float]] = {}
-    for count in STREAMS:
+    for count in asked.streams:
         for kind, schedule in schedules.items():
-            stream = begin(model, schedule, starts[:count])
-            found[f"{kind}_{count}"] = measure(stream, options.seconds)
+            flops = work_of(model, schedule, count)
+            stream = begin(model, schedule, count, asked.acceleration)
+            found[f"{kind}_{count}"] = measure(stream, asked.seconds, flops, peak)
             print(f"{kind}, {count} streams: {found[f'{kind}_{count}']}", flush=True)
-    line: dict[str, object] = {
-        "name": f"streams, {options.steps} steps, chunks of {options.chunk}",
-        "value": found[f"autoregressive_{STREAMS[-1]}"]["frames_per_s"],
-        "unit": f"frames/s, {STREAMS[-1]} streams together",
-        "ratio": round(
-            found["rolling_1"]["frames_per_s"] / found["autoregressive_1"]["frames_per_s"], 2
-        ),
-        "against": "one rolling stream over one autoregressive stream",
+    first, last = asked.streams[0], asked.streams[-1]
+    rates = {name: row["frames_per_s"] for name, row in found.items()}
+    line: dict[str, Any] = {
+        "name": f"streams, {asked.steps} steps, chunks of {asked.chunk}",
+        "value": rates[f"autoregressive_{last}"],
+        "unit": f"frames/s, {last} streams together",
+        "ratio": round(rates[f"rolling_{first}"] / rates[f"autoregressive_{first}"], 2),
+        "against": f"{first} rolling stream(s) over {first} autoregressive",
         "stages": found,
-        "model": name,
-        "threads": options.threads,
+        "model": asked.model,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "acceleration": asked.acceleration,
+        "products_gflops": round(peak / 1e9),
+        "threads": asked.threads,
     }
-    if options.long:
-        stream = begin(model, schedules["autoregressive"], starts[:1])
-        line["endurance"] = endurance(stream, options.long)
+    if asked.long:
+        stream = begin(model, schedules["autoregressive"], 1, asked.acceleration)
+        line["endurance"] = endurance(stream, asked.long)
     print(json.dumps(line))
 
 

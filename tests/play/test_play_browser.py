@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_testing import CHROMIUM, open_page
+from browser import CHROMIUM, open_page
 
 from worldsim.data.verify import verify
 from worldsim.data.video import VideoFile

@@ -13,6 +13,7 @@ from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import autoregressive
 from worldsim.errors import UsageError
 from worldsim.models.conditioning import Conditioning
+from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.stream import Stream
 from worldsim.training.plan.clip import Clip
@@ -22,10 +23,9 @@ from worldsim.training.plan.distillation import (
     Noised,
     clean_target,
     distil,
-    student_of,
     to_any_rung,
 )
-from worldsim.training.plan.plan import PlanConfig, TrainingPlan
+from worldsim.training.plan.plan import PlanConfig, TrainingPlan, student_of
 
 SHAPE = (4, 1, 2, 3, 4, 4)
 NOBODY: Any = None
@@ -96,7 +96,7 @@ def test_every_lower_rung_is_a_goal() -> None:
 def test_gradients_reach_the_student_alone(name: str, world: tuple[WorldModel, Clip]) -> None:
     teacher, clip = world
     config = DistillationConfig(name, rungs=4)
-    student = student_of(teacher, config)
+    student = student_of(teacher, PlanConfig(distillation=config))
     made = distil(student, teacher, clip, config, torch.Generator().manual_seed(1))
     assert made.predicted.shape == made.target.shape == (3, 1, *clip.x0.shape[2:])
     assert 1 <= made.first <= 5 and not made.target.requires_grad
@@ -111,14 +111,20 @@ def test_a_student_begins_as_its_teacher(world: tuple[WorldModel, Clip]) -> None
     """At the top rung, one rung down: student and teacher say the same of the same frame."""
     teacher, clip = world
     config = DistillationConfig("ctm", rungs=1, first_share=1.0)
-    made = distil(student_of(teacher, config), teacher, clip, config, torch.Generator())
+    made = distil(
+        student_of(teacher, PlanConfig(distillation=config)),
+        teacher,
+        clip,
+        config,
+        torch.Generator(),
+    )
     torch.testing.assert_close(made.predicted, made.target, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("backbone", ["stnet", "dit"])
 def test_jumps_change_nothing_until_they_are_learned(backbone: str) -> None:
     plain = nano_model(backbone)
-    model = plain.with_jumps()
+    model = plain.trained_on(TrainedLadder(), jumps=True)
     assert model.config.denoiser.jumps and not plain.config.denoiser.jumps
     frames = autoregressive(tuple(sampling_ladder(2).tolist()))
     start = nano_first(plain)
@@ -186,7 +192,13 @@ def test_too_short_clips_are_refused(world: tuple[WorldModel, Clip]) -> None:
     teacher, clip = world
     config = DistillationConfig("ctm", chunk=6)
     with pytest.raises(UsageError, match="plan.length is 6"):
-        distil(student_of(teacher, config), teacher, clip, config, torch.Generator())
+        distil(
+            student_of(teacher, PlanConfig(distillation=config)),
+            teacher,
+            clip,
+            config,
+            torch.Generator(),
+        )
 
 
 def test_flow_of_many_rungs_reaches_what_the_jump_says() -> None:

@@ -11,9 +11,8 @@ from worldsim.data.clips import ClipDataset
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.training.plan.clip import Clip
-from worldsim.training.plan.distillation import DistillationConfig, student_of
 from worldsim.training.plan.matching import MatchingConfig, critic_of, match_rollout
-from worldsim.training.plan.plan import PlanConfig, TrainingPlan
+from worldsim.training.plan.plan import PlanConfig, TrainingPlan, student_of
 from worldsim.training.plan.rollout import Rolled, RolloutConfig
 
 World = tuple[WorldModel, Clip]
@@ -94,7 +93,7 @@ def test_the_student_stands_still_between_its_steps(square_data: CachedDataset) 
     from worldsim_testing import nano_model
 
     teacher = nano_model(spec=square_data.spec)
-    student = student_of(teacher, DistillationConfig())
+    student = student_of(teacher, PlanConfig())
     critic = critic_of(teacher)
     rolls = RolloutConfig(start=0.0, share=1.0, frames=2, frames_end=2, history=2)
     config = PlanConfig(length=5, rollout=rolls, matching=MatchingConfig(share=1.0, every=3))

@@ -31,6 +31,7 @@ def run(config: DictConfig) -> None:
     """
     from worldsim.config import build
     from worldsim.data.cache import build_cache
+    from worldsim.envs.imagination.loading import find_judge
     from worldsim.evaluation.drift import DriftConfig, measure_drift
     from worldsim.evaluation.open_loop_film import open_loop_records
     from worldsim.files import write_json, write_text
@@ -47,7 +48,13 @@ def run(config: DictConfig) -> None:
     drift = build(DriftConfig, {name: settings[name] for name in names}, "drift")
     earlier = [read_column(Path(folder)) for folder in settings["also"]]
     model = WorldModel.from_pretrained(settings["model"])
-    model.to(inference_device(str(settings["device"])))
+    device = inference_device(str(settings["device"]))
+    model.to(device)
+    judge = find_judge(settings["judge"], str(settings["model"]))
+    if judge is None:
+        say("no judge lies with this model: places are not read off its frames; give judge=FOLDER")
+    else:
+        judge.to(device)
     cache = build_cache(Path(settings["dataset"]))
     count = settings["episodes"] or cache.num_episodes
     if not 2 <= count <= cache.num_episodes:
@@ -59,7 +66,7 @@ def run(config: DictConfig) -> None:
     longest = max(cache.rows(e).stop - cache.rows(e).start - 1 for e in episodes)
     steps = min(longest, drift.max_steps) if drift.max_steps else longest
     with progress("steps", steps) as advance:
-        report = measure_drift(model, cache, episodes, sampler, drift, lambda _: advance(1))
+        report = measure_drift(model, cache, episodes, sampler, drift, lambda _: advance(1), judge)
     out = Path(settings["out"])
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
@@ -89,6 +96,13 @@ def summary_lines(summary: dict[str, float]) -> list[str]:
             f"{measure:>10} at the end {summary[f'drift_{measure}']:+.1%} of the simulator's"
         )
     for key, value in summary.items():
+        if key.endswith("_probe_error_m_end"):
+            name = key.removesuffix("_probe_error_m_end")
+            floor = summary[f"{name}_probe_floor_m_end"]
+            lines.append(
+                f"{name:>10} as the judge sees it at the end {100 * value:.1f} cm off, in "
+                f"simulated frames {100 * floor:.1f} cm"
+            )
         if key.endswith("_error_over_divergence_end"):
             name = key.removesuffix("_error_over_divergence_end")
             lines.append(

@@ -31,7 +31,7 @@ def run(config: DictConfig) -> None:
     import torch
 
     from worldsim.config import build
-    from worldsim.envs.imagination.loading import load_model
+    from worldsim.envs.imagination.loading import find_judge, load_model
     from worldsim.hardware import inference_device
     from worldsim.play.server import build_app, listen, serve
     from worldsim.play.session import PlaySession
@@ -47,8 +47,10 @@ def run(config: DictConfig) -> None:
         sampler = build(Sampler, plain, "sampler")
         device = inference_device(str(config.device))
         model = load_model(str(config.model)).to(device)
-        judge = find_judge(config)
-        if judge is not None:
+        judge = find_judge(config.judge, str(config.model))
+        if judge is None:
+            say("no judge lies with this model: progress and success are not shown")
+        else:
             judge.to(device)
 
         def make_session() -> PlaySession:
@@ -60,20 +62,6 @@ def run(config: DictConfig) -> None:
         host, port = listener.getsockname()[:2]
         say(f"open http://{host}:{port} ; Ctrl-C stops")
         serve(app, listener)
-
-
-def find_judge(config: DictConfig) -> Any:
-    """The judge that is asked for or lies with the model; None if there is none."""
-    from worldsim.envs.imagination.loading import judge_folder
-    from worldsim.evaluation.judge import Judge
-
-    try:
-        return Judge.from_pretrained(judge_folder(config.judge, str(config.model)))
-    except UsageError:
-        if config.judge is not None:
-            raise
-        say("no judge lies with this model: progress and success are not shown")
-        return None
 
 
 def worlds(config: DictConfig, model: Any, judge: Any) -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from worldsim.evaluation.divergence import divergence
 from worldsim.evaluation.drift_report import DriftReport
 from worldsim.evaluation.open_loop import DrivenFrames, imagine, paired_drives
 from worldsim.evaluation.open_loop_report import OpenLoopTally
+from worldsim.evaluation.probe import ProbeTally, Reader
 from worldsim.evaluation.video_metrics import frame_errors
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.sampler import Sampler
@@ -58,6 +59,7 @@ def measure_drift(
     sampler: Sampler,
     config: DriftConfig,
     on_step: Callable[[int], None] | None = None,
+    probe: Reader | None = None,
 ) -> DriftReport:
     """Imagine `episodes` from their first frames and compare every step.
 
@@ -68,19 +70,24 @@ def measure_drift(
         sampler: of the stream.
         config: how long, how often.
         on_step: called with every horizon reached.
+        probe: reads places off the frames of both worlds; None leaves that out.
 
     Raises:
         UsageError: fewer than two episodes.
-        SpecMismatchError: model and data describe different worlds.
+        SpecMismatchError: model, probe and data describe different worlds.
         DataError: the episodes cannot be repeated in their simulator.
     """
     pairs = paired_drives(cache, episodes, config.max_steps, config.samples)
     tally = OpenLoopTally(model, cache, episodes, pairs.horizons)
     looks = _Looks(cache, np.asarray(episodes), config.samples, pairs.horizons)
+    seen = None if probe is None else ProbeTally(probe, cache.spec, pairs.horizons)
     for frames in imagine(model, cache, pairs.drives, sampler, config.seed):
         truthful = frames.drives < pairs.truthful
         tally.add(frames, truthful)
         looks.add(frames, truthful)
+        if seen is not None:
+            shown, rows = frames.pixels[truthful], looks.rows(frames, truthful)
+            seen.add(frames.horizon, shown, np.asarray(cache.pixels[rows]), cache.state[rows])
         if on_step is not None:
             on_step(frames.horizon)
     return DriftReport(
@@ -96,6 +103,8 @@ def measure_drift(
         samples=config.samples,
         chunk=sampler.chunk,
         closure=_closure(model, cache, episodes, sampler, config),
+        probe_error_m={} if seen is None else seen.imagined,
+        probe_floor_m={} if seen is None else seen.simulated,
     )
 
 
@@ -128,11 +137,15 @@ class _Looks:
         first = np.asarray(cache.pixels[cache.episode_start[episodes]])
         self.before = np.concatenate([first] * samples)
 
+    def rows(self, frames: DrivenFrames, truthful: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Rows of the data set that the streams under their own actions are compared with."""
+        episodes = self.episodes[frames.drives[truthful] % len(self.episodes)]
+        return np.asarray(self.cache.episode_start[episodes] + frames.horizon)
+
     def add(self, frames: DrivenFrames, truthful: NDArray[np.bool_]) -> None:
         """Collect one step of the streams under their own actions."""
         streams, shown = frames.drives[truthful], frames.pixels[truthful]
-        rows = self.cache.episode_start[self.episodes[streams % len(self.episodes)]]
-        rows = rows + frames.horizon
+        rows = self.rows(frames, truthful)
         truth = np.asarray(self.cache.pixels[rows])
         looks = {
             "imagined": appearance(shown, self.before[streams]),

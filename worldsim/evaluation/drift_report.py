@@ -3,7 +3,7 @@
 Legend: K horizons, V views.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,9 @@ class DriftReport:
         samples: streams an episode.
         chunk: frames that are made together.
         closure: loop closure, or None.
+        probe_error_m: `[K]` for each position of the state, how far from the simulator's a probe
+            sees it in imagined frames; empty without a probe.
+        probe_floor_m: the same in the simulator's own frames, which is the probe's share of it.
     """
 
     open_loop: OpenLoopReport
@@ -48,6 +51,8 @@ class DriftReport:
     samples: int
     chunk: int
     closure: ClosureReport | None = None
+    probe_error_m: dict[str, Float] = field(default_factory=dict)
+    probe_floor_m: dict[str, Float] = field(default_factory=dict)
 
     def signed_drift(self, measure: str) -> float:
         """Imagined minus simulated in the last window, as a share of simulated there."""
@@ -92,6 +97,9 @@ class DriftReport:
             values[f"{name}_error_over_divergence_end"] = _last(
                 self.relative_error(name), self.window
             )
+        for name, error in self.probe_error_m.items():
+            values[f"{name}_probe_error_m_end"] = _last(error, self.window)
+            values[f"{name}_probe_floor_m_end"] = _last(self.probe_floor_m[name], self.window)
         if self.closure is not None:
             values["closure_imagined"] = self.closure.imagined_return
             values["closure_simulated"] = self.closure.simulated_return
@@ -113,6 +121,8 @@ class DriftReport:
             "imagined": {name: _curve(c) for name, c in self.imagined.items()},
             "simulated": {name: _curve(c) for name, c in self.simulated.items()},
             "divergence_m": {name: _curve(c) for name, c in self.divergence_m.items()},
+            "probe_error_m": {name: _curve(c) for name, c in self.probe_error_m.items()},
+            "probe_floor_m": {name: _curve(c) for name, c in self.probe_floor_m.items()},
             "closure": None if self.closure is None else self.closure.to_json(),
             "open_loop": self.open_loop.to_json(),
         }

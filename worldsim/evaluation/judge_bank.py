@@ -140,9 +140,8 @@ def _imagine(
     steps: int,
 ) -> FrameBank:
     from worldsim.streaming.sampler import Sampler
-    from worldsim.streaming.stream import Stream
 
-    stream = Stream(model, Sampler().schedule())
+    stream = Sampler().stream(model)
     rig = None
     if np.asarray(recorded.rigs.known)[episodes].all():
         names = ("intrinsics", "extrinsics", "mounted")

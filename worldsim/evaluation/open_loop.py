@@ -16,7 +16,6 @@ from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.sampler import Sampler
-from worldsim.streaming.stream import Stream
 
 Float = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -139,7 +138,7 @@ def imagine(
     if not len(running):
         return
     sampler = sampler or Sampler()
-    stream = Stream(model, sampler.schedule(), sampler.descent)
+    stream = sampler.stream(model)
     driven = [drives[int(i)] for i in running]
     episodes = np.array([drive.episode for drive in driven])
     rows = cache.episode_start[episodes]

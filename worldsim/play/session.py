@@ -130,7 +130,7 @@ class PlaySession:
         return self.begin(self.seed)
 
     def _new_stream(self) -> Stream:
-        return Stream(self.model, self.sampler.schedule(), self.sampler.descent)
+        return self.sampler.stream(self.model)
 
     @property
     def delay(self) -> int:

@@ -106,6 +106,20 @@ def _table(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
         rows.append(
             (words, [f"{_cell(_hundred(m), '{:.1f}')} ({_cell(x, '{:.1f}')})" for m, x in ends])
         )
+        seen = [
+            (s.get(f"{name}_probe_error_m_end"), s.get(f"{name}_probe_floor_m_end"))
+            for s in summaries
+        ]
+        words = f"{name}: the same as the judge sees it in the frames (in simulated ones)"
+        rows.append(
+            (
+                words,
+                [
+                    f"{_cell(_hundred(m), '{:.1f}')} ({_cell(_hundred(f), '{:.1f}')})"
+                    for m, f in seen
+                ],
+            )
+        )
     return rows
 
 
@@ -149,6 +163,17 @@ def charts(data: dict[str, Any]) -> list[tuple[str, Markup]]:
             ],
         )
         for name in _moving(data)
+    ]
+    drawn += [
+        (
+            f"{name} as the judge sees it: distance (cm)",
+            [
+                (_scaled(data["probe_error_m"][name]), "model"),
+                (_scaled(data["probe_floor_m"][name]), "truth"),
+            ],
+        )
+        for name in _moving(data)
+        if name in data["probe_error_m"]
     ]
     return [(caption, _chart(caption, curves, data["fps"])) for caption, curves in drawn]
 

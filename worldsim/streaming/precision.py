@@ -7,11 +7,14 @@ import torch
 
 from worldsim.hardware import has_fast_bf16
 from worldsim.models.world_model import WorldModel
+from worldsim.streaming.acceleration import Acceleration, accelerate
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
-def for_inference(model: WorldModel, precision: Precision) -> WorldModel:
+def for_inference(
+    model: WorldModel, precision: Precision, acceleration: Acceleration = "none"
+) -> WorldModel:
     """A frozen copy with denoiser and tokenizer in the asked precision; heads stay float32.
 
     Its convolutions keep their weights channels-last, as images come: a CPU would reorder them at
@@ -26,4 +29,5 @@ def for_inference(model: WorldModel, precision: Precision) -> WorldModel:
         model.tokenizer.to(torch.bfloat16)
     for part in (model.denoiser, model.tokenizer):
         part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    accelerate(model, acceleration)
     return model

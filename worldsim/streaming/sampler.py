@@ -6,7 +6,10 @@ from typing import Literal
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
+from worldsim.models.world_model import WorldModel
+from worldsim.streaming.acceleration import Acceleration
 from worldsim.streaming.flight import Descent
+from worldsim.streaming.stream import Stream
 
 Kind = Literal["autoregressive", "rolling", "full_sequence"]
 
@@ -21,6 +24,7 @@ class Sampler:
     window: chunks of a full sequence.
     descent: flow, or fresh noise on every rung.
     bidirectional: whether frames in flight also see the later ones among them.
+    acceleration: none, compile or cuda_graphs; see `worldsim.streaming.acceleration`.
     """
 
     kind: Kind = "autoregressive"
@@ -30,6 +34,7 @@ class Sampler:
     window: int = 4
     descent: Descent = "flow"
     bidirectional: bool = False
+    acceleration: Acceleration = "none"
 
     def __post_init__(self) -> None:
         if self.shift <= 0:
@@ -49,3 +54,11 @@ class Sampler:
             "full_sequence": (0, self.window),
         }[self.kind]
         return Schedule(ladder, self.chunk, slope, window, self.bidirectional)
+
+    def stream(self, model: WorldModel) -> Stream:
+        """A stream of `model` that is sampled so.
+
+        Raises:
+            UsageError: see `Stream`.
+        """
+        return Stream(model, self.schedule(), self.descent, acceleration=self.acceleration)

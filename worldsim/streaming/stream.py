@@ -20,6 +20,7 @@ from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
+from worldsim.streaming.acceleration import Acceleration
 from worldsim.streaming.drive import check_actions, check_bodies, driven
 from worldsim.streaming.flight import Descent, Finished, Pilot
 from worldsim.streaming.precision import Precision, for_inference
@@ -53,9 +54,11 @@ class Stream:
         schedule: the order of denoising.
         descent: how chunks go down a rung.
         precision: of denoiser and tokenizer; "auto" takes bfloat16 where it is fast.
+        acceleration: how passes are run; see `worldsim.streaming.acceleration`.
 
     Raises:
-        UsageError: the model's context cannot take in what one pass finishes.
+        UsageError: the model's context cannot take in what one pass finishes, or the schedule has
+            levels that a distilled model does not know.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Stream:
         schedule: Schedule,
         descent: Descent = "flow",
         precision: Precision = "auto",
+        acceleration: Acceleration = "none",
     ) -> None:
         written = schedule.most_emitted * schedule.chunk
         if written > model.config.recent:
@@ -71,9 +75,10 @@ class Stream:
                 f"a pass finishes {written} frames and the model's context holds "
                 f"{model.config.recent} recent ones; use smaller chunks or windows"
             )
+        model.config.ladder.check(schedule, descent)
         if model.quality is not None:
             model.quality.warn_if_short(schedule.steps)
-        self.model = for_inference(model, precision)
+        self.model = for_inference(model, precision, acceleration)
         self.spec, self.schedule = model.spec, schedule
         self._pilot = Pilot(self.model.denoiser, schedule, model.config.history_sigma, descent)
         self._rows: StreamRows | None = None

@@ -3,9 +3,7 @@
 Evaluation lies above training in the import order, so validation and the judge are handed in.
 """
 
-import copy
 from dataclasses import asdict
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,10 +11,9 @@ from torch import nn
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset, episodes_of
-from worldsim.errors import DataError, UsageError
+from worldsim.errors import DataError
 from worldsim.hardware import training_device
 from worldsim.models.autoencoder import Autoencoder
-from worldsim.models.dynamics import BodyDynamics
 from worldsim.models.weights import WEIGHTS, load_weights, save_weights
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, StepBatches
@@ -27,7 +24,7 @@ from worldsim.training.fit import Fitted, fit
 from worldsim.training.latents import encode_cache, latent_statistics, open_latents
 from worldsim.training.layout import RunFolder, fingerprint
 from worldsim.training.model_card import model_card
-from worldsim.training.plan.distillation import student_of
+from worldsim.training.parents import Parents
 from worldsim.training.plan.matching import critic_of
 from worldsim.training.plan.objective import success_balance
 from worldsim.training.plan.plan import TrainingPlan
@@ -56,6 +53,7 @@ class Pipeline:
 
     def __init__(self, config: TrainConfig, cache: CachedDataset, folder: RunFolder) -> None:
         self.config, self.cache, self.folder = config, cache, folder
+        self.parents = Parents(config, cache.spec)
         self.training = episodes_of(cache.num_episodes, "train")
         self.held_out = episodes_of(cache.num_episodes, "val")
         if config.run.threads:
@@ -66,7 +64,7 @@ class Pipeline:
         key = self._hash("tokenizer")
         if self.folder.is_finished("tokenizer", key, self.config.overwrite):
             return False
-        taken = self._taken_tokenizer()
+        taken = self.parents.tokenizer()
         if taken is not None:
             save_tokenizer(taken, self.folder.tokenizer)
             self.folder.finish("tokenizer", key, taken=True)
@@ -87,20 +85,6 @@ class Pipeline:
         save_tokenizer(network, self.folder.tokenizer)
         self.folder.finish("tokenizer", key, **_facts(fitted))
         return True
-
-    @cached_property
-    def _parent(self) -> WorldModel | None:
-        """The model to train further, which stays as it is."""
-        named = self.config.start_from
-        return None if named is None else WorldModel.from_pretrained(named)
-
-    def _taken_tokenizer(self) -> Autoencoder | None:
-        """The tokenizer of the model to train further or of the run to reuse, if there is one."""
-        if self._parent is not None:
-            return self._parent.tokenizer
-        if self.config.reuse is not None:
-            return load_tokenizer(RunFolder(self.config.reuse).tokenizer)
-        return None
 
     def latents(self) -> bool:
         """Encode the data set; False if that was done already."""
@@ -123,7 +107,7 @@ class Pipeline:
         key, config = self._hash("dynamics"), self.config
         if self.folder.is_finished("dynamics", key, config.overwrite):
             return False
-        dynamics = self._new_dynamics()
+        dynamics = self.parents.dynamics()
         # What is distilled is how things look, not where they go.
         if config.plan.has_teacher or config.dynamics.keep:
             save_weights(dynamics, self.folder.dynamics / WEIGHTS)
@@ -161,12 +145,6 @@ class Pipeline:
         self.folder.finish("dynamics", key, **_facts(fitted), held_out_median_m=gaps)
         return True
 
-    def _new_dynamics(self) -> BodyDynamics:
-        if self._parent is not None:
-            return copy.deepcopy(self._parent.dynamics).requires_grad_(True)
-        torch.manual_seed(mix(self.config.seed, "dynamics"))
-        return BodyDynamics(self.config.model.dynamics, self.cache.spec)
-
     def world(self, validate: Validate, measure: Measure | None = None) -> bool:
         """Train denoiser and heads; False if that was done already.
 
@@ -184,7 +162,7 @@ class Pipeline:
         model = self.new_model()
         rows = self._rows(self.training)
         self._fit_normalizer(model, latents, rows)
-        teacher, plan = self._teacher(), self.config.plan
+        teacher, plan = self.parents.teacher(), self.config.plan
         critic = critic_of(teacher) if teacher is not None and plan.matching.share > 0 else None
         balance = success_balance(torch.from_numpy(self.cache.success[rows.numpy()]))
         batches = StepBatches(
@@ -212,30 +190,12 @@ class Pipeline:
 
     def new_model(self) -> WorldModel:
         """A world model with this run's tokenizer and dynamics in it, frozen."""
-        torch.manual_seed(mix(self.config.seed, "world"))
-        if self._parent is not None:
-            model = student_of(self._parent, self.config.plan.distillation)
-            model.spec.require_compatible(
-                self.cache.spec, f"model {self.config.start_from}", f"data set {self.cache.root}"
-            )
-        else:
-            model = WorldModel(self.config.model, self.cache.spec)
+        model = self.parents.world()
         load_weights(model.tokenizer, self.folder.tokenizer / WEIGHTS)
         load_weights(model.dynamics, self.folder.dynamics / WEIGHTS)
         model.tokenizer.requires_grad_(False)
         model.dynamics.requires_grad_(False)
         return model
-
-    def _teacher(self) -> WorldModel | None:
-        """The frozen model that training starts from, where the plan needs it further on."""
-        if not self.config.plan.has_teacher:
-            return None
-        if self._parent is None:
-            raise UsageError(
-                "plan.distillation and plan.matching need a teacher: start_from=FOLDER of a "
-                "trained model"
-            )
-        return self._parent
 
     def _fit_normalizer(self, model: WorldModel, latents: Any, rows: torch.Tensor) -> None:
         if self.config.start_from is not None:

@@ -1,9 +1,10 @@
 """Everything that one run of training is told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from worldsim.errors import UsageError
+from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig
 from worldsim.training.dynamics import DynamicsPlan
@@ -26,9 +27,10 @@ class TrainConfig:
         world_fit: optimisation of the world stage.
         run: how it is carried out.
         validate_every: optimiser steps between validations; 0 validates at the end only.
-        reuse: another run's folder whose tokenizer and latents are taken; None trains its own.
+        reuse: another run's folder, or a world model, whose tokenizer is taken, and whose dynamics
+            are if `dynamics.keep` says so; None trains its own.
         start_from: a world model to go on training, whose sizes, tokenizer and normaliser then
-            hold; None starts afresh.
+            hold, but not the length of its context; None starts afresh.
         overwrite: train stages anew that were begun under another config.
     """
 
@@ -47,5 +49,11 @@ class TrainConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.dynamics.keep and self.start_from is None:
-            raise UsageError("dynamics.keep keeps those of a trained model: give start_from=FOLDER")
+        if self.dynamics.keep and self.start_from is None and self.reuse is None:
+            raise UsageError(
+                "dynamics.keep keeps those of a trained model: give start_from= or reuse= that model"
+            )
+
+    def sized(self, ladder: TrainedLadder) -> WorldModelConfig:
+        """Sizes of a fresh model that is trained on `ladder`."""
+        return replace(self.model, ladder=ladder)

@@ -16,7 +16,6 @@ Training (2310.14189) found best.
 Legend: B batch, T frames, V views, c h w latent, H given frames, K frames of a chunk.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -147,12 +146,6 @@ def distil(
     with torch.no_grad():
         target = clean_target(noised, guide, learner)
     return Distilled(predicted, target, first)
-
-
-def student_of(teacher: WorldModel, config: DistillationConfig) -> WorldModel:
-    """A copy to be trained, which begins as the teacher; for `ctm` one that is told its goal."""
-    student = teacher.with_jumps() if config.name == "ctm" else copy.deepcopy(teacher)
-    return student.requires_grad_(True)
 
 
 def clean_target(noised: Noised, teacher: Estimate, student: Estimate) -> Tensor:

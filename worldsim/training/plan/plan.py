@@ -5,7 +5,7 @@ of the batches are self-rollouts regressed to the simulator's frames. Where the 
 `distillation.share` of all batches do that instead.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
 from worldsim.models.denoiser import Denoiser
 from worldsim.models.heads import StateReading
+from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch
 from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
@@ -63,6 +64,28 @@ class PlanConfig:
     def has_teacher(self) -> bool:
         """Whether the model that training starts from goes on as a frozen teacher."""
         return self.distillation.name != "none" or self.matching.share > 0
+
+    def ladder(self, before: TrainedLadder) -> TrainedLadder:
+        """What a model knows of noise levels after this plan, from what it knew before."""
+        both_ways = self.rollout.bidirectional and self.rollout.rolling > 0
+        known = replace(before, bidirectional=before.bidirectional or both_ways)
+        distilled = self.distillation
+        if distilled.name == "none":
+            return known
+        return replace(
+            known,
+            rungs=distilled.rungs,
+            shift=distilled.shift,
+            jumps_to_end=distilled.name == "consistency",
+        )
+
+
+def student_of(teacher: WorldModel, plan: PlanConfig) -> WorldModel:
+    """A copy to be trained by `plan`, which begins as the teacher; for `ctm` one that is told which
+    level a frame is to be taken to."""
+    name = plan.distillation.name
+    jumps = None if name == "none" else name == "ctm"
+    return teacher.trained_on(plan.ladder(teacher.config.ladder), jumps=jumps).requires_grad_(True)
 
 
 class TrainingPlan:

@@ -1,0 +1,74 @@
+"""Which noise ladders a model was trained for, and whether a schedule's fits.
+
+A model trained by flow matching knows every level. A distilled one knows the rungs that it was
+distilled on, and says nothing sensible of what lies between.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+from worldsim.diffusion.ladder import sampling_ladder
+from worldsim.diffusion.schedule import Schedule
+from worldsim.errors import QualityWarning, UsageError
+
+TOLERANCE = 1e-5
+"""Levels nearer than this are the same."""
+
+
+@dataclass(frozen=True)
+class TrainedLadder:
+    """Attributes:
+    rungs: of the ladder that was distilled; 0 for a model that knows every level.
+    shift: that moved its levels toward noise.
+    jumps_to_end: whether every estimate is of the flow's end (consistency), so that chunks go
+        down by fresh noise; else estimates are of where the pass leads.
+    bidirectional: whether frames in flight saw each other both ways in training.
+    """
+
+    rungs: int = 0
+    shift: float = 1.0
+    jumps_to_end: bool = False
+    bidirectional: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rungs < 0 or self.shift <= 0:
+            raise UsageError(f"ladder: rungs must be 0 or more and shift positive, got {self}")
+
+    def check(self, schedule: Schedule, descent: str) -> None:
+        """Refuse levels that the model was never distilled on; warn of what it was not trained for.
+
+        Args:
+            schedule: of a stream.
+            descent: `flow` or `fresh`, how its chunks go down a rung.
+
+        Raises:
+            UsageError: a level of the schedule's ladder is none of the distilled ones.
+        """
+        if self.rungs:
+            known = sampling_ladder(self.rungs, self.shift).tolist()
+            strange = [
+                round(level, 3)
+                for level in schedule.ladder
+                if min(abs(level - rung) for rung in known) > TOLERANCE
+            ]
+            if strange:
+                fitting = [n for n in range(1, self.rungs + 1) if self.rungs % n == 0]
+                raise UsageError(
+                    f"this model was distilled on {self.rungs} rungs of shift {self.shift:g}, and "
+                    f"the sampler's ladder has other levels: {strange}. Take sampling steps among "
+                    f"{fitting}, of the same shift"
+                )
+            if self.jumps_to_end and descent == "flow" and schedule.steps > 1:
+                _warn(
+                    "this model was distilled to say where the flow ends, and the sampler follows "
+                    "the flow; take sampler.descent=fresh"
+                )
+        if schedule.bidirectional and schedule.most_in_flight > 1 and not self.bidirectional:
+            _warn(
+                "frames in flight shall see each other both ways, which this model was never "
+                "trained for (plan.rollout.bidirectional); take sampler.bidirectional=false"
+            )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, QualityWarning, stacklevel=4)

@@ -1,0 +1,121 @@
+"""One switch for how a denoiser's passes are run: as written, compiled, or as CUDA graphs.
+
+A compiled pass is a pure function of tensors: the context goes in as its keys, values and counts,
+and what the pass would write comes out and is written afterwards, so that neither compiler nor
+graph has to know of a ring that changes in place.
+
+Legend: L attention layers, B rows, W slots, T frames, N tokens, H heads, D head channels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from worldsim.errors import UsageError
+from worldsim.models.conditioning import Conditioning
+from worldsim.models.world_model import WorldModel
+from worldsim.streaming.context import Context
+
+Acceleration = Literal["none", "compile", "cuda_graphs"]
+"""`compile` fuses what lies between products (torch.compile; minutes at first, for every shape);
+`cuda_graphs` also replays a pass as one launch, on a GPU."""
+MODES: dict[str, dict[str, Any]] = {
+    "compile": {"dynamic": False},
+    "cuda_graphs": {"dynamic": False, "mode": "reduce-overhead"},
+}
+
+
+def check_acceleration(name: str, device: torch.device) -> None:
+    """Refuse a switch that does not exist or does not fit the device.
+
+    Raises:
+        UsageError: see above.
+    """
+    if name not in get_args(Acceleration):
+        raise UsageError(f"acceleration is {name!r}; expected one of {get_args(Acceleration)}")
+    if name == "cuda_graphs" and device.type != "cuda":
+        raise UsageError(
+            f"acceleration=cuda_graphs needs a GPU and the model is on {device}; take compile"
+        )
+
+
+@dataclass(eq=False)
+class _Deferred(Context):
+    """A context whose writes are put by instead of made."""
+
+    def __post_init__(self) -> None:
+        self.written: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Put by what `layer` would store, `[B, n, N, H, D]`."""
+        self.written[layer] = keys, values
+
+
+Pure = Callable[..., tuple[Tensor, list[Tensor], list[Tensor]]]
+
+
+def _pure(eager: Callable[..., Tensor]) -> Pure:
+    """A denoiser's forward as a function of tensors: estimate, new keys and new values by layer."""
+
+    def run(
+        tensors: dict[str, Tensor], cond: dict[str, Tensor], memory: dict[str, Tensor], **fixed: int
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        context = _Deferred(**memory, sink=fixed["sink"])  # type: ignore[arg-type]
+        out = eager(cond=Conditioning(**cond), context=context, write=fixed["write"], **tensors)
+        layers = sorted(context.written)
+        keys = [context.written[layer][0] for layer in layers]
+        return out, keys, [context.written[layer][1] for layer in layers]
+
+    return run
+
+
+def accelerate(model: WorldModel, name: Acceleration) -> None:
+    """Make denoiser and decoder of `model`, in place, run by `name`.
+
+    Raises:
+        UsageError: see `check_acceleration`.
+    """
+    check_acceleration(name, model.device)
+    if name == "none":
+        return
+    decoder = model.tokenizer.decoder
+    decoder.forward = torch.compile(decoder.forward, **MODES[name])  # type: ignore[method-assign]
+    denoiser = model.denoiser
+    eager = denoiser.forward
+    compiled = torch.compile(_pure(eager), **MODES[name])
+
+    def forward(
+        x: Tensor,
+        sigma: Tensor,
+        cond: Conditioning,
+        positions: Tensor | None = None,
+        context: Context | None = None,
+        write: int = 0,
+        **others: Tensor | None,
+    ) -> Tensor:
+        if context is None:
+            return eager(x, sigma, cond, positions, context, write, **others)
+        tensors = {"x": x, "sigma": sigma, "positions": positions, **others}
+        if name == "cuda_graphs":
+            torch.compiler.cudagraph_mark_step_begin()
+        out, keys, values = compiled(
+            {key: value for key, value in tensors.items() if value is not None},
+            dict(vars(cond)),
+            {
+                "keys": context.keys,
+                "values": context.values,
+                "count": context.count,
+                "latents": context.latents,
+                "levels": context.levels,
+            },
+            sink=context.sink,
+            write=write,
+        )
+        for layer, (new_keys, new_values) in enumerate(zip(keys, values, strict=True)):
+            context.write(layer, new_keys, new_values)
+        return out
+
+    denoiser.forward = forward  # type: ignore[method-assign,assignment]

@@ -1,0 +1,89 @@
+"""What a run takes over from earlier ones: a model to train further, or parts of a donor."""
+
+import copy
+from functools import cached_property
+
+import torch
+
+from worldsim.errors import UsageError
+from worldsim.models.autoencoder import Autoencoder
+from worldsim.models.dynamics import BodyDynamics
+from worldsim.models.trained_ladder import TrainedLadder
+from worldsim.models.world_model import WorldModel
+from worldsim.specs import WorldSpec
+from worldsim.training.draws import mix
+from worldsim.training.layout import RunFolder
+from worldsim.training.plan.plan import student_of
+from worldsim.training.tokenizer_folder import load_tokenizer
+from worldsim.training.train_config import TrainConfig
+
+
+class Parents:
+    """Models that a run begins with; each is read when it is first asked for.
+
+    Args:
+        config: the run.
+        spec: of its data.
+    """
+
+    def __init__(self, config: TrainConfig, spec: WorldSpec) -> None:
+        self._config, self._spec = config, spec
+
+    @cached_property
+    def further(self) -> WorldModel | None:
+        """The model to train further, which stays as it is."""
+        named = self._config.start_from
+        return None if named is None else self._compatible(named)
+
+    @cached_property
+    def _donor(self) -> WorldModel:
+        """The world model named by `reuse`."""
+        return self._compatible(str(self._config.reuse))
+
+    def _compatible(self, reference: str) -> WorldModel:
+        model = WorldModel.from_pretrained(reference)
+        model.spec.require_compatible(self._spec, f"model {reference}", "the data set")
+        return model
+
+    def tokenizer(self) -> Autoencoder | None:
+        """Of the model to train further or of what is reused, if there is either."""
+        if self.further is not None:
+            return self.further.tokenizer
+        if self._config.reuse is None:
+            return None
+        folder = RunFolder(self._config.reuse).tokenizer
+        return load_tokenizer(folder) if folder.is_dir() else self._donor.tokenizer
+
+    def dynamics(self) -> BodyDynamics:
+        """Those of the model to train further; of what is reused, if they are to be kept; fresh
+        ones otherwise."""
+        if self.further is not None:
+            return copy.deepcopy(self.further.dynamics).requires_grad_(True)
+        if self._config.dynamics.keep:
+            return copy.deepcopy(self._donor.dynamics)
+        torch.manual_seed(mix(self._config.seed, "dynamics"))
+        return BodyDynamics(self._config.model.dynamics, self._spec)
+
+    def world(self) -> WorldModel:
+        """A model to be trained: a copy of the one to train further, or a fresh one."""
+        torch.manual_seed(mix(self._config.seed, "world"))
+        if self.further is not None:
+            sizes = self._config.model
+            return student_of(self.further, self._config.plan).remembering(sizes.recent, sizes.sink)
+        ladder = self._config.plan.ladder(TrainedLadder())
+        return WorldModel(self._config.sized(ladder), self._spec)
+
+    def teacher(self) -> WorldModel | None:
+        """The frozen model that training starts from, where the plan needs it further on.
+
+        Raises:
+            UsageError: the plan needs one and there is none.
+        """
+        if not self._config.plan.has_teacher:
+            return None
+        if self.further is None:
+            raise UsageError(
+                "plan.distillation and plan.matching need a teacher: start_from=FOLDER of a "
+                "trained model"
+            )
+        return self.further
