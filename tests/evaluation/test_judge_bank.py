@@ -41,7 +41,7 @@ def test_reconstruction_is_what_the_tokenizer_makes_of_the_row() -> None:
 
 def test_imagined_rows_follow_their_start_within_the_episode() -> None:
     data = recorded()
-    bank = imagine_again(nano_model(), data, data, np.array([5, 1, 8]), steps=3)
+    bank = imagine_again(nano_model(), data, np.array([5, 1, 8]), steps=3)
     # Row 8 belongs to an episode too short; row 1 is reached from its episode's first row.
     assert bank.rows.tolist() == [3, 1, 4, 2, 5, 3]
     assert bank.pixels.shape == (6, 3, 32, 32, 3)
@@ -49,7 +49,7 @@ def test_imagined_rows_follow_their_start_within_the_episode() -> None:
 
 def test_imagined_frames_show_the_recorded_bodies_under_the_recorded_actions() -> None:
     data = recorded()
-    bank = imagine_again(nano_model(), data, data, np.array([5]), steps=2)
+    bank = imagine_again(nano_model(), data, np.array([5]), steps=2)
     stream = Stream(nano_model(), Sampler().schedule())
     rig = {name: getattr(data.rigs, name)[:1] for name in ("intrinsics", "extrinsics", "mounted")}
     start = (data.pixels[3:4], data.agent_pos[3:4], rig, [3])
@@ -63,4 +63,4 @@ def test_imagined_frames_show_the_recorded_bodies_under_the_recorded_actions() -
 
 def test_nothing_long_enough_gives_an_empty_bank() -> None:
     data = recorded()
-    assert len(imagine_again(nano_model(), data, data, np.array([8]), steps=3).rows) == 0
+    assert len(imagine_again(nano_model(), data, np.array([8]), steps=3).rows) == 0

@@ -41,6 +41,10 @@ SMALL = [
     "trainer.log_every=1",
     "trainer.threads=1",
     "trainer.progress=false",
+    "decoder.max_steps=4",
+    "decoder.batch_size=2",
+    "decoder.streams=3",
+    "decoder.stretch=3",
     "validation.max_steps=3",
     "validation.films=1",
     "validation.step_counts=[1,2]",
@@ -279,7 +283,7 @@ def test_a_model_trained_further_can_keep_its_dynamics(
     finished: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(data, tmp_path, "dynamics.keep=true", "stage=dynamics") == 2
-    assert "start_from=FOLDER" in capsys.readouterr().err
+    assert "start_from= or reuse=" in capsys.readouterr().err
     words = (f"start_from={finished}", "dynamics.keep=true", "stage=dynamics")
     assert train(data, tmp_path / "kept", *words) == 0
     ours, theirs = (

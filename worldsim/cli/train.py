@@ -12,10 +12,10 @@ from worldsim.errors import DataError, UsageError, unknown_name
 
 DESCRIPTION = """
 Trains on a LeRobot data set: a tokenizer, the latents of all frames, the dynamics of hand and
-scene, the world model (denoiser and state head) and a judge. Finished stages are skipped; an
-interrupted one goes on from its last checkpoint, to the same loss curve. The run folder holds
-config, metrics, films and, in `model/` and `judge/`, what `worldsim rollout` and `worldsim rank`
-take.
+scene, the world model (denoiser and state head), its decoder further, and a judge. Finished stages
+are skipped; an interrupted one goes on from its last checkpoint, to the same loss curve. The run
+folder holds config, metrics, films and, in `model/` and `judge/`, what `worldsim rollout` and
+`worldsim rank` take.
 """
 
 EXAMPLES = """
@@ -52,6 +52,7 @@ def run(config: DictConfig) -> None:
         "latents": pipeline.latents,
         "dynamics": pipeline.dynamics,
         "world": lambda: pipeline.world(*validators(config, cache, folder)),
+        "decoder": lambda: pipeline.decoder(*validators(config, cache, folder)),
         "judge": lambda: _judge(config, cache, folder),
         "policies": lambda: _policies(config, cache, folder.root, settings.run),
     }

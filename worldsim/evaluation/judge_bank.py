@@ -1,19 +1,20 @@
 """Frames of recorded episodes as a world model shows them, with the labels of the truth.
 
-Either only encoded and decoded, the best that imagination can look, or imagined again: on the
-model's own frames, but with hand and scene where the recording has them, so that its labels hold.
-Where the model carries no scene, they hold for the few steps that it takes to go astray.
+Either only encoded and decoded, the best that imagination can look, or imagined again along the
+recording (`worldsim.streaming.retrace`).
 
-Legend: N rows or streams, V view, H, W pixels, E episodes, P proprioception, A action.
+Legend: N rows, V view, H, W pixels, E episodes, S state.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from worldsim.streaming.retrace import RecordedFrames
 
 if TYPE_CHECKING:
     from worldsim.models.world_model import WorldModel
@@ -50,26 +51,6 @@ class LabelledFrames(Protocol):
         ...
 
 
-@runtime_checkable
-class RecordedFrames(Protocol):
-    """The further arrays of a `CachedDataset` that imagining its episodes again needs."""
-
-    @property
-    def agent_pos(self) -> NDArray[np.float32]:
-        """`[N, P]`."""
-        ...
-
-    @property
-    def action(self) -> NDArray[np.float32]:
-        """`[N, A]`; row t leads from observation t to t + 1."""
-        ...
-
-    @property
-    def rigs(self) -> Any:
-        """`intrinsics [E,V,3,3]`, `extrinsics [E,V,4,4]`, `mounted [E,V]`, `known [E,V]`."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class FrameBank:
     """Altered versions of some rows of a cache.
@@ -98,12 +79,7 @@ def reconstruct(
 
 
 def imagine_again(
-    model: "WorldModel",
-    data: LabelledFrames,
-    recorded: RecordedFrames,
-    rows: Rows,
-    steps: int,
-    batch_size: int = 64,
+    model: "WorldModel", recorded: RecordedFrames, rows: Rows, steps: int, batch_size: int = 64
 ) -> FrameBank:
     """Frames imagined from `steps` observations before each of `rows`, along the recording.
 
@@ -111,59 +87,31 @@ def imagine_again(
 
     Args:
         model: the world model.
-        data: frames and where episodes begin.
-        recorded: actions, proprioception and calibration of the same rows.
-        rows: rows of `data` to arrive at.
+        recorded: the data set.
+        rows: those of its rows to arrive at.
         steps: how far to imagine, at least 1.
         batch_size: streams side by side.
     """
-    bounds = np.asarray(data.episode_start)
+    bounds = np.asarray(recorded.episode_start)
     episodes = np.searchsorted(bounds, rows, side="right") - 1
     long_enough = bounds[episodes + 1] - bounds[episodes] > steps
     rows, episodes = rows[long_enough], episodes[long_enough]
     if not len(rows):
-        return FrameBank(rows, np.asarray(data.pixels[:0]))
+        return FrameBank(rows, np.asarray(recorded.pixels[:0]))
     begin = np.maximum(rows - steps, bounds[episodes])
     parts = [
-        _imagine(model, data, recorded, begin[part], episodes[part], steps)
+        _imagine(model, recorded, begin[part], steps)
         for part in (slice(i, i + batch_size) for i in range(0, len(rows), batch_size))
     ]
     return join_banks(parts)
 
 
-def _imagine(
-    model: "WorldModel",
-    data: LabelledFrames,
-    recorded: RecordedFrames,
-    begin: Rows,
-    episodes: Rows,
-    steps: int,
-) -> FrameBank:
-    from worldsim.streaming.sampler import Sampler
+def _imagine(model: "WorldModel", recorded: RecordedFrames, begin: Rows, steps: int) -> FrameBank:
+    from worldsim.streaming.retrace import retrace
 
-    stream = Sampler().stream(model)
-    rig = None
-    if np.asarray(recorded.rigs.known)[episodes].all():
-        names = ("intrinsics", "extrinsics", "mounted")
-        rig = {name: np.asarray(getattr(recorded.rigs, name))[episodes] for name in names}
-    stream.reset(
-        np.asarray(data.pixels[begin]),
-        np.asarray(recorded.agent_pos[begin]),
-        rig,
-        begin.tolist(),
-        state=np.asarray(data.state[begin]),
-    )
-    frames = []
-    for step in range(steps):
-        hand, scene = (
-            torch.from_numpy(np.asarray(part[begin + step + 1], np.float32))
-            for part in (recorded.agent_pos, data.state)
-        )
-        body = model.dynamics.join(hand, scene).numpy()
-        stream.act(np.asarray(recorded.action[begin + step]), body)
-        frames.append(stream.pixels())
-    rows = np.concatenate([begin + step + 1 for step in range(steps)])
-    return FrameBank(rows, np.concatenate(frames))
+    seen = [(rows, stream.pixels()) for rows, stream in retrace(model, recorded, begin, steps)]
+    rows, frames = zip(*seen, strict=True)
+    return FrameBank(np.concatenate(rows), np.concatenate(frames))
 
 
 def join_banks(banks: Sequence[FrameBank]) -> FrameBank:

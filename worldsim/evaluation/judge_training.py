@@ -15,7 +15,6 @@ from worldsim.evaluation.judge_augment import augment
 from worldsim.evaluation.judge_bank import (
     FrameBank,
     LabelledFrames,
-    RecordedFrames,
     imagine_again,
     join_banks,
     reconstruct,
@@ -33,6 +32,7 @@ from worldsim.evaluation.judge_validation import JudgedEpisode, calibrate, measu
 from worldsim.hardware import has_fast_bf16
 from worldsim.models.observer import Observer, ObserverConfig
 from worldsim.specs import WorldSpec
+from worldsim.streaming.retrace import RecordedFrames
 
 if TYPE_CHECKING:
     from worldsim.models.world_model import WorldModel
@@ -123,7 +123,7 @@ class JudgeTrainer:
         count = -(-config.imagined_size // per_stream)
         if count and isinstance(self.data, RecordedFrames):
             rows = self._draw(count)
-            banks.append(imagine_again(model, self.data, self.data, rows, config.imagined_steps))
+            banks.append(imagine_again(model, self.data, rows, config.imagined_steps))
         return join_banks(banks) if banks else None
 
     def _draw(self, batches: int) -> Rows:

@@ -7,6 +7,8 @@ graph has to know of a ring that changes in place.
 Legend: L attention layers, B rows, W slots, T frames, N tokens, H heads, D head channels.
 """
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -36,6 +38,12 @@ def check_acceleration(name: str, device: torch.device) -> None:
     """
     if name not in get_args(Acceleration):
         raise UsageError(f"acceleration is {name!r}; expected one of {get_args(Acceleration)}")
+    compiler = os.environ.get("CXX", "g++")
+    if name == "compile" and device.type == "cpu" and shutil.which(compiler) is None:
+        raise UsageError(
+            f"acceleration=compile needs a C++ compiler and there is no {compiler}; install g++, or "
+            "take none"
+        )
     if name == "cuda_graphs" and device.type != "cuda":
         raise UsageError(
             f"acceleration=cuda_graphs needs a GPU and the model is on {device}; take compile"

@@ -11,6 +11,7 @@ from worldsim.errors import unknown_name
 from worldsim.models.backbones import DENOISERS
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig
+from worldsim.training.decoder import DecoderConfig
 from worldsim.training.dynamics import DynamicsPlan
 from worldsim.training.plan.distillation import DISTILLATIONS
 from worldsim.training.plan.noise import NOISE_POLICIES
@@ -49,6 +50,7 @@ def train_config(config: DictConfig) -> TrainConfig:
         config.tokenizer, "tokenizer", FitConfig, TokenizerConfig
     )
     dynamics_fit, dynamics = build_parts(config.dynamics, "dynamics", FitConfig, DynamicsPlan)
+    decoder_fit, decoder = build_parts(config.decoder, "decoder", FitConfig, DecoderConfig)
     world_fit, run = build_parts(config.trainer, "trainer", FitConfig, RunConfig)
     composed = TrainConfig(
         seed=int(config.seed),
@@ -59,6 +61,8 @@ def train_config(config: DictConfig) -> TrainConfig:
         dynamics_fit=dynamics_fit,
         plan=build(PlanConfig, config.plan, "plan"),
         world_fit=world_fit,
+        decoder=decoder,
+        decoder_fit=decoder_fit,
         run=run,
         validate_every=int(config.validation.every),
         reuse=Path(config.reuse) if config.reuse else None,

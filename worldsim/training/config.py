@@ -7,8 +7,17 @@ from worldsim.errors import UsageError
 from worldsim.training.precision import Precision
 from worldsim.training.schedule import CosineSchedule
 
-StageName = Literal["tokenizer", "latents", "dynamics", "world", "judge", "behaviour", "perception"]
-STAGES: tuple[StageName, ...] = ("tokenizer", "latents", "dynamics", "world", "judge")
+StageName = Literal[
+    "tokenizer", "latents", "dynamics", "world", "decoder", "judge", "behaviour", "perception"
+]
+STAGES: tuple[StageName, ...] = (
+    "tokenizer",
+    "latents",
+    "dynamics",
+    "world",
+    "decoder",
+    "judge",
+)
 
 
 @dataclass(frozen=True)

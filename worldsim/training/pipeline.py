@@ -11,13 +11,14 @@ from torch import nn
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset, episodes_of
-from worldsim.errors import DataError
+from worldsim.errors import DataError, UsageError
 from worldsim.hardware import training_device
 from worldsim.models.autoencoder import Autoencoder
 from worldsim.models.weights import WEIGHTS, load_weights, save_weights
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, StepBatches
 from worldsim.training.config import StageName
+from worldsim.training.decoder import DecoderLoss, decoder_batch, imagine_bank
 from worldsim.training.draws import mix
 from worldsim.training.dynamics import BodyTable, DynamicsLoss, open_loop_gaps
 from worldsim.training.fit import Fitted, fit
@@ -188,6 +189,67 @@ class Pipeline:
         self.folder.finish("world", key, **_facts(fitted))
         return True
 
+    def decoder(self, validate: Validate, measure: Measure | None = None) -> bool:
+        """Teach the finished model's decoder to show what is imagined; False if that was done.
+
+        Args:
+            validate: measures the model afterwards.
+            measure: as in `world`.
+
+        Raises:
+            UsageError: there is no finished world model yet.
+        """
+        key, config = self._hash("decoder"), self.config
+        if self.folder.is_finished("decoder", key, config.overwrite):
+            return False
+        if not config.decoder.streams:
+            self.folder.finish("decoder", key, steps=0)
+            return True
+        model, seed = self._with_first_decoder(), mix(config.seed, "decoder")
+        bank = imagine_bank(
+            model,
+            self.cache,
+            self.training,
+            config.decoder,
+            torch.Generator().manual_seed(seed),
+            show=config.run.progress,
+        )
+        model.tokenizer.decoder.requires_grad_(True)
+        rows, share = self._rows(self.training), config.decoder.encoded
+        fitted = fit(
+            "decoder",
+            model,
+            DecoderLoss(model, config.decoder),
+            StepBatches(
+                lambda chosen, draws: decoder_batch(
+                    bank, self.cache.pixels, rows, share, chosen, draws
+                ),
+                len(bank.rows),
+                config.decoder_fit.batch_size,
+                seed,
+            ),
+            config.decoder_fit,
+            config.run,
+            self.folder,
+            seed,
+        )
+        model = model.requires_grad_(False).eval()
+        validate(model, fitted.steps)
+        model.quality = None if measure is None else measure(model)
+        card = (self.folder.model / "README.md").read_text(encoding="utf-8")
+        model.save_pretrained(self.folder.model, card=card)
+        self.folder.finish("decoder", key, **_facts(fitted))
+        return True
+
+    def _with_first_decoder(self) -> WorldModel:
+        """The finished world model with the decoder that came with its tokenizer, so that an
+        interrupted stage begins where it began."""
+        if not (self.folder.model / WEIGHTS).is_file():
+            raise UsageError(f"{self.folder.model} holds no world model yet; run stage=world first")
+        model = WorldModel.from_pretrained(self.folder.model)
+        load_weights(model.tokenizer, self.folder.tokenizer / WEIGHTS)
+        return model
+
     def new_model(self) -> WorldModel:
         """A world model with this run's tokenizer and dynamics in it, frozen."""
         model = self.parents.world()
@@ -228,7 +290,7 @@ class Pipeline:
         """Fingerprint of everything that decides what a stage makes."""
         config = self.config
         own: dict[str, Any] = {"seed": config.seed, "data": self.cache.fingerprint}
-        if stage in ("dynamics", "world"):
+        if stage in ("dynamics", "world", "decoder"):
             own["dynamics"] = [asdict(config.dynamics), asdict(config.dynamics_fit)]
             own["body"] = asdict(config.model.dynamics)
             own["start_from"] = str(config.start_from)
@@ -239,9 +301,11 @@ class Pipeline:
             own["tokenizer"] = [asdict(config.tokenizer), asdict(config.tokenizer_fit)]
         else:
             own["reuse"] = str(config.reuse)
-        if stage == "world":
+        if stage in ("world", "decoder"):
             own["model"] = asdict(config.model)
             own["plan"], own["fit"] = asdict(config.plan), asdict(config.world_fit)
+        if stage == "decoder":
+            own["decoder"] = [asdict(config.decoder), asdict(config.decoder_fit)]
         return fingerprint(own)
 
 

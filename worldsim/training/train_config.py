@@ -7,6 +7,7 @@ from worldsim.errors import UsageError
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig
+from worldsim.training.decoder import DecoderConfig
 from worldsim.training.dynamics import DynamicsPlan
 from worldsim.training.plan.plan import PlanConfig
 from worldsim.training.tokenizer import TokenizerConfig
@@ -25,6 +26,8 @@ class TrainConfig:
         dynamics_fit: optimisation of the dynamics stage.
         plan: loss of the world stage.
         world_fit: optimisation of the world stage.
+        decoder: loss of the decoder stage.
+        decoder_fit: optimisation of the decoder stage.
         run: how it is carried out.
         validate_every: optimiser steps between validations; 0 validates at the end only.
         reuse: another run's folder, or a world model, whose tokenizer is taken, and whose dynamics
@@ -42,6 +45,8 @@ class TrainConfig:
     dynamics_fit: FitConfig
     plan: PlanConfig
     world_fit: FitConfig
+    decoder: DecoderConfig
+    decoder_fit: FitConfig
     run: RunConfig
     validate_every: int = 0
     reuse: Path | None = None
@@ -51,7 +56,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.dynamics.keep and self.start_from is None and self.reuse is None:
             raise UsageError(
-                "dynamics.keep keeps those of a trained model: give start_from= or reuse= that model"
+                "dynamics.keep keeps a trained model's: name it by start_from= or reuse="
             )
 
     def sized(self, ladder: TrainedLadder) -> WorldModelConfig:

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# The table of docs/streaming_results.md: every training plan goes on from one denoiser that diffusion forcing
+# trained, for the same time, and is measured over a minute of TabletopPush beside the simulator.
+#
+#   worldsim collect env=push episodes=4000 out=data/push
+#   worldsim collect env=push env.max_episode_steps=600 steps_after_success=600 mixture=play \
+#     episodes=32 seed=1 out=data/push_long
+#   bash scripts/compare_plans.sh data/push data/push_long runs/plans
+#
+# One core, one thread; WORLDSIM_PLAN_SECONDS (480) of training each, twice that for the first. WORLDSIM_PLANS
+# names the rows that are wanted. What is there already is kept, so an interrupted comparison goes on.
+set -euo pipefail
+data=$1 long=$2 out=$3
+seconds=${WORLDSIM_PLAN_SECONDS:-480}
+worldsim=${WORLDSIM:-worldsim}
+export OMP_NUM_THREADS=1
+
+train() { # folder, overrides
+  local folder=$1 stage
+  shift
+  for stage in tokenizer latents dynamics world; do
+    $worldsim train experiment=push_plans dataset="$data" out="$folder" stage="$stage" "$@"
+  done
+}
+
+[[ -f $out/base/model/config.json ]] || train "$out/base" trainer.max_time_s=$((2 * seconds))
+
+further() { # name, overrides: train on from the base, whose tokenizer and latents are the same
+  local name=$1 part
+  shift
+  [[ -f $out/$name/model/config.json ]] && return
+  mkdir -p "$out/$name/stages"
+  for part in tokenizer latents stages/tokenizer.json stages/latents.json; do
+    cp -rnl "$out/base/$part" "$out/$name/$part"
+  done
+  train "$out/$name" start_from="$out/base" trainer.max_time_s="$seconds" trainer.lr=7e-4 "$@"
+}
+
+measure() { # row, model, overrides of the sampler
+  local row=$1 model=$2
+  shift 2
+  [[ -f $out/drift/$row/drift.json ]] && return
+  $worldsim drift dataset="$long" model="$out/$model" judge=shipped/push/judge title="$row" \
+    out="$out/drift/$row" "$@"
+}
+
+frames=(sampler.kind=autoregressive sampler.steps=2)
+window=(sampler.kind=rolling sampler.steps=4 sampler.descent=fresh sampler.bidirectional=true)
+rolls=(plan.rollout.start=0 plan.rollout.most_steps=2)
+windows=(plan=rolling_forcing plan.rollout.start=0)
+
+row() {
+  case $1 in
+    diffusion_forcing) further "$1" && measure "$1" "$1" "${frames[@]}" ;;
+    self_rollout) further "$1" plan=self_rollout "${rolls[@]}" && measure "$1" "$1" "${frames[@]}" ;;
+    self_forcing) further "$1" plan=self_forcing "${rolls[@]}" && measure "$1" "$1" "${frames[@]}" ;;
+    self_forcing_pp)
+      further "$1" plan=self_forcing_pp "${rolls[@]}" && measure "$1" "$1" "${frames[@]}"
+      ;;
+    rolling_forcing) further "$1" "${windows[@]}" && measure "$1" "$1" "${window[@]}" ;;
+    no_mix) further "$1" "${windows[@]}" plan.rollout.rolling=1 && measure "$1" "$1" "${window[@]}" ;;
+    no_sink) further "$1" "${windows[@]}" model.sink=0 && measure "$1" "$1" "${window[@]}" ;;
+    no_self_rollout) further diffusion_forcing && measure "$1" diffusion_forcing "${window[@]}" ;;
+    *) echo "unknown row $1" >&2 && exit 2 ;;
+  esac
+}
+
+for name in ${WORLDSIM_PLANS:-diffusion_forcing self_rollout self_forcing self_forcing_pp \
+  rolling_forcing no_mix no_sink no_self_rollout}; do
+  row "$name"
+done

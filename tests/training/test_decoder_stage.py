@@ -1,0 +1,125 @@
+"""Decoder stage: what counts as an edge, where pairs come from, and what is left alone."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from square_world import write_square_data
+from test_train_command import SMALL
+from worldsim_testing import nano_model
+
+from worldsim.cli.main import main
+from worldsim.data.cache import CachedDataset, build_cache
+from worldsim.errors import UsageError
+from worldsim.models.world_model import WorldModel
+from worldsim.streaming.retrace import retrace
+from worldsim.training.decoder import (
+    DecoderConfig,
+    LatentBank,
+    decoder_batch,
+    edge_error,
+    edge_power,
+    imagine_bank,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_square_data(
+        Path(tmp_path_factory.mktemp("data")) / "squares", episodes=22, length=9
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(data: Path) -> CachedDataset:
+    return build_cache(data)
+
+
+def test_edges_in_closed_form() -> None:
+    flat = torch.full((1, 3, 16, 16), 0.3)
+    assert edge_power(flat, 8).abs().max() < 1e-10
+    columns = torch.arange(16).float()
+    # A ramp has slopes of two steps along x and no curvature.
+    ramp = (0.01 * columns).expand(1, 3, 16, 16)
+    laplacian, across, down = edge_power(ramp, 8).mean(dim=(0, 2, 3))
+    assert laplacian < 1e-8 and down < 1e-8
+    assert across == pytest.approx(0.02**2, rel=1e-3)
+    # Grain of single pixels curves and has no slope over two of them.
+    grain = (0.1 * (-1.0) ** columns).expand(1, 3, 16, 16)
+    laplacian, across, down = edge_power(grain, 8).mean(dim=(0, 2, 3))
+    assert laplacian == pytest.approx(0.4**2, rel=1e-3)
+    assert across < 1e-8 and down < 1e-8
+
+
+def test_the_expected_power_has_the_least_error() -> None:
+    true = torch.tensor([0.02, 0.1, 0.6])
+    shown = true.mean().clone().requires_grad_(True)
+    torch.stack([edge_error(shown, each) for each in true]).mean().backward()  # type: ignore[no-untyped-call]
+    assert shown.grad is not None and shown.grad.abs() < 1e-6
+    assert edge_error(true, true) == 0
+
+
+def test_pairs_are_the_imagined_latents_of_recorded_rows(cache: CachedDataset) -> None:
+    model = nano_model(spec=cache.spec)
+    config = DecoderConfig(streams=5, stretch=4)
+    draws = torch.Generator().manual_seed(0)
+    bank = imagine_bank(model, cache, [2, 3, 7], config, draws, side_by_side=2)
+    assert len(bank.rows) == len(bank.latents) == 5 * 4
+    bounds = np.asarray(cache.episode_start)
+    assert set(np.searchsorted(bounds, bank.rows, side="right") - 1) <= {2, 3, 7}
+    begin = bank.rows[:2] - 1
+    for step, (rows, stream) in enumerate(retrace(model, cache, begin, 4)):
+        part = slice(2 * step, 2 * step + 2)
+        np.testing.assert_array_equal(bank.rows[part], rows)
+        torch.testing.assert_close(bank.latents[part], stream.newest.half())
+    with pytest.raises(UsageError, match="stretch"):
+        imagine_bank(model, cache, [2], replace(config, stretch=9), draws)
+
+
+def test_a_batch_shows_each_latent_the_frame_of_its_row(cache: CachedDataset) -> None:
+    rows = np.array([3, 14, 40])
+    bank = LatentBank(rows, torch.arange(3.0).half().reshape(3, 1, 1, 1, 1))
+    chosen = torch.tensor([2, 0, 1, 2])
+    draws = torch.Generator().manual_seed(0)
+    batch = decoder_batch(bank, cache.pixels, torch.tensor([50]), 0.5, chosen, draws)
+    imagined = batch["imagined"].bool()
+    assert 0 < imagined.sum() < 4
+    for place, entry in enumerate(chosen.tolist()):
+        row = rows[entry] if imagined[place] else 50
+        np.testing.assert_array_equal(batch["video"][place], cache.pixels[row])
+        assert batch["latents"][place].item() == entry
+
+
+def train(data: Path, out: Path, *overrides: str) -> int:
+    return main(["train", f"dataset={data}", f"out={out}", *SMALL, *overrides])
+
+
+def test_only_the_decoder_changes_and_the_stage_begins_where_it_began(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, tmp_path, "stage=decoder") == 2
+    assert "stage=world first" in capsys.readouterr().err
+    for stage in ("tokenizer", "latents", "dynamics", "world"):
+        assert train(data, tmp_path, f"stage={stage}") == 0
+    weights = tmp_path / "model" / "model.safetensors"
+    before = load_file(weights)
+    measured = (tmp_path / "validation.json").read_text()
+    assert train(data, tmp_path, "stage=decoder") == 0
+    after = load_file(weights)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("tokenizer.decoder.") for name in changed)
+    assert (tmp_path / "validation.json").read_text() != measured
+    assert json.loads((tmp_path / "stages" / "decoder.json").read_text())["steps"] == 4
+    assert WorldModel.from_pretrained(tmp_path).quality is not None
+    # Again from the decoder of the tokenizer, not from the one that it made.
+    (tmp_path / "stages" / "decoder.json").unlink()
+    (tmp_path / "checkpoints" / "decoder.ckpt").unlink()
+    assert train(data, tmp_path, "stage=decoder") == 0
+    again = load_file(weights)
+    assert all(torch.equal(after[name], again[name]) for name in after)
+    assert train(data, tmp_path, "stage=decoder", "decoder.streams=0", "overwrite=true") == 0
+    assert json.loads((tmp_path / "stages" / "decoder.json").read_text())["steps"] == 0

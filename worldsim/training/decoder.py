@@ -1,0 +1,222 @@
+"""Decoder stage: the decoder learns to show imagined latents as the simulator's frames look.
+
+A denoiser that answers with means gives latents between those of sharp frames, and a decoder that
+was trained on encoded frames alone shows them blurred. Recorded episodes imagined again along the
+recording (`worldsim.streaming.retrace`) pair imagined latents with true frames; on these, and on
+encoded frames, the decoder is trained further. Encoder and denoiser stay as they are, so what is
+imagined stays the same and looks better.
+
+Errors of pixels alone would blur again where latents leave open which of several frames is meant,
+so edges are also asked to be as strong as in the true frame, wherever they are.
+
+Legend: M rows of a bank, B batch, V view, H W pixels, c h w latent.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional as F
+
+from worldsim.conventions import to_model_video
+from worldsim.data.cache import CachedDataset
+from worldsim.errors import UsageError
+from worldsim.models.world_model import WorldModel
+from worldsim.streaming.retrace import Rows, retrace
+from worldsim.training.batches import Batch
+from worldsim.training.stage import Loss
+from worldsim.training.tokenizer import REFERENCES, foreground, psnr_from_error
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Attributes:
+    streams: recorded episodes that are imagined again, of each `stretch` steps; 0 leaves the stage
+        out.
+    stretch: steps imagined of each.
+    encoded: share of encoded frames in a batch, which keeps them as good as they were.
+    edges: weight of how much the strength of edges is off, beside the error of pixels.
+    patch: side in pixels of the squares whose edges are summed up.
+    foreground: extra weight of foreground pixels; background counts 1.
+    threshold: distance from background, in [-1, 1] units, at which a pixel is all foreground.
+    """
+
+    streams: int = 512
+    stretch: int = 24
+    encoded: float = 0.3
+    edges: float = 3.0
+    patch: int = 8
+    foreground: float = 8.0
+    threshold: float = 0.15
+
+    def __post_init__(self) -> None:
+        if min(self.streams, self.edges, self.foreground) < 0 or min(self.stretch, self.patch) < 1:
+            raise UsageError(f"decoder: sizes must be positive and weights not negative: {self}")
+        if not 0 <= self.encoded < 1:
+            raise UsageError(f"decoder.encoded is {self.encoded}; expected a share in [0, 1)")
+
+
+@dataclass(frozen=True, eq=False)
+class LatentBank:
+    """Imagined latents and the rows whose frames they should show.
+
+    Attributes:
+        rows: `[M]`.
+        latents: float16 `[M, V, c, h, w]`, normalised.
+    """
+
+    rows: Rows
+    latents: Tensor
+
+
+def imagine_bank(
+    model: WorldModel,
+    cache: CachedDataset,
+    episodes: list[int],
+    config: DecoderConfig,
+    generator: torch.Generator,
+    show: bool = False,
+    side_by_side: int = 64,
+) -> LatentBank:
+    """Imagine stretches of `episodes` again, from rows drawn at random.
+
+    Raises:
+        UsageError: no episode lasts for a stretch.
+    """
+    bounds = np.asarray(cache.episode_start)
+    possible = np.concatenate(
+        [np.arange(bounds[e], max(bounds[e], bounds[e + 1] - config.stretch)) for e in episodes]
+    )
+    if not len(possible):
+        raise UsageError(
+            f"no episode lasts for {config.stretch} steps; choose a smaller decoder.stretch"
+        )
+    drawn = torch.randint(len(possible), (config.streams,), generator=generator).numpy()
+    rows: list[Rows] = []
+    latents: list[Tensor] = []
+    firsts = range(0, len(drawn), side_by_side)
+    for first in track(firsts, "imagining again", disable=not show, transient=True):
+        begin = possible[drawn[first : first + side_by_side]]
+        for reached, stream in retrace(model, cache, begin, config.stretch):
+            rows.append(reached)
+            latents.append(stream.newest.half().cpu())
+    return LatentBank(np.concatenate(rows), torch.cat(latents))
+
+
+def decoder_batch(
+    bank: LatentBank,
+    pixels: NDArray[np.uint8],
+    encoded_rows: Tensor,
+    share: float,
+    chosen: Tensor,
+    generator: torch.Generator,
+) -> Batch:
+    """Latents and frames of `chosen` entries of the bank, a share of them encoded frames instead.
+
+    Args:
+        bank: imagined latents.
+        pixels: of the data set, `[N, V, H, W, 3]`.
+        encoded_rows: rows that encoded frames are drawn from.
+        share: of them in the batch.
+        chosen: `[B]` entries of the bank.
+        generator: of the draws.
+
+    Returns:
+        `latents [B, V, c, h, w]`, `imagined [B]` 1 or 0 (then the latents are to be encoded from
+        the video), `video` uint8 `[B, V, H, W, 3]`, `references` uint8 `[B, K, V, H, W, 3]`.
+    """
+    count = len(chosen)
+    imagined = torch.rand(count, generator=generator) >= share
+    others = encoded_rows[torch.randint(len(encoded_rows), (count, 1), generator=generator)][:, 0]
+    rows = torch.where(imagined, torch.from_numpy(bank.rows[chosen.numpy()]), others)
+    references = encoded_rows[
+        torch.randint(len(encoded_rows), (count, REFERENCES), generator=generator)
+    ]
+    return {
+        "latents": bank.latents[chosen].float(),
+        "imagined": imagined.float(),
+        "video": torch.from_numpy(np.asarray(pixels[rows.numpy()])),
+        "references": torch.from_numpy(np.asarray(pixels[references.numpy()])),
+    }
+
+
+FILTERS = (
+    ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0)),
+    ((0.0, 0.0, 0.0), (-1.0, 0.0, 1.0), (0.0, 0.0, 0.0)),
+    ((0.0, -1.0, 0.0), (0.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+)
+"""Laplacian, and slopes two pixels wide, which fine grain has none of."""
+
+
+def edge_power(video: Tensor, patch: int) -> Tensor:
+    """Mean squared answer of brightness to each of the filters, in overlapping squares.
+
+    Args:
+        video: `[N, 3, H, W]`.
+        patch: side of the squares.
+
+    Returns:
+        `[N, filters, h, w]`.
+    """
+    luma = video.new_tensor(LUMA, dtype=torch.float32)[:, None, None]
+    grey = (video.float() * luma).sum(1, keepdim=True)
+    answers = F.conv2d(grey, grey.new_tensor(FILTERS)[:, None])
+    side = min(patch, *answers.shape[-2:])
+    return F.avg_pool2d(answers.square(), side, stride=max(side // 2, 1))
+
+
+def edge_error(shown: Tensor, true: Tensor) -> Tensor:
+    """How much the strength of edges is off, in units of their own, from two `edge_power`s.
+
+    The weight depends on what is shown alone, so the power that is expected has the least error:
+    one that also depended on the true power would settle below it.
+    """
+    gap = (shown - true).square() / (shown.detach() + LEAST_POWER)
+    return 0.25 * gap.mean()
+
+
+LEAST_POWER = 0.01
+"""Power, in [-1, 1] units squared, that is assumed where there are no edges."""
+
+
+class DecoderLoss:
+    """`StageLoss` of the decoder.
+
+    Args:
+        model: whose decoder is trained; everything else of it is frozen.
+        config: weights.
+    """
+
+    def __init__(self, model: WorldModel, config: DecoderConfig) -> None:
+        self._model, self._config = model, config
+
+    def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
+        """Loss of one batch of `decoder_batch`."""
+        config, model = self._config, self._model
+        video = to_model_video(batch["video"])
+        with torch.no_grad():
+            encoded = model.encode(batch["video"])
+        imagined = batch["imagined"][:, None, None, None, None]
+        latents = torch.where(imagined > 0, batch["latents"], encoded)
+        raw = model.normalizer.denormalize("latent", latents)
+        shown = model.tokenizer.decode(raw).float()
+        error = shown - video
+        mask = foreground(video, to_model_video(batch["references"]), config.threshold)
+        weight = 1.0 + config.foreground * mask
+        pixel = (weight * (error.abs() + error.square())).sum() / (3.0 * weight.sum())
+        power, wanted = (edge_power(x.flatten(0, 1), config.patch) for x in (shown, video))
+        edges = edge_error(power, wanted)
+        ratio = power.detach()[:, 0].mean() / wanted[:, 0].mean()
+        logs = {
+            "pixels": pixel.detach(),
+            "edges": edges.detach(),
+            "edge_power_ratio": ratio,
+            "psnr": psnr_from_error(error.detach().square().mean()),
+        }
+        return Loss(pixel + config.edges * edges, logs)
