@@ -40,7 +40,7 @@ measure() { # row, model, overrides of the sampler
   local row=$1 model=$2
   shift 2
   [[ -f $out/drift/$row/drift.json ]] && return
-  $worldsim drift dataset="$long" model="$out/$model" judge=shipped/push/judge title="$row" \
+  $worldsim drift dataset="$long" model="$out/$model" judge=shipped/push title="$row" \
     out="$out/drift/$row" "$@"
 }
 

@@ -15,14 +15,14 @@ DEFAULT_HORIZON = 50
 
 
 def judge_folder(judge: str | Path | None, model: str | Path) -> Path:
-    """`judge`, or for None the folder `judge` in the model's folder or beside it.
+    """`judge`, a folder or what carries one; for None the folder `judge` in the model's or beside it.
 
     Raises:
         UsageError: there is none.
     """
     if judge is not None:
-        run = Path(judge) / "judge"
-        return run if run.is_dir() else Path(judge)
+        given = Path(judge) if Path(judge).exists() else resolve_folder(judge)
+        return given / "judge" if (given / "judge").is_dir() else given
     folder = resolve_folder(model)
     for found in (folder / "judge", folder.parent / "judge"):
         if (found / "config.json").is_file():

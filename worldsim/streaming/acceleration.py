@@ -41,8 +41,8 @@ def check_acceleration(name: str, device: torch.device) -> None:
     compiler = os.environ.get("CXX", "g++")
     if name == "compile" and device.type == "cpu" and shutil.which(compiler) is None:
         raise UsageError(
-            f"acceleration=compile needs a C++ compiler and there is no {compiler}; install g++, or "
-            "take none"
+            f"acceleration=compile needs a C++ compiler and there is no {compiler}; install g++, "
+            "or take none"
         )
     if name == "cuda_graphs" and device.type != "cuda":
         raise UsageError(
