@@ -6,7 +6,7 @@ from typing import Any
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
-from worldsim.models.pretrained import resolve_folder
+from worldsim.models.pretrained import SHIPPED_PREFIX, resolve_folder
 from worldsim.models.world_model import WorldModel
 
 DEFAULT_MODEL = "shipped/push"
@@ -15,13 +15,14 @@ DEFAULT_HORIZON = 50
 
 
 def judge_folder(judge: str | Path | None, model: str | Path) -> Path:
-    """`judge`, a folder or what carries one; for None the folder `judge` in the model's or beside it.
+    """Folder of a judge: `judge` or what it carries; for None what lies in the model's or beside it.
 
     Raises:
         UsageError: there is none.
     """
     if judge is not None:
-        given = Path(judge) if Path(judge).exists() else resolve_folder(judge)
+        shipped = str(judge).startswith(SHIPPED_PREFIX)
+        given = resolve_folder(judge) if shipped else Path(judge)
         return given / "judge" if (given / "judge").is_dir() else given
     folder = resolve_folder(model)
     for found in (folder / "judge", folder.parent / "judge"):
