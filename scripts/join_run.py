@@ -36,7 +36,8 @@ def join(out: Path, world: Path, dynamics: Path, judge: Path, dataset: Path) -> 
     model = WorldModel.from_pretrained(world / "model")
     load_weights(model.dynamics, dynamics / "dynamics" / WEIGHTS)
     config = compose_config("train", [f"dataset={dataset}", f"out={out}"])
-    cache = build_cache(dataset, None)
+    camera = model.spec.cameras[0]
+    cache = build_cache(dataset, (camera.height, camera.width))
     model.spec.require_compatible(cache.spec, f"model {world}", f"data set {dataset}")
     model = model.eval().requires_grad_(False)
     card = (world / "model" / "README.md").read_text()

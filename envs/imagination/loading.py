@@ -15,7 +15,7 @@ DEFAULT_HORIZON = 50
 
 
 def judge_folder(judge: str | Path | None, model: str | Path) -> Path:
-    """Folder of a judge: `judge` or what it carries; for None what lies in the model's or beside it.
+    """Folder of a judge: `judge`, or what it carries; for None what lies with the model.
 
     Raises:
         UsageError: there is none.

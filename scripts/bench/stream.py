@@ -106,12 +106,12 @@ def begin(model: WorldModel, schedule: Schedule, count: int, acceleration: Accel
     lens = np.array([[camera.width, 0, camera.width / 2], [0, camera.width, camera.height / 2]])
     above = np.diag([1.0, -1.0, -1.0, 1.0])
     above[2, 3] = 0.6
+    eye = np.vstack([lens, [0, 0, 1]]).astype(np.float32)
     rig = {
-        "intrinsics": np.tile(np.vstack([lens, [0, 0, 1]]), (count, model.views, 1, 1)),
-        "extrinsics": np.tile(above, (count, model.views, 1, 1)),
+        "intrinsics": np.tile(eye, (count, model.views, 1, 1)),
+        "extrinsics": np.tile(above.astype(np.float32), (count, model.views, 1, 1)),
         "mounted": np.zeros((count, model.views), bool),
     }
-    rig = {key: value if key == "mounted" else np.float32(value) for key, value in rig.items()}
     state = np.zeros((count, spec.state.dim), np.float32)
     stream.reset(rng.integers(0, 256, shape, dtype=np.uint8), hand, rig, state=state)
     stream.push(draw(stream, schedule.most_in_flight * schedule.chunk))
@@ -171,7 +171,7 @@ def work_of(model: WorldModel, schedule: Schedule, count: int) -> int:
         next_frames(stream)
     with FlopCounterMode(display=False) as counter:
         frames = next_frames(stream)
-    return counter.get_total_flops() // frames
+    return int(counter.get_total_flops()) // frames
 
 
 def endurance(stream: Stream, frames: int, part: int = 1000) -> dict[str, float]:

@@ -1,23 +1,26 @@
 """Drift: measures in closed form, the simulator's own divergence, a model that is the simulator."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from worldsim_testing import nano_model
 
 from worldsim.data.behaviours import Behaviour
 from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.data.collection import collect
 from worldsim.data.recorder import CollectionConfig
-from worldsim.errors import UsageError
+from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.evaluation import divergence as divergence_module
 from worldsim.evaluation.appearance import appearance, luminance, motion, saturation, sharpness
 from worldsim.evaluation.closure import loop_closure, there_and_back
 from worldsim.evaluation.divergence import divergence
 from worldsim.evaluation.drift import DriftConfig, measure_drift
 from worldsim.evaluation.drift_report import DriftReport
+from worldsim.evaluation.judge import Judgement
+from worldsim.specs import WorldSpec
 from worldsim.streaming.sampler import Sampler
 
 STEPS = 14
@@ -135,6 +138,35 @@ def test_signed_drift_and_relative_error_by_hand(pushes: CachedDataset) -> None:
     np.testing.assert_allclose(doubled.relative_error("goal"), goal / 1e-3)
     # Borders: frames 0, 2, 4 of means 1, 1, 0.8; others 1, 0.9, 0.8.
     assert doubled.seam_jump() == pytest.approx((2.8 / 3) / (2.7 / 3))
+
+
+@dataclass
+class Blinkered:
+    """Reads the same state off every frame."""
+
+    spec: WorldSpec
+
+    def read(self, pixels: NDArray[np.uint8]) -> Judgement:
+        count, none = len(pixels), np.zeros(len(pixels), np.float32)
+        return Judgement(none, none, np.full((count, self.spec.state.dim), 0.01, np.float32))
+
+
+def test_a_probe_is_compared_with_the_recorded_state(pushes: CachedDataset) -> None:
+    model, config = nano_model(spec=pushes.spec), DriftConfig(max_steps=4, closure_s=0)
+    probe = Blinkered(pushes.spec)
+    report = measure_drift(model, pushes, [0, 1, 2], Sampler(steps=1), config, probe=probe)
+    rows = pushes.episode_start[:3] + 4
+    expected = np.linalg.norm(0.01 - pushes.state[rows][:, :3], axis=1).mean()
+    assert report.probe_error_m["object"][3] == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(report.probe_floor_m["object"], report.probe_error_m["object"])
+    summary = report.summary()
+    assert summary["object_probe_error_m_end"] == pytest.approx(
+        report.probe_error_m["object"][-report.window :].mean()
+    )
+    assert report.to_json()["probe_error_m"]["goal"]
+    other = Blinkered(replace(pushes.spec, fps=7))
+    with pytest.raises(SpecMismatchError, match="the judge"):
+        measure_drift(model, pushes, [0, 1], Sampler(steps=1), config, probe=other)
 
 
 def test_there_and_back_ends_where_it_began(pushes: CachedDataset) -> None:

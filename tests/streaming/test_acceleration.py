@@ -46,7 +46,7 @@ def test_one_row_begins_anew_beside_the_others(traced: None) -> None:
     actions = random_actions(2, 10)
     parts = []
     for name in ("none", "compile"):
-        running = stream("stnet", autoregressive(LADDER), name)  # type: ignore[arg-type]
+        running = stream("stnet", autoregressive(LADDER), name)
         begin(running, [0, 1])
         running.push(actions[:, :5])
         first = frames_of(running.drain())

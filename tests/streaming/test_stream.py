@@ -201,6 +201,21 @@ def test_revising_before_anything_began_is_pushing(stream: Stream) -> None:
     torch.testing.assert_close(frames_of(stream.drain()), run(stream, actions))
 
 
+def test_revised_actions_may_come_with_bodies(stream: Stream) -> None:
+    actions = random_actions(2, 4)
+    begin(stream, [0, 1])
+    bodies = stream.body[:, None] + 0.01 * torch.arange(1.0, 5.0)[:, None]
+    stream.push(-actions)
+    stream.revise(actions, bodies=bodies.numpy())
+    revised = frames_of(stream.drain())
+    torch.testing.assert_close(stream.body, bodies[:, -1])
+    begin(stream, [0, 1])
+    stream.push(actions, bodies=bodies.numpy())
+    torch.testing.assert_close(revised, frames_of(stream.drain()))
+    with pytest.raises(UsageError, match="bodies have shape"):
+        stream.revise(actions, bodies=bodies[:, :1].numpy())
+
+
 def test_too_few_actions_are_refused_and_nothing_is_lost() -> None:
     stream, actions = make(rolling(FOUR)), random_actions(2, 6)
     begin(stream, [0, 1])

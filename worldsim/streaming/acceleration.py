@@ -71,7 +71,7 @@ def _pure(eager: Callable[..., Tensor]) -> Pure:
     def run(
         tensors: dict[str, Tensor], cond: dict[str, Tensor], memory: dict[str, Tensor], **fixed: int
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        context = _Deferred(**memory, sink=fixed["sink"])  # type: ignore[arg-type]
+        context = _Deferred(**memory, sink=fixed["sink"])
         out = eager(cond=Conditioning(**cond), context=context, write=fixed["write"], **tensors)
         layers = sorted(context.written)
         keys = [context.written[layer][0] for layer in layers]
@@ -108,7 +108,7 @@ def accelerate(model: WorldModel, name: Acceleration) -> None:
             return eager(x, sigma, cond, positions, context, write, **others)
         tensors = {"x": x, "sigma": sigma, "positions": positions, **others}
         if name == "cuda_graphs":
-            torch.compiler.cudagraph_mark_step_begin()
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         out, keys, values = compiled(
             {key: value for key, value in tensors.items() if value is not None},
             dict(vars(cond)),

@@ -230,21 +230,24 @@ class Stream:
         return chunks
 
     @torch.inference_mode()
-    def revise(self, actions: Array) -> None:
+    def revise(self, actions: Array, *, bodies: Array | None = None) -> None:
         """Take back every action whose frame is not finished, and push others instead.
 
         Args:
             actions: `[N, K, A]`, from the first unfinished frame on.
+            bodies: `[N, K, D]`, see `push`.
 
         Raises:
             UsageError: wrong shape, or NaN; the stream is unchanged then.
         """
         running = self._running
-        check_actions(self.spec, actions, self.num_envs)
+        checked = torch.as_tensor(check_actions(self.spec, actions, self.num_envs))
+        if bodies is not None:
+            check_bodies(bodies, checked, running.shown.now)
         running.flight.restart(np.ones(self.num_envs, dtype=bool))
         running.queue = dropped(running.queue, running.queue.length)
         running.pushed = take_rows(running.shown, range(self.num_envs))
-        self.push(actions)
+        self.push(actions, bodies=bodies)
 
     def _advance(self) -> Chunk | None:
         running = self._running
