@@ -1,7 +1,7 @@
 """Quality and speed of models by number of denoising steps, as rows of a Markdown table.
 
     python scripts/step_table.py data/push_long --judge shipped/push --max-steps 100 \
-        teacher=runs/plans/diffusion_forcing:20,4,2,1 ctm=runs/plans/ctm:4,2,1 shipped=shipped/push:4,2,1
+        teacher=runs/plans/diffusion_forcing:20,4,2,1 ctm=runs/plans/ctm:4,2,1
 
 Each word is NAME=MODEL:STEPS. Quality is that of `worldsim drift` over the first steps of the data
 set's episodes, speed that of one stream and of sixteen, decoded.
