@@ -160,6 +160,19 @@ class WorldSpec:
         except DaciteError as error:
             raise SpecMismatchError(f"not a world spec: {error}") from error
 
+    def require_same_robot(self, other: "WorldSpec", ours: str, theirs: str) -> None:
+        """Refuse to mix robots or cameras; tasks, and so the state, may differ.
+
+        Args:
+            other: the spec to compare with.
+            ours: what this spec belongs to, for the message.
+            theirs: what `other` belongs to.
+
+        Raises:
+            SpecMismatchError: names every field that differs, with both values.
+        """
+        self._require_equal(other, ours, theirs, ("fps", "cameras", "action", "agent_pos"))
+
     def require_compatible(self, other: "WorldSpec", ours: str, theirs: str) -> None:
         """Refuse to mix two different worlds.
 
@@ -171,9 +184,15 @@ class WorldSpec:
         Raises:
             SpecMismatchError: names every field that differs, with both values.
         """
+        fields = ("fps", "cameras", "action", "agent_pos", "state")
+        self._require_equal(other, ours, theirs, fields)
+
+    def _require_equal(
+        self, other: "WorldSpec", ours: str, theirs: str, fields: tuple[str, ...]
+    ) -> None:
         differences = [
             f"{name}: {ours} has {getattr(self, name)}, {theirs} has {getattr(other, name)}"
-            for name in ("fps", "cameras", "action", "agent_pos", "state")
+            for name in fields
             if getattr(self, name) != getattr(other, name)
         ]
         if differences:

@@ -37,12 +37,25 @@ WIDTH_GAIN = 10.0
 """Metres to map units, so that openings of a gripper are of the order of one."""
 
 
+def map_names(points: tuple[ScenePoint, ...]) -> list[str]:
+    """What each channel of `body_maps` is about, a name for each of the M."""
+
+    def several(name: str, count: int) -> list[str]:
+        return [f"{name}_{index}" for index in range(count)]
+
+    return [
+        *several("hand", HAND_CHANNELS),
+        *(name for p in points for name in several(f"{p.name}_point", POINT_CHANNELS)),
+        *(name for p in points if p.tilt for name in several(f"{p.name}_tilt", TILT_CHANNELS)),
+        *several("rays", RAY_CHANNELS),
+        *several("hand_outline", SILHOUETTE_CHANNELS),
+        *(name for p in points for name in several(f"{p.name}_outline", SILHOUETTE_CHANNELS)),
+    ]
+
+
 def map_channels(points: tuple[ScenePoint, ...]) -> int:
     """M, the number of channels of `body_maps`."""
-    tilting = sum(point.tilt is not None for point in points)
-    drawn = SILHOUETTE_CHANNELS * (1 + len(points))
-    at_points = POINT_CHANNELS * len(points) + TILT_CHANNELS * tilting
-    return HAND_CHANNELS + at_points + RAY_CHANNELS + drawn
+    return len(map_names(points))
 
 
 @dataclass(frozen=True)

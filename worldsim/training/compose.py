@@ -67,6 +67,7 @@ def train_config(config: DictConfig) -> TrainConfig:
         validate_every=int(config.validation.every),
         reuse=Path(config.reuse) if config.reuse else None,
         start_from=str(config.start_from) if config.start_from else None,
+        transfer_from=str(config.transfer_from) if config.transfer_from else None,
         overwrite=bool(config.overwrite),
     )
     _require_registered(composed)

@@ -9,6 +9,7 @@ from worldsim.errors import UsageError
 from worldsim.models.autoencoder import Autoencoder
 from worldsim.models.dynamics import BodyDynamics
 from worldsim.models.trained_ladder import TrainedLadder
+from worldsim.models.transfer import transferred
 from worldsim.models.world_model import WorldModel
 from worldsim.specs import WorldSpec
 from worldsim.training.draws import mix
@@ -40,15 +41,22 @@ class Parents:
         """The world model named by `reuse`."""
         return self._compatible(str(self._config.reuse))
 
+    @cached_property
+    def _relative(self) -> WorldModel | None:
+        """A model of another task to begin with."""
+        named = self._config.transfer_from
+        return None if named is None else WorldModel.from_pretrained(named)
+
     def _compatible(self, reference: str) -> WorldModel:
         model = WorldModel.from_pretrained(reference)
         model.spec.require_compatible(self._spec, f"model {reference}", "the data set")
         return model
 
     def tokenizer(self) -> Autoencoder | None:
-        """Of the model to train further or of what is reused, if there is either."""
-        if self.further is not None:
-            return self.further.tokenizer
+        """Of the model to train further, to transfer from or to reuse, if there is any."""
+        for model in (self.further, self._relative):
+            if model is not None:
+                return model.tokenizer
         if self._config.reuse is None:
             return None
         folder = RunFolder(self._config.reuse).tokenizer
@@ -62,14 +70,20 @@ class Parents:
         if self._config.dynamics.keep:
             return copy.deepcopy(self._donor.dynamics)
         torch.manual_seed(mix(self._config.seed, "dynamics"))
-        return BodyDynamics(self._config.model.dynamics, self._spec)
+        sizes = self._config.model if self._relative is None else self._relative.config
+        return BodyDynamics(sizes.dynamics, self._spec)
 
     def world(self) -> WorldModel:
-        """A model to be trained: a copy of the one to train further, or a fresh one."""
+        """A model to be trained: a copy of the one to train further, one that begins with another
+        task's, or a fresh one."""
         torch.manual_seed(mix(self._config.seed, "world"))
         if self.further is not None:
             sizes = self._config.model
             return student_of(self.further, self._config.plan).remembering(sizes.recent, sizes.sink)
+        if self._relative is not None:
+            model = transferred(self._relative, self._spec)
+            sizes = self._config.model
+            return model.remembering(sizes.recent, sizes.sink)
         ladder = self._config.plan.ladder(TrainedLadder())
         return WorldModel(self._config.sized(ladder), self._spec)
 

@@ -262,9 +262,11 @@ class Pipeline:
     def _fit_normalizer(self, model: WorldModel, latents: Any, rows: torch.Tensor) -> None:
         if self.config.start_from is not None:
             return
-        model.normalizer.fit("latent", *latent_statistics(latents, rows))
+        known = ("latent", "agent_pos") if self.config.transfer_from is not None else ()
+        if "latent" not in known:
+            model.normalizer.fit("latent", *latent_statistics(latents, rows))
         for name, figures in self.cache.statistics(self.training).items():
-            if name in ("agent_pos", "state"):
+            if name in ("agent_pos", "state") and name not in known:
                 mean, std = torch.from_numpy(figures.mean), torch.from_numpy(figures.std)
                 model.normalizer.fit(name, mean.float(), std.float())
 
@@ -294,6 +296,8 @@ class Pipeline:
             own["dynamics"] = [asdict(config.dynamics), asdict(config.dynamics_fit)]
             own["body"] = asdict(config.model.dynamics)
             own["start_from"] = str(config.start_from)
+            if config.transfer_from is not None:
+                own["transfer_from"] = str(config.transfer_from)
         if stage == "dynamics":
             return fingerprint(own)
         own["autoencoder"] = asdict(config.model.autoencoder)

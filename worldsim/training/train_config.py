@@ -34,6 +34,8 @@ class TrainConfig:
             are if `dynamics.keep` says so; None trains its own.
         start_from: a world model to go on training, whose sizes, tokenizer and normaliser then
             hold, but not the length of its context; None starts afresh.
+        transfer_from: a world model of another task of the same robot and cameras to begin with,
+            whose sizes and tokenizer then hold; see `worldsim.models.transfer`.
         overwrite: train stages anew that were begun under another config.
     """
 
@@ -51,9 +53,15 @@ class TrainConfig:
     validate_every: int = 0
     reuse: Path | None = None
     start_from: str | None = None
+    transfer_from: str | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        if self.transfer_from is not None and self.start_from is not None:
+            raise UsageError(
+                "start_from trains a model of this very world further, transfer_from begins with "
+                "one of another task; give one of them"
+            )
         if self.dynamics.keep and self.start_from is None and self.reuse is None:
             raise UsageError(
                 "dynamics.keep keeps a trained model's: name it by start_from= or reuse="

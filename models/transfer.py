@@ -1,0 +1,99 @@
+"""A world model of one task as the beginning of another's, for the same robot and cameras.
+
+How a hand, a table and what is pushed about look is common to the tasks of one table; which things
+the state names is not. Weights that concern what both worlds know are taken over by name; those of
+inputs that the source did not know are zero, so that the new model begins as the old one; what is
+read off frames for the first time begins as it was initialised.
+
+Legend: D body, M map channels, S state.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from worldsim.geometry.body_maps import map_names
+from worldsim.models.denoiser import PREDECESSORS
+from worldsim.models.world_model import WorldModel
+from worldsim.specs import WorldSpec
+
+OWN = ("dynamics.", "normalizer.state")
+"""What the new world learns from its own data alone."""
+
+
+def transferred(source: WorldModel, spec: WorldSpec) -> WorldModel:
+    """A model of the world `spec` that begins with what `source` knows.
+
+    Args:
+        source: of a world with the same cameras, actions and proprioception.
+        spec: the new world.
+
+    Raises:
+        SpecMismatchError: robots or cameras differ.
+    """
+    source.spec.require_same_robot(spec, "the model to transfer from", "the data set")
+    model = WorldModel(replace(source.config), spec)
+    old, new = source.state_dict(), model.state_dict()
+    inputs, bodies, readings = (
+        (names(source), names(model)) for names in (_input_names, _body_names, _reading_names)
+    )
+    with torch.no_grad():
+        for name, weight in new.items():
+            if name.startswith(OWN):
+                continue
+            if name == "denoiser.enter.weight":
+                _take_columns(weight, old[name], *inputs)
+            elif name == "denoiser.conditioner.body.weight":
+                _take_columns(weight, old[name], *bodies)
+            elif name.startswith("head.mix.") and weight.shape != old[name].shape:
+                _take_rows(weight, old[name], *readings)
+            else:
+                weight.copy_(old[name])
+    return model
+
+
+def _input_names(model: WorldModel) -> list[str]:
+    """Channels that the denoiser's first layer takes, in order."""
+    frames = 1 + PREDECESSORS
+    latents = [f"latent_{f}_{c}" for f in range(frames) for c in range(model.latent_shape[0])]
+    return latents + map_names(model.dynamics.points)
+
+
+def _body_names(model: WorldModel) -> list[str]:
+    """Entries of a body before the action, then of its motion."""
+    state = model.spec.state.names[: model.dynamics.state_dim]
+    body = [*(f"hand_{name}" for name in model.spec.agent_pos.names), *state]
+    return [f"{when}_{name}" for when in ("before", "moved") for name in body]
+
+
+def _reading_names(model: WorldModel) -> list[str]:
+    """What the head reads off a frame."""
+    hand = [f"hand_{name}" for name in model.spec.agent_pos.names]
+    return [*hand, *model.spec.state.names, "success_logit", "progress_value"]
+
+
+def _shared(old: Sequence[str], new: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Places in `old` and in `new` of the names that are in both."""
+    place = {name: index for index, name in enumerate(old)}
+    pairs = [(place[name], index) for index, name in enumerate(new) if name in place]
+    return [a for a, _ in pairs], [b for _, b in pairs]
+
+
+def _take_columns(weight: Tensor, source: Tensor, old: Sequence[str], new: Sequence[str]) -> None:
+    """Columns of named inputs, several to a name where inputs are patches; others are zero."""
+    there, here = _shared(old, new)
+    each = weight.shape[1] // len(new)
+    wide, narrow = (
+        w.view(w.shape[0], len(names), each, *w.shape[2:])
+        for w, names in ((weight, new), (source, old))
+    )
+    wide.zero_()
+    wide[:, here] = narrow[:, there]
+
+
+def _take_rows(weight: Tensor, source: Tensor, old: Sequence[str], new: Sequence[str]) -> None:
+    """Rows of named outputs; others stay as they were initialised."""
+    there, here = _shared(old, new)
+    weight[here] = source[there]
