@@ -41,7 +41,7 @@ measure() { # row, model, overrides of the sampler
   shift 2
   [[ -f $out/drift/$row/drift.json ]] && return
   $worldsim drift dataset="$long" model="$out/$model" judge=shipped/push title="$row" \
-    out="$out/drift/$row" "$@"
+    out="$out/drift/$row" max_steps=600 exchanged=8 "$@"
 }
 
 frames=(sampler.kind=autoregressive sampler.steps=2)
@@ -65,7 +65,7 @@ row() {
   esac
 }
 
-for name in ${WORLDSIM_PLANS:-diffusion_forcing self_rollout self_forcing self_forcing_pp \
-  rolling_forcing no_mix no_sink no_self_rollout}; do
+for name in ${WORLDSIM_PLANS:-diffusion_forcing self_forcing_pp rolling_forcing no_self_rollout \
+  self_rollout no_mix no_sink self_forcing}; do
   row "$name"
 done

@@ -92,6 +92,15 @@ def test_every_sampler_reaches_the_end(pushes: CachedDataset, sampler: Sampler) 
     assert np.isfinite(report.seam_jump()) == (sampler.chunk > 1)
 
 
+def test_exchanged_actions_may_be_those_of_a_few_episodes(pushes: CachedDataset) -> None:
+    few, whole = (measure(pushes, max_steps=4, exchanged=count) for count in (1, 0))
+    for name in ("model", "first_frame"):
+        np.testing.assert_allclose(few.open_loop.psnr[name], whole.open_loop.psnr[name])
+    shuffled = few.open_loop.psnr["shuffled_actions"]
+    assert np.isfinite(shuffled).all()
+    assert not np.allclose(shuffled, whole.open_loop.psnr["shuffled_actions"])
+
+
 def test_windows_at_the_ends_do_not_overlap(pushes: CachedDataset) -> None:
     assert measure(pushes).window == 5
     assert measure(pushes, max_steps=6).window == 3

@@ -44,7 +44,7 @@ def run(config: DictConfig) -> None:
     assert isinstance(plain, dict)
     settings: dict[str, Any] = {str(key): value for key, value in plain.items()}
     sampler = build(Sampler, settings["sampler"], "sampler")
-    names = ("max_steps", "samples", "window_s", "closure_s", "seed")
+    names = ("max_steps", "samples", "exchanged", "window_s", "closure_s", "seed")
     drift = build(DriftConfig, {name: settings[name] for name in names}, "drift")
     earlier = [read_column(Path(folder)) for folder in settings["also"]]
     model = WorldModel.from_pretrained(settings["model"])

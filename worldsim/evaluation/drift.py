@@ -34,6 +34,7 @@ class DriftConfig:
     """Attributes:
     max_steps: longest stream; 0 is whole episodes.
     samples: R, streams of each episode that differ in their noise.
+    exchanged: episodes that are also imagined under another's actions, the first ones; 0 is all.
     window_s: seconds at either end over which appearance is averaged, at most half of the stream.
     closure_s: seconds out, and as many back, of the loop closure; 0 leaves it out.
     seed: of noise and disturbances.
@@ -41,14 +42,19 @@ class DriftConfig:
 
     max_steps: int = 0
     samples: int = 1
+    exchanged: int = 0
     window_s: float = 5.0
     closure_s: float = 2.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.max_steps, self.closure_s) < 0 or self.samples < 1 or self.window_s <= 0:
+        if (
+            min(self.max_steps, self.closure_s, self.exchanged) < 0
+            or self.samples < 1
+            or self.window_s <= 0
+        ):
             raise UsageError(
-                f"drift: need max_steps and closure_s >= 0, samples >= 1, window_s > 0, got {self}"
+                f"drift: need max_steps, exchanged and closure_s >= 0, samples >= 1, window_s > 0, got {self}"
             )
 
 
@@ -77,7 +83,7 @@ def measure_drift(
         SpecMismatchError: model, probe and data describe different worlds.
         DataError: the episodes cannot be repeated in their simulator.
     """
-    pairs = paired_drives(cache, episodes, config.max_steps, config.samples)
+    pairs = paired_drives(cache, episodes, config.max_steps, config.samples, config.exchanged)
     tally = OpenLoopTally(model, cache, episodes, pairs.horizons)
     looks = _Looks(cache, np.asarray(episodes), config.samples, pairs.horizons)
     seen = None if probe is None else ProbeTally(probe, cache.spec, pairs.horizons)

@@ -95,9 +95,21 @@ class PairedDrives:
 
 
 def paired_drives(
-    cache: CachedDataset, episodes: Sequence[int], max_steps: int = 0, samples: int = 1
+    cache: CachedDataset,
+    episodes: Sequence[int],
+    max_steps: int = 0,
+    samples: int = 1,
+    exchanged: int = 0,
 ) -> PairedDrives:
     """Drives of an open-loop comparison; the samples of an episode differ in their noise.
+
+    Args:
+        cache: decoded data set.
+        episodes: which of it.
+        max_steps: longest drive; 0 is whole episodes.
+        samples: drives of each episode under its own actions.
+        exchanged: how many of the episodes, the first, are also driven by another's actions; 0 is
+            all of them.
 
     Raises:
         UsageError: fewer than two episodes.
@@ -106,7 +118,7 @@ def paired_drives(
     count = len(own)
     drives = [
         Drive(episode, actions, place + count * sample)
-        for group, times in ((own, samples), (actions_of_another(own), 1))
+        for group, times in ((own, samples), (actions_of_another(own)[: exchanged or None], 1))
         for sample in range(times)
         for place, (episode, actions) in enumerate(zip(episodes, group, strict=True))
     ]
