@@ -54,7 +54,8 @@ class DriftConfig:
             or self.window_s <= 0
         ):
             raise UsageError(
-                f"drift: need max_steps, exchanged and closure_s >= 0, samples >= 1, window_s > 0, got {self}"
+                "drift: need max_steps, exchanged and closure_s >= 0, samples >= 1, window_s > 0, "
+                f"got {self}"
             )
 
 

@@ -120,7 +120,7 @@ def paired_drives(
         Drive(episode, actions, place + count * sample)
         for group, times in ((own, samples), (actions_of_another(own)[: exchanged or None], 1))
         for sample in range(times)
-        for place, (episode, actions) in enumerate(zip(episodes, group, strict=True))
+        for place, (episode, actions) in enumerate(zip(episodes[: len(group)], group, strict=True))
     ]
     return PairedDrives(drives, count * samples, max(len(actions) for actions in own))
 
