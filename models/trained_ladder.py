@@ -1,6 +1,7 @@
 """Which noise ladders a model was trained for, and whether a schedule's fits.
 
-A model trained by flow matching knows every level. A distilled one knows the rungs that it was
+A model trained by flow matching knows every level, and one trained on its own rollouts those that
+the rollouts had, any ladder of which may be asked for. A distilled one knows the rungs that it was
 distilled on, and says nothing sensible of what lies between.
 """
 
@@ -18,7 +19,7 @@ TOLERANCE = 1e-5
 @dataclass(frozen=True)
 class TrainedLadder:
     """Attributes:
-    rungs: of the ladder that was distilled; 0 for a model that knows every level.
+    rungs: of the ladder that was distilled; 0 for a model that was not distilled.
     shift: that moved its levels toward noise.
     jumps_to_end: whether every estimate is of the flow's end (consistency), so that chunks go
         down by fresh noise; else estimates are of where the pass leads.
@@ -33,6 +34,14 @@ class TrainedLadder:
     def __post_init__(self) -> None:
         if self.rungs < 0 or self.shift <= 0:
             raise UsageError(f"ladder: rungs must be 0 or more and shift positive, got {self}")
+
+    def fits(self, steps: int) -> bool:
+        """Whether a ladder of so many even steps has known levels only."""
+        return not self.rungs or self.rungs % steps == 0
+
+    def nearest(self, steps: int) -> int:
+        """The greatest number of steps up to `steps` that fits."""
+        return next(count for count in range(steps, 0, -1) if self.fits(count))
 
     def check(self, schedule: Schedule, descent: str) -> None:
         """Refuse levels that the model was never distilled on; warn of what it was not trained for.
@@ -52,7 +61,7 @@ class TrainedLadder:
                 if min(abs(level - rung) for rung in known) > TOLERANCE
             ]
             if strange:
-                fitting = [n for n in range(1, self.rungs + 1) if self.rungs % n == 0]
+                fitting = [n for n in range(1, self.rungs + 1) if self.fits(n)]
                 raise UsageError(
                     f"this model was distilled on {self.rungs} rungs of shift {self.shift:g}, and "
                     f"the sampler's ladder has other levels: {strange}. Take sampling steps among "
@@ -63,7 +72,8 @@ class TrainedLadder:
                     "this model was distilled to say where the flow ends, and the sampler follows "
                     "the flow; take sampler.descent=fresh"
                 )
-        if schedule.bidirectional and schedule.most_in_flight > 1 and not self.bidirectional:
+        together = schedule.most_in_flight * schedule.chunk
+        if schedule.bidirectional and together > 1 and not self.bidirectional:
             _warn(
                 "frames in flight shall see each other both ways, which this model was never "
                 "trained for (plan.rollout.bidirectional); take sampler.bidirectional=false"

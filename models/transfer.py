@@ -16,6 +16,7 @@ from torch import Tensor
 
 from worldsim.geometry.body_maps import map_names
 from worldsim.models.denoiser import PREDECESSORS
+from worldsim.models.dynamics import DynamicsConfig
 from worldsim.models.world_model import WorldModel
 from worldsim.specs import WorldSpec
 
@@ -23,18 +24,19 @@ OWN = ("dynamics.", "normalizer.state")
 """What the new world learns from its own data alone."""
 
 
-def transferred(source: WorldModel, spec: WorldSpec) -> WorldModel:
+def transferred(source: WorldModel, spec: WorldSpec, dynamics: DynamicsConfig) -> WorldModel:
     """A model of the world `spec` that begins with what `source` knows.
 
     Args:
         source: of a world with the same cameras, actions and proprioception.
         spec: the new world.
+        dynamics: sizes of its dynamics, which are fresh.
 
     Raises:
         SpecMismatchError: robots or cameras differ.
     """
     source.spec.require_same_robot(spec, "the model to transfer from", "the data set")
-    model = WorldModel(replace(source.config), spec)
+    model = WorldModel(replace(source.config, dynamics=dynamics), spec)
     old, new = source.state_dict(), model.state_dict()
     inputs, bodies, readings = (
         (names(source), names(model)) for names in (_input_names, _body_names, _reading_names)

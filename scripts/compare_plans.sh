@@ -31,7 +31,7 @@ further() { # name, overrides: train on from the base, whose tokenizer and laten
   [[ -f $out/$name/model/config.json ]] && return
   mkdir -p "$out/$name/stages"
   for part in tokenizer latents stages/tokenizer.json stages/latents.json; do
-    cp -rnl "$out/base/$part" "$out/$name/$part"
+    [[ -e $out/$name/$part ]] || cp -rl "$out/base/$part" "$out/$name/$part"
   done
   train "$out/$name" start_from="$out/base" trainer.max_time_s="$seconds" trainer.lr=7e-4 "$@"
 }
@@ -50,19 +50,27 @@ rolls=(plan.rollout.start=0 plan.rollout.most_steps=2)
 windows=(plan=rolling_forcing plan.rollout.start=0)
 
 row() {
+  local model=$1 sampler=("${window[@]}")
   case $1 in
-    diffusion_forcing) further "$1" && measure "$1" "$1" "${frames[@]}" ;;
-    self_rollout) further "$1" plan=self_rollout "${rolls[@]}" && measure "$1" "$1" "${frames[@]}" ;;
-    self_forcing) further "$1" plan=self_forcing "${rolls[@]}" && measure "$1" "$1" "${frames[@]}" ;;
-    self_forcing_pp)
-      further "$1" plan=self_forcing_pp "${rolls[@]}" && measure "$1" "$1" "${frames[@]}"
+    diffusion_forcing)
+      sampler=("${frames[@]}")
+      further "$1"
       ;;
-    rolling_forcing) further "$1" "${windows[@]}" && measure "$1" "$1" "${window[@]}" ;;
-    no_mix) further "$1" "${windows[@]}" plan.rollout.rolling=1 && measure "$1" "$1" "${window[@]}" ;;
-    no_sink) further "$1" "${windows[@]}" model.sink=0 && measure "$1" "$1" "${window[@]}" ;;
-    no_self_rollout) further diffusion_forcing && measure "$1" diffusion_forcing "${window[@]}" ;;
+    self_rollout | self_forcing | self_forcing_pp)
+      sampler=("${frames[@]}")
+      further "$1" plan="$1" "${rolls[@]}"
+      ;;
+    rolling_forcing) further "$1" "${windows[@]}" ;;
+    no_mix) further "$1" "${windows[@]}" plan.rollout.rolling=1 ;;
+    # As many frames of context, all of them recent.
+    no_sink) further "$1" "${windows[@]}" model.sink=0 model.recent=8 ;;
+    no_self_rollout)
+      model=diffusion_forcing
+      further "$model"
+      ;;
     *) echo "unknown row $1" >&2 && exit 2 ;;
   esac
+  measure "$1" "$model" "${sampler[@]}"
 }
 
 for name in ${WORLDSIM_PLANS:-diffusion_forcing self_forcing_pp rolling_forcing no_self_rollout \

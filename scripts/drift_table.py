@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.evaluation.drift_report import LEAST_DIVERGENCE_M
 from worldsim.files import read_json
 
 HALF_WINDOW_S = 2.5
@@ -39,7 +40,7 @@ def row(data: dict[str, Any], seconds: float) -> list[str]:
         f"{summary['psnr_moving_model']:.2f}",
         *(f"{summary[f'drift_{name}']:+.1%}" for name in LOOKS),
         f"{100 * seen:.1f}",
-        f"{seen / max(apart, 1e-3):.2f}",
+        f"{seen / max(apart, LEAST_DIVERGENCE_M):.2f}",
     ]
 
 

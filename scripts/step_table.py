@@ -83,7 +83,7 @@ def main() -> None:
     for asked in options.models:
         model = WorldModel.from_pretrained(asked.model)
         for steps in asked.steps:
-            sampler = Sampler(steps=steps)
+            sampler = Sampler.of(model, steps)
             summary = measure_drift(model, cache, episodes, sampler, config, probe=judge).summary()
             rates = [speed(model, sampler, count, options.seconds) for count in STREAMS]
             cells = [

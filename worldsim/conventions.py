@@ -17,6 +17,9 @@ from worldsim.errors import UsageError
 Observation = Mapping[str, Any]
 """`pixels` {camera: uint8 [N,H,W,3]}, `agent_pos` float32 [N,P], `task` sequence of N strings."""
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
+
 
 def to_model_video(pixels: Tensor | np.ndarray) -> Tensor:
     """uint8 `[..., H, W, 3]` to float32 `[..., 3, H, W]` in [-1, 1]."""

@@ -73,7 +73,7 @@ class ImaginationEngine:
         self.spec = model.spec
         self.judge = judge
         self.success_bonus = success_bonus
-        self.stream = Sampler(steps=sampling_steps, acceleration=acceleration).stream(model)
+        self.stream = Sampler.of(model, sampling_steps, acceleration).stream(model)
         self._tracker = judge.tracker(0)
         self._progress: Float = np.zeros(0, np.float32)
 

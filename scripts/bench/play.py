@@ -37,9 +37,15 @@ def served(out: Path, words: list[str]) -> Iterator[str]:
     command = [sys.executable, "-m", "worldsim", "play", "port=0", f"out={out}", *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        found = (re.search(r"open (http://\S+)", line) for line in process.stderr)
+        said: list[str] = []
+        for line in process.stderr:
+            said.append(line)
+            if match := re.search(r"open (http://\S+)", line):
+                break
+        else:
+            sys.exit("the server did not start:\n" + "".join(said))
         try:
-            yield next(match[1] for match in found if match)
+            yield match[1]
         finally:
             process.terminate()
 

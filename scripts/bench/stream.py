@@ -17,6 +17,7 @@ A name of `configs/model` stands for random weights of that size.
 import argparse
 import json
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -174,19 +175,27 @@ def work_of(model: WorldModel, schedule: Schedule, count: int) -> int:
     return int(counter.get_total_flops()) // frames
 
 
+def most_memory(device: torch.device) -> int:
+    """The most memory held so far: the GPU's, or else the process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def endurance(stream: Stream, frames: int, part: int = 1000) -> dict[str, float]:
     """Latency of the last `part` frames over that of the first, and the memory that grew."""
     for _ in range(20):
         next_frames(stream)
+    part = min(part, frames // 2)
+    device, memory = stream.model.device, 0
     spent: list[float] = []
-    memory = 0
     while len(spent) < frames:
         start = time.perf_counter()
         next_frames(stream)
         spent.append(time.perf_counter() - start)
         if len(spent) == part:
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / memory - 1.0
+            memory = most_memory(device)
+    grown = most_memory(device) / memory - 1.0
     return {
         "latency_ratio": round(float(np.median(spent[-part:]) / np.median(spent[:part])), 3),
         "memory_grown": round(grown, 4),
@@ -196,6 +205,8 @@ def endurance(stream: Stream, frames: int, part: int = 1000) -> dict[str, float]
 def load(reference: str, image: list[int] | None, views: int | None) -> WorldModel:
     """The named model, or random weights of that option of `configs/model`."""
     if reference not in group_options("model"):
+        if image or views:
+            sys.exit("--image and --views are of random weights; a saved model has its own")
         return WorldModel.from_pretrained(reference)
     config = compose_config("train", ["dataset=none", "out=none", f"model={reference}"]).model
     spec = WorldModel.from_pretrained(SHIPPED).spec

@@ -99,6 +99,18 @@ def test_exchanged_actions_may_be_those_of_a_few_episodes(pushes: CachedDataset)
     shuffled = few.open_loop.psnr["shuffled_actions"]
     assert np.isfinite(shuffled).all()
     assert not np.allclose(shuffled, whole.open_loop.psnr["shuffled_actions"])
+    # Compared with the model in the same episode.
+    alone = measure_drift(
+        nano_model(spec=pushes.spec),
+        pushes,
+        [0, 1],
+        Sampler(steps=1),
+        DriftConfig(max_steps=4, closure_s=0, exchanged=1),
+    )
+    np.testing.assert_allclose(few.open_loop.psnr_exchanged, alone.open_loop.psnr_exchanged)
+    np.testing.assert_allclose(whole.open_loop.psnr_exchanged, whole.open_loop.psnr["model"])
+    expected = few.open_loop.psnr_exchanged > shuffled
+    np.testing.assert_array_equal(few.open_loop.beats("shuffled_actions"), expected)
 
 
 def test_windows_at_the_ends_do_not_overlap(pushes: CachedDataset) -> None:

@@ -20,6 +20,16 @@ from worldsim.training.plan.rollout import RolloutConfig
 CTM = TrainedLadder(rungs=12)
 
 
+def test_of_a_model_a_sampler_takes_what_it_was_trained_for() -> None:
+    model = copy.deepcopy(nano_model())
+    model.config = replace(model.config, ladder=TrainedLadder(6, 2.0, jumps_to_end=True))
+    assert Sampler.of(model, 3) == Sampler(steps=3, shift=2.0, descent="fresh")
+    assert Sampler.default(model).steps == 2
+    model.config = replace(model.config, ladder=TrainedLadder(5))
+    assert Sampler.default(model) == Sampler(steps=1)
+    assert [steps for steps in range(1, 6) if model.config.ladder.fits(steps)] == [1, 5]
+
+
 def check(ladder: TrainedLadder, **sampler: object) -> None:
     chosen = Sampler(**sampler)  # type: ignore[arg-type]
     with warnings.catch_warnings():
@@ -58,8 +68,9 @@ def test_a_window_that_sees_both_ways_has_to_be_trained() -> None:
 
 
 def test_plans_leave_their_ladder_in_the_model(tmp_path: Path) -> None:
-    rolls = RolloutConfig(rolling=0.5, bidirectional=True)
-    student = student_of(nano_model(), PlanConfig(rollout=rolls))
+    never = RolloutConfig(rolling=0.5, bidirectional=True)  # its rollouts start at the end
+    assert student_of(nano_model(), PlanConfig(rollout=never)).config.ladder == TrainedLadder()
+    student = student_of(nano_model(), PlanConfig(rollout=replace(never, start=0.5)))
     assert student.config.ladder == TrainedLadder(bidirectional=True)
     ctm = PlanConfig(distillation=DistillationConfig("ctm", rungs=6, shift=2.0))
     student = student_of(student, ctm)

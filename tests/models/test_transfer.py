@@ -48,7 +48,7 @@ def conditions(model: WorldModel, state: Tensor) -> Conditioning:
 @pytest.mark.parametrize("backbone", ["stnet", "dit"])
 def test_what_the_source_did_not_know_changes_nothing(backbone: str) -> None:
     source = nano_model(backbone)
-    model = transferred(source, other_world()).eval()
+    model = transferred(source, other_world(), source.config.dynamics).eval()
     generator = torch.Generator().manual_seed(0)
     cube = 0.05 * torch.rand(1, FRAMES, 2, generator=generator)
     x = torch.randn(1, FRAMES, model.views, *model.latent_shape, generator=generator)
@@ -66,7 +66,7 @@ def test_what_the_source_did_not_know_changes_nothing(backbone: str) -> None:
 
 def test_shared_readings_are_those_of_the_source() -> None:
     source, spec = nano_model(), other_world()
-    model = transferred(source, spec).eval()
+    model = transferred(source, spec, replace(source.config.dynamics, modes=2)).eval()
     latents = torch.randn(1, 2, model.views, *model.latent_shape)
     with torch.inference_mode():
         ours, theirs = model.head(latents), source.head(latents)
@@ -79,9 +79,9 @@ def test_shared_readings_are_those_of_the_source() -> None:
 
 
 def test_other_cameras_are_refused() -> None:
-    spec = other_world()
+    source, spec = nano_model(), other_world()
     with pytest.raises(SpecMismatchError, match="cameras"):
-        transferred(nano_model(), replace(spec, cameras=spec.cameras[:2]))
+        transferred(source, replace(spec, cameras=spec.cameras[:2]), source.config.dynamics)
 
 
 def test_a_run_begins_with_one_model() -> None:

@@ -1,5 +1,6 @@
 """Accelerated passes are the same passes: over ring wraps, resets and both backbones."""
 
+import copy
 import shutil
 
 import numpy as np
@@ -54,6 +55,29 @@ def test_one_row_begins_anew_beside_the_others(traced: None) -> None:
         running.push(actions[:, 5:])
         parts.append(torch.cat([first, frames_of(running.drain())], 1))
     torch.testing.assert_close(parts[1], parts[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_more_shapes_than_torch_allows_by_itself_stay_fast(traced: None, count: int) -> None:
+    """Every pass of a ramp has a shape of its own; an untraced one would raise."""
+    ladder = tuple(np.linspace(1.0, 0.0, 10).tolist())
+    running = stream("stnet", rolling(ladder), "compile")
+    plain = run(stream("stnet", rolling(ladder), "none"), random_actions(count, 12))
+    torch.testing.assert_close(run(running, random_actions(count, 12)), plain, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["compile", "cuda_graphs"])
+@pytest.mark.parametrize("backbone", ["stnet", "dit"])
+def test_on_a_gpu(backbone: str, name: Acceleration) -> None:
+    torch.compiler.reset()
+    model, actions = copy.deepcopy(nano_model(backbone)).cuda(), random_actions(2, FRAMES)
+    plain, fast = (
+        run(Stream(model, rolling(LADDER), precision="float32", acceleration=each), actions)
+        for each in ("none", name)
+    )
+    torch.testing.assert_close(fast, plain, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.slow

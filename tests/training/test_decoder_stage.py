@@ -14,7 +14,6 @@ from worldsim_testing import nano_model
 
 from worldsim.cli.main import main
 from worldsim.data.cache import CachedDataset, build_cache
-from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.retrace import retrace
 from worldsim.training.decoder import (
@@ -76,8 +75,9 @@ def test_pairs_are_the_imagined_latents_of_recorded_rows(cache: CachedDataset) -
         part = slice(2 * step, 2 * step + 2)
         np.testing.assert_array_equal(bank.rows[part], rows)
         torch.testing.assert_close(bank.latents[part], stream.newest.half())
-    with pytest.raises(UsageError, match="stretch"):
-        imagine_bank(model, cache, [2], replace(config, stretch=9), draws)
+    # Episodes of nine frames have eight steps.
+    longest = imagine_bank(model, cache, [2], replace(config, stretch=99, streams=1), draws)
+    assert longest.rows.tolist() == list(range(int(bounds[2]) + 1, int(bounds[3])))
 
 
 def test_a_batch_shows_each_latent_the_frame_of_its_row(cache: CachedDataset) -> None:
@@ -102,7 +102,7 @@ def test_only_the_decoder_changes_and_the_stage_begins_where_it_began(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(data, tmp_path, "stage=decoder") == 2
-    assert "stage=world first" in capsys.readouterr().err
+    assert "run stage=world" in capsys.readouterr().err
     for stage in ("tokenizer", "latents", "dynamics", "world"):
         assert train(data, tmp_path, f"stage={stage}") == 0
     weights = tmp_path / "model" / "model.safetensors"
@@ -121,5 +121,12 @@ def test_only_the_decoder_changes_and_the_stage_begins_where_it_began(
     assert train(data, tmp_path, "stage=decoder") == 0
     again = load_file(weights)
     assert all(torch.equal(after[name], again[name]) for name in after)
+    # Without the stage, the decoder is the tokenizer's again.
     assert train(data, tmp_path, "stage=decoder", "decoder.streams=0", "overwrite=true") == 0
     assert json.loads((tmp_path / "stages" / "decoder.json").read_text())["steps"] == 0
+    restored = load_file(weights)
+    assert all(torch.equal(before[name], restored[name]) for name in before)
+    # A world model trained anew has its decoder to be trained anew.
+    anew = ("stage=world", "trainer.max_steps=3", "overwrite=true")
+    assert train(data, tmp_path, *anew) == 0
+    assert not (tmp_path / "stages" / "decoder.json").exists()

@@ -30,6 +30,7 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
     from worldsim.streaming.sampler import Sampler
 
     def validate(model: Any, step: int) -> dict[str, float]:
+        steps = model.config.ladder.nearest(settings.sampling_steps)
         if len(held_out) < 2:
             say("validation is skipped: it needs two held-out episodes, so record 20 or more")
             return {}
@@ -38,7 +39,7 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
                 model,
                 cache,
                 held_out,
-                settings.sampling_steps,
+                steps,
                 settings.max_steps,
                 progress=show,
             )
@@ -48,7 +49,7 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
         write_json(folder.root / "validation.json", found)
         shown = held_out[: settings.films]
         for record in open_loop_records(
-            model, cache, shown, Sampler(steps=settings.sampling_steps), settings.max_steps
+            model, cache, shown, Sampler.of(model, steps), settings.max_steps
         ):
             name = record.title.split(",")[0].replace(" ", "_")
             write_film(folder.films / f"step_{step:07d}_{name}.mp4", record)
@@ -63,7 +64,8 @@ def _swap(model: Any, cache: Any, held_out: list[int], settings: Any) -> dict[st
     from worldsim.evaluation.swap_test import swap_test
 
     try:
-        report = swap_test(model, cache, held_out, None, settings.sampling_steps)
+        steps = model.config.ladder.nearest(settings.sampling_steps)
+        report = swap_test(model, cache, held_out, None, steps)
     except (WorldsimError, ImportError) as error:
         say(f"swap test is skipped: {error}")
         return None
@@ -88,5 +90,6 @@ def _step_quality(model: Any, cache: Any, held_out: list[int], settings: Any) ->
             "psnr_moving_model"
         ]
         for steps in settings.step_counts
+        if model.config.ladder.fits(steps)
     }
-    return StepQuality(found)
+    return StepQuality(found) if found else None

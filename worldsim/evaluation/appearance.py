@@ -9,16 +9,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.conventions import LUMA
+
 Pixels = NDArray[np.uint8]
 Float = NDArray[np.float64]
-
-_LUMA = np.array([0.299, 0.587, 0.114])
-"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
 
 def luminance(images: Pixels) -> Float:
     """Mean brightness `[...]`, of 255."""
-    return np.asarray((images.mean(axis=(-3, -2)) * _LUMA).sum(axis=-1))
+    return np.asarray((images.mean(axis=(-3, -2)) * LUMA).sum(axis=-1))
 
 
 def saturation(images: Pixels) -> Float:
@@ -30,7 +29,7 @@ def saturation(images: Pixels) -> Float:
 
 def sharpness(images: Pixels) -> Float:
     """Variance of the Laplacian of brightness `[...]` (Pech-Pacheco et al. 2000)."""
-    grey = images.astype(np.float64) @ _LUMA
+    grey = images.astype(np.float64) @ LUMA
     centre = grey[..., 1:-1, 1:-1]
     around = grey[..., :-2, 1:-1] + grey[..., 2:, 1:-1] + grey[..., 1:-1, :-2] + grey[..., 1:-1, 2:]
     return np.asarray((around - 4.0 * centre).var(axis=(-2, -1)))

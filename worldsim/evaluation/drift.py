@@ -85,7 +85,7 @@ def measure_drift(
         DataError: the episodes cannot be repeated in their simulator.
     """
     pairs = paired_drives(cache, episodes, config.max_steps, config.samples, config.exchanged)
-    tally = OpenLoopTally(model, cache, episodes, pairs.horizons)
+    tally = OpenLoopTally(model, cache, episodes, pairs.horizons, config.exchanged)
     looks = _Looks(cache, np.asarray(episodes), config.samples, pairs.horizons)
     seen = None if probe is None else ProbeTally(probe, cache.spec, pairs.horizons)
     for frames in imagine(model, cache, pairs.drives, sampler, config.seed):

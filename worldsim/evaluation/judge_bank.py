@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldsim.streaming.retrace import RecordedFrames
+from worldsim.streaming.retrace import RecordedFrames, retrace
 
 if TYPE_CHECKING:
     from worldsim.models.world_model import WorldModel
@@ -107,8 +107,6 @@ def imagine_again(
 
 
 def _imagine(model: "WorldModel", recorded: RecordedFrames, begin: Rows, steps: int) -> FrameBank:
-    from worldsim.streaming.retrace import retrace
-
     seen = [(rows, stream.pixels()) for rows, stream in retrace(model, recorded, begin, steps)]
     rows, frames = zip(*seen, strict=True)
     return FrameBank(np.concatenate(rows), np.concatenate(frames))

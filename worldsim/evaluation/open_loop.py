@@ -149,7 +149,7 @@ def imagine(
     running = np.flatnonzero(lengths)
     if not len(running):
         return
-    sampler = sampler or Sampler()
+    sampler = sampler or Sampler.default(model)
     stream = sampler.stream(model)
     driven = [drives[int(i)] for i in running]
     episodes = np.array([drive.episode for drive in driven])

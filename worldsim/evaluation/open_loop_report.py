@@ -38,6 +38,8 @@ class OpenLoopReport:
         cameras: V names.
         episodes: `[K]` episodes that reach each horizon.
         psnr: for each of `SOURCES`, dB `[K, V]`.
+        psnr_exchanged: dB `[K, V]` of the model in those episodes alone that are also imagined
+            under exchanged actions, which is what that baseline is compared with.
         ssim: for each of `SOURCES`, `[K, V]`.
         psnr_moving: for each of `SOURCES`, dB over pixels that moved since the first frame.
         psnr_static: likewise over the others.
@@ -51,6 +53,7 @@ class OpenLoopReport:
     cameras: tuple[str, ...]
     episodes: NDArray[np.int64]
     psnr: dict[str, Float]
+    psnr_exchanged: Float
     ssim: dict[str, Float]
     psnr_moving: dict[str, Float]
     psnr_static: dict[str, Float]
@@ -65,13 +68,21 @@ class OpenLoopReport:
         Raises:
             UsageError: no such baseline.
         """
+        return np.asarray(self._beside(baseline) > self.psnr[baseline])
+
+    def _beside(self, baseline: str) -> Float:
+        """The model's PSNR in the episodes of a baseline.
+
+        Raises:
+            UsageError: no such baseline.
+        """
         if baseline not in SOURCES[1:]:
             raise UsageError(f"unknown baseline {baseline!r}; known: {SOURCES[1:]}")
-        return np.asarray(self.psnr["model"] > self.psnr[baseline])
+        return self.psnr_exchanged if baseline == "shuffled_actions" else self.psnr["model"]
 
     def valid_horizon(self, baseline: str) -> int:
         """Steps before the first at which the model, over all cameras, is no better."""
-        model = np.nanmean(self.psnr["model"], axis=1)
+        model = np.nanmean(self._beside(baseline), axis=1)
         worse = np.flatnonzero(model <= np.nanmean(self.psnr[baseline], axis=1))
         return int(worse[0]) if len(worse) else len(model)
 
@@ -104,6 +115,7 @@ class OpenLoopReport:
             "episodes": self.episodes.tolist(),
             "summary": self.summary(),
             "psnr": grid(self.psnr),
+            "psnr_exchanged": [_plain(row) for row in self.psnr_exchanged],
             "ssim": grid(self.ssim),
             "psnr_moving": grid(self.psnr_moving),
             "psnr_static": grid(self.psnr_static),
@@ -147,7 +159,7 @@ def evaluate_open_loop(
     """
     pairs = paired_drives(cache, episodes, max_steps)
     tally = OpenLoopTally(model, cache, episodes, pairs.horizons)
-    for frames in imagine(model, cache, pairs.drives, Sampler(steps=sampling_steps), seed):
+    for frames in imagine(model, cache, pairs.drives, Sampler.of(model, sampling_steps), seed):
         tally.add(frames, truthful=frames.drives < pairs.truthful)
         if progress is not None:
             progress(frames.horizon, pairs.horizons)
@@ -155,14 +167,30 @@ def evaluate_open_loop(
 
 
 class OpenLoopTally:
-    """Collects imagined frames of `PairedDrives` into an `OpenLoopReport`."""
+    """Collects imagined frames of `PairedDrives` into an `OpenLoopReport`.
+
+    Args:
+        model: whose head reads places off frames.
+        cache: decoded data set.
+        episodes: of the drives.
+        horizons: length of the longest.
+        exchanged: how many episodes have drives under exchanged actions; 0 is all.
+    """
 
     def __init__(
-        self, model: WorldModel, cache: CachedDataset, episodes: Sequence[int], horizons: int
+        self,
+        model: WorldModel,
+        cache: CachedDataset,
+        episodes: Sequence[int],
+        horizons: int,
+        exchanged: int = 0,
     ) -> None:
         self.model, self.cache, self.episodes = model, cache, np.asarray(episodes)
         views = len(cache.spec.cameras)
         self.errors = {name: HorizonErrors(horizons, views) for name in SOURCES}
+        self._also = exchanged or len(episodes)
+        some = self._also < len(episodes)
+        self.exchanged = HorizonErrors(horizons, views) if some else self.errors["model"]
         self.counts = np.zeros(horizons, np.int64)
         self.agent_groups = position_entries(cache.spec.agent_pos)
         self.state_groups = position_entries(cache.spec.state)
@@ -178,6 +206,9 @@ class OpenLoopTally:
         truth, first = np.asarray(self.cache.pixels[rows]), np.asarray(self.cache.pixels[starts])
         h, own = frames.horizon, truthful
         self.errors["model"].add(h, frames.pixels[own], truth[own], first[own])
+        if self.exchanged is not self.errors["model"]:
+            also = own & (frames.drives % len(self.episodes) < self._also)
+            self.exchanged.add(h, frames.pixels[also], truth[also], first[also])
         self.errors["shuffled_actions"].add(h, frames.pixels[~own], truth[~own], first[~own])
         self.errors["first_frame"].add(h, first[own], truth[own], first[own])
         self.counts[h - 1] = own.sum()
@@ -214,6 +245,7 @@ class OpenLoopTally:
             cameras=self.cache.spec.camera_names,
             episodes=self.counts,
             psnr={name: e.psnr() for name, e in self.errors.items()},
+            psnr_exchanged=self.exchanged.psnr(),
             ssim={name: e.ssim() for name, e in self.errors.items()},
             psnr_moving={name: e.psnr_moving() for name, e in self.errors.items()},
             psnr_static={name: e.psnr_static() for name, e in self.errors.items()},

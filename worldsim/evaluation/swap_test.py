@@ -147,7 +147,7 @@ def _imagine_all(
 ) -> list[_Imagined]:
     """What the model makes of every drive."""
     told = [_Imagined() for _ in drives]
-    for frames in imagine(model, cache, drives, Sampler(steps=sampling_steps), seed):
+    for frames in imagine(model, cache, drives, Sampler.of(model, sampling_steps), seed):
         read = _hand_in(frames.pixels, model)
         for row, drive in enumerate(frames.drives):
             told[drive].path.append(frames.agent_pos[row])

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +16,6 @@ from worldsim.play.controls import Control, controls_of, to_json
 from worldsim.play.protocol import Message, pack_frame, parse
 from worldsim.play.recording import Tape
 from worldsim.play.session import Float, Moment, PlaySession
-from worldsim.streaming.sampler import Sampler
 
 T = TypeVar("T")
 
@@ -157,7 +157,9 @@ class Drive:
                     raise UsageError(
                         f"sampler {order.values}: expected {SAMPLERS} and steps 1 to 8"
                     )
-                sampler = Sampler(kind=order.values["kind"], steps=order.values["steps"])
+                sampler = replace(
+                    self._session.sampler, kind=order.values["kind"], steps=order.values["steps"]
+                )
                 await self._begin(lambda: self._session.set_sampler(sampler))
             elif order.kind == "record":
                 await self._record(order.values["on"])

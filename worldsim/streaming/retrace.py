@@ -57,11 +57,7 @@ class RecordedFrames(Protocol):
 
 
 def retrace(
-    model: WorldModel,
-    recorded: RecordedFrames,
-    begin: Rows,
-    steps: int,
-    sampler: Sampler | None = None,
+    model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int
 ) -> Iterator[tuple[Rows, Stream]]:
     """Imagine `steps` observations from each of the rows `begin` on, along the recording.
 
@@ -70,14 +66,13 @@ def retrace(
         recorded: the data set.
         begin: `[n]` rows that have `steps` more of their episode after them.
         steps: how far.
-        sampler: of the stream; None is autoregressive, frame by frame.
 
     Yields:
         The rows `[n]` that the streams have reached, and the streams; the same object every time.
     """
     bounds = np.asarray(recorded.episode_start)
     episodes = np.searchsorted(bounds, begin, side="right") - 1
-    stream = (sampler or Sampler()).stream(model)
+    stream = Sampler.default(model).stream(model)
     rig = None
     if np.asarray(recorded.rigs.known)[episodes].all():
         names = ("intrinsics", "extrinsics", "mounted")

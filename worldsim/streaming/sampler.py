@@ -55,6 +55,22 @@ class Sampler:
         }[self.kind]
         return Schedule(ladder, self.chunk, slope, window, self.bidirectional)
 
+    @staticmethod
+    def of(model: WorldModel, steps: int, acceleration: Acceleration = "none") -> "Sampler":
+        """Frame by frame, by the ladder and the way down that `model` was trained for."""
+        ladder = model.config.ladder
+        return Sampler(
+            steps=steps,
+            shift=ladder.shift if ladder.rungs else 1.0,
+            descent="fresh" if ladder.jumps_to_end else "flow",
+            acceleration=acceleration,
+        )
+
+    @staticmethod
+    def default(model: WorldModel) -> "Sampler":
+        """`Sampler.of` with two steps, or as few as the model's ladder allows."""
+        return Sampler.of(model, model.config.ladder.nearest(2))
+
     def stream(self, model: WorldModel) -> Stream:
         """A stream of `model` that is sampled so.
 

@@ -21,7 +21,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from worldsim.conventions import to_model_video
+from worldsim.conventions import LUMA, to_model_video
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
@@ -30,16 +30,13 @@ from worldsim.training.batches import Batch
 from worldsim.training.stage import Loss
 from worldsim.training.tokenizer import REFERENCES, foreground, psnr_from_error
 
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
-
 
 @dataclass(frozen=True)
 class DecoderConfig:
     """Attributes:
     streams: recorded episodes that are imagined again, of each `stretch` steps; 0 leaves the stage
         out.
-    stretch: steps imagined of each.
+    stretch: steps imagined of each, fewer where no episode lasts so long.
     encoded: share of encoded frames in a batch, which keeps them as good as they were.
     edges: weight of how much the strength of edges is off, beside the error of pixels.
     patch: side in pixels of the squares whose edges are summed up.
@@ -58,6 +55,8 @@ class DecoderConfig:
     def __post_init__(self) -> None:
         if min(self.streams, self.edges, self.foreground) < 0 or min(self.stretch, self.patch) < 1:
             raise UsageError(f"decoder: sizes must be positive and weights not negative: {self}")
+        if self.threshold <= 0:
+            raise UsageError(f"decoder.threshold is {self.threshold}; expected more than 0")
         if not 0 <= self.encoded < 1:
             raise UsageError(f"decoder.encoded is {self.encoded}; expected a share in [0, 1)")
 
@@ -87,23 +86,22 @@ def imagine_bank(
     """Imagine stretches of `episodes` again, from rows drawn at random.
 
     Raises:
-        UsageError: no episode lasts for a stretch.
+        UsageError: no episode has a step.
     """
     bounds = np.asarray(cache.episode_start)
+    stretch = min(config.stretch, int(np.diff(bounds)[episodes].max()) - 1)
+    if stretch < 1:
+        raise UsageError("no episode has a step to imagine; take decoder.streams=0")
     possible = np.concatenate(
-        [np.arange(bounds[e], max(bounds[e], bounds[e + 1] - config.stretch)) for e in episodes]
+        [np.arange(bounds[e], max(bounds[e], bounds[e + 1] - stretch)) for e in episodes]
     )
-    if not len(possible):
-        raise UsageError(
-            f"no episode lasts for {config.stretch} steps; choose a smaller decoder.stretch"
-        )
     drawn = torch.randint(len(possible), (config.streams,), generator=generator).numpy()
     rows: list[Rows] = []
     latents: list[Tensor] = []
     firsts = range(0, len(drawn), side_by_side)
     for first in track(firsts, "imagining again", disable=not show, transient=True):
         begin = possible[drawn[first : first + side_by_side]]
-        for reached, stream in retrace(model, cache, begin, config.stretch):
+        for reached, stream in retrace(model, cache, begin, stretch):
             rows.append(reached)
             latents.append(stream.newest.half().cpu())
     return LatentBank(np.concatenate(rows), torch.cat(latents))

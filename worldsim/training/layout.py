@@ -107,6 +107,22 @@ class RunFolder:
         write_json(path, {"config": config_hash, "finished": False})
         return False
 
+    def holds(self, stage: StageName, config_hash: str) -> bool:
+        """Whether `stage` is done under this config; claims nothing."""
+        path = self.root / "stages" / f"{stage}.json"
+        record = read_json(path) if path.exists() else {}
+        return record.get("config") == config_hash and bool(record.get("finished"))
+
+    def record(self, stage: StageName) -> dict[str, Any]:
+        """What was recorded of a finished stage."""
+        data: dict[str, Any] = read_json(self.root / "stages" / f"{stage}.json")
+        return data
+
+    def forget(self, stage: StageName) -> None:
+        """Drop the record and the checkpoint of a stage, whose input has changed."""
+        (self.root / "stages" / f"{stage}.json").unlink(missing_ok=True)
+        self.checkpoint(stage).unlink(missing_ok=True)
+
     def finish(self, stage: StageName, config_hash: str, **facts: Any) -> None:
         """Record that `stage` is done."""
         path = self.root / "stages" / f"{stage}.json"

@@ -64,14 +64,23 @@ class Parents:
 
     def dynamics(self) -> BodyDynamics:
         """Those of the model to train further; of what is reused, if they are to be kept; fresh
-        ones otherwise."""
+        ones otherwise.
+
+        Raises:
+            UsageError: those to be kept have other sizes than the run's.
+        """
         if self.further is not None:
             return copy.deepcopy(self.further.dynamics).requires_grad_(True)
+        sizes = self._config.model.dynamics
         if self._config.dynamics.keep:
+            if self._donor.config.dynamics != sizes:
+                raise UsageError(
+                    f"the dynamics of {self._config.reuse} are {self._donor.config.dynamics}, and "
+                    f"model.dynamics says {sizes}; give it the same"
+                )
             return copy.deepcopy(self._donor.dynamics)
         torch.manual_seed(mix(self._config.seed, "dynamics"))
-        sizes = self._config.model if self._relative is None else self._relative.config
-        return BodyDynamics(sizes.dynamics, self._spec)
+        return BodyDynamics(sizes, self._spec)
 
     def world(self) -> WorldModel:
         """A model to be trained: a copy of the one to train further, one that begins with another
@@ -81,8 +90,9 @@ class Parents:
             sizes = self._config.model
             return student_of(self.further, self._config.plan).remembering(sizes.recent, sizes.sink)
         if self._relative is not None:
-            model = transferred(self._relative, self._spec)
             sizes = self._config.model
+            model = transferred(self._relative, self._spec, sizes.dynamics)
+            model = model.trained_on(self._config.plan.ladder(TrainedLadder()))
             return model.remembering(sizes.recent, sizes.sink)
         ladder = self._config.plan.ladder(TrainedLadder())
         return WorldModel(self._config.sized(ladder), self._spec)

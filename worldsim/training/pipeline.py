@@ -156,6 +156,7 @@ class Pipeline:
         key, config = self._hash("world"), self.config.world_fit
         if self.folder.is_finished("world", key, self.config.overwrite):
             return False
+        self.folder.forget("decoder")
         latents = open_latents(self.folder.latents, self.cache)
         clips = ClipDataset(
             self.cache, self.config.plan.length, latents=latents, episodes=self.training
@@ -197,17 +198,40 @@ class Pipeline:
             measure: as in `world`.
 
         Raises:
-            UsageError: there is no finished world model yet.
+            UsageError: there is no finished world model of this config yet.
         """
         key, config = self._hash("decoder"), self.config
+        if not self.folder.holds("world", self._hash("world")):
+            raise UsageError(
+                f"{self.folder.root} holds no finished world model of this config; run stage=world"
+            )
         if self.folder.is_finished("decoder", key, config.overwrite):
             return False
-        if not config.decoder.streams:
-            self.folder.finish("decoder", key, steps=0)
-            return True
-        model, seed = self._with_first_decoder(), mix(config.seed, "decoder")
+        model = self._with_first_decoder()
+        facts: dict[str, Any] = {"steps": 0}
+        if config.decoder.streams:
+            fitted = self._fit_decoder(model)
+            facts = _facts(fitted)
+            model.quality = None
+            validate(model, int(self.folder.record("world")["steps"]))
+            model.quality = None if measure is None else measure(model)
+        card = (self.folder.model / "README.md").read_text(encoding="utf-8")
+        model.save_pretrained(self.folder.model, card=card)
+        self.folder.finish("decoder", key, **facts)
+        return True
+
+    def _with_first_decoder(self) -> WorldModel:
+        """The finished world model with the decoder that came with its tokenizer, so that an
+        interrupted stage begins where it began."""
+        model = WorldModel.from_pretrained(self.folder.model)
+        load_weights(model.tokenizer, self.folder.tokenizer / WEIGHTS)
+        return model
+
+    def _fit_decoder(self, model: WorldModel) -> Fitted:
+        """Train the decoder of `model`, in place, on frames that it imagines."""
+        config, seed = self.config, mix(self.config.seed, "decoder")
         bank = imagine_bank(
-            model,
+            model.to(training_device(config.run.accelerator)),
             self.cache,
             self.training,
             config.decoder,
@@ -218,7 +242,7 @@ class Pipeline:
         rows, share = self._rows(self.training), config.decoder.encoded
         fitted = fit(
             "decoder",
-            model,
+            model.cpu(),
             DecoderLoss(model, config.decoder),
             StepBatches(
                 lambda chosen, draws: decoder_batch(
@@ -233,22 +257,8 @@ class Pipeline:
             self.folder,
             seed,
         )
-        model = model.requires_grad_(False).eval()
-        validate(model, fitted.steps)
-        model.quality = None if measure is None else measure(model)
-        card = (self.folder.model / "README.md").read_text(encoding="utf-8")
-        model.save_pretrained(self.folder.model, card=card)
-        self.folder.finish("decoder", key, **_facts(fitted))
-        return True
-
-    def _with_first_decoder(self) -> WorldModel:
-        """The finished world model with the decoder that came with its tokenizer, so that an
-        interrupted stage begins where it began."""
-        if not (self.folder.model / WEIGHTS).is_file():
-            raise UsageError(f"{self.folder.model} holds no world model yet; run stage=world first")
-        model = WorldModel.from_pretrained(self.folder.model)
-        load_weights(model.tokenizer, self.folder.tokenizer / WEIGHTS)
-        return model
+        model.requires_grad_(False).eval()
+        return fitted
 
     def new_model(self) -> WorldModel:
         """A world model with this run's tokenizer and dynamics in it, frozen."""
@@ -292,12 +302,14 @@ class Pipeline:
         """Fingerprint of everything that decides what a stage makes."""
         config = self.config
         own: dict[str, Any] = {"seed": config.seed, "data": self.cache.fingerprint}
+        if config.transfer_from is not None:
+            own["transfer_from"] = str(config.transfer_from)
         if stage in ("dynamics", "world", "decoder"):
             own["dynamics"] = [asdict(config.dynamics), asdict(config.dynamics_fit)]
             own["body"] = asdict(config.model.dynamics)
             own["start_from"] = str(config.start_from)
-            if config.transfer_from is not None:
-                own["transfer_from"] = str(config.transfer_from)
+            if config.dynamics.keep:
+                own["donor"] = str(config.reuse)
         if stage == "dynamics":
             return fingerprint(own)
         own["autoencoder"] = asdict(config.model.autoencoder)
@@ -306,7 +318,8 @@ class Pipeline:
         else:
             own["reuse"] = str(config.reuse)
         if stage in ("world", "decoder"):
-            own["model"] = asdict(config.model)
+            # The ladder is the plan's.
+            own["model"] = {k: v for k, v in asdict(config.model).items() if k != "ladder"}
             own["plan"], own["fit"] = asdict(config.plan), asdict(config.world_fit)
         if stage == "decoder":
             own["decoder"] = [asdict(config.decoder), asdict(config.decoder_fit)]

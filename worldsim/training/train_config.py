@@ -35,7 +35,7 @@ class TrainConfig:
         start_from: a world model to go on training, whose sizes, tokenizer and normaliser then
             hold, but not the length of its context; None starts afresh.
         transfer_from: a world model of another task of the same robot and cameras to begin with,
-            whose sizes and tokenizer then hold; see `worldsim.models.transfer`.
+            whose sizes (but the dynamics') and tokenizer then hold; see `worldsim.models.transfer`.
         overwrite: train stages anew that were begun under another config.
     """
 

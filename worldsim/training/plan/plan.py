@@ -67,10 +67,11 @@ class PlanConfig:
 
     def ladder(self, before: TrainedLadder) -> TrainedLadder:
         """What a model knows of noise levels after this plan, from what it knew before."""
-        both_ways = self.rollout.bidirectional and self.rollout.rolling > 0
+        rolls = self.rollout.start < 1 and min(self.rollout.share, self.rollout.rolling) > 0
+        both_ways = self.rollout.bidirectional and rolls
         known = replace(before, bidirectional=before.bidirectional or both_ways)
         distilled = self.distillation
-        if distilled.name == "none":
+        if distilled.name == "none" or not distilled.share:
             return known
         return replace(
             known,
