@@ -241,7 +241,13 @@ class SpaceAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, token_mask: Tensor | None = None) -> Tensor:
-        """x `[F, N, width]`; token_mask `[F, N]` bool, False where a view is missing."""
+        """x `[F, N, width]`; token_mask `[F, N]` bool, False where a view is missing.
+
+        A frame without any view (the padding of a short episode) sees all of itself: what is made of
+        it counts nowhere, and a softmax over nothing would be NaN everywhere.
+        """
+        if token_mask is not None:
+            token_mask = token_mask | ~token_mask.any(dim=-1, keepdim=True)
         q, k, v = rearrange(self.qkv(x), "f n (three h d) -> three f h n d", three=3, h=self.heads)
         mask = None if token_mask is None else token_mask[:, None, None, :]
         out = attention(q, k, v, mask)

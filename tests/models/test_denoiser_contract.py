@@ -145,6 +145,20 @@ def test_missing_view_does_not_reach_the_others(model: Denoiser) -> None:
     assert (seen[:, :, :2] - after[:, :, :2]).abs().max() > 1e-3
 
 
+def test_a_frame_without_any_view_harms_no_other(model: Denoiser) -> None:
+    """As clips that are longer than their episode end."""
+    x, sigma, cond = clip(5)
+    whole = model(x, sigma, cond)
+    mask = cond.view_mask.clone()
+    mask[1, 3:] = 0.0
+    out = model(x * mask[..., None, None, None], sigma, replace(cond, view_mask=mask))
+    assert out.isfinite().all()
+    torch.testing.assert_close(out[0], whole[0])
+    torch.testing.assert_close(out[1, :3], whole[1, :3])
+    (out * mask[..., None, None, None]).square().sum().backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
 @torch.no_grad()
 def test_action_acts_by_token_and_by_map(model: Denoiser) -> None:
     x, sigma, cond = clip(3)
