@@ -243,8 +243,8 @@ class SpaceAttention(nn.Module):
     def forward(self, x: Tensor, token_mask: Tensor | None = None) -> Tensor:
         """x `[F, N, width]`; token_mask `[F, N]` bool, False where a view is missing.
 
-        A frame without any view (the padding of a short episode) sees all of itself: what is made of
-        it counts nowhere, and a softmax over nothing would be NaN everywhere.
+        A frame without any view (the padding of a short episode) sees all of itself: what is made
+        of it counts nowhere, and a softmax over nothing would be NaN everywhere.
         """
         if token_mask is not None:
             token_mask = token_mask | ~token_mask.any(dim=-1, keepdim=True)
