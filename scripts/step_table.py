@@ -77,7 +77,7 @@ def main() -> None:
     cache = build_cache(options.dataset)
     episodes = list(range(min(options.episodes, cache.num_episodes)))
     judge = find_judge(options.judge, options.judge)
-    config = DriftConfig(max_steps=options.max_steps, closure_s=0)
+    config = DriftConfig(max_steps=options.max_steps, closure_s=0, exchanged=2)
     print("| " + " | ".join(HEAD) + " |\n|" + " --- |" * len(HEAD), flush=True)
     rows = []
     for asked in options.models:
