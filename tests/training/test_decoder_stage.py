@@ -9,10 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from square_world import write_square_data
-from test_train_command import SMALL
+from train_testing import train
 from worldsim_testing import nano_model
 
-from worldsim.cli.main import main
 from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.retrace import retrace
@@ -92,10 +91,6 @@ def test_a_batch_shows_each_latent_the_frame_of_its_row(cache: CachedDataset) ->
         row = rows[entry] if imagined[place] else 50
         np.testing.assert_array_equal(batch["video"][place], cache.pixels[row])
         assert batch["latents"][place].item() == entry
-
-
-def train(data: Path, out: Path, *overrides: str) -> int:
-    return main(["train", f"dataset={data}", f"out={out}", *SMALL, *overrides])
 
 
 def test_only_the_decoder_changes_and_the_stage_begins_where_it_began(

@@ -27,7 +27,13 @@ def test_recordings_without_outcomes_give_a_model_without_a_judge(
     config = compose_config("train", [f"dataset={data}", "out=unused"])
     assert train_module._stages(config, square_data)[-1] == "judge"
     unlabelled = replace(square_data, success=np.zeros_like(square_data.success))
-    assert train_module._stages(config, unlabelled) == ["tokenizer", "latents", "dynamics", "world"]
+    assert train_module._stages(config, unlabelled) == [
+        "tokenizer",
+        "latents",
+        "dynamics",
+        "world",
+        "decoder",
+    ]
     assert "trained without a judge" in capsys.readouterr().err
 
 
