@@ -50,6 +50,23 @@ def test_merge_renumbers_and_keeps_everything(
     np.testing.assert_allclose(stats["observation.state"]["q50"], np.median(states, axis=0))
 
 
+def test_a_merged_set_keeps_the_env_of_its_parts_whatever_their_horizons(
+    tmp_path: Path, spec: WorldSpec, make_episode: MakeEpisode
+) -> None:
+    roots = []
+    for name, kwargs in {
+        "a": {"image_size": 64, "max_episode_steps": None},
+        "b": {"image_size": 64, "max_episode_steps": 200},
+        "c": {"image_size": 32, "max_episode_steps": None},
+    }.items():
+        writer = LeRobotWriter(tmp_path / name, spec, {"id": "some/World-v0", "kwargs": kwargs})
+        writer.add(make_episode(0))
+        roots.append(writer.finalize())
+    first = LeRobotDataset(roots[0]).env_info
+    assert merge(roots[:2], tmp_path / "horizons").env_info == first
+    assert merge([roots[0], roots[2]], tmp_path / "sizes").env_info == {}
+
+
 def test_merge_refuses_different_worlds(
     tmp_path: Path, write_set: WriteSet, spec: WorldSpec, make_episode: MakeEpisode
 ) -> None:

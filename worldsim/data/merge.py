@@ -16,6 +16,9 @@ from worldsim.data.rows import column_array, meta_table, vector_column
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path
 
+HORIZON = "max_episode_steps"
+"""Says when an episode is cut short, not in which world."""
+
 
 def merge(
     roots: Sequence[Path],
@@ -83,9 +86,15 @@ def _info(datasets: Sequence[LeRobotDataset]) -> dict[str, Any]:
     info: dict[str, Any] = {"robot_type": first.info.get("robot_type")}
     if all("spec" in dataset.own for dataset in datasets):
         envs = [dataset.env_info for dataset in datasets]
-        env = envs[0] if all(other == envs[0] for other in envs) else {}
-        info["worldsim"] = {"spec": first.spec.to_json(), "env": env}
+        alike = all(_world_of(other) == _world_of(envs[0]) for other in envs)
+        info["worldsim"] = {"spec": first.spec.to_json(), "env": envs[0] if alike else {}}
     return info
+
+
+def _world_of(env: dict[str, Any]) -> dict[str, Any]:
+    """An env without what only says when an episode is cut short."""
+    kwargs = {key: value for key, value in env.get("kwargs", {}).items() if key != HORIZON}
+    return {**env, "kwargs": kwargs}
 
 
 def _source(dataset: LeRobotDataset, episode: int, features: dict[str, Any]) -> EpisodeSource:
