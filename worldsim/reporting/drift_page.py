@@ -166,7 +166,7 @@ def charts(data: dict[str, Any]) -> list[tuple[str, Markup]]:
     ]
     drawn += [
         (
-            f"{name} as the judge sees it: distance (cm)",
+            f"{name} as judged: distance (cm)",
             [
                 (_scaled(data["probe_error_m"][name]), "model"),
                 (_scaled(data["probe_floor_m"][name]), "truth"),
