@@ -57,6 +57,7 @@ def test_one_row_begins_anew_beside_the_others(traced: None) -> None:
     torch.testing.assert_close(parts[1], parts[0], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_more_shapes_than_torch_allows_by_itself_stay_fast(traced: None) -> None:
     """Every pass of a ramp has a shape of its own; an untraced one would raise."""
     ladder = tuple(np.linspace(1.0, 0.0, 10).tolist())
