@@ -8,7 +8,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from square_world import square_cache  # noqa: E402
+from square_world import square_cache, write_square_data  # noqa: E402
+from train_testing import train  # noqa: E402
 from worldsim_testing import nano_model  # noqa: E402
 
 from worldsim.data.cache import CachedDataset  # noqa: E402
@@ -31,3 +32,19 @@ def world(square_data: CachedDataset) -> tuple[WorldModel, Clip]:
     batch["latents"] = model.encode(batch.pop("pixels"))
     generator = torch.Generator().manual_seed(0)
     return model, prepare_clip(model, batch, DropoutConfig(0.0, 0.0), generator)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 22 short episodes on disk."""
+    return write_square_data(
+        Path(tmp_path_factory.mktemp("data")) / "squares", episodes=22, length=9
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all stages on it."""
+    out = Path(tmp_path_factory.mktemp("run")) / "whole"
+    assert train(data, out) == 0
+    return out

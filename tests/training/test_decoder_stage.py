@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from square_world import write_square_data
 from train_testing import train
 from worldsim_testing import nano_model
 
@@ -23,13 +22,6 @@ from worldsim.training.decoder import (
     edge_power,
     imagine_bank,
 )
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_square_data(
-        Path(tmp_path_factory.mktemp("data")) / "squares", episodes=22, length=9
-    )
 
 
 @pytest.fixture(scope="module")

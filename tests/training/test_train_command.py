@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from square_world import write_square_data
 from train_testing import train, world_rows
 
 from worldsim.config import compose_config
@@ -18,20 +17,6 @@ from worldsim.models.world_model import WorldModel
 from worldsim.training.compose import train_config
 from worldsim.training.dynamics import BodyTable
 from worldsim.training.plan.plan import TrainingPlan
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_square_data(
-        Path(tmp_path_factory.mktemp("data")) / "squares", episodes=22, length=9
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = Path(tmp_path_factory.mktemp("run")) / "whole"
-    assert train(data, out) == 0
-    return out
 
 
 def test_run_folder_is_complete(finished: Path) -> None:

@@ -12,25 +12,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from square_world import write_square_data
 from train_testing import SMALL, train, world_rows
 
 from worldsim.training.decoder import DecoderLoss
 from worldsim.training.plan.plan import TrainingPlan
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_square_data(
-        Path(tmp_path_factory.mktemp("data")) / "squares", episodes=22, length=9
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = Path(tmp_path_factory.mktemp("run")) / "whole"
-    assert train(data, out) == 0
-    return out
 
 
 @contextmanager

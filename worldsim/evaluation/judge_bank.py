@@ -8,18 +8,14 @@ Legend: N rows, V view, H, W pixels, E episodes, S state.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldsim.streaming.retrace import RecordedFrames, retrace
-
-if TYPE_CHECKING:
-    from worldsim.models.world_model import WorldModel
-
-Rows = NDArray[np.int64]
+from worldsim.models.world_model import WorldModel
+from worldsim.streaming.retrace import RecordedFrames, Rows, retrace
 
 
 class LabelledFrames(Protocol):
@@ -65,7 +61,7 @@ class FrameBank:
 
 
 def reconstruct(
-    model: "WorldModel", data: LabelledFrames, rows: Rows, batch_size: int = 64
+    model: WorldModel, data: LabelledFrames, rows: Rows, batch_size: int = 64
 ) -> FrameBank:
     """Frames encoded and decoded by the model's tokenizer: the best that imagination can look."""
     rows = np.sort(rows)
@@ -79,7 +75,7 @@ def reconstruct(
 
 
 def imagine_again(
-    model: "WorldModel", recorded: RecordedFrames, rows: Rows, steps: int, batch_size: int = 64
+    model: WorldModel, recorded: RecordedFrames, rows: Rows, steps: int, batch_size: int = 64
 ) -> FrameBank:
     """Frames imagined from `steps` observations before each of `rows`, along the recording.
 
@@ -106,7 +102,7 @@ def imagine_again(
     return join_banks(parts)
 
 
-def _imagine(model: "WorldModel", recorded: RecordedFrames, begin: Rows, steps: int) -> FrameBank:
+def _imagine(model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int) -> FrameBank:
     seen = [(rows, stream.pixels()) for rows, stream in retrace(model, recorded, begin, steps)]
     rows, frames = zip(*seen, strict=True)
     return FrameBank(np.concatenate(rows), np.concatenate(frames))

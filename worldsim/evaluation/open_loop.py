@@ -6,7 +6,6 @@ P proprioception, S state.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from worldsim.data.cache import CachedDataset
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
+from worldsim.streaming.retrace import recorded_rig
 from worldsim.streaming.sampler import Sampler
 
 Float = NDArray[np.float32]
@@ -157,7 +157,7 @@ def imagine(
     stream.reset(
         np.asarray(cache.pixels[rows]),
         np.asarray(cache.agent_pos[rows]),
-        _rig(cache, episodes),
+        recorded_rig(cache.rigs, episodes),
         env_ids=[drive.noise_id for drive in driven],
         seed=seed,
         state=np.asarray(cache.state[rows]),
@@ -195,15 +195,3 @@ def _padded(actions: Sequence[Float], schedule: Schedule) -> Float:
     for row, each in enumerate(actions):
         padded[row, : len(each)] = each
     return padded
-
-
-def _rig(cache: CachedDataset, episodes: NDArray[np.int64]) -> dict[str, NDArray[Any]] | None:
-    """Calibration of the episodes, or None if any camera of theirs is unknown."""
-    rigs = cache.rigs
-    if not rigs.known[episodes].all():
-        return None
-    return {
-        "intrinsics": rigs.intrinsics[episodes],
-        "extrinsics": rigs.extrinsics[episodes],
-        "mounted": rigs.mounted[episodes],
-    }

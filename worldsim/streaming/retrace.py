@@ -56,6 +56,19 @@ class RecordedFrames(Protocol):
         ...
 
 
+def recorded_rig(rigs: Any, episodes: Rows) -> dict[str, NDArray[Any]] | None:
+    """Calibration of some episodes as `Stream.reset` takes it; None if any camera is unknown.
+
+    Args:
+        rigs: of a data set, see `RecordedFrames`.
+        episodes: `[n]` their numbers.
+    """
+    if not np.asarray(rigs.known)[episodes].all():
+        return None
+    names = ("intrinsics", "extrinsics", "mounted")
+    return {name: np.asarray(getattr(rigs, name))[episodes] for name in names}
+
+
 def retrace(
     model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int
 ) -> Iterator[tuple[Rows, Stream]]:
@@ -73,14 +86,10 @@ def retrace(
     bounds = np.asarray(recorded.episode_start)
     episodes = np.searchsorted(bounds, begin, side="right") - 1
     stream = Sampler.default(model).stream(model)
-    rig = None
-    if np.asarray(recorded.rigs.known)[episodes].all():
-        names = ("intrinsics", "extrinsics", "mounted")
-        rig = {name: np.asarray(getattr(recorded.rigs, name))[episodes] for name in names}
     stream.reset(
         np.asarray(recorded.pixels[begin]),
         np.asarray(recorded.agent_pos[begin]),
-        rig,
+        recorded_rig(recorded.rigs, episodes),
         begin.tolist(),
         state=np.asarray(recorded.state[begin]),
     )

@@ -30,6 +30,15 @@ from worldsim.training.batches import Batch
 from worldsim.training.stage import Loss
 from worldsim.training.tokenizer import REFERENCES, foreground, psnr_from_error
 
+FILTERS = (
+    ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0)),
+    ((0.0, 0.0, 0.0), (-1.0, 0.0, 1.0), (0.0, 0.0, 0.0)),
+    ((0.0, -1.0, 0.0), (0.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+)
+"""Laplacian, and slopes two pixels wide, which fine grain has none of."""
+LEAST_POWER = 0.01
+"""Power, in [-1, 1] units squared, that is assumed where there are no edges."""
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
@@ -144,14 +153,6 @@ def decoder_batch(
     }
 
 
-FILTERS = (
-    ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0)),
-    ((0.0, 0.0, 0.0), (-1.0, 0.0, 1.0), (0.0, 0.0, 0.0)),
-    ((0.0, -1.0, 0.0), (0.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
-)
-"""Laplacian, and slopes two pixels wide, which fine grain has none of."""
-
-
 def edge_power(video: Tensor, patch: int) -> Tensor:
     """Mean squared answer of brightness to each of the filters, in overlapping squares.
 
@@ -177,10 +178,6 @@ def edge_error(shown: Tensor, true: Tensor) -> Tensor:
     """
     gap = (shown - true).square() / (shown.detach() + LEAST_POWER)
     return 0.25 * gap.mean()
-
-
-LEAST_POWER = 0.01
-"""Power, in [-1, 1] units squared, that is assumed where there are no edges."""
 
 
 class DecoderLoss:

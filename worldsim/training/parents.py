@@ -1,6 +1,7 @@
 """What a run takes over from earlier ones: a model to train further, or parts of a donor."""
 
 import copy
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -95,7 +96,7 @@ class Parents:
             model = model.trained_on(self._config.plan.ladder(TrainedLadder()))
             return model.remembering(sizes.recent, sizes.sink)
         ladder = self._config.plan.ladder(TrainedLadder())
-        return WorldModel(self._config.sized(ladder), self._spec)
+        return WorldModel(replace(self._config.model, ladder=ladder), self._spec)
 
     def teacher(self) -> WorldModel | None:
         """The frozen model that training starts from, where the plan needs it further on.

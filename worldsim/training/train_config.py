@@ -1,10 +1,9 @@
 """Everything that one run of training is told."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from worldsim.errors import UsageError
-from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig
 from worldsim.training.decoder import DecoderConfig
@@ -66,7 +65,3 @@ class TrainConfig:
             raise UsageError(
                 "dynamics.keep keeps a trained model's: name it by start_from= or reuse="
             )
-
-    def sized(self, ladder: TrainedLadder) -> WorldModelConfig:
-        """Sizes of a fresh model that is trained on `ladder`."""
-        return replace(self.model, ladder=ladder)
