@@ -56,7 +56,7 @@ row() {
       sampler=("${frames[@]}")
       further "$1"
       ;;
-    self_rollout | self_forcing | self_forcing_pp)
+    self_rollout | self_forcing | self_forcing_pp | dmd)
       sampler=("${frames[@]}")
       further "$1" plan="$1" "${rolls[@]}"
       ;;
@@ -74,6 +74,6 @@ row() {
 }
 
 for name in ${WORLDSIM_PLANS:-diffusion_forcing self_forcing_pp rolling_forcing no_self_rollout \
-  self_rollout no_mix no_sink self_forcing}; do
+  self_rollout no_mix no_sink self_forcing dmd}; do
   row "$name"
 done

@@ -77,6 +77,9 @@ def test_streams_last_as_long_as_the_episodes(pushes: CachedDataset) -> None:
     assert set(report.divergence_m) == {"object", "goal"}
     summary = report.summary()
     assert np.isnan(summary["seam_jump"])
+    for name, (low, high) in report.intervals().items():
+        assert low - 1e-9 <= summary[name] <= high + 1e-9, name
+    assert {"drift_luminance", "drift_sharpness"} < set(report.intervals())
     assert summary["psnr_best"] == pytest.approx(summary["psnr_mean"])
 
 

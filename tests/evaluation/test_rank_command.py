@@ -184,6 +184,8 @@ def test_open_loop_quality_stands_in_the_report_where_training_left_it(
             "psnr_moving_first_frame": 9.4,
             "psnr_static_model": 31.2,
         },
+        "intervals": {"psnr_moving_model": [16.02, 18.9]},
+        "episodes": [24, 24],
         "swap": {"effect_m": 0.2044, "followed_m": 0.0123},
     }
     path = nano_run / "validation.json"
@@ -191,7 +193,7 @@ def test_open_loop_quality_stands_in_the_report_where_training_left_it(
     try:
         write_ranking(finished, {"title": "x", "summary": "", "also": []}, 1)
         page = (finished / "report.html").read_text()
-        for expected in ("17.3 dB", "9.4 dB", "0.204 m", "0.012 m"):
+        for expected in ("17.3 dB [16.0, 18.9] over 24", "9.4 dB", "0.204 m", "0.012 m"):
             assert expected in page, expected
         write_json(path, {"cameras": []})
         with pytest.raises(DataError, match="no open-loop validation"):

@@ -87,6 +87,18 @@ def test_report_of_baselines_against_closed_forms(
     assert summary["beats_first_frame"] == pytest.approx(report.beats("first_frame").mean())
 
 
+def test_intervals_hold_the_figures_of_the_report(
+    model: WorldModel, square_data: CachedDataset
+) -> None:
+    report = evaluate_open_loop(model, square_data, [0, 1, 2, 3], 1, max_steps=5)
+    summary = report.summary()
+    assert set(report.intervals) == {"psnr_moving_model", "ee_error_m", "object_error_m"}
+    for name, (low, high) in report.intervals.items():
+        assert low < high, name
+        assert low <= summary[name] <= high, name
+    assert report.to_json()["intervals"]["ee_error_m"] == list(report.intervals["ee_error_m"])
+
+
 def test_report_is_reproducible(model: WorldModel, square_data: CachedDataset) -> None:
     one, two = (evaluate_open_loop(model, square_data, [0, 1], 1, max_steps=3) for _ in range(2))
     assert one.to_json() == two.to_json()

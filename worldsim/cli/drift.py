@@ -77,23 +77,32 @@ def run(config: DictConfig) -> None:
     for number, record in enumerate(records):
         record.save(out / "films" / f"{number:04d}.npz")
     write_drift_page(out / "drift.html", [read_column(out), *earlier])
-    for line in summary_lines(report.summary()):
+    for line in summary_lines(report.summary(), report.intervals()):
         say(line)
     finish("drift", out / "drift.html")
 
 
-def summary_lines(summary: dict[str, float]) -> list[str]:
+def summary_lines(
+    summary: dict[str, float], intervals: dict[str, tuple[float, float]]
+) -> list[str]:
     """What matters of the summary, for a terminal."""
+
+    def ends(key: str, shape: str) -> str:
+        """The interval of a figure, with a blank before it, or nothing."""
+        found = intervals.get(key)
+        return "" if found is None else f" [{', '.join(shape.format(end) for end in found)}]"
+
     valid = summary["valid_horizon_first_frame"]
     lines = [
         f"better than the first frame held for {valid:.0f} steps, than shuffled actions for "
         f"{summary['valid_horizon_shuffled_actions']:.0f}",
         f"PSNR {summary['psnr_model']:.1f} dB, where something moved "
-        f"{summary['psnr_moving_model']:.1f}",
+        f"{summary['psnr_moving_model']:.1f}{ends('psnr_moving_model', '{:.1f}')}",
     ]
     for measure in ("luminance", "saturation", "sharpness", "motion"):
         lines.append(
             f"{measure:>10} at the end {summary[f'drift_{measure}']:+.1%} of the simulator's"
+            + ends(f"drift_{measure}", "{:+.1%}")
         )
     for key, value in summary.items():
         if key.endswith("_probe_error_m_end"):

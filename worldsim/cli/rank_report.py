@@ -165,8 +165,11 @@ def _curves(validation: dict[str, Any]) -> tuple[HorizonCurves, ...]:
 
 def _notes(validation: dict[str, Any]) -> tuple[str, ...]:
     summary, swap = validation["summary"], validation.get("swap")
+    ends = ", ".join(f"{x:.1f}" for x in validation["intervals"].get("psnr_moving_model", ()))
+    interval = f" [{ends}]" if ends else ""
     moving = (
-        f"Where something moved since the first frame: {summary['psnr_moving_model']:.1f} dB, "
+        f"Where something moved since the first frame: {summary['psnr_moving_model']:.1f} dB"
+        f"{interval} over {validation['episodes'][0]} episodes, "
         f"the first frame held {summary['psnr_moving_first_frame']:.1f} dB; "
         f"elsewhere {summary['psnr_static_model']:.1f} dB."
     )

@@ -53,9 +53,29 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
         ):
             name = record.title.split(",")[0].replace(" ", "_")
             write_film(folder.films / f"step_{step:07d}_{name}.mp4", record)
+        say(_in_words(report))
         return report.summary()
 
     return validate
+
+
+def _in_words(report: Any) -> str:
+    """The headline of an open-loop report, with intervals."""
+    summary, intervals = report.summary(), report.intervals
+
+    def figure(key: str, scale: float, digits: int) -> str:
+        values = [summary[key], *intervals.get(key, ())]
+        value, *ends = (f"{scale * each:.{digits}f}" for each in values)
+        return f"{value} [{', '.join(ends)}]" if ends else value
+
+    places = "".join(
+        f"; {name} {figure(f'{name}_error_m', 100, 1)} cm off" for name in report.error_m
+    )
+    return (
+        f"open loop, {report.episodes[0]} held-out episodes: where something moved "
+        f"{figure('psnr_moving_model', 1, 1)} dB, the first frame held "
+        f"{summary['psnr_moving_first_frame']:.1f}{places}"
+    )
 
 
 def _swap(model: Any, cache: Any, held_out: list[int], settings: Any) -> dict[str, Any] | None:

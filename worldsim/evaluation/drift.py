@@ -19,6 +19,8 @@ from worldsim.evaluation.appearance import MEASURES, appearance
 from worldsim.evaluation.closure import ClosureReport, loop_closure
 from worldsim.evaluation.divergence import divergence
 from worldsim.evaluation.drift_report import DriftReport
+from worldsim.evaluation.episode_errors import quotient_interval
+from worldsim.evaluation.estimate import Interval
 from worldsim.evaluation.open_loop import DrivenFrames, imagine, paired_drives
 from worldsim.evaluation.open_loop_report import OpenLoopTally
 from worldsim.evaluation.probe import ProbeTally, Reader
@@ -97,11 +99,12 @@ def measure_drift(
             seen.add(frames.horizon, shown, np.asarray(cache.pixels[rows]), cache.state[rows])
         if on_step is not None:
             on_step(frames.horizon)
+    # Windows at the two ends do not overlap.
+    window = max(1, min(round(config.window_s * cache.spec.fps), pairs.horizons // 2))
     return DriftReport(
         open_loop=tally.report(sampler.steps),
         fps=cache.spec.fps,
-        # Windows at the two ends do not overlap.
-        window=max(1, min(round(config.window_s * cache.spec.fps), pairs.horizons // 2)),
+        window=window,
         imagined=looks.means("imagined"),
         simulated=looks.means("simulated"),
         divergence_m=divergence(cache, episodes, config.max_steps, config.seed),
@@ -112,6 +115,7 @@ def measure_drift(
         closure=_closure(model, cache, episodes, sampler, config),
         probe_error_m={} if seen is None else seen.imagined,
         probe_floor_m={} if seen is None else seen.simulated,
+        drift_intervals=looks.drift_intervals(window),
     )
 
 
@@ -167,6 +171,26 @@ class _Looks:
         """`[K]` of each measure, over episodes, samples and views."""
         each = np.nanmean(self.values[world], axis=1)
         return {name: each[:, index] for index, name in enumerate(MEASURES)}
+
+    def drift_intervals(self, window: int) -> dict[str, Interval]:
+        """Of the signed drift of each measure over the last `window` steps, which streams that
+        ended before have no part in."""
+        sums = {
+            world: np.nansum(values[-window:], axis=0)
+            .reshape(self.samples, len(self.episodes), len(MEASURES))
+            .sum(axis=0)
+            for world, values in self.values.items()
+        }
+        found = {
+            name: quotient_interval(
+                sums["imagined"][:, [index]],
+                sums["simulated"][:, [index]],
+                (-1.0, np.inf),
+                finish=lambda ratio: ratio - 1.0,
+            )
+            for index, name in enumerate(MEASURES)
+        }
+        return {name: interval for name, interval in found.items() if interval is not None}
 
     def _by_sample(self) -> Float:
         """`[R, N]` mean squared error of whole streams."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from worldsim.evaluation.appearance import MEASURES
 from worldsim.evaluation.closure import ClosureReport
+from worldsim.evaluation.estimate import Interval
 from worldsim.evaluation.open_loop_report import OpenLoopReport
 
 Float = NDArray[np.float64]
@@ -38,6 +39,7 @@ class DriftReport:
         probe_error_m: `[K]` for each position of the state, how far from the simulator's a probe
             sees it in imagined frames; empty without a probe.
         probe_floor_m: the same in the simulator's own frames, which is the probe's share of it.
+        drift_intervals: of `signed_drift` by measure, over other episodes like these.
     """
 
     open_loop: OpenLoopReport
@@ -53,6 +55,7 @@ class DriftReport:
     closure: ClosureReport | None = None
     probe_error_m: dict[str, Float] = field(default_factory=dict)
     probe_floor_m: dict[str, Float] = field(default_factory=dict)
+    drift_intervals: dict[str, Interval] = field(default_factory=dict)
 
     def signed_drift(self, measure: str) -> float:
         """Imagined minus simulated in the last window, as a share of simulated there."""
@@ -110,6 +113,11 @@ class DriftReport:
             "psnr_mean": self.mean_psnr,
         }
 
+    def intervals(self) -> dict[str, Interval]:
+        """Of those entries of `summary` that have one."""
+        drifts = {f"drift_{name}": ends for name, ends in self.drift_intervals.items()}
+        return self.open_loop.intervals | drifts
+
     def to_json(self) -> dict[str, Any]:
         """Everything as plain JSON; what was not measured is null."""
         return {
@@ -118,6 +126,7 @@ class DriftReport:
             "samples": self.samples,
             "chunk": self.chunk,
             "summary": {name: _plain(value) for name, value in self.summary().items()},
+            "intervals": {name: list(ends) for name, ends in self.intervals().items()},
             "imagined": {name: _curve(c) for name, c in self.imagined.items()},
             "simulated": {name: _curve(c) for name, c in self.simulated.items()},
             "divergence_m": {name: _curve(c) for name, c in self.divergence_m.items()},

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
+from worldsim.evaluation.episode_errors import EpisodeErrors
+from worldsim.evaluation.estimate import Interval
 from worldsim.evaluation.open_loop import DrivenFrames, imagine, paired_drives
 from worldsim.evaluation.video_metrics import HorizonErrors
 from worldsim.geometry.scene_points import position_entries
@@ -48,6 +50,7 @@ class OpenLoopReport:
         seen_error_m: the same, as the model's own head reads it off imagined frames.
         reading_error_m: the same off the simulator's frames, which is the head's share of it.
         sampling_steps: denoising steps a frame.
+        intervals: of those entries of `summary` that have one, over other episodes like these.
     """
 
     cameras: tuple[str, ...]
@@ -61,6 +64,7 @@ class OpenLoopReport:
     seen_error_m: dict[str, Float]
     reading_error_m: dict[str, Float]
     sampling_steps: int
+    intervals: dict[str, Interval]
 
     def beats(self, baseline: str) -> NDArray[np.bool_]:
         """`[K, V]` whether the model's PSNR exceeds the baseline's.
@@ -114,6 +118,7 @@ class OpenLoopReport:
             "sampling_steps": self.sampling_steps,
             "episodes": self.episodes.tolist(),
             "summary": self.summary(),
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "psnr": grid(self.psnr),
             "psnr_exchanged": [_plain(row) for row in self.psnr_exchanged],
             "ssim": grid(self.ssim),
@@ -198,46 +203,49 @@ class OpenLoopTally:
         self.imagined = {name: np.zeros(horizons) for name in names}
         self.seen = {name: np.zeros(horizons) for name in names}
         self.recorded = {name: np.zeros(horizons) for name in names}
+        self.each = EpisodeErrors(len(episodes), horizons, views, names)
 
     def add(self, frames: DrivenFrames, truthful: NDArray[np.bool_]) -> None:
         """Collect one step; `truthful` marks the drives under their own actions."""
-        starts = self.cache.episode_start[self.episodes[frames.drives % len(self.episodes)]]
+        places = frames.drives % len(self.episodes)
+        starts = self.cache.episode_start[self.episodes[places]]
         rows = starts + frames.horizon
         truth, first = np.asarray(self.cache.pixels[rows]), np.asarray(self.cache.pixels[starts])
         h, own = frames.horizon, truthful
-        self.errors["model"].add(h, frames.pixels[own], truth[own], first[own])
+        errors = self.errors["model"].add(h, frames.pixels[own], truth[own], first[own])
         if self.exchanged is not self.errors["model"]:
-            also = own & (frames.drives % len(self.episodes) < self._also)
+            also = own & (places < self._also)
             self.exchanged.add(h, frames.pixels[also], truth[also], first[also])
         self.errors["shuffled_actions"].add(h, frames.pixels[~own], truth[~own], first[~own])
         self.errors["first_frame"].add(h, first[own], truth[own], first[own])
         self.counts[h - 1] = own.sum()
-        self._distances(self.imagined, h, rows[own], frames.agent_pos[own], frames.state[own])
+        distances = self._distances(rows[own], frames.agent_pos[own], frames.state[own])
+        self.each.add(h, places[own], errors, distances)
+        _note(self.imagined, h, distances)
         for into, shown in ((self.seen, frames.pixels[own]), (self.recorded, truth[own])):
             with torch.inference_mode():
                 latents = self.model.encode(torch.from_numpy(shown))
                 reading = self.model.read_state(latents[:, None])
             agent_pos = reading.agent_pos[:, 0].cpu().numpy()
             state = reading.state[:, 0].cpu().numpy()
-            self._distances(into, h, rows[own], agent_pos, state)
+            _note(into, h, self._distances(rows[own], agent_pos, state))
 
     def _distances(
         self,
-        into: dict[str, Float],
-        horizon: int,
         rows: NDArray[np.int64],
         agent_pos: NDArray[np.float32],
         state: NDArray[np.float32],
-    ) -> None:
+    ) -> dict[str, Float]:
+        """`[n]` metres of each position from where the recording has it."""
         pairs = (
             (self.agent_groups, agent_pos - self.cache.agent_pos[rows]),
             (self.state_groups, state - self.cache.state[rows]),
         )
-        for groups, gap in pairs:
-            for name, axes in groups.items():
-                into[name][horizon - 1] = np.linalg.norm(
-                    gap[:, list(axes.values())], axis=-1
-                ).mean()
+        return {
+            name: np.linalg.norm(gap[:, list(axes.values())], axis=-1).astype(np.float64)
+            for groups, gap in pairs
+            for name, axes in groups.items()
+        }
 
     def report(self, sampling_steps: int) -> OpenLoopReport:
         """The figures collected."""
@@ -253,4 +261,11 @@ class OpenLoopTally:
             seen_error_m=self.seen,
             reading_error_m=self.recorded,
             sampling_steps=sampling_steps,
+            intervals=self.each.intervals(),
         )
+
+
+def _note(curves: dict[str, Float], horizon: int, distances: dict[str, Float]) -> None:
+    """Means over streams into the row of a horizon."""
+    for name, values in distances.items():
+        curves[name][horizon - 1] = values.mean()

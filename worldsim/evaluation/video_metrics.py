@@ -127,13 +127,18 @@ class HorizonErrors:
         }
         self._count = np.zeros((horizons, 1))
 
-    def add(self, horizon: int, predicted: Pixels, truth: Pixels, first: Pixels) -> None:
-        """Collect frames `[n, V, H, W, 3]` that lie `horizon` (1 to K) steps from the first."""
+    def add(self, horizon: int, predicted: Pixels, truth: Pixels, first: Pixels) -> FrameErrors:
+        """Collect frames `[n, V, H, W, 3]` that lie `horizon` (1 to K) steps from the first.
+
+        Returns:
+            Errors of each of them.
+        """
         errors = frame_errors(predicted, truth, first)
         for name in self._sums:
             values = ssim(predicted, truth) if name == "ssim" else getattr(errors, name)
             self._sums[name][horizon - 1] += values.sum(axis=0)
         self._count[horizon - 1] += len(truth)
+        return errors
 
     def psnr(self) -> Float:
         """dB of the error averaged over episodes, `[K, V]`; NaN where nothing was collected."""

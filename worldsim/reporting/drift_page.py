@@ -95,7 +95,7 @@ def render_drift_page(columns: Sequence[Column]) -> str:
 def _table(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
     """(words, one cell a column) of every figure that some column has."""
     summaries = [column.data["summary"] for column in columns]
-    rows = [(words, [_cell(s.get(key), shape) for s in summaries]) for key, words, shape in ROWS]
+    rows = [(words, [_figure(c.data, key, shape) for c in columns]) for key, words, shape in ROWS]
     places = sorted({name for column in columns for name in _moving(column.data)})
     for name in places:
         ends = [
@@ -121,6 +121,12 @@ def _table(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
             )
         )
     return rows
+
+
+def _figure(data: dict[str, Any], key: str, shape: str) -> str:
+    """A figure of the summary, with its interval where there is one."""
+    cell, ends = _cell(data["summary"].get(key), shape), data["intervals"].get(key)
+    return cell if ends is None else f"{cell} [{', '.join(shape.format(end) for end in ends)}]"
 
 
 def _moving(data: dict[str, Any]) -> list[str]:

@@ -102,7 +102,7 @@ class ValidationConfig:
     """
 
     every: int = 0
-    episodes: int = 8
+    episodes: int = 24
     max_steps: int = 0
     sampling_steps: int = 2
     films: int = 2

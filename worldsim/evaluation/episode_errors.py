@@ -1,0 +1,116 @@
+"""Errors episode by episode, for intervals of what is averaged over episodes.
+
+Steps of one episode are not independent, so episodes are what is drawn with replacement. Intervals
+answer "other held-out episodes, same model"; of few episodes they are somewhat too narrow.
+
+Legend: N episodes, K horizons, V views, n streams, B bootstrap samples.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.evaluation.estimate import Interval, bootstrap_interval
+from worldsim.evaluation.video_metrics import FrameErrors, psnr
+
+Float = NDArray[np.float64]
+
+SAMPLES = 1000
+LEVEL = 0.95
+
+
+class EpisodeErrors:
+    """Sums over the streams of each episode, collected step by step.
+
+    Args:
+        episodes: N.
+        horizons: K.
+        views: V.
+        names: of the positions whose distances are collected.
+    """
+
+    def __init__(self, episodes: int, horizons: int, views: int, names: Sequence[str]) -> None:
+        self._moving_sum = np.zeros((episodes, horizons, views))
+        self._moving_count = np.zeros((episodes, horizons, views))
+        self._distance = {name: np.zeros((episodes, horizons)) for name in names}
+        self._streams = np.zeros((episodes, horizons))
+
+    def add(
+        self,
+        horizon: int,
+        places: NDArray[np.int64],
+        errors: FrameErrors,
+        distances: dict[str, Float],
+    ) -> None:
+        """Collect a step.
+
+        Args:
+            horizon: steps from the first frame, from 1.
+            places: `[n]` whose episodes they are, 0 to N - 1.
+            errors: of frames `[n, V]`.
+            distances: `[n]` metres of each name.
+        """
+        step = horizon - 1
+        np.add.at(self._moving_sum[:, step], places, errors.moving_sum)
+        np.add.at(self._moving_count[:, step], places, errors.moving_count)
+        for name, values in distances.items():
+            np.add.at(self._distance[name][:, step], places, values)
+        np.add.at(self._streams[:, step], places, 1.0)
+
+    def intervals(self, seed: int = 0) -> dict[str, Interval]:
+        """Of `psnr_moving_model` and every `<name>_error_m` of `OpenLoopReport.summary`.
+
+        Those that most resamples leave undefined are missing.
+        """
+        found = {
+            "psnr_moving_model": quotient_interval(
+                self._moving_sum, self._moving_count, (-np.inf, np.inf), finish=psnr, seed=seed
+            )
+        }
+        for name, sums in self._distance.items():
+            found[f"{name}_error_m"] = quotient_interval(
+                sums, self._streams, (0.0, np.inf), seed=seed
+            )
+        return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def quotient_interval(
+    sums: Float,
+    counts: Float,
+    bounds: Interval,
+    *,
+    finish: Callable[[Float], Float] | None = None,
+    seed: int = 0,
+) -> Interval | None:
+    """Interval, over draws of episodes, of the mean over columns of `finish` of sums by counts.
+
+    Args:
+        sums: `[N, ...]`; added up over the episodes drawn.
+        counts: what they are divided by then, of the same shape.
+        bounds: of the statistic.
+        finish: applied to quotients; None leaves them as they are.
+        seed: of the draws.
+
+    Returns:
+        None where it is not defined, or in most draws not.
+    """
+    count = len(sums)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(count, np.full(count, 1.0 / count), size=SAMPLES).astype(np.float64)
+
+    def statistic(weights: Float) -> Float:
+        total, number = (weights @ x.reshape(len(x), -1) for x in (sums, counts))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = total / np.where(number > 0, number, np.nan)
+        each = mean if finish is None else finish(mean)
+        known = np.isfinite(each)
+        mean_known: Float = np.where(known, each, 0.0).sum(1) / np.where(
+            known.any(1), known.sum(1), np.nan
+        )
+        return mean_known
+
+    value = float(statistic(np.ones((1, count)))[0])
+    if not np.isfinite(value):
+        return None
+    return bootstrap_interval(statistic(drawn), value, LEVEL, bounds)[0]
