@@ -62,6 +62,11 @@ class Conditioning:
             maps=self.maps * rows[..., None, None, None, None],
         )
 
+    def without_bodies(self) -> "Conditioning":
+        """Action and views alone."""
+        none = {name: torch.zeros_like(getattr(self, name)) for name in ("before", "after", "maps")}
+        return replace(self, **none)
+
     def to(self, dtype: torch.dtype) -> "Conditioning":
         """Floating parts in another precision."""
         return replace(self, **{n: getattr(self, n).to(dtype) for n in self.__dataclass_fields__})

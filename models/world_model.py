@@ -47,6 +47,8 @@ class WorldModelConfig:
         history_sigma: level under which the model re-reads its own clean frames.
         recent: frames of context beside the sink.
         sink: first frames that are never forgotten.
+        bodies: whether frames are told where the dynamics take hand and scene; False leaves them
+            the actions alone, as plain video models have it.
         ladder: which noise levels it was trained for.
     """
 
@@ -57,6 +59,7 @@ class WorldModelConfig:
     history_sigma: float = 0.03
     recent: int = 7
     sink: int = 1
+    bodies: bool = True
     ladder: TrainedLadder = field(default_factory=TrainedLadder)
 
 
@@ -154,9 +157,10 @@ class WorldModel(nn.Module):
         maps = body_maps(action, bodies, self.dynamics.points, rig, self.spec, size)
         told = mask[..., None, None, None, None]
         normal = self.dynamics.normalize
-        return Conditioning(
+        cond = Conditioning(
             action, mask, normal(before), normal(after), maps * told, view_mask.float()
         )
+        return cond if self.config.bodies else cond.without_bodies()
 
     def rig(self, batch: Mapping[str, Tensor]) -> RigTensors:
         """Calibration out of a batch; unknown (all zero or absent) cameras become harmless."""

@@ -25,7 +25,7 @@ train() { # folder, overrides
 
 [[ -f $out/base/model/config.json ]] || train "$out/base" trainer.max_time_s=$((2 * seconds))
 
-further() { # name, overrides: train on from the base, whose tokenizer and latents are the same
+beside() { # name, overrides: train with the tokenizer and the latents of the base
   local name=$1 part
   shift
   [[ -f $out/$name/model/config.json ]] && return
@@ -33,7 +33,13 @@ further() { # name, overrides: train on from the base, whose tokenizer and laten
   for part in tokenizer latents stages/tokenizer.json stages/latents.json; do
     [[ -e $out/$name/$part ]] || cp -rl "$out/base/$part" "$out/$name/$part"
   done
-  train "$out/$name" start_from="$out/base" trainer.max_time_s="$seconds" trainer.lr=7e-4 "$@"
+  train "$out/$name" "$@"
+}
+
+further() { # name, overrides: train on from the base
+  local name=$1
+  shift
+  beside "$name" start_from="$out/base" trainer.max_time_s="$seconds" trainer.lr=7e-4 "$@"
 }
 
 measure() { # row, model, overrides of the sampler
@@ -56,6 +62,10 @@ row() {
       sampler=("${frames[@]}")
       further "$1"
       ;;
+    no_bodies) # frames are told the actions alone; afresh, for as long as base and row together
+      sampler=("${frames[@]}")
+      beside "$1" model.bodies=false trainer.max_time_s=$((3 * seconds))
+      ;;
     self_rollout | self_forcing | self_forcing_pp | dmd)
       sampler=("${frames[@]}")
       further "$1" plan="$1" "${rolls[@]}"
@@ -73,7 +83,7 @@ row() {
   measure "$1" "$model" "${sampler[@]}"
 }
 
-for name in ${WORLDSIM_PLANS:-diffusion_forcing self_forcing_pp rolling_forcing no_self_rollout \
+for name in ${WORLDSIM_PLANS:-no_bodies diffusion_forcing self_forcing_pp rolling_forcing no_self_rollout \
   self_rollout no_mix no_sink self_forcing dmd}; do
   row "$name"
 done

@@ -1,5 +1,7 @@
 """Streams at every slope: order, independence of rows, branching, revision, refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,22 @@ def test_hand_and_scene_follow_the_dynamics(stream: Stream) -> None:
     torch.testing.assert_close(torch.cat([c.agent_pos for c in chunks], 1), expected[0])
     torch.testing.assert_close(torch.cat([c.state for c in chunks], 1), expected[1])
     torch.testing.assert_close(stream.body, bodies[-1])
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_frames_are_told_of_bodies_or_of_actions_alone(told: bool) -> None:
+    model = nano_model()
+    model.config = replace(model.config, bodies=told)
+    stream = Stream(model, autoregressive((1.0, 0.0)), precision="float32")
+    actions, other = random_actions(1, 3), random_actions(1, 3, seed=1)
+    straight, elsewhere = run(stream, actions), run(stream, other)
+    assert (straight - elsewhere).abs().max() > 1e-4
+    begin(stream, [0])
+    bodies = stream.body[:, None].repeat(1, 3, 1) + 0.1
+    stream.push(actions, bodies=bodies)
+    moved = (frames_of(stream.drain()) - straight).abs().max()
+    assert (moved > 1e-4) == told
+    torch.testing.assert_close(stream.body, bodies[:, -1])
 
 
 def test_hand_and_scene_go_where_a_recording_says(stream: Stream) -> None:
