@@ -21,6 +21,7 @@ from worldsim.training.decoder import (
     edge_error,
     edge_power,
     imagine_bank,
+    strength_error,
 )
 
 
@@ -51,6 +52,18 @@ def test_the_expected_power_has_the_least_error() -> None:
     torch.stack([edge_error(shown, each) for each in true]).mean().backward()  # type: ignore[no-untyped-call]
     assert shown.grad is not None and shown.grad.abs() < 1e-6
     assert edge_error(true, true) == 0
+
+
+def test_strength_counts_a_cameras_frames_together() -> None:
+    true = torch.rand(4, 2, 3, 5, 5) + 0.5
+    # Other squares and other frames of the same camera may make up for what one lacks.
+    assert strength_error(true[[2, 0, 3, 1]].flip(-1), true) < 1e-10
+    halved = true.clone()
+    halved[:, 1] *= 0.5
+    half = float(np.log(0.5)) ** 2 / 2
+    assert strength_error(halved, true).item() == pytest.approx(half, rel=1e-2)
+    # Where a camera is black there is nothing to match.
+    assert strength_error(torch.zeros_like(true), torch.zeros_like(true)) == 0
 
 
 def test_pairs_are_the_imagined_latents_of_recorded_rows(cache: CachedDataset) -> None:

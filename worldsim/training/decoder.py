@@ -7,15 +7,17 @@ encoded frames, the decoder is trained further. Encoder and denoiser stay as the
 imagined stays the same and looks better.
 
 Errors of pixels alone would blur again where latents leave open which of several frames is meant,
-so edges are also asked to be as strong as in the true frame, wherever they are.
+so edges are also asked to be as strong as in the true frame, wherever they are: in each square of
+it, and in all of a camera's frames together, since squares weighed against pixels stay below.
 
-Legend: M rows of a bank, B batch, V view, H W pixels, c h w latent.
+Legend: M rows of a bank, B batch, V view, H W pixels, c h w latent, N images.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from einops import rearrange
 from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
@@ -37,7 +39,9 @@ FILTERS = (
 )
 """Laplacian, and slopes two pixels wide, which fine grain has none of."""
 LEAST_POWER = 0.01
-"""Power, in [-1, 1] units squared, that is assumed where there are no edges."""
+"""Power, in [-1, 1] units squared, that is assumed in a square without edges."""
+LEAST_MEAN_POWER = 1e-4
+"""The same of all frames of a camera together."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class DecoderConfig:
     encoded: share of encoded frames in a batch, which keeps them as good as they were.
     edges: weight of how much the strength of edges is off, beside the error of pixels.
     patch: side in pixels of the squares whose edges are summed up.
+    strength: weight of how much the strength of edges is off in all frames of a camera together.
     foreground: extra weight of foreground pixels; background counts 1.
     threshold: distance from background, in [-1, 1] units, at which a pixel is all foreground.
     """
@@ -58,11 +63,13 @@ class DecoderConfig:
     encoded: float = 0.3
     edges: float = 3.0
     patch: int = 8
+    strength: float = 0.5
     foreground: float = 8.0
     threshold: float = 0.15
 
     def __post_init__(self) -> None:
-        if min(self.streams, self.edges, self.foreground) < 0 or min(self.stretch, self.patch) < 1:
+        weights = (self.edges, self.strength, self.foreground)
+        if min(self.streams, *weights) < 0 or min(self.stretch, self.patch) < 1:
             raise UsageError(f"decoder: sizes must be positive and weights not negative: {self}")
         if self.threshold <= 0:
             raise UsageError(f"decoder.threshold is {self.threshold}; expected more than 0")
@@ -180,6 +187,17 @@ def edge_error(shown: Tensor, true: Tensor) -> Tensor:
     return 0.25 * gap.mean()
 
 
+def strength_error(shown: Tensor, true: Tensor) -> Tensor:
+    """How much the mean strength of edges is off, in squared logarithms of their ratio.
+
+    Args:
+        shown: `edge_power` of B frames of V cameras, `[B, V, filters, h, w]`.
+        true: the same of the true frames.
+    """
+    ours, theirs = (x.mean((0, 3, 4)) + LEAST_MEAN_POWER for x in (shown, true))
+    return (ours / theirs).log().square().mean()
+
+
 class DecoderLoss:
     """`StageLoss` of the decoder.
 
@@ -205,13 +223,17 @@ class DecoderLoss:
         mask = foreground(video, to_model_video(batch["references"]), config.threshold)
         weight = 1.0 + config.foreground * mask
         pixel = (weight * (error.abs() + error.square())).sum() / (3.0 * weight.sum())
-        power, wanted = (edge_power(x.flatten(0, 1), config.patch) for x in (shown, video))
-        edges = edge_error(power, wanted)
-        ratio = power.detach()[:, 0].mean() / wanted[:, 0].mean()
+        cameras = {"v": video.shape[1]}
+        power, wanted = (
+            rearrange(edge_power(x.flatten(0, 1), config.patch), "(b v) ... -> b v ...", **cameras)
+            for x in (shown, video)
+        )
+        edges, strength = edge_error(power, wanted), strength_error(power, wanted)
+        ratio = power.detach()[:, :, 0].mean() / wanted[:, :, 0].mean()
         logs = {
             "pixels": pixel.detach(),
             "edges": edges.detach(),
             "edge_power_ratio": ratio,
             "psnr": psnr_from_error(error.detach().square().mean()),
         }
-        return Loss(pixel + config.edges * edges, logs)
+        return Loss(pixel + config.edges * edges + config.strength * strength, logs)
