@@ -15,9 +15,10 @@ from rank_testing import rank_config, save_nano_run
 
 from worldsim.cli import rank, rollout
 from worldsim.cli.main import main
-from worldsim.cli.rank_report import write_ranking
+from worldsim.cli.rank_report import open_loop_quality, write_ranking
 from worldsim.errors import DataError, SpecMismatchError, UsageError
 from worldsim.files import read_json, write_json
+from worldsim.models.pretrained import SHIPPED
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,12 @@ def test_an_earlier_ranking_keeps_its_own_title_in_a_report(finished: Path, tmp_
     write_ranking(finished, {"title": "Today", "summary": "", "also": [str(earlier)]}, 1)
     page = (finished / "report.html").read_text()
     assert "As it was yesterday" in page and page.index("Today") < page.index("As it was yesterday")
+
+
+@pytest.mark.parametrize("name", sorted(p.parent.name for p in SHIPPED.glob("*/config.json")))
+def test_what_ships_was_measured_as_reports_read_it(name: str) -> None:
+    curves, notes = open_loop_quality(SHIPPED / name)
+    assert len(curves) == 3 and " dB [" in notes[0] and "end effector" in notes[1]
 
 
 def test_open_loop_quality_stands_in_the_report_where_training_left_it(

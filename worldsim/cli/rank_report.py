@@ -96,7 +96,7 @@ def _ranking(out: Path) -> RankingReport:
 
 def _section(out: Path, ranking: RankingReport, title: str, summary: str, films: int) -> Section:
     comparison, options = _read(out)
-    curves, notes = _open_loop(Path(comparison.model))
+    curves, notes = open_loop_quality(Path(comparison.model))
     return Section(
         title=title,
         ranking=ranking,
@@ -134,7 +134,7 @@ def _facts(comparison: Comparison, options: RankingOptions) -> dict[str, str]:
     }
 
 
-def _open_loop(model: Path) -> tuple[tuple[HorizonCurves, ...], tuple[str, ...]]:
+def open_loop_quality(model: Path) -> tuple[tuple[HorizonCurves, ...], tuple[str, ...]]:
     """Open-loop quality by step and in words, where training left a `validation.json`."""
     found = [
         path
