@@ -176,7 +176,7 @@ def test_an_earlier_ranking_keeps_its_own_title_in_a_report(finished: Path, tmp_
 @pytest.mark.parametrize("name", sorted(p.parent.name for p in SHIPPED.glob("*/config.json")))
 def test_what_ships_was_measured_as_reports_read_it(name: str) -> None:
     curves, notes = open_loop_quality(SHIPPED / name)
-    assert len(curves) == 3 and " dB [" in notes[0] and "end effector" in notes[1]
+    assert len(curves) == 3 and "] dB over 24 episodes" in notes[0] and "end effector" in notes[1]
 
 
 def test_open_loop_quality_stands_in_the_report_where_training_left_it(
@@ -200,7 +200,7 @@ def test_open_loop_quality_stands_in_the_report_where_training_left_it(
     try:
         write_ranking(finished, {"title": "x", "summary": "", "also": []}, 1)
         page = (finished / "report.html").read_text()
-        for expected in ("17.3 dB [16.0, 18.9] over 24", "9.4 dB", "0.204 m", "0.012 m"):
+        for expected in ("17.3 [16.0, 18.9] dB over 24", "9.4 dB", "0.204 m", "0.012 m"):
             assert expected in page, expected
         write_json(path, {"cameras": []})
         with pytest.raises(DataError, match="no open-loop validation"):

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from worldsim.config import build
 from worldsim.errors import DataError, UsageError
 from worldsim.evaluation.comparison import Comparison
+from worldsim.evaluation.estimate import Estimate
 from worldsim.evaluation.film_store import Shown, choose_films, joined_record
 from worldsim.evaluation.paired import results
 from worldsim.evaluation.ranked import RankingOptions, judge_in_simulator, rank_results
@@ -165,11 +166,11 @@ def _curves(validation: dict[str, Any]) -> tuple[HorizonCurves, ...]:
 
 def _notes(validation: dict[str, Any]) -> tuple[str, ...]:
     summary, swap = validation["summary"], validation.get("swap")
-    ends = ", ".join(f"{x:.1f}" for x in validation["intervals"].get("psnr_moving_model", ()))
-    interval = f" [{ends}]" if ends else ""
+    ends = validation["intervals"].get("psnr_moving_model")
+    moved = Estimate(summary["psnr_moving_model"], ends).text(1)
     moving = (
-        f"Where something moved since the first frame: {summary['psnr_moving_model']:.1f} dB"
-        f"{interval} over {validation['episodes'][0]} episodes, "
+        f"Where something moved since the first frame: {moved} dB over "
+        f"{validation['episodes'][0]} episodes, "
         f"the first frame held {summary['psnr_moving_first_frame']:.1f} dB; "
         f"elsewhere {summary['psnr_static_model']:.1f} dB."
     )

@@ -61,19 +61,19 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
 
 def _in_words(report: Any) -> str:
     """The headline of an open-loop report, with intervals."""
+    from worldsim.evaluation.estimate import Estimate
+
     summary, intervals = report.summary(), report.intervals
 
-    def figure(key: str, scale: float, digits: int) -> str:
-        values = [summary[key], *intervals.get(key, ())]
-        value, *ends = (f"{scale * each:.{digits}f}" for each in values)
-        return f"{value} [{', '.join(ends)}]" if ends else value
+    def figure(key: str, scale: float) -> str:
+        ends = intervals.get(key)
+        scaled = None if ends is None else (scale * ends[0], scale * ends[1])
+        return Estimate(scale * summary[key], scaled).text(1)
 
-    places = "".join(
-        f"; {name} {figure(f'{name}_error_m', 100, 1)} cm off" for name in report.error_m
-    )
+    places = "".join(f"; {name} {figure(f'{name}_error_m', 100)} cm off" for name in report.error_m)
     return (
         f"open loop, {report.episodes[0]} held-out episodes: where something moved "
-        f"{figure('psnr_moving_model', 1, 1)} dB, the first frame held "
+        f"{figure('psnr_moving_model', 1)} dB, the first frame held "
         f"{summary['psnr_moving_first_frame']:.1f}{places}"
     )
 
