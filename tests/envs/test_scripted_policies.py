@@ -271,6 +271,32 @@ def test_play_touches_things_and_uses_the_gripper() -> None:
     assert policy.act(blind, [0]).shape == (1, 1, 5)
 
 
+def test_play_that_carries_moves_what_it_lifted() -> None:
+    env = make_env("PickPlace", max_episode_steps=120)
+    height = env.spec_world.state.names.index("object_z")
+
+    def carried(policy: PlayPolicy) -> float:
+        """Metres that the cube travels above the table over three episodes."""
+        total = 0.0
+        for seed in range(3):
+            observation, info = env.reset(seed=seed)
+            policy.reset([0], seed)
+            before = info["state"]
+            for _ in range(120):
+                action = policy.act(batch(observation, info), [0])[0, 0]
+                observation, _, _, _, info = env.step(action)
+                after = info["state"]
+                if min(before[height], after[height]) > 0.05:
+                    total += float(np.linalg.norm((after - before)[:2]))
+                before = after
+        return total
+
+    assert carried(PlayPolicy(env.spec_world, carrying=0.4)) > 0.3
+    assert carried(PlayPolicy(env.spec_world)) < 0.1
+    with pytest.raises(UsageError, match="carrying"):
+        PlayPolicy(env.spec_world, carrying=1.5)
+
+
 def test_controllers_are_chosen_by_state() -> None:
     for task in LEAST:
         spec = make_env(task).spec_world

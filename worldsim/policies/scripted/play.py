@@ -10,7 +10,8 @@ from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, FloatArray
 from worldsim.policies.randomness import EnvStreams
-from worldsim.policies.scripted.controllers import Hand
+from worldsim.policies.scripted.controllers import CLOSED, Hand
+from worldsim.policies.scripted.tasks import controller_for
 from worldsim.specs import WorldSpec
 
 _STEP_METRES, _STEP_RADIANS = 0.03, 0.2
@@ -21,6 +22,9 @@ _ARRIVED = 0.012
 _PATIENCE = (4, 14)
 """Steps after which a place not reached is given up."""
 _FUMBLE_RISE, _FUMBLE_ASIDE, _FUMBLE_PATIENCE = (-0.01, 0.05), 0.015, (2, 9)
+_WORK_PATIENCE = (8, 40)
+_HOLD_ON = 0.7
+"""Chance that the fingers stay closed on the way to the place after an errand of work."""
 _SMOOTHING = 0.6
 _JITTER = 0.12
 
@@ -29,7 +33,10 @@ Array = NDArray[np.float64]
 
 @dataclass
 class _Errand:
-    """Where the hand is heading, how fast, with which grip, and for how many steps more."""
+    """Where the hand is heading, how fast, with which grip, and for how many steps more.
+
+    While `working`, the task's expert says where instead.
+    """
 
     place: Array
     yaw: float
@@ -37,6 +44,12 @@ class _Errand:
     speed: float
     steps: int
     action: Array
+    working: bool = False
+
+    def over(self, hand: Array) -> bool:
+        """Whether its time is up or the hand has arrived."""
+        arrived = not self.working and np.linalg.norm(self.place - hand) < _ARRIVED
+        return self.steps <= 0 or bool(arrived)
 
 
 @POLICIES.register("play")
@@ -50,16 +63,22 @@ class PlayPolicy:
         name: shown in rankings.
         contact: share of errands that lead to or through an object.
         fumbling: share of errands that stay at an object, with fingers anywhere from open to shut.
+        carrying: share of errands in which the task's expert acts for a while; where it held
+            something, that is then mostly carried elsewhere.
     """
 
     def __init__(
-        self, spec: WorldSpec, name: str = "play", contact: float = 0.65, fumbling: float = 0.0
+        self,
+        spec: WorldSpec,
+        name: str = "play",
+        contact: float = 0.65,
+        fumbling: float = 0.0,
+        carrying: float = 0.0,
     ) -> None:
-        if not (0 <= contact <= 1 and 0 <= fumbling <= 1):
-            raise UsageError(
-                f"policy {name!r}: contact is {contact} and fumbling {fumbling}, both expected in "
-                f"[0, 1]"
-            )
+        shares = {"contact": contact, "fumbling": fumbling, "carrying": carrying}
+        wrong = {share: value for share, value in shares.items() if not 0 <= value <= 1}
+        if wrong:
+            raise UsageError(f"policy {name!r}: {wrong} given, shares are expected in [0, 1]")
         if spec.action.names[:5] != ("dx", "dy", "dz", "dyaw", "grip"):
             raise UsageError(
                 f"policy {name!r} plays with actions (dx, dy, dz, dyaw, grip), "
@@ -67,10 +86,12 @@ class PlayPolicy:
             )
         self.name = name
         self.n_action_steps = 1
-        self._contact, self._fumbling = contact, fumbling
+        self._contact, self._fumbling, self._carrying = contact, fumbling, carrying
+        self._expert = controller_for(spec) if carrying else None
         names = spec.state.names
         first = next((n.removesuffix("_x") for n in names if n.endswith("_x")), "")
         self._thing = spec.state.indices(f"{first}_x", f"{first}_y", f"{first}_z")
+        self._read = None if self._expert is None else spec.state.indices(*self._expert.state)
         self._streams = EnvStreams()
         self._errands: dict[int, _Errand | None] = {}
 
@@ -92,14 +113,21 @@ class PlayPolicy:
                 thing = np.asarray(state[row], np.float64)[list(self._thing)]
             place, yaw = hand.position[row], float(hand.yaw[row])
             errand = self._next_errand(env_id, place, thing)
-            actions[row, 0] = self._follow(errand, place, yaw, self._streams.of(env_id))
+            if errand.working and state is not None:
+                actions[row, 0] = self._work(errand, observation["agent_pos"][row], state[row])
+            else:
+                actions[row, 0] = self._follow(errand, place, yaw, self._streams.of(env_id))
         return actions
 
     def _next_errand(self, env_id: int, hand: Array, thing: Array | None) -> _Errand:
         errand = self._errands[env_id]
-        if errand is None or errand.steps <= 0 or np.linalg.norm(errand.place - hand) < _ARRIVED:
+        if errand is None or errand.over(hand):
             last = np.zeros(4) if errand is None else errand.action
-            errand = self._draw(self._streams.of(env_id), hand, thing, last)
+            stream = self._streams.of(env_id)
+            worked = errand is not None and errand.working
+            errand = self._draw(stream, hand, thing, last)
+            if worked and not errand.working and stream.uniform() < _HOLD_ON:
+                errand.grip = CLOSED
             self._errands[env_id] = errand
         return errand
 
@@ -108,6 +136,8 @@ class PlayPolicy:
     ) -> _Errand:
         if thing is not None and self._fumbling and rng.uniform() < self._fumbling:
             return _fumble(rng, thing, last)
+        if thing is not None and self._carrying and rng.uniform() < self._carrying:
+            return _Errand(hand, 0.0, CLOSED, 1.0, int(rng.integers(*_WORK_PATIENCE)), last, True)
         place = np.array([*rng.uniform(-_HALF_SIDE, _HALF_SIDE, 2), rng.uniform(*_HEIGHTS)])
         kind = rng.uniform()
         if thing is not None and kind < self._contact:
@@ -129,6 +159,14 @@ class PlayPolicy:
             steps=int(rng.integers(*_PATIENCE)),
             action=last,
         )
+
+    def _work(self, errand: _Errand, agent_pos: FloatArray, state: FloatArray) -> FloatArray:
+        """What the expert does at `agent_pos` `[P]` and simulator `state` `[S]`."""
+        assert self._expert is not None and self._read is not None
+        errand.steps -= 1
+        action: FloatArray = self._expert.act(agent_pos[None], state[None, list(self._read)])[0]
+        errand.action = action[:4].astype(np.float64)
+        return action
 
     def _follow(
         self, errand: _Errand, hand: Array, yaw: float, rng: np.random.Generator
