@@ -80,3 +80,20 @@ def test_results_of_changed_code_are_not_kept(code: Path, tmp_path: Path) -> Non
     assert comparison.digest("away", "simulator") == before
     code.write_text(CODE + "\n# other")
     assert comparison.digest("away", "simulator") != before
+
+
+def test_results_depend_on_weights_and_not_on_what_is_said_of_them(
+    code: Path, tmp_path: Path
+) -> None:
+    model, judge = tmp_path / "model", tmp_path / "judge"
+    for folder in (model, judge):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+    entry = {"kind": "python", "target": f"{code}:Away"}
+    comparison = Comparison({"away": entry}, "env", {}, str(model), str(judge))
+    before = comparison.digest("away", "imagination")
+    (model / "validation.json").write_text("measured again")
+    (model / "README.md").write_text("told better")
+    assert comparison.digest("away", "imagination") == before
+    (model / "config.json").write_text('{"width": 2}')
+    assert comparison.digest("away", "imagination") != before

@@ -15,6 +15,9 @@ from worldsim.evaluation.rollout_batch import World
 FORMAT = 1
 """Raised whenever results made by older code no longer hold."""
 
+_DESCRIPTIONS = {"README.md", "training.yaml", "validation.json", "quality.json"}
+"""Files beside weights that tell about them; nothing that is computed depends on these."""
+
 
 @dataclass(frozen=True)
 class StartPlan:
@@ -108,10 +111,12 @@ class Comparison:
 
 
 def digest_folder(path: Path) -> str:
-    """Hash of a file, or of the names and contents of a folder's own files."""
+    """Hash of a file, or of the names and contents of a folder's own files but descriptions."""
     content = hashlib.sha256()
     files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
     for file in files:
+        if file.name in _DESCRIPTIONS:
+            continue
         content.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return content.hexdigest()
 
