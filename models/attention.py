@@ -5,6 +5,7 @@ Keys are kept un-rotated; only differences of `positions` matter, so a stream ha
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +29,11 @@ class KeyValueContext(Protocol):
 
     def valid(self) -> Tensor:
         """`[B, W]` bool, whether the slot holds a frame."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether every slot is known to hold a frame, without asking the device."""
         ...
 
     def predecessors(self) -> tuple[Tensor, Tensor]:
@@ -69,43 +75,55 @@ class FrameOrder:
     Attributes:
         turn: of the new frames.
         key_turn: of the context's frames and the new ones.
-        mask: `[B, T, W + T]` bool, whom each new frame may look at.
+        valid: `[B, W]` bool, which of the context's frames are there; None: all.
+        blocks: sizes of consecutive groups of new frames; a frame sees the new frames of its own
+            group and of earlier ones. Known without asking the device.
     """
 
     turn: Turn
     key_turn: Turn
-    mask: Tensor
+    valid: Tensor | None
+    blocks: tuple[int, ...]
 
     @classmethod
     def of(
         cls,
         positions: Tensor,
-        blocks: Tensor,
         head_dim: int,
+        blocks: Sequence[int] | None = None,
         context: KeyValueContext | None = None,
     ) -> "FrameOrder":
         """Make it.
 
         Args:
             positions: `[B, T]` frame numbers; only differences matter.
-            blocks: `[B, T]`; a frame sees the new frames of its own and of smaller blocks.
             head_dim: channels of a head.
+            blocks: see the class; None: every frame on its own.
             context: earlier frames, all of which that are valid are seen.
         """
         turn = turn_of(positions, head_dim)
+        groups = (1,) * positions.shape[1] if blocks is None else tuple(blocks)
         if context is None:
-            return cls(turn, turn, time_mask(None, blocks))
+            return cls(turn, turn, None, groups)
         past = positions[:, :1] - context.ages().to(positions.dtype)
         key_turn = turn_of(torch.cat([past, positions], dim=1), head_dim)
-        return cls(turn, key_turn, time_mask(context.valid(), blocks))
+        return cls(turn, key_turn, None if context.full else context.valid(), groups)
 
+    def mask(self, past: int) -> Tensor:
+        """`[B, T, W + T]` bool (B is 1 where all rows are alike), whom each new frame may look at.
 
-def time_mask(valid: Tensor | None, blocks: Tensor) -> Tensor:
-    """Who may look at whom: `[B, T, W + T]` bool. New frames see all of the valid context."""
-    seen = blocks[:, None, :] <= blocks[:, :, None]
-    if valid is None:
-        return seen
-    return torch.cat([valid[:, None, :].expand(-1, blocks.shape[1], -1), seen], dim=2)
+        Args:
+            past: W.
+        """
+        device = self.turn[0].device
+        # Made on the device: a copy from the host would be waited for.
+        number = torch.cat(
+            [torch.full((n,), i, device=device) for i, n in enumerate(self.blocks)]
+        )
+        new = (number[None, :] <= number[:, None])[None]
+        valid = new.new_ones(1, past) if self.valid is None else self.valid
+        seen = valid[:, None, :].expand(-1, new.shape[1], -1)
+        return torch.cat([seen, new.expand(len(valid), -1, -1)], dim=2)
 
 
 DENSE = 1024
@@ -130,7 +148,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         scores = torch.bmm(flat_q * scale, flat_k.transpose(1, 2))
     else:
         bias = q.new_zeros(mask.shape).masked_fill_(~mask, -torch.inf)
-        bias = bias.expand(*lead, q.shape[-2], k.shape[-2]).flatten(0, -3)
+        # Queries that see the same keys share a row of the bias.
+        bias = bias.expand(*lead, *bias.shape[-2:]).flatten(0, -3)
         scores = torch.baddbmm(bias, flat_q, flat_k.transpose(1, 2), alpha=scale)
     out = torch.bmm(scores.softmax(dim=-1).to(v.dtype), flat_v)
     return out.view(*lead, *out.shape[1:])
@@ -176,20 +195,47 @@ class TimeAttention(nn.Module):
         return result
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, order: FrameOrder) -> Tensor:
-        frames, tokens, mask = q.shape[1], q.shape[2], order.mask
+        frames, tokens = q.shape[1], q.shape[2]
         if not self.joint and frames <= FEW_FRAMES:
             return few_queries_attention(q, k, v, order)
         q, k = rotate(q, order.turn), rotate(k, order.key_turn)
         if self.joint:
-            merge = "b t n h d -> b h (t n) d"
-            mask = mask.repeat_interleave(tokens, 1).repeat_interleave(tokens, 2).unsqueeze(1)
-            q, k, v = rearrange(q, merge), rearrange(k, merge), rearrange(v, merge)
-            out = attention(q, k, v, mask)
-            return rearrange(out, "b h (t n) d -> b t n (h d)", t=frames)
+            return joint_attention(q, k, v, order)
+        mask = order.mask(k.shape[1] - frames).unsqueeze(1)
         merge = "b t n h d -> b (n h) t d"
         q, k, v = rearrange(q, merge), rearrange(k, merge), rearrange(v, merge)
-        out = attention(q, k, v, mask.unsqueeze(1))
-        return rearrange(out, "b (n h) t d -> b t n (h d)", n=tokens)
+        return rearrange(attention(q, k, v, mask), "b (n h) t d -> b t n (h d)", n=tokens)
+
+
+def joint_attention(q: Tensor, k: Tensor, v: Tensor, order: FrameOrder) -> Tensor:
+    """Attention over space and time at once, block after block of new frames.
+
+    All tokens of a block see the same keys, a prefix of them; so nothing that would have to be
+    masked is computed, and where the context is full no mask is left, which fused kernels on GPUs
+    are fastest without.
+
+    Args:
+        q: `[B, T, N, H, D]`, turned.
+        k: `[B, W + T, N, H, D]`, turned.
+        v: `[B, W + T, N, H, D]`.
+        order: where the frames stand in time, of T new and W + T seen ones.
+
+    Returns:
+        `[B, T, N, H * D]`.
+    """
+    frames, tokens, past = q.shape[1], q.shape[2], k.shape[1] - q.shape[1]
+    merge = "b t n h d -> b h (t n) d"
+    q, k, v = rearrange(q, merge), rearrange(k, merge), rearrange(v, merge)
+    out, stop = [], 0
+    for size in order.blocks:
+        start, stop = stop, stop + size
+        seen, mask = (past + stop) * tokens, None
+        if order.valid is not None:
+            known = torch.nn.functional.pad(order.valid, (0, stop), value=True)
+            mask = known.repeat_interleave(tokens, dim=1)[:, None, None]
+        block = q[:, :, start * tokens : stop * tokens]
+        out.append(attention(block, k[:, :, :seen], v[:, :, :seen], mask))
+    return rearrange(torch.cat(out, dim=2), "b h (t n) d -> b t n (h d)", t=frames)
 
 
 def few_queries_attention(q: Tensor, k: Tensor, v: Tensor, order: FrameOrder) -> Tensor:
@@ -213,7 +259,7 @@ def few_queries_attention(q: Tensor, k: Tensor, v: Tensor, order: FrameOrder) ->
     key_cos, key_sin = (x[:, :, 0, 0].repeat(1, 1, 2) for x in order.key_turn)
     first, second = q.chunk(2, dim=-1)
     across = torch.cat([-second, first], dim=-1)
-    heads = "b w n h d -> (b w) (n h) d"
+    heads, mask = "b w n h d -> (b w) (n h) d", order.mask(k.shape[1] - q.shape[1])
     out = []
     for t in range(q.shape[1]):
         here_cos, here_sin = cos[:, t : t + 1], sin[:, t : t + 1]
@@ -225,7 +271,7 @@ def few_queries_attention(q: Tensor, k: Tensor, v: Tensor, order: FrameOrder) ->
             rearrange(k * across[:, t : t + 1], heads), rearrange(lag_sin, "b w d -> (b w) d 1")
         )
         scores = scores.view(k.shape[:-1]).float() / math.sqrt(q.shape[-1])
-        scores = scores.masked_fill(~order.mask[:, t, :, None, None], -torch.inf)
+        scores = scores.masked_fill(~mask[:, t, :, None, None], -torch.inf)
         weights = scores.softmax(dim=1).to(v.dtype)
         out.append((weights.unsqueeze(-1) * v).sum(1))
     return torch.stack(out, dim=1).flatten(-2)

@@ -3,7 +3,7 @@
 Legend: B batch, T new frames, V views, c latent channels, h w latent size, R predecessors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,7 @@ class Denoiser(nn.Module):
         positions: Tensor | None = None,
         context: KeyValueContext | None = None,
         write: int = 0,
-        blocks: Tensor | None = None,
+        blocks: Sequence[int] | None = None,
         target: Tensor | None = None,
     ) -> Tensor:
         """Predict clean frames.
@@ -117,8 +117,8 @@ class Denoiser(nn.Module):
             positions: `[B, T]` frame numbers; only differences matter. Default 0..T-1.
             context: earlier frames; None means that frame 0 has no past.
             write: how many leading frames leave their keys and values in the context.
-            blocks: `[B, T]`, a frame sees the new frames of its own and of smaller blocks; default:
-                itself and the earlier ones.
+            blocks: sizes of consecutive groups of the T frames; a frame sees the new frames of its
+                own group and of earlier ones. Default: every frame is a group.
             target: `[B, T]` levels that the frames are to be taken to by `step_down`, at most
                 their own; default: their own. See `Levels`.
 
@@ -131,8 +131,7 @@ class Denoiser(nn.Module):
         previous, sigma_previous = stack[-1], levels[-1]
         dtype = next(self.parameters()).dtype
         inputs = torch.cat([x, *stack, cond.maps.to(x.dtype)], dim=3).to(dtype)
-        blocks = positions if blocks is None else blocks
-        order = FrameOrder.of(positions, blocks, self.config.head_dim, context)
+        order = FrameOrder.of(positions, self.config.head_dim, blocks, context)
         told = Levels(sigma, sigma_previous, sigma if target is None else target)
         out = self.residual(inputs, told, cond, order, context, write)
         return residual_base(x, sigma, previous, sigma_previous) + out.to(x.dtype)

@@ -2,7 +2,7 @@
 
 Tokens of a frame (2x2 latent patches of all views) see each other and all earlier frames.
 
-Legend: B batch, T frames, V views, N tokens a frame, E condition width.
+Legend: B batch, T frames, V views, n tokens a view, E condition width.
 """
 
 import math
@@ -57,12 +57,12 @@ class DiTBlock(nn.Module):
         context: KeyValueContext | None,
         write: int,
     ) -> Tensor:
-        """x `[B, T, N, width]`, cond `[B, T, V, E]` with N a multiple of V."""
-        per_view = self.modulation(cond)
-        spread = per_view.repeat_interleave(x.shape[2] // per_view.shape[2], dim=2)
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = spread.chunk(6, dim=-1)
+        """x `[B, T, V, n, width]`, cond `[B, T, V, E]`."""
+        dials = self.modulation(cond).unsqueeze(3).chunk(6, dim=-1)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = dials
         hidden = self.norm_attention(x) * (1 + scale_a) + shift_a
-        x = x + gate_a * self.attention(hidden, order, self.layer, context, write)
+        seen = self.attention(hidden.flatten(2, 3), order, self.layer, context, write)
+        x = x + gate_a * seen.view(x.shape)
         hidden = self.norm_mlp(x) * (1 + scale_m) + shift_m
         out: Tensor = x + gate_m * self.mlp(hidden)
         return out
@@ -110,10 +110,8 @@ class DiT(Denoiser):
         patches = rearrange(inputs, "b t v d (h p) (w q) -> b t v (h w) (d p q)", p=PATCH, q=PATCH)
         tokens = self.enter(patches) + self.place.to(patches.dtype) + self.view
         tokens = tokens * cond.view_mask[..., None, None].to(tokens.dtype)
-        tokens = rearrange(tokens, "b t v n d -> b t (v n) d")
         for block in self.blocks:
             tokens = block(tokens, embedding, order, context, write)
-        tokens = rearrange(tokens, "b t (v n) d -> b t v n d", v=self.shape.views)
         shift, scale = self.modulation(embedding).unsqueeze(3).chunk(2, dim=-1)
         out = self.leave(self.norm(tokens) * (1 + scale) + shift)
         result: Tensor = rearrange(

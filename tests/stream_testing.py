@@ -76,6 +76,10 @@ class KeptContext:
     def valid(self) -> Tensor:
         return torch.ones(1, len(self._held()), dtype=torch.bool)
 
+    @property
+    def full(self) -> bool:
+        return True
+
     def predecessors(self) -> tuple[Tensor, Tensor]:
         mark = self.model.config.history_sigma
         shape = (1, self.model.views, *self.model.latent_shape)
@@ -165,7 +169,7 @@ class Oracle:
             order,
             self.kept,
             write=0 if self.kept is None else new,
-            blocks=order.clamp(max=new) if self.schedule.bidirectional else None,
+            blocks=(*(1,) * new, x.shape[1]) if self.schedule.bidirectional else None,
         )
         if self.kept is not None:
             self.kept.latents += shown

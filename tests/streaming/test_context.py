@@ -89,3 +89,21 @@ def test_select_orders_and_repeats_rows() -> None:
 
 def test_shapes_do_not_grow() -> None:
     assert fill(3).keys.shape == fill(300).keys.shape
+
+
+def test_full_is_said_only_when_every_row_is() -> None:
+    slots = SINK + RECENT
+    assert [fill(frames).full for frames in range(slots + 2)] == [False] * slots + [True, True]
+    context = fill(slots)
+    assert context.fork().full
+    assert context.select([1, 0]).full
+    assert not context.joined(fill(slots - 1)).full
+    rows = context.fork()
+    rows.put([0], fill(1, batch=1))
+    assert not rows.full
+    context.reset([0])
+    assert not context.full
+    for _ in range(slots):
+        push(context, 0.0)
+    assert context.full
+    assert context.valid().all()

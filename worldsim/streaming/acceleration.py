@@ -9,7 +9,7 @@ Legend: L attention layers, B rows, W slots, T frames, N tokens, H heads, D head
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -73,10 +73,15 @@ def _pure(eager: Callable[..., Tensor]) -> Pure:
     """A denoiser's forward as a function of tensors: estimate, new keys and new values by layer."""
 
     def run(
-        tensors: dict[str, Tensor], cond: dict[str, Tensor], memory: dict[str, Tensor], **fixed: int
+        tensors: dict[str, Tensor],
+        cond: dict[str, Tensor],
+        memory: dict[str, Tensor],
+        sink: int,
+        least: int,
+        **fixed: Any,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        context = _Deferred(**memory, sink=fixed["sink"])
-        out = eager(cond=Conditioning(**cond), context=context, write=fixed["write"], **tensors)
+        context = _Deferred(**memory, sink=sink, least=least)
+        out = eager(cond=Conditioning(**cond), context=context, **fixed, **tensors)
         layers = sorted(context.written)
         keys = [context.written[layer][0] for layer in layers]
         return out, keys, [context.written[layer][1] for layer in layers]
@@ -107,10 +112,11 @@ def accelerate(model: WorldModel, name: Acceleration) -> None:
         positions: Tensor | None = None,
         context: Context | None = None,
         write: int = 0,
+        blocks: Sequence[int] | None = None,
         **others: Tensor | None,
     ) -> Tensor:
         if context is None:
-            return eager(x, sigma, cond, positions, context, write, **others)
+            return eager(x, sigma, cond, positions, context, write, blocks, **others)
         tensors = {"x": x, "sigma": sigma, "positions": positions, **others}
         if name == "cuda_graphs":
             # Else every replay would copy the whole ring to where it was when captured.
@@ -127,8 +133,11 @@ def accelerate(model: WorldModel, name: Acceleration) -> None:
                 "latents": context.latents,
                 "levels": context.levels,
             },
+            # Every value of these is compiled apart, so nothing that goes on counting.
             sink=context.sink,
+            least=context.slots if context.full else 0,
             write=write,
+            blocks=blocks,
         )
         for layer, (new_keys, new_values) in enumerate(zip(keys, values, strict=True)):
             context.write(layer, new_keys, new_values)

@@ -28,6 +28,7 @@ class Context:
         latents: `[B, R, V, c, h, w]` last committed clean frames, oldest first.
         levels: `[B, R]` their noise label; 1 where there is none yet.
         sink: frames that are never evicted.
+        least: frames that every row is known, without asking the device, to have committed.
     """
 
     keys: Tensor
@@ -36,11 +37,17 @@ class Context:
     latents: Tensor
     levels: Tensor
     sink: int
+    least: int = 0
 
     @property
     def slots(self) -> int:
         """W."""
         return self.keys.shape[2]
+
+    @property
+    def full(self) -> bool:
+        """Whether every slot of every row is known to hold a frame."""
+        return self.least >= self.slots
 
     def _slot_of(self, frame: Tensor) -> Tensor:
         recent = self.slots - self.sink
@@ -87,6 +94,7 @@ class Context:
     def commit(self, latents: Tensor, levels: Tensor) -> None:
         """Count n written frames `[B, n, V, c, h, w]` with labels `[B, n]` as the new past."""
         self.count = self.count + latents.shape[1]
+        self.least += latents.shape[1]
         self.latents = torch.cat([self.latents, latents.to(self.latents.dtype)], 1)[
             :, -PREDECESSORS:
         ]
@@ -96,6 +104,7 @@ class Context:
         """Forget everything about some envs; the others are not touched."""
         rows = torch.as_tensor(env_ids, dtype=torch.long, device=self.count.device)
         self.count = self.count.index_fill(0, rows, 0)
+        self.least = 0
         self.latents = self.latents.index_fill(0, rows, 0.0)
         self.levels = self.levels.index_fill(0, rows, 1.0)
 
@@ -109,6 +118,7 @@ class Context:
             self.latents[index],
             self.levels[index],
             self.sink,
+            self.least,
         )
 
     def joined(self, other: "Context") -> "Context":
@@ -120,6 +130,7 @@ class Context:
             torch.cat([self.latents, other.latents]),
             torch.cat([self.levels, other.levels]),
             self.sink,
+            min(self.least, other.least),
         )
 
     def put(self, rows: Sequence[int] | Tensor, other: "Context") -> None:
@@ -130,6 +141,7 @@ class Context:
         self.levels = self.levels.clone()
         self.count[index], self.latents[index] = other.count, other.latents
         self.levels[index] = other.levels
+        self.least = min(self.least, other.least)
 
     def fork(self) -> "Context":
         """An independent copy."""

@@ -253,7 +253,8 @@ class Pilot:
 
     def _levels(self, each: list[float], like: Tensor) -> Tensor:
         """Levels of chunks to levels of frames `[n, frames]`."""
-        row = torch.tensor(each, device=like.device).repeat_interleave(self.schedule.chunk)
+        chunk = self.schedule.chunk
+        row = torch.cat([torch.full((chunk,), level, device=like.device) for level in each])
         return row.expand(like.shape[0], -1)
 
     def _begin(self, part: Flight, rungs: tuple[int, ...]) -> None:
@@ -286,7 +287,8 @@ class Pilot:
         context, new = part.context, int(part.uncommitted[0])
         # Ages are counted from the first of these frames, so that no number grows with the stream.
         positions = torch.arange(new + x.shape[1], device=x.device).expand(x.shape[0], -1)
-        blocks = positions.clamp(max=new) if self.schedule.bidirectional else positions
+        # Frames to commit come first and see nothing newer.
+        blocks = (*(1,) * new, x.shape[1]) if self.schedule.bidirectional else None
         past = as_history(part.recent[:, part.recent.shape[1] - new :], self.history_sigma)
         marks = past.new_full(past.shape[:2], self.history_sigma)
         known = part.recent_cond.frames(part.recent.shape[1] - new, part.recent.shape[1])
