@@ -191,10 +191,11 @@ def block_step(composed: DictConfig, config: TrainConfig, bf16: bool) -> Callabl
     rows, frames, views = config.world_fit.batch_size, config.plan.length, denoiser.shape.views
     tokens = denoiser.context_shape.tokens
     generator = stream(0, "block")
-    x = torch.randn(rows, frames, tokens, config.model.denoiser.width, generator=generator)
+    size = (rows, frames, views, tokens // views, config.model.denoiser.width)
+    x = torch.randn(size, generator=generator)
     cond = torch.randn(rows, frames, views, config.model.denoiser.cond_width, generator=generator)
     places = torch.arange(frames).expand(rows, -1)
-    order = FrameOrder.of(places, places, config.model.denoiser.head_dim)
+    order = FrameOrder.of(places, config.model.denoiser.head_dim)
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):

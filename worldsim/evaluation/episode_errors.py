@@ -58,6 +58,12 @@ class EpisodeErrors:
             np.add.at(self._distance[name][:, step], places, values)
         np.add.at(self._streams[:, step], places, 1.0)
 
+    def distances(self) -> dict[str, Float]:
+        """`[K]` mean over all streams that reach a horizon, of each name; NaN where none does."""
+        streams = self._streams.sum(0)
+        count = np.where(streams > 0, streams, np.nan)
+        return {name: sums.sum(0) / count for name, sums in self._distance.items()}
+
     def intervals(self, seed: int = 0) -> dict[str, Interval]:
         """Of `psnr_moving_model` and every `<name>_error_m` of `OpenLoopReport.summary`.
 

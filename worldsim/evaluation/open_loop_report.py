@@ -200,7 +200,6 @@ class OpenLoopTally:
         self.agent_groups = position_entries(cache.spec.agent_pos)
         self.state_groups = position_entries(cache.spec.state)
         names = (*self.agent_groups, *self.state_groups)
-        self.imagined = {name: np.zeros(horizons) for name in names}
         self.seen = {name: np.zeros(horizons) for name in names}
         self.recorded = {name: np.zeros(horizons) for name in names}
         self.each = EpisodeErrors(len(episodes), horizons, views, names)
@@ -221,7 +220,6 @@ class OpenLoopTally:
         self.counts[h - 1] = own.sum()
         distances = self._distances(rows[own], frames.agent_pos[own], frames.state[own])
         self.each.add(h, places[own], errors, distances)
-        _note(self.imagined, h, distances)
         for into, shown in ((self.seen, frames.pixels[own]), (self.recorded, truth[own])):
             with torch.inference_mode():
                 latents = self.model.encode(torch.from_numpy(shown))
@@ -257,7 +255,7 @@ class OpenLoopTally:
             ssim={name: e.ssim() for name, e in self.errors.items()},
             psnr_moving={name: e.psnr_moving() for name, e in self.errors.items()},
             psnr_static={name: e.psnr_static() for name, e in self.errors.items()},
-            error_m=self.imagined,
+            error_m=self.each.distances(),
             seen_error_m=self.seen,
             reading_error_m=self.recorded,
             sampling_steps=sampling_steps,
