@@ -73,8 +73,12 @@ def test_a_stage_alone_and_a_tokenizer_reused(finished: Path, data: Path, tmp_pa
 def test_stage_out_of_order_says_what_to_run(
     data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(data, tmp_path, "stage=world") == 1
-    assert "stage=latents" in capfd.readouterr().err
+    for stage, first in (("latents", "tokenizer"), ("world", "tokenizer")):
+        assert train(data, tmp_path, f"stage={stage}") == 2
+        assert f"run stage={first} first" in capfd.readouterr().err
+    assert train(data, tmp_path, "stage=tokenizer") == 0
+    assert train(data, tmp_path, "stage=world") == 2
+    assert "run stage=latents first" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, file_digest
 from importlib.metadata import PackageNotFoundError, version
@@ -112,6 +113,20 @@ class RunFolder:
         path = self.root / "stages" / f"{stage}.json"
         record = read_json(path) if path.exists() else {}
         return record.get("config") == config_hash and bool(record.get("finished"))
+
+    def require(self, needed: Sequence[StageName], stage: StageName) -> None:
+        """Refuse to begin a stage before those that it builds on.
+
+        Raises:
+            UsageError: one of `needed` is not finished.
+        """
+        for earlier in needed:
+            path = self.root / "stages" / f"{earlier}.json"
+            if not (path.exists() and read_json(path)["finished"]):
+                raise UsageError(
+                    f"stage={stage} builds on stage {earlier}, which {self.root} has not finished; "
+                    f"run stage={earlier} first, or stage=all"
+                )
 
     def record(self, stage: StageName) -> dict[str, Any]:
         """What was recorded of a finished stage."""

@@ -89,6 +89,7 @@ class Pipeline:
 
     def latents(self) -> bool:
         """Encode the data set; False if that was done already."""
+        self.folder.require(["tokenizer"], "latents")
         key, run = self._hash("latents"), self.config.run
         if self.folder.is_finished("latents", key, self.config.overwrite):
             return False
@@ -153,6 +154,7 @@ class Pipeline:
             validate: measures the averaged model now and then, and at the end.
             measure: what the finished model is told of its quality by number of steps.
         """
+        self.folder.require(["tokenizer", "latents", "dynamics"], "world")
         key, config = self._hash("world"), self.config.world_fit
         if self.folder.is_finished("world", key, self.config.overwrite):
             return False
