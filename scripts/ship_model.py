@@ -29,7 +29,9 @@ def card(name: str, run: Path) -> str:
     """README.md of the shipped folder, from what the run recorded."""
     trained = (run / "model" / "README.md").read_text()
     summary = read_json(run / "validation.json")["summary"]
-    rows = "\n".join(f"| {key} | {value:.4g} |" for key, value in summary.items())
+    rows = "\n".join(
+        f"| {key} | {value:.4g} |" for key, value in summary.items() if value is not None
+    )
     return (
         f"{trained.replace('# worldsim world model', f'# shipped/{name}', 1)}\n"
         "Weights are stored in float16, the dynamics in float32. `training.yaml` is the run's\n"

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.imagination.starts import Start, stack_rigs, stack_states
+from worldsim.envs.imagination.starts import (
+    Start,
+    stack_rigs,
+    stack_states,
+    stack_views_seen,
+)
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge, Judgement
 from worldsim.models.world_model import WorldModel
@@ -97,7 +102,8 @@ class ImaginationEngine:
         agent_pos = np.stack([start.agent_pos for start in starts])
         judgement = self.judge.read(pixels)
         state = stack_states(starts, judgement.state)
-        self.stream.reset(pixels, agent_pos, stack_rigs(starts), env_ids, seed, state=state)
+        rig, views = stack_rigs(starts), stack_views_seen(starts)
+        self.stream.reset(pixels, agent_pos, rig, env_ids, seed, state=state, views=views)
         self._tracker = self.judge.tracker(len(starts))
         self._progress = judgement.progress.copy()
         zero = np.zeros(len(starts), np.float32)
@@ -109,10 +115,10 @@ class ImaginationEngine:
         """Begin new episodes in some rows; returns the first observations of those rows only."""
         pixels = np.stack([start.pixels for start in starts])
         agent_pos = np.stack([start.agent_pos for start in starts])
-        rig = stack_rigs(starts)
+        rig, views, places = stack_rigs(starts), stack_views_seen(starts), rows.tolist()
         judgement = self.judge.read(pixels)
         state = stack_states(starts, judgement.state)
-        self.stream.reset(pixels, agent_pos, rig, env_ids, seed, rows.tolist(), state=state)
+        self.stream.reset(pixels, agent_pos, rig, env_ids, seed, places, state=state, views=views)
         mask = np.zeros(self.num_envs, bool)
         mask[rows] = True
         self._tracker.reset(mask)

@@ -33,6 +33,7 @@ class Start:
         state: `[S]` privileged state; empty if unknown.
         seed: given to the simulator's reset, or None where there was none.
         factors: factors of variation.
+        views: `[V]` bool, False for cameras that are missing; None: all are there.
     """
 
     pixels: NDArray[np.uint8]
@@ -42,6 +43,7 @@ class Start:
     state: Float = field(default_factory=lambda: np.zeros(0, np.float32))
     seed: int | None = None
     factors: dict[str, Any] = field(default_factory=dict)
+    views: NDArray[np.bool_] | None = None
 
 
 class StartSource(Protocol):
@@ -79,6 +81,7 @@ def start_of_observation(
         UsageError: something is missing or of another shape.
     """
     if isinstance(state, Start):
+        _check_first(state.pixels, state.agent_pos, spec, where)
         return state
     if not isinstance(state, Mapping) or not {"pixels", "agent_pos"} <= set(state):
         given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
@@ -88,6 +91,18 @@ def start_of_observation(
         frames = stack_views(frames, spec.camera_names)
     frames = np.asarray(frames)
     agent_pos = np.asarray(state["agent_pos"], np.float32)
+    _check_first(frames, agent_pos, spec, where)
+    return Start(frames, agent_pos, str(state.get("task", "")), state.get("rig"))
+
+
+def _check_first(
+    frames: NDArray[np.uint8], agent_pos: Float, spec: WorldSpec, where: str
+) -> None:
+    """Refuse a first observation that does not fit `spec`.
+
+    Raises:
+        UsageError: see above.
+    """
     camera = spec.cameras[0]
     expected = (len(spec.cameras), camera.height, camera.width, 3)
     if frames.dtype != np.uint8 or frames.shape != expected:
@@ -100,7 +115,6 @@ def start_of_observation(
             f"{where}: agent_pos must be {spec.agent_pos.dim} finite numbers "
             f"({', '.join(spec.agent_pos.names)}), got {agent_pos.tolist()}"
         )
-    return Start(frames, agent_pos, str(state.get("task", "")), state.get("rig"))
 
 
 class FrameStarts:
@@ -196,8 +210,15 @@ class DatasetStarts:
                 arrays["state"][0],
                 meta.seed,
                 meta.factors,
+                np.array([self._has(index, name, frame) for name, frame in first.items()]),
             )
         return self._read[index]
+
+    def _has(self, index: int, camera: str, first: NDArray[np.uint8]) -> bool:
+        """Whether episode `index` has a camera; padding is black in all of its frames."""
+        from worldsim.data.cache import is_black
+
+        return not (is_black(first) and is_black(self._data.frames(index, camera)).all())
 
 
 class SimulatorStarts:
@@ -265,16 +286,32 @@ class SimulatorStarts:
 
 
 def stack_rigs(starts: Sequence[Start]) -> dict[str, NDArray[Any]] | None:
-    """Calibration of N starts as `Stream.reset` takes it, or None if any is unknown."""
-    rigs = [start.rig for start in starts]
-    known = [rig for rig in rigs if rig is not None]
-    if len(known) < len(rigs) or not known:
+    """Calibration of N starts as `Stream.reset` takes it; intrinsics of what is unknown are 0.
+
+    None if nothing is known.
+    """
+    known = next((start.rig for start in starts if start.rig is not None), None)
+    if known is None:
         return None
-    return {
-        "intrinsics": np.stack([rig.intrinsics for rig in known]).astype(np.float32),
-        "extrinsics": np.stack([rig.extrinsics for rig in known]).astype(np.float32),
-        "mounted": np.stack([rig.mounted for rig in known]),
+    blank = {
+        "intrinsics": np.zeros_like(known.intrinsics, np.float32),
+        "extrinsics": np.zeros_like(known.extrinsics, np.float32),
+        "mounted": np.zeros_like(known.mounted),
     }
+    rigs = [blank if start.rig is None else vars(start.rig) for start in starts]
+    return {
+        name: np.stack([np.asarray(rig[name], value.dtype) for rig in rigs])
+        for name, value in blank.items()
+    }
+
+
+def stack_views_seen(starts: Sequence[Start]) -> NDArray[np.bool_] | None:
+    """Which cameras N starts have, `[N, V]`, as `Stream.reset` takes it; None: all of them."""
+    if all(start.views is None for start in starts):
+        return None
+    return np.stack(
+        [np.ones(len(s.pixels), bool) if s.views is None else s.views for s in starts]
+    )
 
 
 def stack_states(starts: Sequence[Start], read: Float) -> Float:

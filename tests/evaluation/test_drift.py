@@ -112,6 +112,15 @@ def test_exchanged_actions_may_be_those_of_a_few_episodes(pushes: CachedDataset)
     )
     np.testing.assert_allclose(few.open_loop.psnr_exchanged, alone.open_loop.psnr_exchanged)
     np.testing.assert_allclose(whole.open_loop.psnr_exchanged, whole.open_loop.psnr["model"])
+    # Where the exchanged episodes have ended there is nothing to be better than.
+    ended = replace(
+        few.open_loop,
+        psnr={**few.open_loop.psnr, "shuffled_actions": shuffled.copy()},
+        psnr_exchanged=shuffled + 1.0,
+    )
+    ended.psnr["shuffled_actions"][2:] = np.nan
+    assert ended.summary()["beats_shuffled_actions"] == 1.0
+    assert ended.summary()["valid_horizon_shuffled_actions"] == 2
     expected = few.open_loop.psnr_exchanged > shuffled
     np.testing.assert_array_equal(few.open_loop.beats("shuffled_actions"), expected)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worldsim.evaluation.episode_errors import EpisodeErrors, quotient_interval
+from worldsim.evaluation.episode_errors import EpisodeErrors, quotient_interval, ratio_interval
 from worldsim.evaluation.video_metrics import FrameErrors, psnr
 
 
@@ -61,3 +61,18 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 def test_what_is_nowhere_defined_has_no_interval() -> None:
     nothing = np.zeros((4, 3))
     assert quotient_interval(nothing, nothing, (0.0, 1.0)) is None
+
+
+def test_interval_of_a_ratio_is_about_the_mean_over_steps() -> None:
+    """One long stream that is far off, many short ones that are not: steps count alike."""
+    steps, short = 10, 50
+    above, counts = np.zeros((short + 1, steps)), np.zeros((short + 1, steps))
+    counts[0], above[0] = 1.0, 1.5
+    counts[1:, 0], above[1:, 0] = 1.0, 1.0 + np.linspace(-0.05, 0.05, short)
+    below = counts.copy()
+    means = above.sum(0) / counts.sum(0)
+    ends = ratio_interval(above, below, counts)
+    assert ends is not None and ends[0] < means.mean() - 1.0 < ends[1]
+    assert means.mean() - 1.0 == pytest.approx(0.45, abs=0.01)
+    assert ratio_interval(1.2 * below, below, counts) == pytest.approx((0.2, 0.2))
+    assert ratio_interval(above * np.nan, below, counts) is None

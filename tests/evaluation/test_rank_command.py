@@ -104,6 +104,9 @@ def test_a_policy_that_breaks_is_reported_and_the_others_are_ranked(
     assert rows["blind"]["failures"]["count"] == 4
     assert "privileged state" in rows["blind"]["failures"]["messages"][0]
     assert rows["zero"]["failures"]["count"] == 0
+    # What a policy broke off tells nothing of the judge.
+    seen = ranking["judge"]["in_this_simulation"]
+    assert seen["positives"] + seen["negatives"] == 2
 
 
 def test_logged_rates_stand_for_the_simulator(nano_run: Path, tmp_path: Path) -> None:

@@ -88,8 +88,13 @@ def test_pairing_is_used() -> None:
 
 def test_counts_unpaired() -> None:
     names = ("a", "b", "c")
-    result = separate_counts(np.array([45.0, 20, 1]), np.array([50.0, 50, 50]), names, "reference")
+    result = separate_counts(
+        np.array([0.9, 0.4, 0.02]), np.array([50.0, 50, 50]), names, "reference"
+    )
     assert (result.first, result.second, result.separated) == ("a", "b", True)
+    led = separate_counts(np.array([0.9, 0.5, 0.3]), np.array([np.nan, 20, 20]), names, "reference")
+    assert (led.first, led.second, led.p_value, led.separated) == ("a", "b", None, False)
+    assert "number of trials of a" in led.statement
     unknown = separate_counts(np.array([np.nan] * 2), np.array([np.nan] * 2), names[:2], "x")
     assert unknown.first is None and unknown.more_starts is None
 

@@ -105,6 +105,29 @@ def test_pause_step_reset_and_sampler(served: Served) -> None:
         assert (state["sampler"], state["steps"], state["delay"]) == ("rolling", 3, 2)
 
 
+def test_a_recording_of_nothing_does_not_stop_a_reset(served: Served) -> None:
+    with client(served) as page:
+        page.send(type="pause", on=True)
+        while not page.until("state")["paused"]:
+            pass
+        page.send(type="record", on=True)
+        while not page.until("state")["recording"]:
+            pass
+        page.send(type="reset", seed=5)
+        state = page.until("state")
+        assert state["seed"] == 5 and not state["recording"]
+
+
+def test_numbers_beyond_any_float_are_refused(served: Served) -> None:
+    with client(served) as page:
+        page.until("frame")
+        page.connection.send(
+            '{"type": "action", "t": 0, "value": [1' + "0" * 400 + ", 0, 0, 0, 0]}"
+        )
+        assert "action" in page.until("error")["message"]
+        page.until("frame")
+
+
 def test_a_page_that_sees_nothing_is_not_flooded(served: Served) -> None:
     with client(served, polite=False) as page:
         with pytest.raises(TimeoutError):

@@ -71,6 +71,38 @@ def test_actions_that_do_not_fit_are_refused(session: PlaySession) -> None:
     session.advance(ACTIONS[0])
 
 
+@pytest.mark.parametrize(
+    "sampler", [Sampler(steps=1), Sampler(kind="rolling", steps=3), Sampler(steps=1, chunk=2)]
+)
+def test_recordings_pair_actions_with_the_frames_they_lead_to(
+    sampler: Sampler, tmp_path: Path
+) -> None:
+    session = new_session(sampler)
+    delay = session.delay
+    actions = np.random.default_rng(1).uniform(-1, 1, (7 + delay, 5)).astype(np.float32)
+    tape = Tape(session.spec, 0, "", [session.begin(0)], delay=delay)
+    kept = []
+    for action in actions:
+        tape.moments.append(session.advance(action))
+        tape.actions.append(action)
+        kept.append((tape.moments[-1].agent_pos.copy(), tape.moments[-1].imagined.copy()))
+    episode = tape.episode()
+    # Where the hand goes does not depend on how frames are sampled.
+    plain = new_session()
+    hands = [plain.begin(0).agent_pos, *(plain.advance(a).agent_pos for a in actions[:7])]
+    np.testing.assert_allclose(episode.agent_pos, hands, atol=1e-5)
+    np.testing.assert_array_equal(episode.action, actions[:7])
+    shown = np.stack(list(episode.pixels.values()), axis=1)
+    for step, (hand, frames) in enumerate(kept[delay:]):
+        np.testing.assert_array_equal(episode.agent_pos[step + 1], hand)
+        np.testing.assert_array_equal(shown[step + 1], frames)
+    assert all(not np.array_equal(one, two) for one, two in zip(shown[:-1], shown[1:], strict=True))
+    if delay:
+        tape.actions = tape.actions[:delay]
+        with pytest.raises(UsageError, match=f"more than {delay} steps"):
+            tape.write(tmp_path)
+
+
 def test_recordings_are_numbered_and_whole(tmp_path: Path) -> None:
     session = new_session()
     for number in range(2):

@@ -1,6 +1,7 @@
 """Streams at every slope: order, independence of rows, branching, revision, refusals."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from worldsim_testing import nano_model, nano_start
 
 from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
 from worldsim.errors import UsageError
+from worldsim.streaming.retrace import recorded_rig
 from worldsim.streaming.stream import Chunk, Stream
 
 TWO, FOUR = (1.0, 0.5, 0.0), (1.0, 0.8, 0.5, 0.2, 0.0)
@@ -262,6 +264,42 @@ def test_a_missing_camera_changes_nothing_by_what_it_holds(stream: Stream) -> No
     assert not first[0, 1].any() and first[1, 1].any() and first[0, 0].any()
 
 
+def test_unknown_calibration_of_one_row_leaves_the_others_theirs(stream: Stream) -> None:
+    start, actions = nano_start(2), random_actions(2, 4)
+    rig = {
+        "intrinsics": np.tile(np.diag([40.0, 40.0, 1.0]).astype(np.float32), (2, 3, 1, 1)),
+        "extrinsics": np.tile(np.eye(4, dtype=np.float32), (2, 3, 1, 1)),
+        "mounted": np.zeros((2, 3), bool),
+    }
+
+    def imagine(rows: list[int], known: list[bool]) -> torch.Tensor:
+        given = {name: value[rows] for name, value in rig.items()}
+        known_rows = np.array(known)[:, None]
+        rigs = SimpleNamespace(**given, known=np.broadcast_to(known_rows, (len(rows), 3)))
+        told = recorded_rig(rigs, np.arange(len(rows)))
+        stream.reset(start["pixels"][rows], start["agent_pos"][rows], told, env_ids=rows)
+        stream.push(actions[rows])
+        return frames_of(stream.drain())
+
+    mixed = imagine([0, 1], [True, False])
+    torch.testing.assert_close(mixed[:1], imagine([0], [True]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mixed[1:], imagine([1], [False]), atol=1e-5, rtol=1e-5)
+    assert not torch.equal(mixed[1:], imagine([1], [True]))
+
+
+def test_what_a_stream_tells_of_bodies_stays_as_it_was_told(stream: Stream) -> None:
+    begin(stream, [0])
+    told, then = [], []
+    stream.push(random_actions(1, 16))
+    for _ in range(8):
+        stream.step()
+        told.append(stream.body)
+        then.append(stream.body.clone())
+    assert not torch.equal(told[0], told[-1])
+    for one, other in zip(told, then, strict=True):
+        torch.testing.assert_close(one, other, atol=0, rtol=0)
+
+
 def test_refusals_say_what_was_expected(stream: Stream) -> None:
     begin(stream, [0, 1])
     actions = random_actions(2, 2)
@@ -285,6 +323,16 @@ def test_refusals_say_what_was_expected(stream: Stream) -> None:
     ):
         with pytest.raises(UsageError, match=said):
             stream.reset(start["pixels"], start["agent_pos"], views=views)
+    for key, wrong in (("agent_pos", np.nan), ("state", np.inf)):
+        given = {"agent_pos": start["agent_pos"].copy(), "state": np.zeros((2, 4), np.float32)}
+        given["state"] = np.full((2, stream.spec.state.dim), np.nan, np.float32)
+        given[key][1, 0] = wrong
+        with pytest.raises(UsageError, match=f"{key} must be finite"):
+            stream.reset(start["pixels"], **given)
+    begin(stream, [0, 1])
+    stream.push(actions[:, :1])
+    with pytest.raises(UsageError, match="drain"):
+        stream.act(actions[:, 1])
     chunked = make(autoregressive(TWO, chunk=3))
     begin(chunked, [0])
     chunked.push(random_actions(1, 4))

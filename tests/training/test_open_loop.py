@@ -1,5 +1,8 @@
 """Open-loop evaluation and the swap test, on an untrained model and the square world."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +100,15 @@ def test_intervals_hold_the_figures_of_the_report(
         assert low < high, name
         assert low <= summary[name] <= high, name
     assert report.to_json()["intervals"]["ee_error_m"] == list(report.intervals["ee_error_m"])
+
+
+def test_what_was_not_measured_is_null(model: WorldModel, square_data: CachedDataset) -> None:
+    report = evaluate_open_loop(model, square_data, [0, 1], 1, max_steps=2)
+    still = {name: np.full_like(values, np.nan) for name, values in report.psnr_moving.items()}
+    written = replace(report, psnr_moving=still).to_json()
+    assert written["summary"]["psnr_moving_model"] is None
+    assert written["summary"]["psnr_model"] == pytest.approx(report.summary()["psnr_model"])
+    json.dumps(written, allow_nan=False)
 
 
 def test_report_is_reproducible(model: WorldModel, square_data: CachedDataset) -> None:

@@ -86,10 +86,28 @@ def test_random_window_is_contiguous_and_reaches_everywhere() -> None:
         assert (row[start : start + 3] == 1).all()
 
 
+def everywhere(x0: torch.Tensor) -> torch.Tensor:
+    return torch.ones(*x0.shape[:3], 1, 1, 1)
+
+
+def test_places_that_are_not_there_make_no_weight() -> None:
+    still = torch.full((10, 6, 2, 1, 2, 2), 0.7)
+    present = torch.ones(10, 6, 2)
+    present[:, 4:] = 0  # padding
+    present[:6, :, 1] = 0  # most clips lack a camera
+    x0 = still * present[..., None, None, None]
+    config = ObjectiveConfig(motion=4.0, foreground=2.0)
+    assert torch.equal(place_weight(x0, present, config), torch.ones(10, 6, 2, 1, 2, 2))
+    # What moves where it is there weighs as if nothing else had been in the batch.
+    x0[7, 1, 1] += 1.0
+    alone = place_weight(x0[6:, :4, 1:], torch.ones(4, 4, 1), config)
+    torch.testing.assert_close(place_weight(x0, present, config)[6:, :4, 1:], alone)
+
+
 def test_motion_weight_marks_where_a_thing_was_and_where_it_goes() -> None:
     x0 = torch.zeros(1, 3, 1, 2, 1, 4)
     x0[0, 1:, 0, :, 0, 2] = 1.0  # appears at frame 1 and stays
-    weight = motion_weight(x0, 2.0, threshold=0.5, least_share=0.01)[0, :, 0, 0, 0]
+    weight = motion_weight(x0, everywhere(x0), 2.0, threshold=0.5, least_share=0.01)[0, :, 0, 0, 0]
     assert weight.tolist() == [[1, 1, 13, 1], [1, 1, 13, 1], [1, 1, 1, 1]]  # 1 + 2 / (2 of 12)
 
 
@@ -97,14 +115,14 @@ def test_motion_weight_grows_linearly_below_its_threshold() -> None:
     x0 = torch.zeros(1, 2, 1, 1, 1, 2)
     x0[0, 1, ..., 0] = 0.25
     x0[0, 1, ..., 1] = 0.5
-    assert motion_weight(x0, 3.0, 0.5, 0.01)[0, 0].flatten().tolist() == [3.0, 5.0]
+    assert motion_weight(x0, everywhere(x0), 3.0, 0.5, 0.01)[0, 0].flatten().tolist() == [3.0, 5.0]
 
 
 def test_what_moves_counts_alike_in_every_view() -> None:
     x0 = torch.zeros(2, 4, 2, 3, 8, 8)
     x0[:, 1::2, 0] = 1.0  # the first view moves as a whole, of the second only a corner
     x0[:, 1::2, 1, :, :2, :2] = 1.0
-    extra = motion_weight(x0, 2.0, 0.5, 0.01) - 1.0
+    extra = motion_weight(x0, everywhere(x0), 2.0, 0.5, 0.01) - 1.0
     assert extra.mean(dim=(0, 1, 3, 4, 5)).tolist() == pytest.approx([2.0, 2.0])
     assert extra[:, :, 1, :, 4:, 4:].abs().max() == 0
 
@@ -112,21 +130,25 @@ def test_what_moves_counts_alike_in_every_view() -> None:
 def test_motion_weight_of_a_view_where_next_to_nothing_moves_is_bounded() -> None:
     x0 = torch.zeros(1, 2, 1, 1, 10, 10)
     x0[0, 1, 0, 0, 0, 0] = 1.0
-    assert motion_weight(x0, 2.0, 0.5, 0.02).max().item() == pytest.approx(101.0)
+    assert motion_weight(x0, everywhere(x0), 2.0, 0.5, 0.02).max().item() == pytest.approx(101.0)
 
 
 def test_foreground_is_what_rests_where_others_show_background() -> None:
     x0 = torch.zeros(4, 2, 1, 2, 1, 4)
     x0[..., 3] = 1.0  # there in every episode: background
     x0[1, :, 0, :, 0, 0] = 1.0  # rests throughout one
-    weight = foreground_weight(x0, 2.0, threshold=0.5, least_share=0.5)[:, 0, 0, 0, 0]
+    weight = foreground_weight(x0, everywhere(x0), 2.0, threshold=0.5, least_share=0.5)[
+        :, 0, 0, 0, 0
+    ]
     expected = torch.ones(4, 4)
     expected[1, 0] = 5.0
     assert torch.equal(weight, expected)
-    config = ObjectiveConfig(motion=3.0, foreground=2.0)
-    assert torch.equal(place_weight(x0, config)[:, 0, 0, 0, 0], expected)
+    config, present = ObjectiveConfig(motion=3.0, foreground=2.0), torch.ones(4, 2, 1)
+    assert torch.equal(place_weight(x0, present, config)[:, 0, 0, 0, 0], expected)
     x0[1, 1, 0, :, 0, 0] = 0.0  # it leaves, and so moves too
-    assert float(place_weight(x0, config)[1, 0, 0, 0, 0, 0]) == pytest.approx(1 + 3 / 0.5 + 2 / 0.5)
+    assert float(place_weight(x0, present, config)[1, 0, 0, 0, 0, 0]) == pytest.approx(
+        1 + 3 / 0.5 + 2 / 0.5
+    )
 
 
 def test_level_weight_of_flow_matching_is_the_inverse_square() -> None:

@@ -168,11 +168,14 @@ def _notes(validation: dict[str, Any]) -> tuple[str, ...]:
     summary, swap = validation["summary"], validation.get("swap")
     ends = validation["intervals"].get("psnr_moving_model")
     moved = Estimate(summary["psnr_moving_model"], ends).text(1)
+    held, still = (
+        Estimate(summary[name], None).text(1)
+        for name in ("psnr_moving_first_frame", "psnr_static_model")
+    )
     moving = (
         f"Where something moved since the first frame: {moved} dB over "
         f"{validation['episodes'][0]} episodes, "
-        f"the first frame held {summary['psnr_moving_first_frame']:.1f} dB; "
-        f"elsewhere {summary['psnr_static_model']:.1f} dB."
+        f"the first frame held {held} dB; elsewhere {still} dB."
     )
     if swap is None:
         return (moving,)

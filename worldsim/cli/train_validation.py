@@ -1,5 +1,6 @@
 """What `worldsim train` measures of a world model."""
 
+import math
 from typing import Any
 
 from omegaconf import DictConfig
@@ -112,4 +113,5 @@ def _step_quality(model: Any, cache: Any, held_out: list[int], settings: Any) ->
         for steps in settings.step_counts
         if model.config.ladder.fits(steps)
     }
-    return StepQuality(found) if found else None
+    known = {steps: db for steps, db in found.items() if math.isfinite(db)}
+    return StepQuality(known) if known else None

@@ -108,9 +108,9 @@ class CachedDataset:
         seen = np.ones((self.num_episodes, len(self.spec.cameras)), bool)
         for episode in range(self.num_episodes):
             rows = self.rows(episode)
-            dark = _is_black(self.pixels[rows.start])
+            dark = is_black(self.pixels[rows.start])
             for view in np.flatnonzero(dark):
-                seen[episode, view] = not _is_black(self.pixels[rows, view : view + 1]).all()
+                seen[episode, view] = not is_black(self.pixels[rows, view : view + 1]).all()
         return seen
 
     def rows(self, episode: int) -> slice:
@@ -189,7 +189,7 @@ def open_cache(folder: Path, root: Path) -> CachedDataset:
     )
 
 
-def _is_black(frames: Pixels) -> NDArray[np.bool_]:
+def is_black(frames: Pixels) -> NDArray[np.bool_]:
     """Whether frames `[..., H, W, 3]` show nothing but what a codec makes of black."""
     return np.asarray(frames.max(axis=(-3, -2, -1)) <= BLACK)
 

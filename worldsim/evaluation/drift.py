@@ -19,7 +19,7 @@ from worldsim.evaluation.appearance import MEASURES, appearance
 from worldsim.evaluation.closure import ClosureReport, loop_closure
 from worldsim.evaluation.divergence import divergence
 from worldsim.evaluation.drift_report import DriftReport
-from worldsim.evaluation.episode_errors import quotient_interval
+from worldsim.evaluation.episode_errors import ratio_interval
 from worldsim.evaluation.estimate import Interval
 from worldsim.evaluation.open_loop import DrivenFrames, imagine, paired_drives
 from worldsim.evaluation.open_loop_report import OpenLoopTally
@@ -173,22 +173,23 @@ class _Looks:
         return {name: each[:, index] for index, name in enumerate(MEASURES)}
 
     def drift_intervals(self, window: int) -> dict[str, Interval]:
-        """Of the signed drift of each measure over the last `window` steps, which streams that
-        ended before have no part in."""
-        sums = {
-            world: np.nansum(values[-window:], axis=0)
-            .reshape(self.samples, len(self.episodes), len(MEASURES))
-            .sum(axis=0)
-            for world, values in self.values.items()
-        }
+        """Of `DriftReport.signed_drift` of each measure over the last `window` steps, which
+        streams that ended before have no part in."""
+
+        def by_episode(values: Float) -> Float:
+            """`[N, k]` sums over samples of values `[k, R * N]`."""
+            sums: Float = values.reshape(len(values), self.samples, -1).sum(axis=1).T
+            return sums
+
+        last = {world: values[-window:] for world, values in self.values.items()}
+        counts = by_episode(np.isfinite(last["simulated"][..., 0]).astype(np.float64))
         found = {
-            name: quotient_interval(
-                sums["imagined"][:, [index]],
-                sums["simulated"][:, [index]],
-                (-1.0, np.inf),
-                finish=lambda ratio: ratio - 1.0,
+            name: ratio_interval(
+                by_episode(np.nan_to_num(last["imagined"][..., i])),
+                by_episode(np.nan_to_num(last["simulated"][..., i])),
+                counts,
             )
-            for index, name in enumerate(MEASURES)
+            for i, name in enumerate(MEASURES)
         }
         return {name: interval for name, interval in found.items() if interval is not None}
 

@@ -102,21 +102,60 @@ def quotient_interval(
         None where it is not defined, or in most draws not.
     """
     count = len(sums)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1.0 / count), size=SAMPLES).astype(np.float64)
 
     def statistic(weights: Float) -> Float:
         total, number = (weights @ x.reshape(len(x), -1) for x in (sums, counts))
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = total / np.where(number > 0, number, np.nan)
         each = mean if finish is None else finish(mean)
-        known = np.isfinite(each)
-        mean_known: Float = np.where(known, each, 0.0).sum(1) / np.where(
-            known.any(1), known.sum(1), np.nan
-        )
-        return mean_known
+        return _known_mean(each)
 
     value = float(statistic(np.ones((1, count)))[0])
     if not np.isfinite(value):
         return None
-    return bootstrap_interval(statistic(drawn), value, LEVEL, bounds)[0]
+    return bootstrap_interval(statistic(episode_draws(count, seed)), value, LEVEL, bounds)[0]
+
+
+def ratio_interval(above: Float, below: Float, counts: Float, seed: int = 0) -> Interval | None:
+    """Interval, over draws of episodes, of a ratio of means over steps, less one.
+
+    Both means are over steps of means over streams; the same episodes are drawn for both.
+
+    Args:
+        above: `[N, k]` sums over the streams of an episode at each step.
+        below: the same of what it is compared with.
+        counts: `[N, k]` streams that are added up there.
+        seed: of the draws.
+
+    Returns:
+        None where it is not defined, or in most draws not.
+    """
+
+    def statistic(weights: Float) -> Float:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            number = weights @ counts
+            number = np.where(number > 0, number, np.nan)
+            means = [_known_mean((weights @ sums) / number) for sums in (above, below)]
+            ratio: Float = (means[0] - means[1]) / np.maximum(np.abs(means[1]), 1e-9)
+        return ratio
+
+    count = len(above)
+    value = float(statistic(np.ones((1, count)))[0])
+    if not np.isfinite(value):
+        return None
+    draws = statistic(episode_draws(count, seed))
+    return bootstrap_interval(draws, value, LEVEL, (-1.0, np.inf))[0]
+
+
+def episode_draws(count: int, seed: int) -> Float:
+    """How often each of N episodes is drawn in each bootstrap sample, `[B, N]`."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1.0 / count), size=SAMPLES).astype(np.float64)
+
+
+def _known_mean(values: Float) -> Float:
+    """Mean over the last axis of what is finite, NaN where nothing is."""
+    known = np.isfinite(values)
+    count = np.where(known.any(-1), known.sum(-1), np.nan)
+    mean: Float = np.where(known, values, 0.0).sum(-1) / count
+    return mean

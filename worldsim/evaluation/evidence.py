@@ -152,7 +152,7 @@ def logged_evidence(
         trials=_counts(s)[1],
         resamples=resamples,
         separations=(
-            separate_counts(r * trials, trials, known, "reference", level),
+            separate_counts(r, trials, known, "reference", level),
             separate_paired(_start_means(s), known, "imagined", level),
         ),
         outcomes=None,

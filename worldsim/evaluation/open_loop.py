@@ -175,7 +175,7 @@ def imagine(
             yield DrivenFrames(
                 horizon,
                 running[alive],
-                np.asarray(stream.model.decode(chunk.latents[alive, frame]).cpu().numpy()),
+                stream.show(chunk.latents[alive, frame], alive.tolist()),
                 chunk.agent_pos[alive, frame].cpu().numpy(),
                 chunk.state[alive, frame].float().cpu().numpy(),
             )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.evaluation.episode_errors import EpisodeErrors
-from worldsim.evaluation.estimate import Interval
+from worldsim.evaluation.estimate import Interval, finite
 from worldsim.evaluation.open_loop import DrivenFrames, imagine, paired_drives
 from worldsim.evaluation.video_metrics import HorizonErrors
 from worldsim.geometry.scene_points import position_entries
@@ -85,10 +85,12 @@ class OpenLoopReport:
         return self.psnr_exchanged if baseline == "shuffled_actions" else self.psnr["model"]
 
     def valid_horizon(self, baseline: str) -> int:
-        """Steps before the first at which the model, over all cameras, is no better."""
-        model = np.nanmean(self._beside(baseline), axis=1)
-        worse = np.flatnonzero(model <= np.nanmean(self.psnr[baseline], axis=1))
-        return int(worse[0]) if len(worse) else len(model)
+        """Steps before the first at which the model, over all cameras, is no better, of those
+        for which there is a baseline."""
+        measured = ~np.isnan(self.psnr[baseline]).all(axis=1)
+        model = np.nanmean(self._beside(baseline)[measured], axis=1)
+        worse = np.flatnonzero(model <= np.nanmean(self.psnr[baseline][measured], axis=1))
+        return int(worse[0]) if len(worse) else int(measured.sum())
 
     def summary(self) -> dict[str, float]:
         """Scalars for logs: means over horizons and cameras, shares won, errors in metres."""
@@ -98,7 +100,7 @@ class OpenLoopReport:
         values["psnr_moving_first_frame"] = _mean(self.psnr_moving["first_frame"])
         values["psnr_static_model"] = _mean(self.psnr_static["model"])
         for name in SOURCES[1:]:
-            values[f"beats_{name}"] = float(self.beats(name).mean())
+            values[f"beats_{name}"] = float(self.beats(name)[~np.isnan(self.psnr[name])].mean())
             values[f"valid_horizon_{name}"] = float(self.valid_horizon(name))
         for name, error in self.error_m.items():
             values[f"{name}_error_m"] = float(error.mean())
@@ -117,7 +119,7 @@ class OpenLoopReport:
             "cameras": list(self.cameras),
             "sampling_steps": self.sampling_steps,
             "episodes": self.episodes.tolist(),
-            "summary": self.summary(),
+            "summary": {name: finite(value) for name, value in self.summary().items()},
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "psnr": grid(self.psnr),
             "psnr_exchanged": [_plain(row) for row in self.psnr_exchanged],
@@ -135,7 +137,7 @@ def _mean(values: Float) -> float:
 
 
 def _plain(values: Float) -> list[float | None]:
-    return [round(float(v), 6) if np.isfinite(v) else None for v in values]
+    return [None if (known := finite(v)) is None else round(known, 6) for v in values]
 
 
 def evaluate_open_loop(
@@ -220,10 +222,12 @@ class OpenLoopTally:
         self.counts[h - 1] = own.sum()
         distances = self._distances(rows[own], frames.agent_pos[own], frames.state[own])
         self.each.add(h, places[own], errors, distances)
+        views = self.cache.views_seen[self.episodes[places[own]]]
+        seen = torch.from_numpy(views).float()
         for into, shown in ((self.seen, frames.pixels[own]), (self.recorded, truth[own])):
             with torch.inference_mode():
                 latents = self.model.encode(torch.from_numpy(shown))
-                reading = self.model.read_state(latents[:, None])
+                reading = self.model.read_state(latents[:, None], seen[:, None])
             agent_pos = reading.agent_pos[:, 0].cpu().numpy()
             state = reading.state[:, 0].cpu().numpy()
             _note(into, h, self._distances(rows[own], agent_pos, state))

@@ -81,12 +81,15 @@ def judge_in_simulator(comparison: Comparison, out: Path) -> dict[str, Any] | No
     """The judge against the simulator on this very comparison's true frames, or None.
 
     It tells the judge's error from the world model's: what the judge misses here is its own.
+    Episodes in which a policy broke off count as failed whatever the judge saw, so they tell
+    nothing of it.
     """
     batches = results(comparison, out, "simulator")
     if any(batch.judged is None for batch in batches):
         return None
-    truth = np.concatenate([batch.success for batch in batches])
-    said = np.concatenate([batch.judged for batch in batches if batch.judged is not None])
+    whole = np.array([error is None for batch in batches for error in batch.errors])
+    truth = np.concatenate([batch.success for batch in batches])[whole]
+    said = np.concatenate([batch.judged for batch in batches if batch.judged is not None])[whole]
     positives, negatives = int(truth.sum()), int((~truth).sum())
     true_positives, true_negatives = int((truth & said).sum()), int((~truth & ~said).sum())
     return {

@@ -82,15 +82,17 @@ def separate_paired(
 
 
 def separate_counts(
-    successes: Float, trials: Float, names: tuple[str, ...], world: str, level: float = 0.95
+    rates: Float, trials: Float, names: tuple[str, ...], world: str, level: float = 0.95
 ) -> Separation:
-    """Top two of unpaired counts `[P]`; trials NaN means unknown."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rates = successes / trials
+    """Top two of unpaired rates `[P]` over trials `[P]`; trials NaN means unknown."""
     pair = top_two(rates, names)
     if pair is None:
         return _too_few(world)
     a, b = pair
+    unknown = [names[i] for i in pair if not np.isfinite(trials[i])]
+    if unknown:
+        return _uncounted(world, names[a], names[b], float(rates[a] - rates[b]), unknown)
+    successes = rates * trials
     counts = [round(float(v)) for v in (successes[a], trials[a], successes[b], trials[b])]
     p_value = fisher_exact(*counts)
     starts = min(counts[1], counts[3])
@@ -161,6 +163,16 @@ def _log_comb(n: int, k: int) -> float:
 def _too_few(world: str) -> Separation:
     text = f"{world}: fewer than two policies have a rate"
     return Separation(world, None, None, None, None, False, 0, None, text)
+
+
+def _uncounted(
+    world: str, first: str, second: str, difference: float, unknown: list[str]
+) -> Separation:
+    text = (
+        f"{world}: {first} leads {second} by {difference:.3f}; whether that is more than chance "
+        f"cannot be told without the number of trials of {' and '.join(unknown)}"
+    )
+    return Separation(world, first, second, difference, None, False, 0, None, text)
 
 
 def _describe(

@@ -88,7 +88,7 @@ class Drive:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._tape is not None and self._tape.actions:
+            if self._tape is not None and self._tape.steps:
                 await self._in_worker(lambda: self._finish_tape())
 
     async def _listen(self) -> None:
@@ -108,7 +108,11 @@ class Drive:
             numbers = np.asarray(values["value"], object)
             if not all(isinstance(number, int | float) for number in numbers.ravel()):
                 raise UsageError("action: expected numbers")
-            self._action = self._session.spec.action.check(numbers.astype(np.float32), "action")
+            try:
+                action = numbers.astype(np.float32)
+            except (OverflowError, ValueError, TypeError) as error:
+                raise UsageError(f"action: expected numbers of a usual size ({error})") from error
+            self._action = self._session.spec.action.check(action, "action")
             self._stamp = float(values["t"])
         elif message.kind == "seen":
             self._seen = min(max(self._seen, values["frame"]), self._sent)
@@ -169,14 +173,26 @@ class Drive:
 
     async def _begin(self, work: Callable[[], Moment]) -> None:
         """An episode begins anew; a recording of the one before is written."""
-        if self._tape is not None:
+        if self._tape is not None and not self._tape.steps:
+            self._tape = None
+        try:
             await self._record(on=False)
+        except WorldsimError as error:
+            # What cannot be written must not keep the drive from going on.
+            self._tape = None
+            await self._socket.send_json({"type": "error", "message": str(error)})
         await self._show(await self._in_worker(work))
 
     async def _record(self, on: bool) -> None:
         if on and self._tape is None:
             session = self._session
-            self._tape = Tape(session.spec, session.seed, session.start_task, [session.latest])
+            self._tape = Tape(
+                session.spec,
+                session.seed,
+                session.start_task,
+                [session.latest],
+                delay=session.delay,
+            )
         elif not on and self._tape is not None:
             film, data = await self._in_worker(self._finish_tape)
             await self._socket.send_json(
@@ -185,8 +201,9 @@ class Drive:
 
     def _finish_tape(self) -> tuple[Path, Path]:
         assert self._tape is not None
-        tape, self._tape = self._tape, None
-        return tape.write(self._out)
+        written = self._tape.write(self._out)
+        self._tape = None
+        return written
 
     async def _show(self, moment: Moment) -> None:
         self._sent += 1

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from worldsim.specs import WorldSpec
 
 ENV_ID = "worldsim/Imagination-v0"
 
+_NUMBERING = Lock()
+"""One recording is written at a time, so that no two take the same number."""
+
 
 @dataclass
 class Tape:
@@ -27,6 +31,8 @@ class Tape:
         task: instruction text.
         moments: T + 1 of them.
         actions: T of them.
+        delay: steps by which imagined frames follow actions; what is written leaves out what they
+            do not reach, and pairs every action with the frames that it leads from and to.
     """
 
     spec: WorldSpec
@@ -34,35 +40,43 @@ class Tape:
     task: str
     moments: list[Moment] = field(default_factory=list)
     actions: list[Float] = field(default_factory=list)
+    delay: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Actions whose frames have been shown."""
+        return max(len(self.actions) - self.delay, 0)
 
     def record(self) -> RolloutRecord:
         """The film's data: the simulator, where there is one, beside imagination."""
-        simulated = [m.simulated for m in self.moments if m.simulated is not None]
-        both = len(simulated) == len(self.moments)
+        shown, driven = self.moments[self.delay :], self.moments[: self.steps + 1]
+        simulated = [m.simulated for m in driven if m.simulated is not None]
+        both = len(simulated) == len(driven)
         return RolloutRecord(
             cameras=self.spec.camera_names,
             fps=self.spec.fps,
             title=f"played by hand, seed {self.seed}",
             truth=np.stack(simulated) if both else None,
-            imagined=np.stack([m.imagined for m in self.moments]),
-            actions=np.stack(self.actions).astype(np.float32),
-            success_probability=np.array([m.probability for m in self.moments], np.float32),
-            progress=np.array([m.progress for m in self.moments], np.float32),
-            truth_success=np.array([m.simulated_success for m in self.moments]) if both else None,
+            imagined=np.stack([m.imagined for m in shown]),
+            actions=np.stack(self.actions[: self.steps]).astype(np.float32),
+            success_probability=np.array([m.probability for m in shown], np.float32),
+            progress=np.array([m.progress for m in shown], np.float32),
+            truth_success=np.array([m.simulated_success for m in driven]) if both else None,
         )
 
     def episode(self) -> Episode:
         """The imagined episode."""
-        frames = np.stack([m.imagined for m in self.moments])
-        actions = np.stack(self.actions).astype(np.float32)
-        success = np.array([m.success for m in self.moments])
-        progress = np.array([m.progress for m in self.moments], np.float32)
+        shown = self.moments[self.delay :]
+        frames = np.stack([m.imagined for m in shown])
+        actions = np.stack(self.actions[: self.steps]).astype(np.float32)
+        success = np.array([m.success for m in shown])
+        progress = np.array([m.progress for m in shown], np.float32)
         reward = np.concatenate([[0.0], np.diff(progress)]).astype(np.float32)
         meta = EpisodeMeta(ENV_ID, self.seed, "human", bool(success.any()), behaviour="play")
         return Episode(
             pixels=split_views(frames, self.spec.camera_names),
-            agent_pos=np.stack([m.agent_pos for m in self.moments]).astype(np.float32),
-            state=np.stack([m.state for m in self.moments]).astype(np.float32),
+            agent_pos=np.stack([m.agent_pos for m in shown]).astype(np.float32),
+            state=np.stack([m.state for m in shown]).astype(np.float32),
             action=actions,
             action_achieved=actions,
             reward=reward,
@@ -76,15 +90,20 @@ class Tape:
         """Write `out/NNNN.mp4` and the data set `out/NNNN`, of the next free number.
 
         Raises:
-            UsageError: nothing was driven yet.
+            UsageError: nothing was driven yet, or nothing of it was shown.
         """
-        if not self.actions:
-            raise UsageError("nothing was recorded: drive first")
-        film, data = free_names(out)
-        write_film(film, self.record())
-        writer = LeRobotWriter(data, self.spec, env_info={"id": ENV_ID, "kwargs": {}})
-        writer.add(self.episode())
-        return film, writer.finalize()
+        if not self.steps:
+            raise UsageError(
+                f"nothing was recorded: drive for more than {self.delay} steps first"
+                if self.delay
+                else "nothing was recorded: drive first"
+            )
+        with _NUMBERING:
+            film, data = free_names(out)
+            write_film(film, self.record())
+            writer = LeRobotWriter(data, self.spec, env_info={"id": ENV_ID, "kwargs": {}})
+            writer.add(self.episode())
+            return film, writer.finalize()
 
 
 def free_names(out: Path) -> tuple[Path, Path]:

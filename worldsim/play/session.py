@@ -4,6 +4,7 @@ Legend: V view, H W pixels, P proprioception, S state, A action.
 """
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,17 @@ from numpy.typing import NDArray
 
 from worldsim.conventions import stack_views
 from worldsim.envs.imagination import DatasetStarts, FrameStarts, SimulatorStarts, Start
-from worldsim.envs.imagination.starts import StartSource, stack_rigs, stack_states
+from worldsim.envs.imagination.starts import (
+    StartSource,
+    stack_rigs,
+    stack_states,
+    stack_views_seen,
+)
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.sampler import Sampler
-from worldsim.streaming.stream import Stream
+from worldsim.streaming.stream import Chunk, Stream
 
 Pixels = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -53,6 +59,15 @@ class Moment:
     milliseconds: dict[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """A finished frame `[V, H, W, 3]` and where it has hand `[P]` and scene `[S]`."""
+
+    pixels: Pixels
+    agent_pos: Float
+    state: Float
+
+
 class PlaySession:
     """Imagines one stream, and steps a simulator along.
 
@@ -76,6 +91,7 @@ class PlaySession:
         self.spec = model.spec
         self.sampler = sampler
         self._stream = self._new_stream()
+        self._finished: deque[_Frame] = deque()
         self._tracker = None if judge is None else judge.tracker(1)
         self.seed, self._step, self.start_task = 0, 0, ""
         self.latest = self.begin(0)
@@ -94,7 +110,9 @@ class PlaySession:
             self._tracker = self.judge.tracker(1)
         state = stack_states([start], read)
         known = state if self.judge is not None or start.state.shape == read[0].shape else None
-        self._stream.reset(pixels, agent_pos, stack_rigs([start]), [0], seed, state=known)
+        rig, views = stack_rigs([start]), stack_views_seen([start])
+        self._stream.reset(pixels, agent_pos, rig, [0], seed, state=known, views=views)
+        self._finished.clear()
         simulated = self._begin_simulator(start, seed)
         self.seed, self._step, self.start_task = seed, 0, start.task
         self.latest = Moment(
@@ -149,30 +167,39 @@ class PlaySession:
         checked = self.spec.action.check(action, "play")
         times = [time.perf_counter()]
         self._stream.push(checked[None, None])
-        shown = False
         while int(self._stream.waiting[0]) > self.delay:
-            shown = self._stream.step() is not None or shown
-        imagined = self._stream.pixels()[0] if shown else self.latest.imagined
+            self._keep(self._stream.step())
+        frame = self._finished.popleft() if self._finished else None
+        imagined = self.latest.imagined if frame is None else frame.pixels
         times.append(time.perf_counter())
-        verdict = self._judge(imagined) if shown else self._verdict()
+        verdict = self._verdict() if frame is None else self._judge(imagined)
         times.append(time.perf_counter())
         simulated, solved = self._simulate(checked)
         times.append(time.perf_counter())
         self._step += 1
-        agent_pos, state = self.model.dynamics.parts(self._stream.body)
-        known = state.shape[-1] == self.spec.state.dim
         spent = dict(zip(("imagine", "judge", "simulate"), np.diff(times) * 1e3, strict=True))
         self.latest = Moment(
             self._step,
             imagined,
-            agent_pos[0].cpu().numpy(),
-            state[0].cpu().numpy() if known else self.latest.state,
+            self.latest.agent_pos if frame is None else frame.agent_pos,
+            self.latest.state if frame is None else frame.state,
             *verdict,
             simulated,
             solved or self.latest.simulated_success,
             spent,
         )
         return self.latest
+
+    def _keep(self, chunk: Chunk | None) -> None:
+        """Put by what a pass finished, to be shown a frame a step."""
+        if chunk is None:
+            return
+        for k in range(int(chunk.frames[0])):
+            pixels = self._stream.show(chunk.latents[:, k])[0]
+            agent_pos, state = (
+                x[0, k].float().cpu().numpy() for x in (chunk.agent_pos, chunk.state)
+            )
+            self._finished.append(_Frame(pixels, agent_pos, state))
 
     def _verdict(self) -> tuple[float, float, bool]:
         return self.latest.progress, self.latest.probability, self.latest.success

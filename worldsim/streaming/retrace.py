@@ -55,18 +55,23 @@ class RecordedFrames(Protocol):
         """`intrinsics [E,V,3,3]`, `extrinsics [E,V,4,4]`, `mounted [E,V]`, `known [E,V]`."""
         ...
 
+    @property
+    def views_seen(self) -> NDArray[np.bool_]:
+        """`[E, V]`, False for a camera that an episode lacks."""
+        ...
 
-def recorded_rig(rigs: Any, episodes: Rows) -> dict[str, NDArray[Any]] | None:
-    """Calibration of some episodes as `Stream.reset` takes it; None if any camera is unknown.
+
+def recorded_rig(rigs: Any, episodes: Rows) -> dict[str, NDArray[Any]]:
+    """Calibration of some episodes as `Stream.reset` takes it; intrinsics of what is unknown are 0.
 
     Args:
         rigs: of a data set, see `RecordedFrames`.
         episodes: `[n]` their numbers.
     """
-    if not np.asarray(rigs.known)[episodes].all():
-        return None
     names = ("intrinsics", "extrinsics", "mounted")
-    return {name: np.asarray(getattr(rigs, name))[episodes] for name in names}
+    rig = {name: np.asarray(getattr(rigs, name))[episodes] for name in names}
+    known = np.asarray(rigs.known)[episodes]
+    return rig | {"intrinsics": rig["intrinsics"] * known[..., None, None]}
 
 
 def retrace(
@@ -92,6 +97,7 @@ def retrace(
         recorded_rig(recorded.rigs, episodes),
         begin.tolist(),
         state=np.asarray(recorded.state[begin]),
+        views=recorded.views_seen[episodes],
     )
     for step in range(steps):
         hand, scene = (

@@ -113,6 +113,8 @@ def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, 
         raise UsageError(
             f"agent_pos has shape {tuple(hand.shape)}, expected [{wanted[0]}, {wanted[1]}]"
         )
+    if not hand.isfinite().all():
+        raise UsageError(f"agent_pos must be finite, got {hand.tolist()}")
     return frames, hand
 
 
@@ -144,6 +146,8 @@ def _known_state(
             f"state has shape {tuple(given.shape)}, expected {list(shape)} "
             f"({', '.join(model.spec.state.names)})"
         )
+    if given.isinf().any():
+        raise UsageError(f"state must be finite, or NaN where it is unknown, got {given.tolist()}")
     if not given.isnan().any():
         return given
     read = model.read_state(latents[:, None], view_mask).state[:, 0]

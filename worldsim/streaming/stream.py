@@ -199,8 +199,13 @@ class Stream:
             bodies: `[N, D]`, see `push`.
 
         Raises:
-            UsageError: wrong shape, NaN, or a schedule of longer chunks.
+            UsageError: wrong shape, NaN, a schedule of longer chunks, or other actions are waiting.
         """
+        if self.waiting.any():
+            raise UsageError(
+                f"act takes one action at a time and {self.waiting.max()} pushed before wait for "
+                "their frames; drain() first"
+            )
         array, expected = np.asarray(actions), (self.num_envs, self.spec.action.dim)
         if array.shape != expected:
             raise UsageError(f"actions have shape {array.shape}, expected {list(expected)}")
@@ -295,13 +300,25 @@ class Stream:
     @property
     def body(self) -> Tensor:
         """`[N, D]` hand and tracked scene in the newest finished frame, physical units."""
-        return self._running.shown.now
+        # A copy: what is shown moves on in place.
+        return self._running.shown.now.clone()
 
     @torch.inference_mode()
     def pixels(self) -> np.ndarray:
         """The newest finished frames, uint8 `[N, V, H, W, 3]`; those of missing cameras black."""
-        seen = self._running.view_mask[:, 0].bool()
-        frames = self.model.decode(self.newest)
+        return self.show(self.newest)
+
+    @torch.inference_mode()
+    def show(self, latents: Tensor, rows: Sequence[int] | None = None) -> np.ndarray:
+        """Frames of finished latents, uint8 `[n, V, H, W, 3]`; those of missing cameras black.
+
+        Args:
+            latents: `[n, V, c, h, w]`.
+            rows: of the batch, whose frames they are; all by default.
+        """
+        mask = self._running.view_mask if rows is None else self._running.view_mask[list(rows)]
+        seen = mask[:, 0].bool()
+        frames = self.model.decode(latents)
         if not seen.all():
             frames = frames.masked_fill(~seen[..., None, None, None], 0)
         return np.asarray(frames.cpu().numpy())

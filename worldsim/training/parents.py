@@ -99,16 +99,5 @@ class Parents:
         return WorldModel(replace(self._config.model, ladder=ladder), self._spec)
 
     def teacher(self) -> WorldModel | None:
-        """The frozen model that training starts from, where the plan needs it further on.
-
-        Raises:
-            UsageError: the plan needs one and there is none.
-        """
-        if not self._config.plan.has_teacher:
-            return None
-        if self.further is None:
-            raise UsageError(
-                "plan.distillation and plan.matching need a teacher: start_from=FOLDER of a "
-                "trained model"
-            )
-        return self.further
+        """The frozen model that training starts from, where the plan needs it further on."""
+        return self.further if self._config.plan.has_teacher else None

@@ -304,12 +304,12 @@ class Pipeline:
         """Fingerprint of everything that decides what a stage makes."""
         config = self.config
         own: dict[str, Any] = {"seed": config.seed, "data": self.cache.fingerprint}
-        if config.transfer_from is not None:
-            own["transfer_from"] = str(config.transfer_from)
+        for parent in ("start_from", "transfer_from"):
+            own[parent] = str(getattr(config, parent))
         if stage in ("dynamics", "world", "decoder"):
             own["dynamics"] = [asdict(config.dynamics), asdict(config.dynamics_fit)]
             own["body"] = asdict(config.model.dynamics)
-            own["start_from"] = str(config.start_from)
+            own["taught"] = config.plan.has_teacher
             if config.dynamics.keep:
                 own["donor"] = str(config.reuse)
         if stage == "dynamics":

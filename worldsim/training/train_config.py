@@ -61,6 +61,11 @@ class TrainConfig:
                 "start_from trains a model of this very world further, transfer_from begins with "
                 "one of another task; give one of them"
             )
+        if self.plan.has_teacher and self.start_from is None:
+            raise UsageError(
+                "plan.distillation and plan.matching need a teacher: start_from=FOLDER of a "
+                "trained model"
+            )
         if self.dynamics.keep and self.start_from is None and self.reuse is None:
             raise UsageError(
                 "dynamics.keep keeps a trained model's: name it by start_from= or reuse="

@@ -62,7 +62,9 @@ class ObjectiveConfig:
             )
 
 
-def motion_weight(x0: Tensor, strength: float, threshold: float, least_share: float) -> Tensor:
+def motion_weight(
+    x0: Tensor, present: Tensor, strength: float, threshold: float, least_share: float
+) -> Tensor:
     """Weights `[B, T, V, 1, h, w]`: 1 where still, more where something moves.
 
     A place moves at frame t if its latent differs from frame t-1's or t+1's, so that both where a
@@ -72,35 +74,48 @@ def motion_weight(x0: Tensor, strength: float, threshold: float, least_share: fl
     `[B, T, V, c, h, w]`; shares are of the whole batch.
     """
     change = (x0[:, 1:] - x0[:, :-1]).abs().mean(dim=3, keepdim=True)
+    change = change * (present[:, 1:] * present[:, :-1])
     still = torch.zeros_like(change[:, :1])
     largest = torch.maximum(torch.cat([still, change], 1), torch.cat([change, still], 1))
-    return 1.0 + strength * _shared(largest / threshold, least_share)
+    return 1.0 + strength * _shared(largest / threshold, present, least_share)
 
 
-def foreground_weight(x0: Tensor, strength: float, threshold: float, least_share: float) -> Tensor:
+def foreground_weight(
+    x0: Tensor, present: Tensor, strength: float, threshold: float, least_share: float
+) -> Tensor:
     """Weights `[B, T, V, 1, h, w]`: 1 at background, more at what is seldom seen at its place.
 
     Background is the median of a place over the batch, which is of episodes drawn at random. A
     thing that rests is a few places that never count as moving, yet a policy steers by them.
     Arguments as of `motion_weight`.
     """
-    background = x0.flatten(0, 1).median(dim=0).values
-    apart = (x0 - background).abs().mean(dim=3, keepdim=True)
-    return 1.0 + strength * _shared(apart / threshold, least_share)
+    known = x0.masked_fill(present == 0, torch.nan).flatten(0, 1)
+    background = known.nanmedian(dim=0).values.nan_to_num()
+    apart = (x0 - background).abs().mean(dim=3, keepdim=True) * present
+    return 1.0 + strength * _shared(apart / threshold, present, least_share)
 
 
-def _shared(degree: Tensor, least_share: float) -> Tensor:
+def _shared(degree: Tensor, present: Tensor, least_share: float) -> Tensor:
     """Degrees `[B, T, V, 1, h, w]`, cut at 1, over the share of their view that they make up."""
-    bounded = degree.clamp(max=1.0)
-    return bounded / bounded.mean(dim=(0, 1, 3, 4, 5), keepdim=True).clamp_min(least_share)
+    bounded, over = degree.clamp(max=1.0), (0, 1, 3, 4, 5)
+    there = present.mean(dim=over, keepdim=True).clamp_min(torch.finfo(degree.dtype).tiny)
+    share = bounded.mean(dim=over, keepdim=True) / there
+    return bounded / share.clamp_min(least_share)
 
 
-def place_weight(x0: Tensor, config: ObjectiveConfig) -> Tensor:
-    """Weights `[B, T, V, 1, h, w]` of both kinds together: 1 where nothing is and nothing moves."""
+def place_weight(x0: Tensor, present: Tensor, config: ObjectiveConfig) -> Tensor:
+    """Weights `[B, T, V, 1, h, w]` of both kinds together: 1 where nothing is and nothing moves.
+
+    Args:
+        x0: recorded latents `[B, T, V, c, h, w]`.
+        present: `[B, T, V]`, 0 for padding and missing cameras, whose latents mean nothing.
+        config: strengths and thresholds.
+    """
     bounds = (config.motion_threshold, config.motion_share)
-    weight = motion_weight(x0, config.motion, *bounds)
+    present = present[..., None, None, None].to(x0.dtype)
+    weight = motion_weight(x0, present, config.motion, *bounds)
     if config.foreground > 0:
-        weight = weight + foreground_weight(x0, config.foreground, *bounds) - 1.0
+        weight = weight + foreground_weight(x0, present, config.foreground, *bounds) - 1.0
     return weight
 
 

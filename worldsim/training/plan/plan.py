@@ -198,7 +198,8 @@ class TrainingPlan:
         recorded, and of what is read off them."""
         objective = self.config.objective
         span = slice(first, first + predicted.shape[1])
-        places = place_weight(clip.x0, objective)[:, span]
+        present = clip.view_mask * clip.frame_mask[..., None]
+        places = place_weight(clip.x0, present, objective)[:, span]
         frames = frames * clip.frame_mask[:, span]
         weight = places * frame_weights(frames, clip.view_mask[:, span])
         wanted = clip.x0[:, span] if target is None else target
