@@ -20,6 +20,7 @@ from worldsim.config_errors import (
     unknown_key,
     values_named_like_groups,
 )
+from worldsim.config_kinds import check_kinds
 from worldsim.errors import UsageError, unknown_name
 
 T = TypeVar("T")
@@ -29,12 +30,17 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
     """Compose `configs/<name>.yaml` with Hydra overrides such as `model=dit trainer.max_steps=9`.
 
     Raises:
-        UsageError: a group, option or key does not exist, or a value cannot be parsed.
+        UsageError: a group, option or key does not exist, or a value cannot be parsed or is of
+            another kind than the config's own.
     """
     check_overrides(name, overrides)
     try:
         config = _compose(name, overrides)
         OmegaConf.resolve(config)
+        groups = group_overrides(name, overrides)
+        plain = [text for text in overrides if text not in groups and not text.startswith("~")]
+        if plain:
+            check_kinds(plain, _compose(name, groups), config)
         return config
     except (HydraException, OmegaConfBaseException) as error:
         raise _explain(name, overrides, error) from error

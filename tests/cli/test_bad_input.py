@@ -20,6 +20,18 @@ USAGE, FAILURE = 2, 1
         ("train dataset={tmp} out={out} stage=wrld", USAGE, "Did you mean 'world'"),
         ("train dataset={tmp} out={out} trainer.max_steps=many", USAGE, "max_steps"),
         ("train dataset={tmp} out={out}", FAILURE, "info.json"),
+        (
+            "train dataset={tmp} out={out} overwrite=no",
+            USAGE,
+            "overwrite is 'no'; expected true or",
+        ),
+        ("train dataset={tmp} out={out} seed=abc", USAGE, "seed is 'abc'; expected a number"),
+        ("collect out={out} workers=abc", USAGE, "workers is 'abc'; expected a number"),
+        ("collect out={out} factors=3", USAGE, "factors is 3; expected a mapping"),
+        ("rank out={out} only=expert", USAGE, "expected a list, as in 'only=[expert]'"),
+        ("rank out={out} starts=5", USAGE, "as in 'starts.NAME=VALUE'"),
+        ("rank policy=baselines out={out} level=2", USAGE, "level is 2.0; expected between"),
+        ("drift dataset={tmp} out={out} films=[1]", USAGE, "films is [1]; expected a number"),
         ("rank policy=baselines model={tmp}/none out={out}", USAGE, "none"),
         ("rank policy=baselines model=shipped/nothing out={out}", USAGE, "shipped"),
         ("rank policy=pool_pushh out={out}", USAGE, "Did you mean 'pool_push'"),
@@ -40,3 +52,9 @@ def test_refused(
     assert said in captured.err.splitlines()[-1]
     assert "Traceback" not in captured.err
     assert not out.exists() or not any(out.rglob("*.safetensors"))
+
+
+def test_a_collection_that_never_began_may_be_asked_for_otherwise(tmp_path: Path) -> None:
+    out = f"out={tmp_path / 'out'}"
+    assert main(["collect", out, "workers=-1"]) == USAGE
+    assert main(["collect", out, "episodes=1", "max_steps=2", "workers=0"]) == 0

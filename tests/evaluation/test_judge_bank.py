@@ -26,6 +26,7 @@ def recorded() -> SimpleNamespace:
         success=np.zeros(9, bool),
         progress=np.zeros(9, np.float32),
         rigs=SimpleNamespace(**rig, known=np.ones((2, 3), bool)),
+        views_seen=np.ones((2, 3), bool),
     )
 
 

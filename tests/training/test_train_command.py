@@ -17,6 +17,7 @@ from worldsim.models.world_model import WorldModel
 from worldsim.training.compose import train_config
 from worldsim.training.dynamics import BodyTable
 from worldsim.training.plan.plan import TrainingPlan
+from worldsim.training.tokenizer_folder import load_tokenizer
 
 
 def test_run_folder_is_complete(finished: Path) -> None:
@@ -68,6 +69,24 @@ def test_a_stage_alone_and_a_tokenizer_reused(finished: Path, data: Path, tmp_pa
     assert not (tmp_path / "model").exists()
     ours, theirs = (np.load(p / "latents/latents.npy") for p in (tmp_path, finished))
     assert np.array_equal(ours, theirs)
+
+
+def test_a_run_that_goes_on_from_another_model_takes_that_ones_tokenizer(
+    finished: Path, data: Path, tmp_path: Path
+) -> None:
+    other = WorldModel.from_pretrained(finished / "model")
+    with torch.no_grad():
+        next(other.tokenizer.parameters()).add_(1.0)
+    other.save_pretrained(tmp_path / "other")
+    out = tmp_path / "run"
+    # What fails before anything is trained binds the folder to nothing.
+    assert train(data, out, "start_from=typo", "stage=tokenizer") == 2
+    again = (f"start_from={tmp_path / 'other'}", "stage=tokenizer")
+    assert train(data, out, f"start_from={finished}", "stage=tokenizer") == 0
+    assert train(data, out, *again) == 2, "begun under another config"
+    assert train(data, out, *again, "overwrite=true") == 0
+    taken = next(load_tokenizer(out / "tokenizer").parameters())
+    torch.testing.assert_close(taken, next(other.tokenizer.parameters()))
 
 
 def test_stage_out_of_order_says_what_to_run(

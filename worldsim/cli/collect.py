@@ -24,7 +24,8 @@ collection continues when the same command is given again.
 EXAMPLES = """\
 worldsim collect out=data/push episodes=200
 worldsim collect env=pick_place out=data/pick episodes=400 seed=1 workers=4
-worldsim collect env=gymnasium env.id=Pusher-v5 out=data/pusher mixture=unscripted
+worldsim collect env=gymnasium env.id=Pusher-v5 out=data/pusher mixture=unscripted \\
+  'env.cameras=[{name: front, position: [1.7,-0.3,0.9], target: [0.25,-0.25,-0.2]}]'
 """
 
 

@@ -50,7 +50,10 @@ class Staging:
             changed = sorted(
                 key for key in {*earlier, *request} if earlier.get(key) != request.get(key)
             )
-            if changed:
+            if changed and not self.finished():
+                with disk_errors(self.root):
+                    write_json(path, request)
+            elif changed:
                 raise UsageError(
                     f"{self.root} holds an unfinished collection with another "
                     f"{', '.join(changed)}; finish it with its own settings, or collect elsewhere"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.errors import UsageError
 from worldsim.evaluation.comparison import Comparison
 from worldsim.evaluation.judge import Judge
 from worldsim.evaluation.logged import read_logged_rates
@@ -36,6 +37,15 @@ class RankingOptions:
     bootstrap_samples: int = 4000
     level: float = 0.95
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise UsageError(f"level is {self.level}; expected between 0 and 1, such as 0.95")
+        if self.bootstrap_samples < 1 or self.seed < 0:
+            raise UsageError(
+                f"bootstrap_samples is {self.bootstrap_samples} and seed {self.seed}; expected at "
+                "least 1 and at least 0"
+            )
 
     @property
     def worlds(self) -> tuple[World, ...]:

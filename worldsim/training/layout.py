@@ -98,7 +98,7 @@ class RunFolder:
         record = read_json(path) if path.exists() else None
         if record is not None and record["config"] == config_hash:
             return bool(record["finished"])
-        if record is not None:
+        if record is not None and (record["finished"] or self.checkpoint(stage).exists()):
             if not overwrite:
                 raise UsageError(
                     f"{self.root} holds a {stage} stage begun under another config. Choose another "
