@@ -27,6 +27,7 @@ ORDER = (
         "specs",
         "config_groups",
         "config_errors",
+        "config_kinds",
     ),
     ("config", "conventions", "geometry", "diffusion", "policy protocol", "data"),
     ("models",),

@@ -236,17 +236,6 @@ def test_revised_actions_may_come_with_bodies(stream: Stream) -> None:
         stream.revise(actions, bodies=bodies[:, :1].numpy())
 
 
-def test_too_few_actions_are_refused_and_nothing_is_lost() -> None:
-    stream, actions = make(rolling(FOUR)), random_actions(2, 6)
-    begin(stream, [0, 1])
-    stream.push(actions[:, :2])
-    assert steps(stream, 2) == []
-    with pytest.raises(UsageError, match="needs 3 actions .* row 0 has 2; push 1 more"):
-        stream.step()
-    stream.push(actions[:, 2:])
-    torch.testing.assert_close(frames_of(stream.drain()), run(stream, actions))
-
-
 def test_a_missing_camera_changes_nothing_by_what_it_holds(stream: Stream) -> None:
     start, actions = nano_start(2), random_actions(2, 4)
     views = np.array([[True, False, True], [True, True, True]])
@@ -298,51 +287,6 @@ def test_what_a_stream_tells_of_bodies_stays_as_it_was_told(stream: Stream) -> N
     assert not torch.equal(told[0], told[-1])
     for one, other in zip(told, then, strict=True):
         torch.testing.assert_close(one, other, atol=0, rtol=0)
-
-
-def test_refusals_say_what_was_expected(stream: Stream) -> None:
-    begin(stream, [0, 1])
-    actions = random_actions(2, 2)
-    with pytest.raises(UsageError, match=r"\[2, K, 5\]"):
-        stream.push(actions[:1])
-    with pytest.raises(UsageError, match=r"\[2, K, 5\]"):
-        stream.revise(actions[..., :4])
-    with pytest.raises(UsageError, match="NaN"):
-        stream.push(np.full((2, 1, 5), np.nan, np.float32))
-    bodies = torch.zeros(2, 2, stream.body.shape[1])
-    for wrong in (bodies[:, :1], bodies.fill_(torch.nan)):
-        with pytest.raises(UsageError, match=r"expected \[2, 2, \d+\], all finite"):
-            stream.push(actions, bodies=wrong)
-    assert stream.waiting.tolist() == [0, 0]
-    with pytest.raises(UsageError, match="reset"):
-        make(rolling(TWO)).push(actions)
-    start = nano_start(2)
-    for views, said in (
-        (np.ones((2, 2), bool), r"\[2, 3\]"),
-        (np.zeros((2, 3), bool), "one camera"),
-    ):
-        with pytest.raises(UsageError, match=said):
-            stream.reset(start["pixels"], start["agent_pos"], views=views)
-    for key, wrong in (("agent_pos", np.nan), ("state", np.inf)):
-        given = {"agent_pos": start["agent_pos"].copy(), "state": np.zeros((2, 4), np.float32)}
-        given["state"] = np.full((2, stream.spec.state.dim), np.nan, np.float32)
-        given[key][1, 0] = wrong
-        with pytest.raises(UsageError, match=f"{key} must be finite"):
-            stream.reset(start["pixels"], **given)
-    begin(stream, [0, 1])
-    stream.push(actions[:, :1])
-    with pytest.raises(UsageError, match="drain"):
-        stream.act(actions[:, 1])
-    chunked = make(autoregressive(TWO, chunk=3))
-    begin(chunked, [0])
-    chunked.push(random_actions(1, 4))
-    with pytest.raises(UsageError, match="push 2 more actions"):
-        chunked.drain()
-
-
-def test_a_context_smaller_than_what_a_pass_finishes_is_refused() -> None:
-    with pytest.raises(UsageError, match="finishes 4 frames .* holds 3"):
-        make(full_sequence(TWO, 2, window=2))
 
 
 def test_nothing_grows_with_the_stream() -> None:

@@ -176,7 +176,8 @@ def groups() -> list[str]:
 
 @pytest.mark.parametrize("choice", groups())
 def test_every_config_builds_a_run(choice: str) -> None:
-    config = train_config(compose_config("train", ["dataset=d", "out=o", choice]))
+    words = ["dataset=d", "out=o", "start_from=shipped/push", choice]
+    config = train_config(compose_config("train", words))
     assert config.model.autoencoder.channels >= 4
     if choice == "plan=self_rollout":
         assert 0 < config.plan.rollout.start < 1

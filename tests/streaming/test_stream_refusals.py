@@ -1,0 +1,90 @@
+"""What streams refuse, and that nothing is lost by it."""
+
+import numpy as np
+import pytest
+import torch
+from stream_testing import begin, frames_of, random_actions, run
+from worldsim_testing import nano_model, nano_start
+
+from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
+from worldsim.errors import UsageError
+from worldsim.streaming.stream import Chunk, Stream
+
+TWO, FOUR = (1.0, 0.5, 0.0), (1.0, 0.8, 0.5, 0.2, 0.0)
+
+
+SCHEDULES = {
+    "autoregressive": autoregressive(TWO),
+    "rolling": rolling(FOUR),
+    "rolling_chunks": rolling(TWO, chunk=2, bidirectional=True),
+    "full_sequence": full_sequence(TWO, 1, window=2),
+}
+
+
+def make(schedule: Schedule) -> Stream:
+    return Stream(nano_model(), schedule, precision="float32")
+
+
+@pytest.fixture(params=SCHEDULES, scope="module")
+def stream(request: pytest.FixtureRequest) -> Stream:
+    return make(SCHEDULES[request.param])
+
+
+def steps(stream: Stream, count: int) -> list[Chunk]:
+    return [chunk for chunk in (stream.step() for _ in range(count)) if chunk is not None]
+
+
+def test_too_few_actions_are_refused_and_nothing_is_lost() -> None:
+    stream, actions = make(rolling(FOUR)), random_actions(2, 6)
+    begin(stream, [0, 1])
+    stream.push(actions[:, :2])
+    assert steps(stream, 2) == []
+    with pytest.raises(UsageError, match="needs 3 actions .* row 0 has 2; push 1 more"):
+        stream.step()
+    stream.push(actions[:, 2:])
+    torch.testing.assert_close(frames_of(stream.drain()), run(stream, actions))
+
+
+def test_refusals_say_what_was_expected(stream: Stream) -> None:
+    begin(stream, [0, 1])
+    actions = random_actions(2, 2)
+    with pytest.raises(UsageError, match=r"\[2, K, 5\]"):
+        stream.push(actions[:1])
+    with pytest.raises(UsageError, match=r"\[2, K, 5\]"):
+        stream.revise(actions[..., :4])
+    with pytest.raises(UsageError, match="NaN"):
+        stream.push(np.full((2, 1, 5), np.nan, np.float32))
+    bodies = torch.zeros(2, 2, stream.body.shape[1])
+    for wrong in (bodies[:, :1], bodies.fill_(torch.nan)):
+        with pytest.raises(UsageError, match=r"expected \[2, 2, \d+\], all finite"):
+            stream.push(actions, bodies=wrong)
+    assert stream.waiting.tolist() == [0, 0]
+    with pytest.raises(UsageError, match="reset"):
+        make(rolling(TWO)).push(actions)
+    start = nano_start(2)
+    for views, said in (
+        (np.ones((2, 2), bool), r"\[2, 3\]"),
+        (np.zeros((2, 3), bool), "one camera"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            stream.reset(start["pixels"], start["agent_pos"], views=views)
+    for key, wrong in (("agent_pos", np.nan), ("state", np.inf)):
+        given = {"agent_pos": start["agent_pos"].copy(), "state": np.zeros((2, 4), np.float32)}
+        given["state"] = np.full((2, stream.spec.state.dim), np.nan, np.float32)
+        given[key][1, 0] = wrong
+        with pytest.raises(UsageError, match=f"{key} must be finite"):
+            stream.reset(start["pixels"], **given)
+    begin(stream, [0, 1])
+    stream.push(actions[:, :1])
+    with pytest.raises(UsageError, match="drain"):
+        stream.act(actions[:, 1])
+    chunked = make(autoregressive(TWO, chunk=3))
+    begin(chunked, [0])
+    chunked.push(random_actions(1, 4))
+    with pytest.raises(UsageError, match="push 2 more actions"):
+        chunked.drain()
+
+
+def test_a_context_smaller_than_what_a_pass_finishes_is_refused() -> None:
+    with pytest.raises(UsageError, match="finishes 4 frames .* holds 3"):
+        make(full_sequence(TWO, 2, window=2))
