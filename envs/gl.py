@@ -4,6 +4,11 @@ import ctypes
 import os
 import sys
 
+from worldsim.errors import UsageError
+
+BACKENDS = ("egl", "osmesa", "glfw", "glx", "cgl", "wgl")
+_SWITCHES = ("enable", "enabled", "on", "true", "1", "disable", "disabled", "off", "false", "0")
+
 
 def choose_backend() -> str:
     """Set `MUJOCO_GL` for machines without a display; a value already set is respected.
@@ -14,9 +19,17 @@ def choose_backend() -> str:
 
     Returns:
         The backend's name ("egl", "osmesa", "glfw", ...).
+
+    Raises:
+        UsageError: the value already set is none that MuJoCo knows.
     """
     os.environ.setdefault("LP_NUM_THREADS", "0")
     chosen = os.environ.get("MUJOCO_GL")
+    if chosen and chosen.lower().strip() not in (*BACKENDS, *_SWITCHES):
+        raise UsageError(
+            f"the environment variable MUJOCO_GL is {chosen!r}; MuJoCo knows "
+            f"{', '.join(BACKENDS)}. Without it worldsim chooses"
+        )
     if chosen:
         return chosen
     if not sys.platform.startswith("linux"):

@@ -7,7 +7,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from worldsim.config_groups import CommandFile, group_options, read_command_file
+from worldsim.config_groups import (
+    CommandFile,
+    group_options,
+    options_of,
+    read_command_file,
+)
 from worldsim.errors import UsageError, unknown_name
 
 
@@ -21,7 +26,12 @@ def check_overrides(command: str, overrides: list[str]) -> None:
     for text in overrides:
         _check_syntax(text)
         key, value = _split(text)
-        options = group_options(key) if key in file.groups else ()
+        options = options_of(command, key) if key in file.groups else ()
+        if key == "experiment" and value in set(group_options(key)) - set(options):
+            raise UsageError(
+                f"experiment {value} is not one of `worldsim {command}`; those are: "
+                + (", ".join(options) or "none")
+            )
         if options and value not in {*options, "null"} and not text.startswith("~"):
             raise unknown_name(f"option of {key!r}", value, options)
 

@@ -39,7 +39,7 @@ def read_command_file(name: str) -> CommandFile:
     if not path.is_file():
         raise unknown_name("config", name, _stems(_root()))
     text = path.read_text(encoding="utf-8")
-    data: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    data = _plain(text)
     groups: dict[str, str | None] = {}
     for entry in data.pop("defaults", []):
         if isinstance(entry, dict):
@@ -54,6 +54,35 @@ def group_options(group: str) -> tuple[str, ...]:
     for part in group.split("@")[0].split("/"):
         folder = folder.joinpath(part)
     return _stems(folder) if folder.is_dir() else ()
+
+
+def options_of(command: str, group: str) -> tuple[str, ...]:
+    """Names that `worldsim <command> group=NAME` accepts.
+
+    An experiment is for the commands that have all groups and keys which it sets.
+    """
+    options = group_options(group)
+    if group != "experiment":
+        return options
+    file = read_command_file(command)
+    known = {*file.groups, *file.keys}
+    return tuple(name for name in options if _settings(name) <= known)
+
+
+def _settings(experiment: str) -> set[str]:
+    """Groups and top-level keys that an experiment sets, with those of what it builds on."""
+    data = _plain(_root().joinpath("experiment", f"{experiment}.yaml").read_text("utf-8"))
+    found: set[str] = set()
+    for entry in data.pop("defaults", []):
+        if isinstance(entry, dict):
+            found |= {group.removeprefix("override ").lstrip("/") for group in entry}
+        elif entry != "_self_":
+            found |= _settings(entry)
+    return found | set(data)
+
+
+def _plain(text: str) -> Any:
+    return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
 
 
 def _root() -> Traversable:

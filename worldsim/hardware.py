@@ -30,6 +30,14 @@ def inference_device(name: str) -> torch.device:
 
 
 def training_device(accelerator: str = "auto") -> torch.device:
-    """Where Lightning trains under this name of an accelerator."""
+    """Where Lightning trains under this name of an accelerator.
+
+    Raises:
+        UsageError: a GPU is asked for and there is none.
+    """
     wanted = accelerator in ("auto", "gpu", "cuda")
+    if wanted and accelerator != "auto" and not torch.cuda.is_available():
+        raise UsageError(
+            f"trainer.accelerator={accelerator} and torch sees no GPU; take auto or cpu"
+        )
     return torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")

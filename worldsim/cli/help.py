@@ -6,7 +6,7 @@ from itertools import groupby
 from textwrap import wrap
 
 from worldsim.cli.commands import COMMANDS
-from worldsim.config_groups import group_options, read_command_file
+from worldsim.config_groups import group_options, options_of, read_command_file
 
 WIDTH = 79
 
@@ -45,7 +45,7 @@ def command_help(name: str) -> str:
     description = wrap(words["DESCRIPTION"].strip(), WIDTH)
     parts = [usage, "\n".join(description), "examples:\n" + _indent(examples)]
     if file.groups:
-        parts.append("groups:\n" + "\n".join(_group_lines(file.groups)))
+        parts.append("groups:\n" + "\n".join(_group_lines(name, file.groups)))
     if file.text:
         keys = "\n".join(_reflowed(file.text.strip().splitlines(), WIDTH - 2))
         parts.append(f"keys and defaults (configs/{name}.yaml):\n" + _indent(keys))
@@ -77,11 +77,11 @@ def _indent(text: str) -> str:
     return "\n".join(f"  {line}".rstrip() for line in text.strip().splitlines())
 
 
-def _group_lines(groups: dict[str, str | None]) -> list[str]:
+def _group_lines(command: str, groups: dict[str, str | None]) -> list[str]:
     lines = []
     for group, choice in groups.items():
         lines.append(f"  {group}={choice or 'null'}, one of")
-        options = ", ".join(group_options(group)) or "(none)"
+        options = ", ".join(options_of(command, group)) or "(none)"
         lines += wrap(options, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return lines
 

@@ -18,7 +18,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from worldsim.errors import DataError, UsageError
+from worldsim.errors import DataError, UsageError, unknown_name
 
 Pixels = NDArray[np.uint8]
 SMALL_FRAME = 256 * 256
@@ -43,6 +43,12 @@ class Converter:
             return self.convert(frame, pixel_format)
 
 
+PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
+
+
 @dataclass(frozen=True)
 class VideoCodec:
     """How frames are encoded.
@@ -56,6 +62,14 @@ class VideoCodec:
     crf: int = 8
     gop: int = 4
     preset: str = "veryfast"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.crf <= 51 or self.gop < 1:
+            raise UsageError(
+                f"codec: crf is {self.crf} and gop {self.gop}; x264 takes crf 0 to 51, gop 1 or more"
+            )
+        if self.preset not in PRESETS:
+            raise unknown_name("codec preset", self.preset, PRESETS)
 
     def options(self) -> dict[str, str]:
         """x264 options.

@@ -30,8 +30,10 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket, taken before anything slow is loaded.
 
     Raises:
-        UsageError: the port is taken, or the address is not this machine's.
+        UsageError: there is no such port, it is taken, or the address is not this machine's.
     """
+    if not 0 <= port < 2**16:
+        raise UsageError(f"port is {port}; expected 1 to {2**16 - 1}, or 0 for a free one")
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from worldsim.errors import UsageError
+from worldsim.errors import UsageError, unknown_name
 from worldsim.training.precision import Precision
 from worldsim.training.schedule import CosineSchedule
 
@@ -63,6 +63,9 @@ class FitConfig:
             raise UsageError(f"batch_size, accumulate and lr must be positive, got {self}")
 
 
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """How a run is carried out; none of it changes what is learnt, except `precision`.
@@ -70,7 +73,7 @@ class RunConfig:
     Attributes:
         threads: torch threads; 0 leaves torch's default (all cores).
         precision: `auto` is bf16 autocast where the processor has it.
-        accelerator: Lightning's name: `auto`, `cpu`, `cuda`.
+        accelerator: Lightning's name, one of `ACCELERATORS`.
         log_every: optimiser steps between lines of metrics.jsonl.
         checkpoint_every: optimiser steps between checkpoints.
         loggers: extras beside metrics.jsonl: `tensorboard`, `wandb`.
@@ -84,6 +87,12 @@ class RunConfig:
     checkpoint_every: int = 200
     loggers: tuple[str, ...] = ()
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise UsageError(f"trainer.threads is {self.threads}; expected 0 (all cores) or more")
+        if self.accelerator not in ACCELERATORS:
+            raise unknown_name("trainer.accelerator", self.accelerator, ACCELERATORS)
 
 
 @dataclass(frozen=True)
