@@ -66,7 +66,7 @@ class VideoCodec:
     def __post_init__(self) -> None:
         if not 0 <= self.crf <= 51 or self.gop < 1:
             raise UsageError(
-                f"codec: crf is {self.crf} and gop {self.gop}; x264 takes crf 0 to 51, gop 1 or more"
+                f"codec: crf is {self.crf}, gop {self.gop}; x264 takes crf 0 to 51, gop from 1"
             )
         if self.preset not in PRESETS:
             raise unknown_name("codec preset", self.preset, PRESETS)
