@@ -117,9 +117,7 @@ class FrameOrder:
         """
         device = self.turn[0].device
         # Made on the device: a copy from the host would be waited for.
-        number = torch.cat(
-            [torch.full((n,), i, device=device) for i, n in enumerate(self.blocks)]
-        )
+        number = torch.cat([torch.full((n,), i, device=device) for i, n in enumerate(self.blocks)])
         new = (number[None, :] <= number[:, None])[None]
         valid = new.new_ones(1, past) if self.valid is None else self.valid
         seen = valid[:, None, :].expand(-1, new.shape[1], -1)

@@ -95,9 +95,7 @@ def start_of_observation(
     return Start(frames, agent_pos, str(state.get("task", "")), state.get("rig"))
 
 
-def _check_first(
-    frames: NDArray[np.uint8], agent_pos: Float, spec: WorldSpec, where: str
-) -> None:
+def _check_first(frames: NDArray[np.uint8], agent_pos: Float, spec: WorldSpec, where: str) -> None:
     """Refuse a first observation that does not fit `spec`.
 
     Raises:
@@ -309,9 +307,7 @@ def stack_views_seen(starts: Sequence[Start]) -> NDArray[np.bool_] | None:
     """Which cameras N starts have, `[N, V]`, as `Stream.reset` takes it; None: all of them."""
     if all(start.views is None for start in starts):
         return None
-    return np.stack(
-        [np.ones(len(s.pixels), bool) if s.views is None else s.views for s in starts]
-    )
+    return np.stack([np.ones(len(s.pixels), bool) if s.views is None else s.views for s in starts])
 
 
 def stack_states(starts: Sequence[Start], read: Float) -> Float:
