@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from worldsim_testing import nano_start
+from worldsim_testing import nano_model, nano_start
 
 from worldsim.diffusion.flow import add_noise, as_history, step_down
-from worldsim.diffusion.schedule import Schedule
+from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.denoiser import PREDECESSORS
 from worldsim.models.world_model import WorldModel
@@ -16,6 +16,23 @@ from worldsim.streaming.noise import env_noise
 from worldsim.streaming.stream import Chunk, Stream
 
 RIG = ("intrinsics", "extrinsics", "mounted")
+
+
+TWO, FOUR = (1.0, 0.5, 0.0), (1.0, 0.8, 0.5, 0.2, 0.0)
+SCHEDULES = {
+    "autoregressive": autoregressive(TWO),
+    "rolling": rolling(FOUR),
+    "rolling_chunks": rolling(TWO, chunk=2, bidirectional=True),
+    "full_sequence": full_sequence(TWO, 1, window=2),
+}
+
+
+def make_stream(schedule: Schedule) -> Stream:
+    return Stream(nano_model(), schedule, precision="float32")
+
+
+def steps(stream: Stream, count: int) -> list[Chunk]:
+    return [chunk for chunk in (stream.step() for _ in range(count)) if chunk is not None]
 
 
 def begin(stream: Stream, ids: list[int], seed: int = 0, rows: list[int] | None = None) -> None:

@@ -6,34 +6,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from stream_testing import begin, frames_of, random_actions, run
+from stream_testing import (
+    FOUR,
+    TWO,
+    begin,
+    frames_of,
+    make_stream,
+    random_actions,
+    run,
+    steps,
+)
 from worldsim_testing import nano_model, nano_start
 
 from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
 from worldsim.errors import UsageError
 from worldsim.streaming.retrace import recorded_rig
-from worldsim.streaming.stream import Chunk, Stream
-
-TWO, FOUR = (1.0, 0.5, 0.0), (1.0, 0.8, 0.5, 0.2, 0.0)
-SCHEDULES = {
-    "autoregressive": autoregressive(TWO),
-    "rolling": rolling(FOUR),
-    "rolling_chunks": rolling(TWO, chunk=2, bidirectional=True),
-    "full_sequence": full_sequence(TWO, 1, window=2),
-}
-
-
-def make(schedule: Schedule) -> Stream:
-    return Stream(nano_model(), schedule, precision="float32")
-
-
-@pytest.fixture(params=SCHEDULES, scope="module")
-def stream(request: pytest.FixtureRequest) -> Stream:
-    return make(SCHEDULES[request.param])
-
-
-def steps(stream: Stream, count: int) -> list[Chunk]:
-    return [chunk for chunk in (stream.step() for _ in range(count)) if chunk is not None]
+from worldsim.streaming.stream import Stream
 
 
 def test_same_seed_same_stream(stream: Stream) -> None:
@@ -126,7 +114,7 @@ def test_hand_and_scene_go_where_a_recording_says(stream: Stream) -> None:
     ids=str,
 )
 def test_passes_emit_what_the_schedule_says(schedule: Schedule, emitted: list[int]) -> None:
-    stream = make(schedule)
+    stream = make_stream(schedule)
     begin(stream, [0])
     stream.push(random_actions(1, 12))
     counts = [0 if c is None else int(c.frames[0]) for c in (stream.step() for _ in emitted)]
@@ -290,7 +278,7 @@ def test_what_a_stream_tells_of_bodies_stays_as_it_was_told(stream: Stream) -> N
 
 
 def test_nothing_grows_with_the_stream() -> None:
-    stream = make(rolling(TWO))
+    stream = make_stream(rolling(TWO))
     begin(stream, [0])
 
     def sizes() -> list[torch.Size]:

@@ -3,39 +3,25 @@
 import numpy as np
 import pytest
 import torch
-from stream_testing import begin, frames_of, random_actions, run
-from worldsim_testing import nano_model, nano_start
+from stream_testing import (
+    FOUR,
+    TWO,
+    begin,
+    frames_of,
+    make_stream,
+    random_actions,
+    run,
+    steps,
+)
+from worldsim_testing import nano_start
 
-from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
+from worldsim.diffusion.schedule import autoregressive, full_sequence, rolling
 from worldsim.errors import UsageError
-from worldsim.streaming.stream import Chunk, Stream
-
-TWO, FOUR = (1.0, 0.5, 0.0), (1.0, 0.8, 0.5, 0.2, 0.0)
-
-
-SCHEDULES = {
-    "autoregressive": autoregressive(TWO),
-    "rolling": rolling(FOUR),
-    "rolling_chunks": rolling(TWO, chunk=2, bidirectional=True),
-    "full_sequence": full_sequence(TWO, 1, window=2),
-}
-
-
-def make(schedule: Schedule) -> Stream:
-    return Stream(nano_model(), schedule, precision="float32")
-
-
-@pytest.fixture(params=SCHEDULES, scope="module")
-def stream(request: pytest.FixtureRequest) -> Stream:
-    return make(SCHEDULES[request.param])
-
-
-def steps(stream: Stream, count: int) -> list[Chunk]:
-    return [chunk for chunk in (stream.step() for _ in range(count)) if chunk is not None]
+from worldsim.streaming.stream import Stream
 
 
 def test_too_few_actions_are_refused_and_nothing_is_lost() -> None:
-    stream, actions = make(rolling(FOUR)), random_actions(2, 6)
+    stream, actions = make_stream(rolling(FOUR)), random_actions(2, 6)
     begin(stream, [0, 1])
     stream.push(actions[:, :2])
     assert steps(stream, 2) == []
@@ -60,7 +46,7 @@ def test_refusals_say_what_was_expected(stream: Stream) -> None:
             stream.push(actions, bodies=wrong)
     assert stream.waiting.tolist() == [0, 0]
     with pytest.raises(UsageError, match="reset"):
-        make(rolling(TWO)).push(actions)
+        make_stream(rolling(TWO)).push(actions)
     start = nano_start(2)
     for views, said in (
         (np.ones((2, 2), bool), r"\[2, 3\]"),
@@ -78,7 +64,7 @@ def test_refusals_say_what_was_expected(stream: Stream) -> None:
     stream.push(actions[:, :1])
     with pytest.raises(UsageError, match="drain"):
         stream.act(actions[:, 1])
-    chunked = make(autoregressive(TWO, chunk=3))
+    chunked = make_stream(autoregressive(TWO, chunk=3))
     begin(chunked, [0])
     chunked.push(random_actions(1, 4))
     with pytest.raises(UsageError, match="push 2 more actions"):
@@ -87,4 +73,4 @@ def test_refusals_say_what_was_expected(stream: Stream) -> None:
 
 def test_a_context_smaller_than_what_a_pass_finishes_is_refused() -> None:
     with pytest.raises(UsageError, match="finishes 4 frames .* holds 3"):
-        make(full_sequence(TWO, 2, window=2))
+        make_stream(full_sequence(TWO, 2, window=2))
