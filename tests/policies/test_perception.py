@@ -48,6 +48,7 @@ def test_estimates_where_the_square_is(trained: tuple[Path, dict[str, float]]) -
     assert np.abs(estimate - recordings.state[:40]).mean() < 0.1
 
 
+@pytest.mark.usefixtures("float32_inference")
 def test_rows_are_estimated_alone(trained: tuple[Path, dict[str, float]]) -> None:
     recordings = make_recordings()
     estimator = StateEstimator(recordings.spec, str(trained[0] / "perception"))

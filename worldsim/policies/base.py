@@ -28,7 +28,8 @@ class Policy(Protocol):
         """Start new episodes in `env_ids`, dropping whatever was remembered of them.
 
         Randomness of env i may depend on (`seed`, i) only, never on the batch it runs in, so
-        that permuting or splitting a batch of environments permutes or splits the results.
+        that permuting or splitting a batch of environments permutes or splits the results
+        (those of a network up to rounding: its kernels depend on the size of the batch).
         """
         ...
 
