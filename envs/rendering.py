@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.gl import choose_backend
+from worldsim.envs.gl import choose_backend, drawing_backend
 from worldsim.errors import UsageError, WorldsimError
 from worldsim.geometry.cameras import CameraRig
 
@@ -40,12 +40,13 @@ class _Drawing:
     def __init__(self, height: int, width: int) -> None:
         self.renderers: dict[tuple[Any, ...], SceneRenderer] = {}
         self._context: Any = None
+        backend = drawing_backend()
         try:
-            self._context = _context_class(choose_backend())(width, height)
+            self._context = _context_class(backend)(width, height)
         except Exception as error:
             raise WorldsimError(
-                f"no OpenGL context could be made ({error}); on a machine without a display "
-                "install libegl1 (MUJOCO_GL=egl) or libosmesa6 (MUJOCO_GL=osmesa)"
+                f"no OpenGL context could be made with MUJOCO_GL={backend} ({error}); "
+                "`worldsim doctor` says what this machine lacks"
             ) from error
         # Made current once: it is the only context of this thread.
         self._context.make_current()
