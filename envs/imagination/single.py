@@ -38,7 +38,7 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
     `state` (estimate), `success_probability`.
 
     Args:
-        model: a world model, its folder, `shipped/<name>` or a hub id.
+        model: a world model, its folder, `shipped/<name>` or `hub:owner/name`.
         judge: a judge or its folder; None takes the folder `judge` beside the model.
         starts: where episodes begin; None takes the simulator that the judge's data came from.
         sampling_steps: denoising steps a frame, 1 to 8.

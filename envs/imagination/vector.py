@@ -40,7 +40,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
 
     Args:
         num_envs: N.
-        model: a world model, its folder, `shipped/<name>` or a hub id.
+        model: a world model, its folder, `shipped/<name>` or `hub:owner/name`.
         judge: a judge or its folder; None takes the folder `judge` beside the model.
         starts: where episodes begin; None takes the simulator that the judge's data came from.
         sampling_steps: denoising steps a frame, 1 to 8.

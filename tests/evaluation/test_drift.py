@@ -272,6 +272,7 @@ def test_the_command_writes_figures_films_and_a_page(
     page = (tmp_path / "b" / "drift.html").read_text()
     assert page.count("<video") == 2
     assert "&lt;first&gt;" in page and "<first>" not in page
+    assert "script-src &#39;none&#39;" in page
     assert "object: distance" in page and "goal: distance" not in page
     assert main([*words, f"out={tmp_path / 'c'}", f"also=[{tmp_path}]"]) == 1
     assert "holds no drift measurement" in capsys.readouterr().err

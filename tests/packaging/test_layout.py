@@ -22,6 +22,7 @@ ORDER = (
         "registry",
         "files",
         "extras",
+        "browser_guard",
         "allocator",
         "hardware",
         "specs",

@@ -16,6 +16,9 @@ FloatArray = NDArray[np.float32]
 class Policy(Protocol):
     """A batched controller that sees only what a robot would see.
 
+    A policy that keeps something of each env may offer `forget(env_ids)`, which drops it for good;
+    `PolicyServer` calls that when a client has gone.
+
     Attributes:
         name: how it appears in rankings.
         n_action_steps: K, how many actions of a chunk are executed before `act` is asked again.

@@ -36,6 +36,10 @@ class RandomPolicy:
         """Restart the streams of `env_ids`."""
         self._streams.reset(env_ids, seed)
 
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Drop the streams of `env_ids`."""
+        self._streams.forget(env_ids)
+
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """`[N, hold, A]`, one draw repeated."""
         draws = [self._streams.of(i).uniform(self._low, self._high) for i in env_ids]
@@ -97,6 +101,11 @@ class ReplayPolicy:
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
         """Rewind the recordings of `env_ids`."""
         self._step.update((int(i), 0) for i in env_ids)
+
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Put the recordings of `env_ids` away."""
+        for env_id in env_ids:
+            self._step.pop(int(env_id), None)
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """The next recorded action of each env, `[N, 1, A]`."""
