@@ -24,6 +24,8 @@ choose_backend()
 import mujoco  # noqa: E402  (the backend must be chosen first)
 
 _MAX_GEOMS = 500
+_MAX_RENDERERS = 16
+"""Renderers of a thread; the one that was used least lately goes first."""
 _SUPERSAMPLING = 2
 _OFF_FLAGS = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_FOG", "mjRND_HAZE")
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
@@ -78,7 +80,12 @@ def _context_class(backend: str) -> Any:
 
 
 def shared_renderer(
-    model: mujoco.MjModel, height: int, width: int, key: str, shadows: bool = False
+    model: mujoco.MjModel,
+    height: int,
+    width: int,
+    key: str,
+    shadows: bool = False,
+    groups: tuple[int, ...] | None = None,
 ) -> "SceneRenderer":
     """A renderer for `model`, shared by every model of equal `key` (same meshes and textures).
 
@@ -88,11 +95,16 @@ def shared_renderer(
         width: image width in pixels.
         key: names the family of models that differ only in numbers.
         shadows: draw shadows and reflections (slow on CPUs).
+        groups: geom groups to draw; None: as MuJoCo.
     """
-    identity = (key, height, width, shadows)
-    if identity not in _GRAPHICS.renderers:
-        _GRAPHICS.renderers[identity] = SceneRenderer(model, height, width, shadows)
-    return _GRAPHICS.renderers[identity]
+    identity, renderers = (key, height, width, shadows, groups), _GRAPHICS.renderers
+    found = renderers.pop(identity, None)
+    if found is None:
+        found = SceneRenderer(model, height, width, shadows, groups)
+        if len(renderers) >= _MAX_RENDERERS:
+            renderers.pop(next(iter(renderers))).close()
+    renderers[identity] = found
+    return found
 
 
 class SceneRenderer:
@@ -103,7 +115,12 @@ class SceneRenderer:
     """
 
     def __init__(
-        self, model: mujoco.MjModel, height: int, width: int, shadows: bool = False
+        self,
+        model: mujoco.MjModel,
+        height: int,
+        width: int,
+        shadows: bool = False,
+        groups: tuple[int, ...] | None = None,
     ) -> None:
         _GRAPHICS.make_current(height, width)
         wide, tall = width * _SUPERSAMPLING, height * _SUPERSAMPLING
@@ -115,9 +132,12 @@ class SceneRenderer:
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
-        self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
+        # Geoms beyond the buffer would be left out of the picture.
+        self._scene = mujoco.MjvScene(model, max(_MAX_GEOMS, 2 * (model.ngeom + model.nsite)))
         self._camera = mujoco.MjvCamera()
         self._option = mujoco.MjvOption()
+        if groups is not None:
+            self._option.geomgroup[:] = [group in groups for group in range(mujoco.mjNGROUP)]
         self._fine = mujoco.MjrRect(0, 0, wide, tall)
         self._plain = mujoco.MjrRect(0, 0, width, height)
         self._buffer = np.empty((tall, wide, 3), np.uint8)

@@ -27,11 +27,15 @@ class Collection:
     Raises:
         UsageError: `root` holds something else, another process collects there, or the settings
             are wrong.
+        WorldsimError: the env does not move, or its episodes cannot be repeated.
     """
 
     def __init__(self, config: CollectionConfig, root: Path) -> None:
+        from worldsim.envs.simulator_check import check_simulator
+
         self.config, self.root = config, root
         self._recorder = Recorder(config, root)
+        check_simulator(self._recorder.env, config.env_id, config.seed)
         settings = config.to_json()
         env_info = {"id": config.env_id, "kwargs": settings["env_kwargs"]}
         self._writer = LeRobotWriter(root, self._recorder.spec, env_info, settings, config.codec)
