@@ -65,10 +65,7 @@ class Attributes:
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         self._env = env
-        layers = [env]
-        while isinstance(layers[-1], gymnasium.Wrapper):
-            layers.append(layers[-1].env)
-        classes = [cls for layer in layers for cls in type(layer).__mro__]
+        classes = [cls for layer in _layers(env) for cls in type(layer).__mro__]
         self._packages = {_package(cls) for cls in classes} - {"builtins", "typing", "abc"}
 
     def read(self) -> Values:
@@ -94,9 +91,7 @@ class Attributes:
 
     def generators(self) -> dict[Path, Any]:
         """The random generators themselves, by the first path that leads to each."""
-        return {
-            path: value for path, (_, value) in self._walk().items() if is_generator(value)
-        }
+        return {path: value for path, (_, value) in self._walk().items() if is_generator(value)}
 
     def _walk(self) -> dict[Path, tuple[Place, Any]]:
         """Every plain value and generator, with its place; each holder is entered once."""
@@ -170,6 +165,14 @@ def equal(one: Any, other: Any) -> bool:
     return bool(one == other or (one != one and other != other))
 
 
+def _layers(env: Any) -> Iterator[Any]:
+    """An env and all that it wraps, envs of other libraries too."""
+    while env is not None:
+        yield env
+        inside = vars(env) if hasattr(env, "__dict__") else {}
+        env = inside.get("env", inside.get("_env"))
+
+
 def _places(holder: Any) -> Iterator[Place]:
     if isinstance(holder, list):
         yield from (Place(holder, index) for index in range(len(holder)))
@@ -184,4 +187,3 @@ def _places(holder: Any) -> Iterator[Place]:
 
 def _package(cls: type) -> str:
     return cls.__module__.split(".")[0]
-

@@ -20,8 +20,6 @@ Numbers = dict[str, NDArray[Any]]
 _EVERYTHING = mujoco.mjtState.mjSTATE_INTEGRATION
 _INSIDE = ("sim", "physics", "env", "_env")
 """Attributes under which wrappers and simulation classes keep what holds model and data."""
-_HANDLES = ("_model", "_data", "ptr")
-"""Attributes under which robosuite's and dm_control's own classes keep MuJoCo's."""
 _DEEPEST = 3
 _ASSETS = ("mesh_", "tex_", "hfield_", "skin_", "flex_", "bvh_", "oct_")
 _USES = ("mat_tex",)
@@ -38,10 +36,11 @@ def physics_of(env: Any) -> Physics | None:
     """
     waiting = [(env, 0)]
     for holder, depth in waiting:
-        model, data = _handle(holder, "model"), _handle(holder, "data")
-        if isinstance(model, mujoco.MjModel) and isinstance(data, mujoco.MjData):
+        model = _handle(holder, "model", mujoco.MjModel)
+        data = _handle(holder, "data", mujoco.MjData)
+        if model is not None and data is not None:
             return model, data
-        if depth < _DEEPEST:
+        if holder is not None and depth < _DEEPEST:
             waiting += [(_read(holder, name), depth + 1) for name in _INSIDE]
     return None
 
@@ -54,13 +53,11 @@ def _read(holder: Any, name: str) -> Any:
         return None
 
 
-def _handle(holder: Any, name: str) -> Any:
+def _handle(holder: Any, name: str, kind: type) -> Any:
+    """`holder.<name>` if it is MuJoCo's own, or MuJoCo's own inside another library's class."""
     value = _read(holder, name)
-    for inner in _HANDLES:
-        if isinstance(value, mujoco.MjModel | mujoco.MjData) or value is None:
-            break
-        value = _read(value, inner) or value
-    return value
+    found = [value, *(_read(value, inner) for inner in (f"_{name}", "ptr"))]
+    return next((one for one in found if isinstance(one, kind)), None)
 
 
 def get_physics(model: mujoco.MjModel, data: mujoco.MjData) -> NDArray[np.float64]:

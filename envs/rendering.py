@@ -47,11 +47,11 @@ class _Graphics(threading.local):
                     f"no OpenGL context could be made ({error}); on a machine without a display "
                     "install libegl1 (MUJOCO_GL=egl) or libosmesa6 (MUJOCO_GL=osmesa)"
                 ) from error
-            # Made current once: it is the only context of this thread.
-            self.context.make_current()
             # Registered only now: mujoco registers the display's end when it makes the context,
             # and the last registered runs first.
             atexit.register(_close, self.context, self.renderers)
+        # Somebody else's env may draw with a context of its own; when none did, this costs nothing.
+        self.context.make_current()
 
 
 def _close(context: Any, renderers: "dict[tuple[Any, ...], SceneRenderer]") -> None:
@@ -97,6 +97,7 @@ def shared_renderer(
         shadows: draw shadows and reflections (slow on CPUs).
         groups: geom groups to draw; None: as MuJoCo.
     """
+    _GRAPHICS.make_current(height, width)
     identity, renderers = (key, height, width, shadows, groups), _GRAPHICS.renderers
     found = renderers.pop(identity, None)
     if found is None:

@@ -6,7 +6,8 @@ notice: a frozen film is a film, and a ranking of different scenes has a correla
 Legend: V view, H, W pixels, P proprioception, S state, A action.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,12 @@ SAME_GREY = 3.0
 SAME_NUMBER = 1e-4
 """Share by which a number of one scene may differ; what is below 1 counts as 1."""
 _STEPS = 5
+_REMEDY = (
+    "What its episodes depend on is kept where neither seed nor state reaches it: draw it from "
+    "`self.np_random` in reset, and keep it in the model, in its data or in plain attributes of the "
+    "env; a seed of the constructor's own goes into env.source_kwargs. env.repeatable=false records "
+    "the env as it is, but a ranking will refuse to compare starts that are not the same"
+)
 _OURS = "worldsim.envs.tabletop."
 """Envs that worldsim's own tests hold to all this."""
 
@@ -77,13 +84,13 @@ class Seen:
         return found
 
 
-def check_simulator(env: gymnasium.Env[Any, Any], name: str, seed: int = 0) -> None:
-    """Reset twice, restore once, and act after each, with other episodes between.
+def check_simulator(make: Callable[[], gymnasium.Env[Any, Any]], name: str, seed: int = 0) -> None:
+    """Begin one episode four ways and compare: fresh, again, from its state, and in another env.
 
     An env whose `repeatable` is False need not repeat itself; it must move all the same.
 
     Args:
-        env: of worldsim's interface; it needs a reset afterwards.
+        make: makes the env, of worldsim's interface.
         name: for messages.
         seed: of the episode that is repeated.
 
@@ -91,63 +98,69 @@ def check_simulator(env: gymnasium.Env[Any, Any], name: str, seed: int = 0) -> N
         UsageError: the env does not tell what success is.
         WorldsimError: actions change nothing, or an episode is not the same again.
     """
-    inner: Any = env.unwrapped
-    if type(inner).__module__.startswith(_OURS):
-        return
-    spec: WorldSpec = inner.spec_world
-    rng = np.random.default_rng(seed)
-    actions = rng.uniform(-1, 1, (_STEPS, spec.action.dim)).astype(np.float32)
-    begun = env.reset(seed=seed)
-    state = inner.get_state()
-    first = [Seen.of(*begun, spec), *_act(env, actions, spec)]
-    if all(first[0].is_same(later) for later in first[1:]):
-        raise WorldsimError(
-            f"{name} does not move: {len(first) - 1} random actions changed neither frames nor "
-            "states. Its `model` and `data` may be copies, or its actions too small"
-        )
-    if not getattr(inner, "repeatable", True):
-        return
-    _elsewhere(env, seed + 1, actions)
-    again = [Seen.of(*env.reset(seed=seed), spec), *_act(env, actions, spec)]
-    _require_same(first, again, spec, f"{name}: two resets with seed {seed} differ")
-    options = {"initial_state": state}
-    restored = [Seen.of(*env.reset(seed=seed + 1, options=options), spec)]
-    restored += _act(env, actions, spec)
-    _require_same(first, restored, spec, f"{name}: a state from get_state restores another episode")
-
-
-def _act(env: gymnasium.Env[Any, Any], actions: Float, spec: WorldSpec) -> list[Seen]:
-    """What is seen after each action, up to the episode's end."""
-    seen = []
-    for action in actions:
-        observation, _, terminated, truncated, info = env.step(action)
-        seen.append(Seen.of(observation, info, spec))
-        if terminated or truncated:
-            break
-    return seen
-
-
-def _elsewhere(env: gymnasium.Env[Any, Any], seed: int, actions: Float) -> None:
-    """Another episode, whose traces the next must not show."""
-    env.reset(seed=seed)
-    for action in actions:
-        *_, terminated, truncated, _ = env.step(-action)
-        if terminated or truncated:
-            break
-
-
-def _require_same(
-    first: Sequence[Seen], other: Sequence[Seen], spec: WorldSpec, what: str
-) -> None:
-    for step, (one, two) in enumerate(zip(first, other, strict=False)):
-        if found := one.differences(two, spec, SAME_GREY):
-            when = "at the start" if step == 0 else f"after {step} equal actions"
+    env = make()
+    try:
+        if type(env.unwrapped).__module__.startswith(_OURS):
+            return
+        trial = _Trial(env, seed)
+        first, state = trial.play(seed), trial.state
+        if all(first[0].is_same(later) for later in first[1:]):
             raise WorldsimError(
-                f"{what} {when}: {'; '.join(found)}. What episodes depend on is kept where neither "
-                "seed nor state reaches it: draw it from `self.np_random` in reset, and keep it in "
-                "the model, in its data or in plain attributes of the env. env.repeatable=false "
-                "records the env as it is; a ranking that compares it will refuse other starts"
+                f"{name} does not move: {len(first) - 1} random actions changed neither frames nor "
+                "states. Its `model` and `data` may be copies, or its actions too small"
             )
+        if not getattr(env.unwrapped, "repeatable", True):
+            return
+        if first[0].is_same(trial.play(seed + 1, turn=-1)[0]):
+            warnings.warn(
+                f"{name} begins the same way with seeds {seed} and {seed + 1}: its episodes may "
+                "all have one start, and a ranking of many starts would be one of a single start",
+                stacklevel=2,
+            )
+        trial.compare(first, trial.play(seed), f"{name}: two resets with seed {seed} differ")
+        restored = trial.play(seed + 1, {"initial_state": state})
+        trial.compare(first, restored, f"{name}: what get_state returned restores another episode")
+    finally:
+        env.close()
+    twin = make()
+    try:
+        again = _Trial(twin, seed).play(seed)
+        trial.compare(first, again, f"{name}: two envs that are reset with seed {seed} differ")
+    finally:
+        twin.close()
+
+
+class _Trial:
+    """Plays short episodes of one env, all with the same actions."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
+        self._env, self.state = env, None
+        inner: Any = env.unwrapped
+        self._inner, self._spec = inner, inner.spec_world
+        shape = (_STEPS, self._spec.action.dim)
+        self._actions = np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+    def play(self, seed: int, options: dict[str, Any] | None = None, turn: int = 1) -> list[Seen]:
+        """What is seen at the start and after each action (times `turn`), up to the end."""
+        seen = [Seen.of(*self._env.reset(seed=seed, options=options), self._spec)]
+        self.state = self._inner.get_state()
+        for action in turn * self._actions:
+            observation, _, terminated, truncated, info = self._env.step(action)
+            seen.append(Seen.of(observation, info, self._spec))
+            if terminated or truncated:
+                break
+        return seen
+
+    def compare(self, first: Sequence[Seen], other: Sequence[Seen], what: str) -> None:
+        """Refuse two episodes that are not the same.
+
+        Raises:
+            WorldsimError: see above.
+        """
+        for step, (one, two) in enumerate(zip(first, other, strict=False)):
+            if found := one.differences(two, self._spec, SAME_GREY):
+                when = "at the start" if step == 0 else f"after {step} equal actions"
+                raise WorldsimError(f"{what} {when}: {'; '.join(found)}. {_REMEDY}")
 
 
 def _means(image: NDArray[np.uint8], block: int) -> Float:

@@ -195,7 +195,7 @@ class SimulatorWorld:
 
     def check(self) -> None:
         """Refuse a simulator whose episodes cannot be repeated; see `check_simulator`."""
-        check_simulator(self._idle[0], self.env_id)
+        check_simulator(self._make, self.env_id)
 
     def close(self) -> None:
         """Close all envs."""
