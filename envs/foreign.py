@@ -6,7 +6,7 @@ images of several cameras, proprioception, privileged state, success, exact save
 
 import string
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import mujoco
@@ -14,18 +14,14 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from worldsim.config import build
-from worldsim.envs.foreign_cameras import CameraRequest, make_views, rig_of
-from worldsim.envs.foreign_source import make_source
-from worldsim.envs.foreign_spec import (
-    EndEffector,
-    Readout,
-    action_spec,
-    find_end_effector,
-    joints,
-    proprioception,
-)
-from worldsim.envs.foreign_success import SuccessRule, Task, make_task
+from worldsim.envs.foreign_binding import Request, bind
+from worldsim.envs.foreign_cameras import CameraRequest, rig_of, warn_of_moving
+from worldsim.envs.foreign_groups import warn_of_groups
+from worldsim.envs.foreign_memory import SourceMemory
+from worldsim.envs.foreign_physics import assets, get_physics, look, physics_of, set_physics
+from worldsim.envs.foreign_source import control_rate, make_source
+from worldsim.envs.foreign_success import SuccessRequest, Task
+from worldsim.envs.global_draws import GlobalDraws
 from worldsim.envs.rendering import shared_renderer
 from worldsim.errors import UsageError
 from worldsim.geometry.cameras import CameraRig
@@ -33,8 +29,6 @@ from worldsim.specs import CameraSpec, WorldSpec
 
 Info = dict[str, Any]
 State = dict[str, Any]
-
-_EVERYTHING = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
@@ -52,7 +46,12 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         max_episode_steps: None takes the source's own limit.
         task: instruction text; None takes the source id.
         end_effector: `{site, metres, fingers}` of a Cartesian-controlled arm; Fetch is known.
-        success: `{key, above}`: success when `info[key] > above`, for envs that report none.
+        success: `{key, above}`: success when `info[key] > above`, for envs that report none under
+            `is_success` or `success`; False for envs without success.
+        geom_groups: groups of shapes to draw, of 0 to 5; None: as MuJoCo, without group 0 where
+            that holds collision shapes in front of visual ones.
+        fps: actions a second; None: as the source's `dt` or its clock says.
+        repeatable: whether `check_simulator` asks that seeds and states fix episodes.
         source_kwargs: passed to the source env's constructor.
         render_mode: "rgb_array" or None.
 
@@ -70,28 +69,33 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         max_episode_steps: int | None = None,
         task: str | None = None,
         end_effector: Mapping[str, Any] | None = None,
-        success: Mapping[str, Any] | None = None,
+        success: SuccessRequest = None,
+        geom_groups: Sequence[int] | None = None,
+        fps: float | None = None,
+        repeatable: bool = True,
         source_kwargs: Mapping[str, Any] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if image_size < 8 or render_mode not in (None, "rgb_array"):
-            raise UsageError(
-                f"image_size must be at least 8 (got {image_size}) and render_mode None or "
-                f"'rgb_array' (got {render_mode!r})"
-            )
-        self._inner, limit = make_source(source, source_kwargs or {})
+        _check_arguments(image_size, fps, render_mode)
+        self._draws = GlobalDraws(0)
+        self._inner, limit = make_source(source, source_kwargs or {}, self._draws)
         self.max_episode_steps = max_episode_steps or limit
-        self._model, self._data = _physics(self._inner)
         self._task_text = task or source
-        self._views = make_views(cameras, self._model)
         self._size = image_size
-        self._renderer_key = f"foreign/{source}/{sorted((source_kwargs or {}).items())}"
-        self.render_mode = render_mode
-        self.spec_world = self._build_spec(source, end_effector, success)
+        self.render_mode, self.repeatable = render_mode, repeatable
+        self._request = Request(cameras, end_effector, success, geom_groups)
+        self._bound = bind(self._inner, self._request)
+        warn_of_moving(self._bound.views, self._bound.model)
+        warn_of_groups(self._bound.groups, geom_groups, source)
+        self.spec_world = self._world(control_rate(self._inner, source, fps, self._draws))
         self.observation_space = self._build_observation_space()
         size = self.spec_world.action.dim
         self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
         self.metadata = {**self.metadata, "render_fps": self.spec_world.fps}
+        with self._draws:
+            self._inner.reset(seed=0)
+        self._adopt()
+        self._memory = SourceMemory(self._inner, self._model, self._data, self._draws)
         self._seed: int | None = None
         self._steps = 0
         self._rig: CameraRig | None = None
@@ -118,13 +122,21 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             raise UsageError(f"reset options {unknown} are unknown; known: initial_state, factors")
         if options.get("factors"):
             raise UsageError("foreign envs have no factors of variation; leave `factors` out")
-        self._inner.reset(seed=seed)
+        state: State | None = options.get("initial_state")
+        # What nothing saves of a scene, such as meshes that a reset compiles, its seed gives again.
+        first = seed if state is None or state.get("seed") is None else int(state["seed"])
+        if first is not None:
+            self._memory.rewind(self._model, self._data, first)
+        with self._draws:
+            self._inner.reset(seed=first)
+        self._adopt()
         self._seed, self._steps = seed, 0
         self._refresh()
         self._task.reset(self._data)
-        if options.get("initial_state") is not None:
-            self.set_state(options["initial_state"])
-        self._rig = rig_of(self._views, self._model, self._data, self._size, self._size)
+        if state is not None:
+            self.set_state(state)
+        bound = self._bound
+        self._rig = rig_of(bound.views, bound.model, bound.data, self._size, self._size)
         observation = self._observe()
         return observation, self._info(self._task.at_reset(self._data))
 
@@ -135,10 +147,11 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             UsageError: the action has a wrong shape or is not finite.
         """
         command = self.spec_world.action.check(action, self._task_text)
-        before = self._agent_pos.read(self._data)
-        _, reward, terminated, truncated, source_info = self._inner.step(
-            (self._middle + self._half * command).astype(self._source_dtype)
-        )
+        bound = self._bound
+        before = bound.agent_pos.read(self._data)
+        scaled = (bound.middle + bound.half * command).astype(self._inner.action_space.dtype)
+        with self._draws:
+            _, reward, terminated, truncated, source_info = self._inner.step(scaled)
         self._steps += 1
         self._refresh()
         success, progress = self._task.after_step(self._data, source_info)
@@ -148,31 +161,37 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         return self._observe(), float(reward), bool(terminated) or success, out_of_time, info
 
     def get_state(self) -> State:
-        """Everything that decides what follows; `physics` is a flat float64 array."""
-        physics = np.empty(mujoco.mj_stateSize(self._model, _EVERYTHING), np.float64)
-        mujoco.mj_getState(self._model, self._data, physics, _EVERYTHING)
-        extras = self._task.get_extras()
+        """Everything that decides what follows.
+
+        `physics` is a flat float64 array; `scene` holds what MuJoCo's state does not: see
+        `worldsim.envs.foreign_memory.Scene`.
+        """
         return {
-            "physics": physics,
+            "physics": get_physics(self._model, self._data),
             "factors": {},
             "seed": self._seed,
             "step": self._steps,
-            "extras": extras,
+            "extras": self._task.get_extras(),
+            "scene": {"assets": self._assets, **self._memory.scene(self._model)},
         }
 
     def set_state(self, state: State) -> None:
-        """Restore `get_state` output exactly.
+        """Restore `get_state` output exactly; without its `scene`, the present one stays.
 
         Raises:
-            UsageError: the state belongs to another model.
+            UsageError: the state belongs to another model, or to a scene with other meshes.
         """
-        physics = np.asarray(state["physics"], np.float64)
-        size = mujoco.mj_stateSize(self._model, _EVERYTHING)
-        if physics.shape != (size,):
+        scene = state.get("scene")
+        if scene is not None and scene["assets"] != self._assets:
             raise UsageError(
-                f"state of {self._task_text}: physics has shape {physics.shape}, expected ({size},)"
+                f"state of {self._task_text}: it is of a scene with other meshes or textures than "
+                "the present one; take it after a reset with a seed, and restore it with "
+                "reset(options={'initial_state': state})"
             )
-        mujoco.mj_setState(self._model, self._data, physics, _EVERYTHING)
+        physics = np.asarray(state["physics"], np.float64)
+        set_physics(self._model, self._data, physics, self._task_text)
+        if scene is not None:
+            self._memory.restore(self._model, scene)
         self._seed, self._steps = state.get("seed"), int(state.get("step", 0))
         self._refresh()
         self._task.set_extras(state.get("extras", {}), self._data)
@@ -187,38 +206,56 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         """Close the source env; the renderer is shared by the process and closed at its end."""
         self._inner.close()
 
-    def _build_spec(
-        self,
-        source: str,
-        end_effector: Mapping[str, Any] | None,
-        success: Mapping[str, Any] | None,
-    ) -> WorldSpec:
-        space = self._inner.action_space
-        requested = build(EndEffector, dict(end_effector), "end_effector") if end_effector else None
-        size = int(np.prod(space.shape or (0,)))
-        self._effector = find_end_effector(self._model, requested, size)
-        if self._effector is not None:
-            self._effector.hide_bodies(self._model)
-        action, self._middle, self._half = action_spec(space, self._model, self._effector)
-        self._source_dtype = space.dtype
-        self._agent_pos = proprioception(self._model, self._effector)
-        rule = build(SuccessRule, dict(success), "success") if success else None
-        everything = joints(self._model, range(self._model.njnt))
-        self._task: Task = make_task(self._inner, rule, everything)
-        self._state: Readout = self._task.state
+    @property
+    def _model(self) -> mujoco.MjModel:
+        return self._bound.model
+
+    @property
+    def _data(self) -> mujoco.MjData:
+        return self._bound.data
+
+    @property
+    def _task(self) -> Task:
+        return self._bound.task
+
+    def _world(self, fps: int) -> WorldSpec:
+        bound = self._bound
         return WorldSpec(
-            fps=_control_rate(self._inner, source),
-            cameras=tuple(CameraSpec(view.name, self._size, self._size) for view in self._views),
-            action=action,
-            agent_pos=self._agent_pos.spec,
-            state=self._state.spec,
+            fps=fps,
+            cameras=tuple(CameraSpec(view.name, self._size, self._size) for view in bound.views),
+            action=bound.action,
+            agent_pos=bound.agent_pos.spec,
+            state=bound.task.state.spec,
         )
+
+    def _adopt(self) -> None:
+        """Go on with what the source simulates now; a reset may have compiled another model.
+
+        Raises:
+            UsageError: the new model is of another world.
+        """
+        model, data = physics_of(self._inner.unwrapped) or (None, None)
+        if model is not self._model or data is not self._data:
+            self._bound = bind(self._inner, self._request)
+            self._require_same_world(self._world(self.spec_world.fps))
+        self._bound.hide()
+        self._assets = assets(self._model)
+
+    def _require_same_world(self, now: WorldSpec) -> None:
+        made = self.spec_world
+        names = ("action", "agent_pos", "state")
+        if changed := [name for name in names if getattr(made, name) != getattr(now, name)]:
+            raise UsageError(
+                f"after a reset {self._task_text} has another {' and '.join(changed)}: "
+                + "; ".join(f"{getattr(made, n)} when made, {getattr(now, n)} now" for n in changed)
+                + ". All episodes of a data set have the same; fix the scene with source_kwargs"
+            )
 
     def _build_observation_space(self) -> spaces.Dict:
         image = spaces.Box(0, 255, (self._size, self._size, 3), np.uint8)
         return spaces.Dict(
             {
-                "pixels": spaces.Dict({view.name: image for view in self._views}),
+                "pixels": spaces.Dict({view.name: image for view in self._bound.views}),
                 "agent_pos": spaces.Box(
                     -np.inf, np.inf, (self.spec_world.agent_pos.dim,), np.float32
                 ),
@@ -238,25 +275,26 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         self._draw()
         return {
             "pixels": dict(self._pixels),
-            "agent_pos": self._agent_pos.read(self._data),
+            "agent_pos": self._bound.agent_pos.read(self._data),
             "task": self._task_text,
         }
 
     def _draw(self) -> None:
         self._mark_goal()
-        renderer = shared_renderer(self._model, self._size, self._size, self._renderer_key)
+        bound = self._bound
+        key = f"foreign/{look(bound.model, self._assets)}"
+        renderer = shared_renderer(bound.model, self._size, self._size, key, groups=bound.groups)
         self._pixels = {
-            view.name: view.draw(renderer, self._model, self._data) for view in self._views
+            view.name: view.draw(renderer, bound.model, bound.data) for view in bound.views
         }
 
     def _mark_goal(self) -> None:
         """Let gymnasium-robotics move its goal marker, without touching the physics."""
         callback = getattr(self._inner.unwrapped, "_render_callback", None)
         if callback is not None:
-            state = np.empty(mujoco.mj_stateSize(self._model, _EVERYTHING), np.float64)
-            mujoco.mj_getState(self._model, self._data, state, _EVERYTHING)
+            physics = get_physics(self._model, self._data)
             callback()
-            mujoco.mj_setState(self._model, self._data, state, _EVERYTHING)
+            set_physics(self._model, self._data, physics, self._task_text)
 
     def _info(self, outcome: tuple[bool, float]) -> Info:
         success, progress = outcome
@@ -264,7 +302,7 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             "is_success": success,
             "success": success,
             "progress": progress,
-            "state": self._state.read(self._data),
+            "state": self._task.state.read(self._data),
         }
 
     def _achieved(
@@ -272,19 +310,17 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
     ) -> NDArray[np.float32]:
         """The displacement that happened, in units of the action; commanded where unknown."""
         achieved = command.copy()
-        if self._effector is not None:
-            moved = self._agent_pos.read(self._data)[:3] - before[:3]
+        if self._bound.effector is not None:
+            moved = self._bound.agent_pos.read(self._data)[:3] - before[:3]
             achieved[:3] = moved / np.asarray(self.spec_world.action.scale[:3], np.float32)
         return achieved
 
 
-def _physics(env: gymnasium.Env[Any, Any]) -> tuple[mujoco.MjModel, mujoco.MjData]:
-    inner = cast(Any, env.unwrapped)
-    return inner.model, inner.data
-
-
-def _control_rate(env: gymnasium.Env[Any, Any], source: str) -> int:
-    rate = 1.0 / float(cast(Any, env.unwrapped).dt)
-    if round(rate) < 1:
-        raise UsageError(f"{source} acts at {rate:.3g} Hz; rates below 1 Hz cannot be recorded")
-    return round(rate)
+def _check_arguments(image_size: int, fps: float | None, render_mode: str | None) -> None:
+    if image_size < 8 or render_mode not in (None, "rgb_array"):
+        raise UsageError(
+            f"image_size must be at least 8 (got {image_size}) and render_mode None or "
+            f"'rgb_array' (got {render_mode!r})"
+        )
+    if fps is not None and not fps > 0:
+        raise UsageError(f"fps is {fps}; it must be a positive number of actions a second")

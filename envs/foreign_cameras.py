@@ -157,6 +157,20 @@ def make_views(requests: Sequence[CameraRequest], model: mujoco.MjModel) -> tupl
     return views
 
 
+def warn_of_moving(views: Sequence[View], model: mujoco.MjModel) -> None:
+    """Warn of cameras whose calibration does not hold for the whole episode."""
+    for view in views:
+        if not isinstance(view, ModelCamera):
+            continue
+        rides = int(model.body_weldid[int(model.cam_bodyid[view.index])]) != 0
+        if rides or int(model.cam_mode[view.index]) != mujoco.mjtCamLight.mjCAMLIGHT_FIXED:
+            warnings.warn(
+                f"camera {view.name!r} moves with the model; its images are right, but its "
+                "calibration is recorded where it stands at reset",
+                stacklevel=2,
+            )
+
+
 def rig_of(
     views: Sequence[View], model: mujoco.MjModel, data: mujoco.MjData, height: int, width: int
 ) -> CameraRig:
@@ -172,7 +186,6 @@ def rig_of(
 def _make_view(request: CameraRequest, model: mujoco.MjModel) -> View:
     if isinstance(request, str):
         (index,) = camera_indices(model, [request])
-        _warn_if_moving(request, index, model)
         return ModelCamera(request, index)
     settings = dict(request)
     if "fovy" in settings:
@@ -180,17 +193,6 @@ def _make_view(request: CameraRequest, model: mujoco.MjModel) -> View:
     for key in ("position", "target"):
         settings[key] = [float(value) for value in settings.get(key, ())]
     return build(LookAt, settings, f"camera {settings.get('name', '')!r}")
-
-
-def _warn_if_moving(name: str, index: int, model: mujoco.MjModel) -> None:
-    body = int(model.cam_bodyid[index])
-    rides = int(model.body_weldid[body]) != 0
-    if rides or int(model.cam_mode[index]) != mujoco.mjtCamLight.mjCAMLIGHT_FIXED:
-        warnings.warn(
-            f"camera {name!r} moves with the model; its images are right, but its calibration is "
-            "recorded where it stands at reset",
-            stacklevel=2,
-        )
 
 
 def _camera_names(model: mujoco.MjModel) -> list[str]:

@@ -8,18 +8,30 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
-import mujoco
 
+from worldsim.envs.foreign_physics import physics_of
+from worldsim.envs.global_draws import GlobalDraws
 from worldsim.errors import MissingExtraError, UsageError, unknown_name
 
 DEFAULT_LIMIT = 1000
 """Episode length for sources that state none."""
 
+_FASTEST = 10_000.0
+"""Hz beyond which a clock is taken to stand still."""
+_ROUNDING = 0.01
+"""Share of a rate that may be lost in silence where it is no whole number."""
 _ROBOTICS_NAMES = ("Fetch", "Hand", "Adroit", "Franka", "PointMaze", "AntMaze")
 
 
-def make_source(source: str, kwargs: Mapping[str, Any]) -> tuple[gymnasium.Env[Any, Any], int]:
-    """Make the env `source` without its own time limit.
+def make_source(
+    source: str, kwargs: Mapping[str, Any], draws: GlobalDraws
+) -> tuple[gymnasium.Env[Any, Any], int]:
+    """Make the env `source` without its own time limit, and reset it: some compile only then.
+
+    Args:
+        source: its gymnasium id.
+        kwargs: for its constructor.
+        draws: its own state of the global generators.
 
     Returns:
         The env, and the episode length its registration states (or `DEFAULT_LIMIT`).
@@ -31,22 +43,67 @@ def make_source(source: str, kwargs: Mapping[str, Any]) -> tuple[gymnasium.Env[A
     _require_registered(source)
     limit = gymnasium.spec(source).max_episode_steps or DEFAULT_LIMIT
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), draws:
             warnings.simplefilter("ignore", DeprecationWarning)
             env = gymnasium.make(
                 source, max_episode_steps=-1, disable_env_checker=True, **dict(kwargs)
             )
-    except (gymnasium.error.Error, TypeError, ModuleNotFoundError) as error:
-        raise UsageError(f"env {source!r} with {dict(kwargs)} cannot be made: {error}") from error
-    inner: Any = env.unwrapped
-    model, data = getattr(inner, "model", None), getattr(inner, "data", None)
-    if not isinstance(model, mujoco.MjModel) or not isinstance(data, mujoco.MjData):
+            env.reset(seed=0)
+    except Exception as error:  # whatever somebody else's constructor raises
+        raise UsageError(
+            f"env {source!r} with source_kwargs {dict(kwargs)} cannot be made and reset: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if physics_of(env.unwrapped) is None:
         env.close()
         raise UsageError(
-            f"{source!r} is no MuJoCo environment ({type(inner).__name__} has no MjModel and "
-            "MjData); only MuJoCo-based gymnasium envs, such as Pusher-v5, can be recorded"
+            f"{source!r} is no MuJoCo environment ({type(env.unwrapped).__name__} has no MjModel "
+            "and MjData); only MuJoCo-based gymnasium envs, such as Pusher-v5, can be recorded"
         )
     return env, limit
+
+
+def control_rate(
+    env: gymnasium.Env[Any, Any], source: str, requested: float | None, draws: GlobalDraws
+) -> int:
+    """How often an env acts, in Hz: as requested, as its `dt` says, else as its clock runs.
+
+    Reading the clock takes one step; the env needs a reset after it.
+
+    Raises:
+        UsageError: no clock runs, or the rate is below 1 Hz.
+    """
+    seconds = getattr(env.unwrapped, "dt", None)
+    if requested is not None:
+        rate = float(requested)
+    elif isinstance(seconds, int | float) and seconds > 0:
+        rate = 1.0 / float(seconds)
+    else:
+        rate = 1.0 / max(_step_seconds(env, draws), 1e-9)
+        if rate > _FASTEST:
+            raise UsageError(
+                f"{source} does not tell how often it acts (no `dt`, and its simulation time does "
+                "not advance with a step); say it in Hz with env.fps"
+            )
+    if round(rate) < 1:
+        raise UsageError(f"{source} acts at {rate:.3g} Hz; rates below 1 Hz cannot be recorded")
+    if abs(rate - round(rate)) > _ROUNDING * rate:
+        warnings.warn(
+            f"{source} acts at {rate:.4g} Hz and is recorded as {round(rate)} Hz; env.fps sets it",
+            stacklevel=2,
+        )
+    return round(rate)
+
+
+def _step_seconds(env: gymnasium.Env[Any, Any], draws: GlobalDraws) -> float:
+    """Simulated seconds that one step takes."""
+    box: Any = env.action_space
+    before = physics_of(env.unwrapped)
+    with draws:
+        start = 0.0 if before is None else float(before[1].time)
+        env.step(((box.low + box.high) / 2).astype(box.dtype))
+    after = physics_of(env.unwrapped)
+    return 0.0 if after is None else float(after[1].time) - start
 
 
 def _require_registered(source: str) -> None:

@@ -1,14 +1,19 @@
 """Success, progress and privileged state of foreign envs: goal envs, reward rules, or none."""
 
+import inspect
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import gymnasium
 import mujoco
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
+from worldsim.config import build
 from worldsim.envs.foreign_spec import Readout, goal_spec
 from worldsim.errors import UsageError
 
@@ -18,13 +23,23 @@ Outcome = tuple[bool, float]
 
 @dataclass(frozen=True)
 class SuccessRule:
-    """Success for envs that report none: `info[key] > above`.
+    """Success for envs that report none under its usual names: `info[key] > above`.
 
-    Progress runs from the first step's value (0) to `above` (1).
+    Progress runs from the first step's value (0) to `above` (1). The default suits a key that is
+    true or false.
     """
 
     key: str
-    above: float
+    above: float = 0.5
+
+
+SuccessRequest = Mapping[str, Any] | bool | None
+"""A rule; None: as the env itself reports it; False: nothing counts as success."""
+
+_REPORTED = ("is_success", "success")
+_TELLING = re.compile("succe|solved|complete|achieved|reached|done|won", re.IGNORECASE)
+"""Names under which envs report success as a number."""
+_NOT_SUCCESS = re.compile("truncat|terminat|timeout|time_limit|TimeLimit|fail", re.IGNORECASE)
 
 
 class Task(Protocol):
@@ -53,17 +68,47 @@ class Task(Protocol):
         ...
 
 
-def make_task(env: gymnasium.Env[Any, Any], rule: SuccessRule | None, everything: Readout) -> Task:
+def make_task(env: gymnasium.Env[Any, Any], request: SuccessRequest, everything: Readout) -> Task:
     """Choose the judge of an env.
 
     Args:
         env: the source env.
-        rule: a rule from the config, or None.
+        request: what counts as success.
         everything: positions and velocities of all joints.
+
+    Raises:
+        UsageError: the request is no rule.
     """
-    if rule is None and getattr(env.unwrapped, "goal", None) is not None:
+    if request is None and is_goal_env(env):
         return GoalTask(env)
-    return InfoTask(everything, rule)
+    if isinstance(request, Mapping):
+        return InfoTask(everything, build(SuccessRule, dict(request), "success"))
+    if request not in (None, False):
+        raise UsageError(
+            f"success is {request!r}; expected {{key: NAME, above: NUMBER}}, null for what the env "
+            "reports, or false for an env without success"
+        )
+    return InfoTask(everything, request)
+
+
+def is_goal_env(env: gymnasium.Env[Any, Any]) -> bool:
+    """Whether an env works as gymnasium-robotics' goal envs do; an attribute `goal` says little."""
+    space, inner = env.observation_space, cast(Any, env.unwrapped)
+    if not isinstance(space, spaces.Dict) or getattr(inner, "goal", None) is None:
+        return False
+    goals = [space.spaces.get(f"{kind}_goal") for kind in ("achieved", "desired")]
+    if not all(isinstance(goal, spaces.Box) and len(goal.shape) == 1 for goal in goals):
+        return False
+    return _takes(inner, "_is_success", 2) and _takes(inner, "_get_obs", 0)
+
+
+def _takes(holder: Any, method: str, arguments: int) -> bool:
+    """Whether an object has a method that can be called with so many arguments."""
+    try:
+        inspect.signature(getattr(holder, method)).bind(*range(arguments))
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return True
 
 
 class GoalTask:
@@ -116,12 +161,18 @@ class GoalTask:
 
 
 class InfoTask:
-    """Success from the source's own info, or from a rule on one of its numbers."""
+    """Success from the source's own info, or from a rule on one of its entries.
 
-    def __init__(self, everything: Readout, rule: SuccessRule | None) -> None:
+    Args:
+        everything: positions and velocities of all joints.
+        rule: None: what the info calls `is_success` or `success`; False: there is no success.
+    """
+
+    def __init__(self, everything: Readout, rule: SuccessRule | Literal[False] | None) -> None:
         self.state = everything
         self._rule = rule
         self._first: float | None = None
+        self._warned = False
 
     def reset(self, data: mujoco.MjData) -> None:
         """See `Task`."""
@@ -135,12 +186,20 @@ class InfoTask:
         """See `Task`.
 
         Raises:
-            UsageError: the rule's key is not in the source's info.
+            UsageError: the rule's key is not in the source's info; or there is no rule, and only
+                the user can say which of the info's entries is success.
         """
+        if isinstance(self._rule, SuccessRule):
+            return self._judge(_number(info, self._rule.key), self._rule.above)
         if self._rule is None:
-            success = bool(info.get("is_success", info.get("success", False)))
-            return success, float(success)
-        return self._judge(self._value(info, self._rule.key), self._rule.above)
+            key = next((name for name in _REPORTED if name in info), None)
+            if key is not None:
+                success = bool(np.all(info[key]))
+                return success, float(success)
+            if not self._warned:
+                self._warned = True
+                _ask_for_success(info)
+        return False, 0.0
 
     def get_extras(self) -> dict[str, Any]:
         """The first value of the rule's number."""
@@ -159,8 +218,48 @@ class InfoTask:
         covered = (value - self._first) / max(above - self._first, 1e-9)
         return False, float(np.clip(covered, 0.0, 1.0))
 
-    def _value(self, info: Mapping[str, Any], key: str) -> float:
-        numbers = sorted(name for name, value in info.items() if np.isscalar(value))
-        if key not in numbers:
-            raise UsageError(f"success.key {key!r} is not in the env's info; it has {numbers}")
-        return float(cast(Any, info[key]))
+
+def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
+    """Entries that are one number, true and false among them."""
+    found = {}
+    for name, value in info.items():
+        array = np.asarray(value) if isinstance(value, bool | int | float | np.generic) else value
+        if isinstance(array, np.ndarray) and array.size == 1 and array.dtype.kind in "biuf":
+            found[str(name)] = float(array.item())
+    return found
+
+
+def _number(info: Mapping[str, Any], key: str) -> float:
+    numbers = _numbers(info)
+    if key not in numbers:
+        raise UsageError(
+            f"success.key {key!r} is not in the env's info; it has {sorted(numbers) or 'none'}"
+        )
+    return numbers[key]
+
+
+def _ask_for_success(info: Mapping[str, Any]) -> None:
+    """The info has no success under its usual names: say what it has.
+
+    Raises:
+        UsageError: an entry looks like success under another name.
+    """
+    numbers = _numbers(info)
+    likely = [
+        name
+        for name in numbers
+        if not _NOT_SUCCESS.search(name)
+        and (_TELLING.search(name) or isinstance(info[name], bool | np.bool_))
+    ]
+    if likely:
+        raise UsageError(
+            f"the env's info has no {' or '.join(map(repr, _REPORTED))}, but {', '.join(likely)}; "
+            f"say which one is success, as in 'env.success={{key: {likely[0]}}}', or say that none "
+            "is, with env.success=false"
+        )
+    warnings.warn(
+        f"the env's info has no {' or '.join(map(repr, _REPORTED))}: every episode counts as a "
+        f"failure; its numbers are {', '.join(sorted(numbers)) or 'none'}. A rule makes success of "
+        "one, as in 'env.success={key: NAME, above: NUMBER}'; env.success=false says there is none",
+        stacklevel=2,
+    )

@@ -25,6 +25,8 @@ choose_backend()
 import mujoco  # noqa: E402  (the backend must be chosen first)
 
 _MAX_GEOMS = 500
+_MAX_RENDERERS = 16
+"""Renderers of a thread; the one that was used least lately goes first."""
 _SUPERSAMPLING = 2
 _OFF_FLAGS = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_FOG", "mjRND_HAZE")
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
@@ -48,14 +50,17 @@ class _Drawing:
                 f"no OpenGL context could be made with MUJOCO_GL={backend} ({error}); "
                 "`worldsim doctor` says what this machine lacks"
             ) from error
-        # Made current once: it is the only context of this thread.
-        self._context.make_current()
+        self.make_current()
         if not _DRAWINGS:
             # Registered only now: mujoco registers the display's end when it makes the context,
             # and the last registered runs first.
             atexit.unregister(_close_all)
             atexit.register(_close_all)
         _DRAWINGS.add(self)
+
+    def make_current(self) -> None:
+        """Draw with this context: an env of others may have drawn with its own since."""
+        self._context.make_current()
 
     def close(self) -> None:
         """Free everything; in another thread than its own only what can be freed there."""
@@ -103,7 +108,12 @@ def _context_class(backend: str) -> Any:
 
 
 def shared_renderer(
-    model: mujoco.MjModel, height: int, width: int, key: str, shadows: bool = False
+    model: mujoco.MjModel,
+    height: int,
+    width: int,
+    key: str,
+    shadows: bool = False,
+    groups: tuple[int, ...] | None = None,
 ) -> "SceneRenderer":
     """A renderer for `model`, shared by every model of equal `key` (same meshes and textures).
 
@@ -113,13 +123,19 @@ def shared_renderer(
         width: image width in pixels.
         key: names the family of models that differ only in numbers.
         shadows: draw shadows and reflections (slow on CPUs).
+        groups: geom groups to draw; None: as MuJoCo.
     """
     if _GRAPHICS.drawing is None:
         _GRAPHICS.drawing = _Drawing(height, width)
-    renderers, identity = _GRAPHICS.drawing.renderers, (key, height, width, shadows)
-    if identity not in renderers:
-        renderers[identity] = SceneRenderer(model, height, width, shadows)
-    return renderers[identity]
+    _GRAPHICS.drawing.make_current()
+    identity, renderers = (key, height, width, shadows, groups), _GRAPHICS.drawing.renderers
+    found = renderers.pop(identity, None)
+    if found is None:
+        found = SceneRenderer(model, height, width, shadows, groups)
+        if len(renderers) >= _MAX_RENDERERS:
+            renderers.pop(next(iter(renderers))).close()
+    renderers[identity] = found
+    return found
 
 
 class SceneRenderer:
@@ -132,7 +148,12 @@ class SceneRenderer:
     """
 
     def __init__(
-        self, model: mujoco.MjModel, height: int, width: int, shadows: bool = False
+        self,
+        model: mujoco.MjModel,
+        height: int,
+        width: int,
+        shadows: bool = False,
+        groups: tuple[int, ...] | None = None,
     ) -> None:
         wide, tall = width * _SUPERSAMPLING, height * _SUPERSAMPLING
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, wide)
@@ -143,9 +164,12 @@ class SceneRenderer:
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
-        self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
+        # Geoms beyond the buffer would be left out of the picture.
+        self._scene = mujoco.MjvScene(model, max(_MAX_GEOMS, 2 * (model.ngeom + model.nsite)))
         self._camera = mujoco.MjvCamera()
         self._option = mujoco.MjvOption()
+        if groups is not None:
+            self._option.geomgroup[:] = [group in groups for group in range(mujoco.mjNGROUP)]
         self._fine = mujoco.MjrRect(0, 0, wide, tall)
         self._plain = mujoco.MjrRect(0, 0, width, height)
         self._buffer = np.empty((tall, wide, 3), np.uint8)

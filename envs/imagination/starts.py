@@ -5,6 +5,7 @@ Legend: V view, H, W pixels, P proprioception, S state.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import getattr_static
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -34,6 +35,7 @@ class Start:
         seed: given to the simulator's reset, or None where there was none.
         factors: factors of variation.
         views: `[V]` bool, False for cameras that are missing; None: all are there.
+        drawn: whether the simulator itself drew the pixels; else a video was decoded.
     """
 
     pixels: NDArray[np.uint8]
@@ -44,6 +46,7 @@ class Start:
     seed: int | None = None
     factors: dict[str, Any] = field(default_factory=dict)
     views: NDArray[np.bool_] | None = None
+    drawn: bool = False
 
 
 class StartSource(Protocol):
@@ -239,8 +242,13 @@ class SimulatorStarts:
         self.env_id, self.kwargs, self.factors = env_id, dict(kwargs or {}), dict(factors or {})
         self._env: gymnasium.Env[Any, Any] = make(env_id, **self.kwargs)
         simulator: Any = self._env.unwrapped
-        if not hasattr(simulator, "spec_world") or not hasattr(type(simulator), "camera_rig"):
-            raise UsageError(f"{env_id} is no simulator env of worldsim; it tells no world spec")
+        if not _tells_world(simulator):
+            self._env.reset(seed=0)  # some set their attributes only there
+        if not _tells_world(simulator):
+            raise UsageError(
+                f"{env_id} is no simulator env of worldsim: it has no `spec_world` or no "
+                "`camera_rig`, not even after a reset"
+            )
         self.spec: WorldSpec = simulator.spec_world
         self.max_episode_steps = int(simulator.max_episode_steps)
         observation_space = self._env.observation_space
@@ -276,11 +284,22 @@ class SimulatorStarts:
             np.asarray(info["state"], np.float32),
             seed,
             factors,
+            drawn=True,
         )
 
     def close(self) -> None:
         """Close the simulator."""
         self._env.close()
+
+
+def _tells_world(simulator: Any) -> bool:
+    """Whether class or instance has what a simulator env tells.
+
+    Nothing is read: before the first reset, a property may refuse to tell.
+    """
+    missing = object()
+    parts = ("spec_world", "camera_rig")
+    return all(getattr_static(simulator, part, missing) is not missing for part in parts)
 
 
 def stack_rigs(starts: Sequence[Start]) -> dict[str, NDArray[Any]] | None:

@@ -6,6 +6,7 @@ on interruptions or on the number of workers.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,16 @@ class Collection:
     Raises:
         UsageError: `root` holds something else, another process collects there, or the settings
             are wrong.
+        WorldsimError: the env does not move, or its episodes cannot be repeated.
     """
 
     def __init__(self, config: CollectionConfig, root: Path) -> None:
+        from worldsim.envs import make
+        from worldsim.envs.simulator_check import check_simulator
+
         self.config, self.root = config, root
         self._recorder = Recorder(config, root)
+        check_simulator(partial(make, config.env_id, **config.env_kwargs), config.env_id)
         settings = config.to_json()
         env_info = {"id": config.env_id, "kwargs": settings["env_kwargs"]}
         self._writer = LeRobotWriter(root, self._recorder.spec, env_info, settings, config.codec)

@@ -102,6 +102,7 @@ class Workbench:
         Raises:
             UsageError: a policy cannot be built.
             SpecMismatchError: model, judge and simulator describe different worlds.
+            WorldsimError: the simulator's episodes cannot be repeated.
         """
         self.model.spec.require_compatible(
             self.judge.spec, f"model {self.comparison.model}", f"judge {self.comparison.judge}"
@@ -111,6 +112,7 @@ class Workbench:
             self.model.spec.require_compatible(
                 self.simulator.spec, name, str(self.comparison.env_id)
             )
+            self.simulator.check()
             self.simulator.close()
         load_pool({"policies": self.comparison.policies}, self.model.spec)
 

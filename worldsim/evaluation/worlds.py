@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from worldsim.conventions import Observation, split_views, stack_views
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.starts import Start
+from worldsim.envs.simulator_check import Seen, check_simulator
 from worldsim.evaluation.judge import Judge
+from worldsim.evaluation.pairing import require_paired
 from worldsim.evaluation.rollout_batch import World
 from worldsim.specs import WorldSpec
 
@@ -158,7 +160,11 @@ class SimulatorWorld:
         return int(_unwrapped(self._idle[0] if self._idle else self._running[0]).max_episode_steps)
 
     def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> Moment:
-        """See `BatchWorld`; the simulator has no noise of its own, `ids` and `seed` are unused."""
+        """See `BatchWorld`; the simulator has no noise of its own, `seed` is unused.
+
+        Raises:
+            WorldsimError: the simulator begins elsewhere than a start says.
+        """
         self._idle += self._running
         while len(self._idle) < len(starts):
             self._idle.append(self._make())
@@ -167,6 +173,8 @@ class SimulatorWorld:
             env.reset(seed=start.seed, options={"factors": start.factors} if start.factors else {})
             for env, start in zip(self._running, starts, strict=True)
         ]
+        seen = [Seen.of(observation, info, self.spec) for observation, info in results]
+        require_paired(starts, ids, seen, self.spec, self.env_id)
         self._tracker = None if self.judge is None else self.judge.tracker(len(starts))
         never = np.zeros(len(starts), bool)
         return self._moment([r[0] for r in results], [r[1] for r in results], never, first=True)
@@ -184,6 +192,10 @@ class SimulatorWorld:
         self._running = kept
         if self._tracker is not None:
             self._tracker.select(np.asarray(rows, np.int64))
+
+    def check(self) -> None:
+        """Refuse a simulator whose episodes cannot be repeated; see `check_simulator`."""
+        check_simulator(self._make, self.env_id)
 
     def close(self) -> None:
         """Close all envs."""

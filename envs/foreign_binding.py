@@ -1,0 +1,99 @@
+"""What the adapter reads and draws of one compiled model; made anew when an env compiles another."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.config import build
+from worldsim.envs.foreign_cameras import CameraRequest, View, make_views
+from worldsim.envs.foreign_groups import choose_groups
+from worldsim.envs.foreign_physics import physics_of
+from worldsim.envs.foreign_spec import (
+    EndEffector,
+    Readout,
+    action_spec,
+    find_end_effector,
+    joints,
+    proprioception,
+)
+from worldsim.envs.foreign_success import SuccessRequest, Task, make_task
+from worldsim.specs import ActionSpec
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, in the terms of `ForeignMujocoEnv`'s arguments."""
+
+    cameras: Sequence[CameraRequest]
+    end_effector: Mapping[str, Any] | None
+    success: SuccessRequest
+    geom_groups: Sequence[int] | None
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Handles into one model and its data.
+
+    Attributes:
+        model: the compiled model.
+        data: its data.
+        views: the cameras.
+        groups: geom groups that are drawn.
+        effector: the arm's hand, where known.
+        action: what an action means.
+        middle: `[A]`; the env takes `middle + half * action`.
+        half: `[A]`.
+        agent_pos: proprioception.
+        task: judge of the episode, with the privileged state.
+    """
+
+    model: mujoco.MjModel
+    data: mujoco.MjData
+    views: tuple[View, ...]
+    groups: tuple[int, ...]
+    effector: EndEffector | None
+    action: ActionSpec
+    middle: Vector
+    half: Vector
+    agent_pos: Readout
+    task: Task
+
+    def hide(self) -> None:
+        """Make bodies transparent that are no part of the scene; a reset may show them again."""
+        if self.effector is not None:
+            self.effector.hide_bodies(self.model)
+
+
+def bind(env: gymnasium.Env[Any, Any], request: Request) -> Binding:
+    """Look everything up in the model that `env` has now.
+
+    Raises:
+        UsageError: something that was asked for is not in the model.
+    """
+    found = physics_of(env.unwrapped)
+    assert found is not None, "make_source refuses envs without physics"
+    model, data = found
+    space, asked = env.action_space, request.end_effector
+    wanted = build(EndEffector, dict(asked), "end_effector") if asked else None
+    effector = find_end_effector(model, wanted, int(np.prod(space.shape or (0,))))
+    action, middle, half = action_spec(space, model, effector)
+    everything = joints(model, range(model.njnt))
+    return Binding(
+        model,
+        data,
+        make_views(request.cameras, model),
+        choose_groups(model, request.geom_groups),
+        effector,
+        action,
+        middle,
+        half,
+        proprioception(model, effector),
+        make_task(env, request.success, everything),
+    )

@@ -1,0 +1,132 @@
+"""What an episode of somebody else's env depends on beside MuJoCo's state: saved and restored.
+
+A seed alone fixes the start only if nothing of earlier episodes is left. So before a seeded reset
+everything goes back to how a fresh env had it: physics, numbers of the model, Python attributes;
+and every random generator is seeded.
+"""
+
+import random
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.envs.foreign_attributes import Attributes, Path, equal
+from worldsim.envs.foreign_physics import (
+    get_numbers,
+    get_physics,
+    set_numbers,
+    set_physics,
+)
+from worldsim.envs.global_draws import GlobalDraws
+
+Scene = dict[str, Any]
+"""What differs from a fresh env: `numbers` of the model, Python `attributes`, and the states of
+all `generators`, the global `draws` among them."""
+
+
+class SourceMemory:
+    """Saves and restores an env; made right after its first reset, which is its origin.
+
+    Args:
+        env: the env with its gymnasium wrappers.
+        model: compiled at that reset.
+        data: its data.
+        draws: the env's own state of the global generators.
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        draws: GlobalDraws,
+    ) -> None:
+        self._attributes, self._draws = Attributes(env), draws
+        self._numbers = get_numbers(model)
+        self._physics: NDArray[np.float64] = get_physics(model, data)
+        self._values = self._attributes.read()
+        self._seed(None)
+
+    def rewind(self, model: mujoco.MjModel, data: mujoco.MjData, seed: int) -> None:
+        """Go back to the origin, with every generator seeded anew.
+
+        A model of other sizes than the origin's is left alone: its env compiles one at a reset.
+        """
+        now = get_numbers(model)
+        if all(now[name].shape == value.shape for name, value in self._numbers.items()):
+            set_numbers(model, self._numbers)
+            set_physics(model, data, self._physics, "the first reset")
+        self._attributes.write(self._values)
+        self._seed(seed)
+
+    def scene(self, model: mujoco.MjModel) -> Scene:
+        """What differs from the origin now."""
+        values = self._attributes.read()
+        return {
+            "numbers": {
+                name: value
+                for name, value in get_numbers(model).items()
+                if not equal(value, self._numbers.get(name))
+            },
+            "attributes": {
+                path: value
+                for path, value in values.items()
+                if path not in self._values or not equal(value, self._values[path])
+            },
+            "generators": {
+                path: _get_state(one) for path, one in self._attributes.generators().items()
+            },
+            "draws": self._draws.get_state(),
+        }
+
+    def restore(self, model: mujoco.MjModel, scene: Scene) -> None:
+        """Restore `scene` output.
+
+        Raises:
+            UsageError: it is of a model of other sizes.
+        """
+        set_numbers(model, {**self._numbers, **scene["numbers"]})
+        self._attributes.write({**self._values, **scene["attributes"]})
+        generators = self._attributes.generators()
+        states: dict[Path, Any] = scene["generators"]
+        for path in sorted(generators.keys() & states.keys(), key=str):
+            _set_state(generators[path], states[path])
+        self._draws.set_state(scene["draws"])
+
+    def _seed(self, seed: int | None) -> None:
+        """Seed all generators; None: from the operating system."""
+        entropy = np.random.SeedSequence(seed).entropy
+        for number, path in enumerate(sorted(generators := self._attributes.generators(), key=str)):
+            _seed_one(generators[path], np.random.SeedSequence([entropy, number]))  # type: ignore[list-item]
+        self._draws.seed(seed)
+
+
+def _seed_one(generator: Any, sequence: np.random.SeedSequence) -> None:
+    if isinstance(generator, np.random.Generator):
+        bits: Any = generator.bit_generator
+        bits.state = type(bits)(sequence).state
+    elif isinstance(generator, random.Random):
+        generator.seed(int(sequence.generate_state(1, np.uint64)[0]))
+    else:
+        fresh = np.random.RandomState(np.random.MT19937(sequence))
+        generator.set_state(fresh.get_state(legacy=False))
+
+
+def _get_state(generator: Any) -> Any:
+    if isinstance(generator, np.random.Generator):
+        return generator.bit_generator.state
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    return generator.get_state(legacy=False)
+
+
+def _set_state(generator: Any, state: Any) -> None:
+    if isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    elif isinstance(generator, random.Random):
+        generator.setstate(state)
+    else:
+        generator.set_state(state)

@@ -1,0 +1,182 @@
+"""Whether a simulator does what a data set and a ranking rest on, found out before work begins.
+
+Actions move it, its seeds fix episodes, and its states restore them. Nothing else in worldsim would
+notice: a frozen film is a film, and a ranking of different scenes has a correlation too.
+
+Legend: V view, H, W pixels, P proprioception, S state, A action.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.conventions import stack_views
+from worldsim.errors import WorldsimError
+from worldsim.specs import VectorSpec, WorldSpec
+
+Float = NDArray[np.float32]
+
+SAME_GREY = 3.0
+"""Grey levels by which two drawings of one scene may differ."""
+SAME_NUMBER = 1e-4
+"""Share by which a number of one scene may differ; what is below 1 counts as 1."""
+_STEPS = 5
+_REMEDY = (
+    "What its episodes depend on is kept where neither seed nor state reaches it: draw it from "
+    "`self.np_random` in reset, and keep it in the model, in its data or in plain attributes of the "
+    "env; a seed of the constructor's own goes into env.source_kwargs. env.repeatable=false records "
+    "the env as it is, but a ranking will refuse to compare starts that are not the same"
+)
+_OURS = "worldsim.envs.tabletop."
+"""Envs that worldsim's own tests hold to all this."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One moment of a simulator.
+
+    Attributes:
+        pixels: uint8 `[V, H, W, 3]`.
+        agent_pos: `[P]`.
+        state: `[S]`; empty if unknown.
+    """
+
+    pixels: NDArray[np.uint8]
+    agent_pos: Float
+    state: Float
+
+    @staticmethod
+    def of(observation: dict[str, Any], info: dict[str, Any], spec: WorldSpec) -> "Seen":
+        """What an env's `reset` or `step` returned."""
+        return Seen(
+            stack_views(observation["pixels"], spec.camera_names),
+            np.asarray(observation["agent_pos"], np.float32),
+            np.asarray(info["state"], np.float32),
+        )
+
+    def is_same(self, other: "Seen") -> bool:
+        """Whether nothing at all differs."""
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return all(np.array_equal(one, two) for one, two in pairs)
+
+    def differences(self, other: "Seen", spec: WorldSpec, grey: float, block: int = 1) -> list[str]:
+        """What differs by more than it may, in words; empty if this is the same moment.
+
+        Args:
+            other: the other moment.
+            spec: names cameras and numbers.
+            grey: levels by which pixels may differ.
+            block: side of the squares of pixels whose means are compared.
+        """
+        found = []
+        for name, one, two in zip(spec.camera_names, self.pixels, other.pixels, strict=True):
+            apart = float(np.abs(_means(one, block) - _means(two, block)).max())
+            if apart > grey:
+                found.append(f"camera {name!r} by up to {apart:.0f} of 255 grey levels")
+        found += _furthest("agent_pos", spec.agent_pos, self.agent_pos, other.agent_pos)
+        if self.state.shape == other.state.shape:
+            found += _furthest("state", spec.state, self.state, other.state)
+        return found
+
+
+def check_simulator(make: Callable[[], gymnasium.Env[Any, Any]], name: str, seed: int = 0) -> None:
+    """Begin one episode four ways and compare: fresh, again, from its state, and in another env.
+
+    An env whose `repeatable` is False need not repeat itself; it must move all the same.
+
+    Args:
+        make: makes the env, of worldsim's interface.
+        name: for messages.
+        seed: of the episode that is repeated.
+
+    Raises:
+        UsageError: the env does not tell what success is.
+        WorldsimError: actions change nothing, or an episode is not the same again.
+    """
+    env = make()
+    try:
+        if type(env.unwrapped).__module__.startswith(_OURS):
+            return
+        trial = _Trial(env, seed)
+        first, state = trial.play(seed), trial.state
+        if all(first[0].is_same(later) for later in first[1:]):
+            raise WorldsimError(
+                f"{name} does not move: {len(first) - 1} random actions changed neither frames nor "
+                "states. Its `model` and `data` may be copies, or its actions too small"
+            )
+        if not getattr(env.unwrapped, "repeatable", True):
+            return
+        if first[0].is_same(trial.play(seed + 1, turn=-1)[0]):
+            warnings.warn(
+                f"{name} begins the same way with seeds {seed} and {seed + 1}: its episodes may "
+                "all have one start, and a ranking of many starts would be one of a single start",
+                stacklevel=2,
+            )
+        trial.compare(first, trial.play(seed), f"{name}: two resets with seed {seed} differ")
+        restored = trial.play(seed + 1, {"initial_state": state})
+        trial.compare(first, restored, f"{name}: what get_state returned restores another episode")
+    finally:
+        env.close()
+    twin = make()
+    try:
+        again = _Trial(twin, seed).play(seed)
+        trial.compare(first, again, f"{name}: two envs that are reset with seed {seed} differ")
+    finally:
+        twin.close()
+
+
+class _Trial:
+    """Plays short episodes of one env, all with the same actions."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
+        self._env, self.state = env, None
+        inner: Any = env.unwrapped
+        self._inner, self._spec = inner, inner.spec_world
+        shape = (_STEPS, self._spec.action.dim)
+        self._actions = np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+    def play(self, seed: int, options: dict[str, Any] | None = None, turn: int = 1) -> list[Seen]:
+        """What is seen at the start and after each action (times `turn`), up to the end."""
+        seen = [Seen.of(*self._env.reset(seed=seed, options=options), self._spec)]
+        self.state = self._inner.get_state()
+        for action in turn * self._actions:
+            observation, _, terminated, truncated, info = self._env.step(action)
+            seen.append(Seen.of(observation, info, self._spec))
+            if terminated or truncated:
+                break
+        return seen
+
+    def compare(self, first: Sequence[Seen], other: Sequence[Seen], what: str) -> None:
+        """Refuse two episodes that are not the same.
+
+        Raises:
+            WorldsimError: see above.
+        """
+        for step, (one, two) in enumerate(zip(first, other, strict=False)):
+            if found := one.differences(two, self._spec, SAME_GREY):
+                when = "at the start" if step == 0 else f"after {step} equal actions"
+                raise WorldsimError(f"{what} {when}: {'; '.join(found)}. {_REMEDY}")
+
+
+def _means(image: NDArray[np.uint8], block: int) -> Float:
+    """Means over squares of pixels `[H // block, W // block, 3]`."""
+    height, width = (side - side % block for side in image.shape[:2])
+    squares = image[:height, :width].reshape(height // block, block, width // block, block, 3)
+    means: Float = squares.astype(np.float32).mean(axis=(1, 3))
+    return means
+
+
+def _furthest(kind: str, spec: VectorSpec, one: Float, two: Float) -> list[str]:
+    """The number that differs most, if any differs by more than it may."""
+    if not one.size:
+        return []
+    apart = np.abs(one - two) / np.maximum(1.0, np.maximum(np.abs(one), np.abs(two)))
+    worst = int(np.nan_to_num(apart, nan=np.inf).argmax())
+    if apart[worst] <= SAME_NUMBER:
+        return []
+    return [f"{kind} {spec.names[worst]} by {abs(float(one[worst] - two[worst])):.3g}"]
