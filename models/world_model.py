@@ -50,6 +50,7 @@ class WorldModelConfig:
         bodies: whether frames are told where the dynamics take hand and scene; False leaves them
             the actions alone, as plain video models have it.
         ladder: which noise levels it was trained for.
+        calibrated: whether it was trained on calibrated cameras, and so wants to be told theirs.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -61,6 +62,7 @@ class WorldModelConfig:
     sink: int = 1
     bodies: bool = True
     ladder: TrainedLadder = field(default_factory=TrainedLadder)
+    calibrated: bool = False
 
 
 def require_image_size(height: int, width: int) -> None:
@@ -217,6 +219,12 @@ class WorldModel(nn.Module):
     def remembering(self, recent: int, sink: int) -> "WorldModel":
         """This model with another length of context; see `WorldModelConfig`."""
         self.config = replace(self.config, recent=recent, sink=sink)
+        return self
+
+    def trained_with(self, *, calibration: bool) -> "WorldModel":
+        """This model, which says whether it ever learnt from calibrated cameras."""
+        learnt = self.config.calibrated or (calibration and self.config.bodies)
+        self.config = replace(self.config, calibrated=learnt)
         return self
 
     def save_pretrained(

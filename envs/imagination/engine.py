@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.imagination.starts import (
+from worldsim.envs.imagination.start import (
     Start,
     stack_rigs,
     stack_states,
@@ -102,7 +102,7 @@ class ImaginationEngine:
         agent_pos = np.stack([start.agent_pos for start in starts])
         judgement = self.judge.read(pixels)
         state = stack_states(starts, judgement.state)
-        rig, views = stack_rigs(starts), stack_views_seen(starts)
+        rig, views = stack_rigs(starts, self.spec.camera_names), stack_views_seen(starts)
         self.stream.reset(pixels, agent_pos, rig, env_ids, seed, state=state, views=views)
         self._tracker = self.judge.tracker(len(starts))
         self._progress = judgement.progress.copy()
@@ -115,7 +115,8 @@ class ImaginationEngine:
         """Begin new episodes in some rows; returns the first observations of those rows only."""
         pixels = np.stack([start.pixels for start in starts])
         agent_pos = np.stack([start.agent_pos for start in starts])
-        rig, views, places = stack_rigs(starts), stack_views_seen(starts), rows.tolist()
+        rig, views = stack_rigs(starts, self.spec.camera_names), stack_views_seen(starts)
+        places = rows.tolist()
         judgement = self.judge.read(pixels)
         state = stack_states(starts, judgement.state)
         self.stream.reset(pixels, agent_pos, rig, env_ids, seed, places, state=state, views=views)

@@ -1,5 +1,6 @@
 """One imagined env with the interface of the simulator env it imagines."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +19,8 @@ from worldsim.envs.imagination.loading import (
     unknown_options,
 )
 from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
-from worldsim.envs.imagination.starts import Start, StartSource
+from worldsim.envs.imagination.start import Start, is_observation
+from worldsim.envs.imagination.starts import StartSource, known_rig
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.models.world_model import WorldModel
@@ -92,7 +94,9 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         Args:
             seed: fixes the start and all noise.
             options: `initial_state`: what the start source understands (a simulator state, a
-                seed, an episode number) or an observation with `pixels` and `agent_pos`.
+                seed, an episode number) or an observation with `pixels` and `agent_pos`. An
+                observation without a `rig` (a `CameraRig`) or `task` keeps those of the episode
+                that runs; before the first, the rig is the one that all starts share, if they do.
 
         Raises:
             UsageError: an unknown option or an initial state that does not fit.
@@ -100,7 +104,9 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         super().reset(seed=seed)
         options = options or {}
         unknown_options(options, {"initial_state"})
-        self._start, noise = draw_start(self.starts, self.np_random, options.get("initial_state"))
+        self._start, noise = draw_start(
+            self.starts, self.np_random, options.get("initial_state"), self._start
+        )
         self._steps = 0
         return self._show(self.engine.start([self._start], [noise]))
 
@@ -148,13 +154,24 @@ def check_arguments(max_episode_steps: int | None, render_mode: str | None) -> N
 
 
 def draw_start(
-    source: StartSource, rng: np.random.Generator, initial_state: Any
+    source: StartSource, rng: np.random.Generator, initial_state: Any, running: Start | None
 ) -> tuple[Start, int]:
-    """A start (the asked one, or one by `rng`) and the number that names its noise."""
+    """A start (the asked one, or one by `rng`) and the number that names its noise.
+
+    Args:
+        source: where episodes begin.
+        rng: of the env.
+        initial_state: what the caller asks for, or None.
+        running: with what the env's present episode began, if there is one.
+    """
     noise = int(rng.integers(NOISE_RANGE))
-    if initial_state is not None:
-        return source.from_state(initial_state), noise
-    return source.draw(rng), noise
+    if initial_state is None:
+        return source.draw(rng), noise
+    start = source.from_state(initial_state)
+    if is_observation(initial_state):
+        start = start if running is None else start.after(running)
+        start = start if start.rig is not None else replace(start, rig=known_rig(source))
+    return start, noise
 
 
 def info_arrays(seen: ImaginedObservation) -> dict[str, NDArray[Any]]:

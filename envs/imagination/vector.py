@@ -22,7 +22,8 @@ from worldsim.envs.imagination.loading import (
 )
 from worldsim.envs.imagination.single import check_arguments, draw_start, info_arrays
 from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
-from worldsim.envs.imagination.starts import Start, StartSource
+from worldsim.envs.imagination.start import Start
+from worldsim.envs.imagination.starts import StartSource
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.models.world_model import WorldModel
@@ -121,9 +122,10 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         self._seed(seed)
         states = self._initial_states(options.get("initial_state"))
         if mask is None:
+            running: list[Start | None] = [*self._starts] or [None] * self.num_envs
             drawn = [
-                draw_start(self.starts, rng, state)
-                for rng, state in zip(self._rngs, states, strict=True)
+                draw_start(self.starts, rng, state, start)
+                for rng, state, start in zip(self._rngs, states, running, strict=True)
             ]
             self._starts = [start for start, _ in drawn]
             seen = self.engine.start(self._starts, [noise for _, noise in drawn])
@@ -190,7 +192,9 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
     def _restart(self, mask: Bool, states: list[Any]) -> dict[str, NDArray[Any]]:
         """Begin episodes in the rows of `mask`; info arrays `[N, ...]`, zero elsewhere."""
         rows = np.flatnonzero(mask)
-        drawn = [draw_start(self.starts, self._rngs[row], states[row]) for row in rows]
+        drawn = [
+            draw_start(self.starts, self._rngs[row], states[row], self._starts[row]) for row in rows
+        ]
         for row, (start, _) in zip(rows, drawn, strict=True):
             self._starts[row] = start
         seen = self.engine.restart(

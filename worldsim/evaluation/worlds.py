@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from worldsim.conventions import Observation, split_views, stack_views
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
-from worldsim.envs.imagination.starts import Start
+from worldsim.envs.imagination.start import Start
 from worldsim.evaluation.judge import Judge
 from worldsim.evaluation.rollout_batch import World
 from worldsim.specs import WorldSpec

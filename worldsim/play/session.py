@@ -14,12 +14,8 @@ from numpy.typing import NDArray
 
 from worldsim.conventions import stack_views
 from worldsim.envs.imagination import DatasetStarts, FrameStarts, SimulatorStarts, Start
-from worldsim.envs.imagination.starts import (
-    StartSource,
-    stack_rigs,
-    stack_states,
-    stack_views_seen,
-)
+from worldsim.envs.imagination.start import stack_rigs, stack_states, stack_views_seen
+from worldsim.envs.imagination.starts import StartSource
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.models.world_model import WorldModel
@@ -110,7 +106,7 @@ class PlaySession:
             self._tracker = self.judge.tracker(1)
         state = stack_states([start], read)
         known = state if self.judge is not None or start.state.shape == read[0].shape else None
-        rig, views = stack_rigs([start]), stack_views_seen([start])
+        rig, views = stack_rigs([start], self.spec.camera_names), stack_views_seen([start])
         self._stream.reset(pixels, agent_pos, rig, [0], seed, state=known, views=views)
         self._finished.clear()
         simulated = self._begin_simulator(start, seed)
