@@ -65,6 +65,17 @@ class WorldModelConfig:
     calibrated: bool = False
 
 
+def trained_config(reference: str | Path) -> WorldModelConfig:
+    """Sizes of the model that `resolve_folder` finds, without its weights.
+
+    Raises:
+        UsageError: not found.
+        DataError: there is no world model in it.
+    """
+    folder = resolve_folder(reference)
+    return build(WorldModelConfig, load_config(folder, KIND)["config"], f"{folder}/config.json")
+
+
 def require_image_size(height: int, width: int) -> None:
     """Refuse frames that do not divide into latents and halves of them.
 

@@ -27,6 +27,20 @@ worldsim train dataset=data/push out=runs/policies stage=policies
 """
 
 
+def prepare(config: DictConfig, overrides: list[str]) -> DictConfig:
+    """The config with the sizes of the models that it takes over.
+
+    Raises:
+        UsageError: the overrides ask for other sizes than those.
+    """
+    from worldsim.config import stated_keys
+    from worldsim.training.inheritance import inherited
+
+    if str(config.stage) in ("judge", "policies"):  # which do not read `model`
+        return config
+    return inherited(config, stated_keys(overrides, "model"))
+
+
 def run(config: DictConfig) -> None:
     """Run the stages asked for.
 
