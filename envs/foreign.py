@@ -4,7 +4,6 @@
 images of several cameras, proprioception, privileged state, success, exact save and restore.
 """
 
-import string
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -26,7 +25,9 @@ from worldsim.envs.foreign_spec import (
     proprioception,
 )
 from worldsim.envs.foreign_success import SuccessRule, Task, make_task
+from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.rendering import shared_renderer
+from worldsim.envs.task_space import TaskText
 from worldsim.errors import UsageError
 from worldsim.geometry.cameras import CameraRig
 from worldsim.specs import CameraSpec, WorldSpec
@@ -37,7 +38,7 @@ State = dict[str, Any]
 _EVERYTHING = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
-class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
+class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
     """A foreign MuJoCo env with worldsim's observation, action and info.
 
     Observation: `pixels` {camera: uint8 [H,W,3]}, `agent_pos` float32 `[P]` (end effector and
@@ -80,7 +81,7 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
                 f"'rgb_array' (got {render_mode!r})"
             )
         self._inner, limit = make_source(source, source_kwargs or {})
-        self.max_episode_steps = max_episode_steps or limit
+        self.max_episode_steps = max_episode_steps or self.asked_steps or limit
         self._model, self._data = _physics(self._inner)
         self._task_text = task or source
         self._views = make_views(cameras, self._model)
@@ -222,7 +223,7 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
                 "agent_pos": spaces.Box(
                     -np.inf, np.inf, (self.spec_world.agent_pos.dim,), np.float32
                 ),
-                "task": spaces.Text(256, charset=string.printable),
+                "task": TaskText(),
             }
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.conventions import split_views
+from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.loading import (
     DEFAULT_MODEL,
@@ -20,7 +21,7 @@ from worldsim.envs.imagination.loading import (
 )
 from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
 from worldsim.envs.imagination.start import Start, is_observation
-from worldsim.envs.imagination.starts import StartSource, known_rig
+from worldsim.envs.imagination.starts import SimulatorStarts, StartSource, known_rig
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.models.world_model import WorldModel
@@ -31,7 +32,7 @@ Info = dict[str, Any]
 NOISE_RANGE = 2**62
 
 
-class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
+class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
     """`worldsim/Imagination-v0`: a world model in place of a simulator, a judge in place of truth.
 
     Observation, action and info are those of the simulator env. Reward: the change of the
@@ -75,8 +76,9 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
             world, verdicts, sampling_steps, success_bonus, acceleration
         )
         self.starts = load_starts(starts, verdicts, world)
+        self._owns_starts = starts is None
         self.spec_world: WorldSpec = world.spec
-        self.max_episode_steps = max_episode_steps or horizon_of(self.starts)
+        self.max_episode_steps = max_episode_steps or self.asked_steps or horizon_of(self.starts)
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": world.spec.fps}  # type: ignore[misc]
         self._space = self.starts.observation_space or observation_space(world.spec)
@@ -130,6 +132,12 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         if self.render_mode is None or self._pixels is None:
             return None
         return np.concatenate(list(self._pixels), axis=1)
+
+    def close(self) -> None:
+        """Close the simulator of the starts, if the env made it; starts that were passed in are the
+        caller's, who may share them, and stay open."""
+        if self._owns_starts and isinstance(self.starts, SimulatorStarts):
+            self.starts.close()
 
     def _show(self, seen: ImaginedObservation) -> tuple[dict[str, Any], Info]:
         assert self._start is not None

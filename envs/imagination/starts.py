@@ -197,6 +197,7 @@ class SimulatorStarts:
         self._env: gymnasium.Env[Any, Any] = make(env_id, **self.kwargs)
         simulator: Any = self._env.unwrapped
         if not hasattr(simulator, "spec_world") or not hasattr(type(simulator), "camera_rig"):
+            self._env.close()
             raise UsageError(f"{env_id} is no simulator env of worldsim; it tells no world spec")
         self.spec: WorldSpec = simulator.spec_world
         self.max_episode_steps = int(simulator.max_episode_steps)

@@ -70,7 +70,7 @@ class PlaySession:
     Args:
         model: world model; shared between sessions, never changed.
         judge: says progress and success; None without one.
-        starts: where episodes begin.
+        starts: where episodes begin. The session closes their simulator, if they have one.
         simulator: driven by the same actions; None without one. The session closes it.
         sampler: how frames are sampled.
     """
@@ -216,7 +216,9 @@ class PlaySession:
         return stack_views(observation["pixels"], self.spec.camera_names), bool(info["success"])
 
     def close(self) -> None:
-        """Close the simulator."""
+        """Close the simulators, of the starts and the one driven along."""
+        if isinstance(self.starts, SimulatorStarts):
+            self.starts.close()
         if self.simulator is not None:
             self.simulator.close()
 
