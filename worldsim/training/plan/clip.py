@@ -14,6 +14,7 @@ from worldsim.errors import UsageError
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch
+from worldsim.training.draws import stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +65,9 @@ def prepare_clip(
     view_mask = batch["view_mask"].float() * _kept_views(batch["view_mask"], dropout, generator)
     x0 = x0 * view_mask[..., None, None, None]
     keep = _kept(x0.shape[0], dropout.action, generator).to(x0.device)
-    if dropout.rig:
-        batch = hide_rigs(batch, _kept(x0.shape[0], dropout.rig, generator))
+    # A stream of its own: whatever the chance, all else is drawn as without it.
+    draws = stream(generator.initial_seed(), "rig")
+    batch = hide_rigs(batch, _kept(x0.shape[0], dropout.rig, draws))
     # Poses and rays need full precision whatever the networks run in.
     with torch.autocast(x0.device.type, enabled=False):
         cond = model.condition({**batch, "view_mask": view_mask})
