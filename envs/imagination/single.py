@@ -36,9 +36,10 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
     """`worldsim/Imagination-v0`: a world model in place of a simulator, a judge in place of truth.
 
     Observation, action and info are those of the simulator env. Reward: the change of the
-    judge's progress, plus `success_bonus` on success. Terminated on the judge's verdict of
-    success, truncated after `max_episode_steps`. Info: `is_success`, `success`, `progress`,
-    `state` (estimate), `success_probability`.
+    judge's progress, plus `success_bonus` on success; a judge whose recordings told no progress
+    leaves the bonus alone, of which the env warns. `metadata["reward"]` names the terms.
+    Terminated on the judge's verdict of success, truncated after `max_episode_steps`. Info:
+    `is_success`, `success`, `progress`, `state` (estimate), `success_probability`.
 
     Args:
         model: a world model, its folder, `shipped/<name>` or a hub id.
@@ -75,12 +76,17 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
         self.engine = ImaginationEngine(
             world, verdicts, sampling_steps, success_bonus, acceleration
         )
+        self.engine.warn_of_sparse_reward()
         self.starts = load_starts(starts, verdicts, world)
         self._owns_starts = starts is None
         self.spec_world: WorldSpec = world.spec
         self.max_episode_steps = max_episode_steps or self.asked_steps or horizon_of(self.starts)
         self.render_mode = render_mode
-        self.metadata = {**self.metadata, "render_fps": world.spec.fps}  # type: ignore[misc]
+        self.metadata = {  # type: ignore[misc]
+            **self.metadata,
+            "render_fps": world.spec.fps,
+            "reward": self.engine.reward_terms,
+        }
         self._space = self.starts.observation_space or observation_space(world.spec)
         self.observation_space = self._space
         self.action_space = action_space(world.spec)

@@ -77,6 +77,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         self.engine = ImaginationEngine(
             world, verdicts, sampling_steps, success_bonus, acceleration
         )
+        self.engine.warn_of_sparse_reward()
         self.starts = load_starts(starts, verdicts, world)
         self._owns_starts = starts is None
         self.spec_world: WorldSpec = world.spec
@@ -87,6 +88,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         self.metadata = {
             "render_modes": ["rgb_array"],
             "render_fps": world.spec.fps,
+            "reward": self.engine.reward_terms,
             "autoreset_mode": self.autoreset_mode,
         }
         self._space = self.starts.observation_space or observation_space(world.spec)

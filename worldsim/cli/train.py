@@ -138,7 +138,7 @@ def _record(root: Path, config: DictConfig, environment: dict[str, Any]) -> None
 def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     """Train the judge; False if that was done already."""
     from worldsim.config import build
-    from worldsim.evaluation.judge_sampling import JudgeConfig
+    from worldsim.evaluation.judge_sampling import JudgeConfig, tells_progress
     from worldsim.evaluation.judge_training import env_of, train_judge
     from worldsim.models.world_model import WorldModel
     from worldsim.training.layout import file_fingerprint, fingerprint
@@ -156,6 +156,12 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     key = fingerprint([OmegaConf.to_container(config.judge), *seen])
     if folder.is_finished("judge", key, bool(config.overwrite)):
         return False
+    if not tells_progress(cache):
+        say(
+            "warning: the recordings tell no progress (a column progress or next.progress), so the "
+            "judge learns success alone: an imagined reward will be the success bonus, and nothing "
+            "on the way to it"
+        )
     judge = train_judge(
         cache,
         cache.spec,
