@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
-from worldsim.errors import UsageError
+from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.models.pretrained import locate, resolve_folder
 from worldsim.models.world_model import WorldModel
@@ -75,15 +75,21 @@ def load_starts(starts: StartSource | None, judge: Judge, model: WorldModel) -> 
         UsageError: None was given and the judge knows no simulator.
         SpecMismatchError: the starts are of another world than the model.
     """
-    if starts is None:
-        if judge.env is None:
-            raise UsageError(
-                "no starts: the judge was trained on data without a simulator; pass "
-                "starts=DatasetStarts(...) or FrameStarts(...)"
-            )
-        starts = SimulatorStarts(judge.env.id, judge.env.kwargs)
-    model.spec.require_compatible(starts.spec, "the world model", "the starts")
-    return starts
+    if starts is not None:
+        model.spec.require_compatible(starts.spec, "the world model", "the starts")
+        return starts
+    if judge.env is None:
+        raise UsageError(
+            "no starts: the judge was trained on data without a simulator; pass "
+            "starts=DatasetStarts(...) or FrameStarts(...)"
+        )
+    made = SimulatorStarts(judge.env.id, judge.env.kwargs)
+    try:
+        model.spec.require_compatible(made.spec, "the world model", "the starts")
+    except SpecMismatchError:
+        made.close()
+        raise
+    return made
 
 
 def horizon_of(starts: StartSource) -> int:

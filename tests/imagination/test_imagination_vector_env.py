@@ -135,6 +135,31 @@ def test_restarting_one_env_leaves_the_others_alone() -> None:
         assert not close(first["pixels"]["wrist"][1], second["pixels"]["wrist"][1])
 
 
+def test_a_masked_reset_seeds_only_the_envs_that_it_resets() -> None:
+    def tasks(seed: int | list[int] | None) -> np.ndarray:
+        env = nano_vector_env(3)
+        env.reset(seed=0)
+        env.reset(seed=seed, options={"reset_mask": np.array([False, True, False])})
+        return np.array([env.reset()[0]["task"] for _ in range(12)])
+
+    plain = tasks(None)
+    for seed in (99, [97, 100, 98]):
+        seeded = tasks(seed)
+        assert (seeded[:, [0, 2]] == plain[:, [0, 2]]).all()
+        assert (seeded[:, 1] != plain[:, 1]).any()
+    assert (tasks(99) == tasks([1, 100, 1])).all(), "env i is given seed + i"
+
+
+def test_a_refused_reset_leaves_the_random_numbers_alone() -> None:
+    env, twin = nano_vector_env(2), nano_vector_env(2)
+    for one in (env, twin):
+        one.reset(seed=0)
+    with pytest.raises(UsageError, match="initial states"):
+        env.reset(seed=5, options={"initial_state": [1, 2, 3]})
+    for _ in range(6):
+        assert env.reset()[0]["task"] == twin.reset()[0]["task"]
+
+
 def test_observations_handed_out_do_not_change_later() -> None:
     env = nano_vector_env(2, max_episode_steps=1)
     observation, _ = env.reset(seed=0)

@@ -55,6 +55,8 @@ def run(config: DictConfig) -> None:
             say("no judge lies with this model: progress and success are not shown")
         else:
             judge.to(device)
+            if not judge.report.reads_progress:
+                say("the judge learnt no progress from its recordings: only success is shown")
 
         def make_session() -> PlaySession:
             starts, simulator = worlds(config, model, judge)

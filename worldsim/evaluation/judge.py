@@ -31,7 +31,7 @@ class Judgement(NamedTuple):
 
     Attributes:
         success_probability: `[N]`, balanced: 0.5 is even odds were both outcomes equally common.
-        progress: `[N]` in [0, 1].
+        progress: `[N]` in [0, 1]; 0 of a judge that learnt none.
         state: `[N, S]` estimate in physical units.
     """
 
@@ -50,7 +50,7 @@ class JudgeReport:
         true_negatives: failed episodes it called failed.
         negatives: failed episodes.
         state_error_m: mean error over the state entries that are in metres; None if there are none.
-        progress_error: mean absolute error of progress.
+        progress_error: mean absolute error of progress; None if the recordings tell none.
         idle_false_successes: held-out first frames, what a do-nothing policy keeps seeing, that
             it called successful although they were not.
         idle_episodes: held-out first frames that were not successful.
@@ -62,10 +62,15 @@ class JudgeReport:
     true_negatives: int
     negatives: int
     state_error_m: float | None
-    progress_error: float
+    progress_error: float | None
     idle_false_successes: int
     idle_episodes: int
     source: str = ""
+
+    @property
+    def reads_progress(self) -> bool:
+        """Whether the judge learnt progress; where none was recorded it can read success alone."""
+        return self.progress_error is not None
 
     @property
     def tpr(self) -> float | None:
@@ -148,7 +153,10 @@ class Judge:
         Raises:
             UsageError: the shape does not fit the cameras the judge was trained with.
         """
-        return read_pixels(self.observer, pixels)
+        reading = read_pixels(self.observer, pixels)
+        if self.report.reads_progress:
+            return reading
+        return reading._replace(progress=np.zeros_like(reading.progress))
 
     def tracker(self, num_episodes: int) -> JudgeTracker:
         """A fresh tracker with this judge's verdict rule."""

@@ -87,6 +87,12 @@ def episodes_of(data: LabelledFrames, remainders: tuple[int, ...]) -> list[int]:
     return [i for i in range(len(data.episode_start) - 1) if i % SPLIT in remainders]
 
 
+def tells_progress(data: LabelledFrames) -> bool:
+    """Whether there is progress to learn; recordings without that column have zeros for it."""
+    progress = np.asarray(data.progress)
+    return bool(len(progress) and progress.max() > progress.min())
+
+
 def taught_rows(data: LabelledFrames, config: JudgeConfig) -> RowKinds:
     """The rows that a judge learns from; also asked before hours of training that end in it.
 

@@ -1,5 +1,6 @@
 """Train a judge on the simulated episodes of a cache and measure it on held-out ones."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from worldsim.evaluation.judge_sampling import (
     draw_rows,
     episodes_of,
     taught_rows,
+    tells_progress,
 )
 from worldsim.evaluation.judge_validation import JudgedEpisode, calibrate, measure
 from worldsim.hardware import has_fast_bf16
@@ -200,6 +202,8 @@ class JudgeTrainer:
             raise DataError("no held-out episodes to measure the judge on; collect at least ten")
         rule = calibrate(calibration, self.config.holds)
         report = measure(reported, rule, metres, source)
+        if not tells_progress(self.data):  # nothing was learnt, however well zeros are met
+            report = replace(report, progress_error=None)
         return Judge(self.observer, self.spec, rule, report)
 
     def _judged(self, episodes: list[int]) -> list[JudgedEpisode]:

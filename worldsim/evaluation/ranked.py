@@ -62,7 +62,8 @@ def rank_results(comparison: Comparison, out: Path, options: RankingOptions) -> 
     """
     names = list(comparison.policies)
     imagined = results(comparison, out, "imagination")
-    judge = JudgeRates.from_report(Judge.from_pretrained(comparison.judge).report)
+    judged = Judge.from_pretrained(comparison.judge).report
+    judge = JudgeRates.from_report(judged)
     shared: dict[str, Any] = {
         "judge": judge,
         "groups": {name: g for name, g in options.groups.items() if name in names},
@@ -80,8 +81,8 @@ def rank_results(comparison: Comparison, out: Path, options: RankingOptions) -> 
         _success(truth),
         _success(imagined),
         names,
-        reference_progress=_progress(truth),
-        imagined_progress=_progress(imagined),
+        reference_progress=_progress(truth) if judged.reads_progress else None,
+        imagined_progress=_progress(imagined) if judged.reads_progress else None,
         failures=_failures([("simulator", truth), ("imagination", imagined)]),
         **shared,
     )

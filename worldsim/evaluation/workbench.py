@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.envs.imagination.engine import ImaginationEngine
-from worldsim.envs.imagination.starts import DatasetStarts, SimulatorStarts, Start
+from worldsim.envs.imagination.start import Start
+from worldsim.envs.imagination.starts import DatasetStarts, SimulatorStarts
 from worldsim.errors import UsageError
 from worldsim.evaluation.comparison import Comparison
 from worldsim.evaluation.judge import Judge
