@@ -1,13 +1,14 @@
 """From the results of a comparison to a `RankingReport`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from worldsim.evaluation.outcomes import Outcomes
 from worldsim.evaluation.ranking import rank, rank_logged
-from worldsim.evaluation.ranking_report import RankingReport
+from worldsim.evaluation.ranking_report import NullPolicy, RankingReport
 from worldsim.evaluation.rates import JudgeRates
 from worldsim.evaluation.rollout_batch import RolloutBatch
 
@@ -23,7 +24,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     shared: dict[str, Any] = {
         "judge": JudgeRates.from_report(around.judge),
         "groups": {name: g for name, g in options.groups.items() if name in names},
-        "null_policy": options.null_policy if options.null_policy in names else None,
+        "null_policy": _null_policy(outcomes),
         "bootstrap_samples": options.bootstrap_samples,
         "level": options.level,
         "seed": options.seed,
@@ -44,7 +45,11 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
             failures=_failures([("simulator", truth), ("imagination", imagined)]),
             **shared,
         )
-    return report
+    return replace(
+        report,
+        state_assisted=around.state_assisted,
+        development_starts=around.development_starts,
+    )
 
 
 def judge_in_simulator(outcomes: Outcomes) -> dict[str, Any] | None:
@@ -70,6 +75,16 @@ def judge_in_simulator(outcomes: Outcomes) -> dict[str, Any] | None:
         "tpr": true_positives / positives if positives else None,
         "tnr": true_negatives / negatives if negatives else None,
     }
+
+
+def _null_policy(outcomes: Outcomes) -> NullPolicy | None:
+    """The null policy, with the judge's verdicts on its whole simulated episodes."""
+    name = outcomes.options.null_policy
+    if name is None or name not in outcomes.comparison.policies:
+        return None
+    judged = [b.judged for b in outcomes.truth or [] if b.policy == name and b.judged is not None]
+    share = float(judged[0].mean()) if judged and len(judged[0]) else None
+    return NullPolicy(name, outcomes.circumstances.null_policy_moves, share)
 
 
 def _success(batches: list[RolloutBatch]) -> np.ndarray:
