@@ -46,7 +46,10 @@ def test_writes_results_ranking_films_and_report(finished: Path) -> None:
     for world in ("simulator", "imagination"):
         assert len(list((finished / "results" / world).glob("*.json"))) == 3
         assert (finished / "films" / "random" / f"0000.{world}.npz").is_file()
-    assert "<html" in (finished / "report.html").read_text()
+    page = (finished / "report.html").read_text()
+    assert ranking["state_assisted"] is True
+    assert page.index("State-assisted") < page.index(ranking["verdict"][:30])
+    assert ranking["judge"]["do_nothing"]["judged_in_simulation_rate"] is not None
 
 
 def test_goes_on_after_a_kill_to_the_same_ranking(
@@ -76,6 +79,18 @@ def test_worker_processes_give_the_same_ranking(
 ) -> None:
     rank.run(rank_config(nano_run, tmp_path, "workers=2"))
     assert read_json(tmp_path / "ranking.json") == read_json(finished / "ranking.json")
+
+
+def test_blocks_of_starts_are_those_of_each_seed(nano_run: Path, tmp_path: Path) -> None:
+    def progress(seed: str, count: int) -> list[float]:
+        out = tmp_path / f"{seed}_{count}"
+        few = ("films.starts=0", "name=zero", "world=simulator", f"starts.count={count}")
+        rollout.run(rank_config(nano_run, out, *few, f"starts.seed={seed}"))
+        values = read_json(out / "results" / "simulator" / "zero.json")["rollouts"]["progress"]
+        return [float(value) for value in values]
+
+    joined = progress("[3,50]", 4)
+    assert joined == progress("3", 2) + progress("50", 2) and len(set(joined)) == 4
 
 
 def test_a_result_of_another_setting_is_not_taken(nano_run: Path, tmp_path: Path) -> None:

@@ -232,8 +232,8 @@ def test_verdict_names_the_best_and_whether_the_reference_agrees() -> None:
 def verdict_of(reference: list[int], imagined: list[int]) -> str:
     """Verdict on three policies that succeed so often from 40 starts."""
     starts = np.arange(40)
-    worlds = [starts < np.array(wins)[:, None] for wins in (reference, imagined)]
-    return rank(*worlds, ["a", "b", "c"], bootstrap_samples=200).verdict
+    truth, dream = (starts < np.array(wins)[:, None] for wins in (reference, imagined))
+    return rank(truth, dream, ["a", "b", "c"], bootstrap_samples=200).verdict
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ def write_ranking(
     outcomes = read_outcomes(out)
     section = _section(out, outcomes, str(report["title"]), str(report["summary"]), films)
     write_json(out / "ranking.json", ranking_json(outcomes, section.ranking))
+    command = " ".join(["worldsim", *sys.argv[1:]])
     config = _config_hash(out / "config.yaml")
-    write_page(out / "report.html", str(report["title"]), [section, *earlier], config)
+    write_page(out / "report.html", str(report["title"]), [section, *earlier], command, config)
     return section.ranking
 
 
@@ -68,12 +70,14 @@ def ranking_json(outcomes: Outcomes, ranking: RankingReport) -> dict[str, Any]:
     return data
 
 
-def write_page(path: Path, title: str, sections: Sequence[Section], config_hash: str = "") -> None:
-    """`report.html` of some sections."""
+def write_page(
+    path: Path, title: str, sections: Sequence[Section], command: str, config_hash: str = ""
+) -> None:
+    """`report.html` of some sections, with the command that made it."""
     page = ReportData(
         title=title,
         sections=tuple(sections),
-        command=" ".join(["worldsim", *sys.argv[1:]]),
+        command=command,
         config_hash=config_hash,
         versions=software(),
     )
@@ -94,17 +98,22 @@ def _own_words(out: Path) -> tuple[str, str]:
     return str(words.get("title", out.name)), str(words.get("summary", ""))
 
 
-def _section(out: Path, outcomes: Outcomes, title: str, summary: str, films: int) -> Section:
+def section_of(outcomes: Outcomes, title: str, summary: str = "") -> Section:
+    """A ranking without films, such as one of several folders."""
     curves, notes = open_loop_quality(Path(outcomes.comparison.model))
     return Section(
         title=title,
         ranking=rank_results(outcomes),
         summary=summary,
         curves=curves,
-        films=tuple(_film(out, shown) for shown in _shown(outcomes, films)),
-        facts=facts(outcomes),
+        facts=_facts(outcomes),
         notes=notes,
     )
+
+
+def _section(out: Path, outcomes: Outcomes, title: str, summary: str, films: int) -> Section:
+    shown = tuple(_film(out, each) for each in _shown(outcomes, films))
+    return replace(section_of(outcomes, title, summary), films=shown)
 
 
 def _shown(outcomes: Outcomes, films: int) -> list[Shown]:
@@ -119,7 +128,7 @@ def _film(out: Path, shown: Shown) -> Film:
     return Film.of(record, CAPTIONS[shown.kind], shown.kind)
 
 
-def facts(outcomes: Outcomes) -> dict[str, str]:
+def _facts(outcomes: Outcomes) -> dict[str, str]:
     """What was ranked in which worlds, for a page."""
     comparison = outcomes.comparison
     return {

@@ -106,7 +106,8 @@ def distinct_policies(drawn: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many different policies each row of indices `[B, P]` holds, `[B]`."""
     if not drawn.shape[1]:
         return np.zeros(len(drawn), np.int64)
-    return 1 + np.count_nonzero(np.diff(np.sort(drawn, axis=1), axis=1), axis=1)
+    changes = np.diff(np.sort(drawn, axis=1), axis=1) != 0
+    return np.asarray(1 + changes.sum(axis=1))
 
 
 def distinct_resamples(policies: int) -> int:

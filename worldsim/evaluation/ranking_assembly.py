@@ -79,7 +79,7 @@ def assemble(
     ranked_names = tuple(n for n, keep in zip(success.names, chosen, strict=True) if keep)
     main = _coefficients(success, chosen, options.level)
     pool = (success.resamples[0][:, chosen], success.resamples[1][:, chosen])
-    drawn = draw_policies(*pool[0].shape, options.stream(POLICY_STREAM))
+    drawn = draw_policies(len(pool[0]), len(reference), options.stream(POLICY_STREAM))
     wider = coefficients(
         reference,
         imagined,
