@@ -124,6 +124,11 @@ class WorldModel(nn.Module):
         """Where it computes."""
         return next(self.parameters()).device
 
+    @property
+    def state_assisted(self) -> bool:
+        """Whether it carries the simulator's state, such as object poses, which no robot knows."""
+        return self.dynamics.state_dim > 0
+
     def encode(self, pixels: Tensor) -> Tensor:
         """uint8 `[..., V, H, W, 3]`, wherever they are, to latents `[..., V, c, h, w]`."""
         video = to_model_video(pixels).to(self.device, self._dtype(self.tokenizer))

@@ -99,3 +99,19 @@ def read_json(path: Path) -> Any:
         raise DataError(f"no such file: {path}") from error
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON ({error}); is it truncated?") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file that may be somebody else's: what looks like `${...}` stays text.
+
+    Raises:
+        DataError: the file is missing or is not YAML.
+    """
+    from omegaconf import OmegaConf
+
+    if not path.is_file():
+        raise DataError(f"no such file: {path}")
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except Exception as error:  # the parsers of YAML and of what is in it raise errors of their own
+        raise DataError(f"{path} is not valid YAML ({' '.join(str(error).split())})") from error

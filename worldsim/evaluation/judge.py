@@ -24,6 +24,8 @@ from worldsim.specs import WorldSpec
 
 Float = NDArray[np.float32]
 REPORT = "judge.json"
+OLDER = {"idle_false_successes": "first_frame_false_successes", "idle_episodes": "first_frames"}
+"""Older names of a report's entries, which promised more than first frames."""
 
 
 class Judgement(NamedTuple):
@@ -51,9 +53,10 @@ class JudgeReport:
         negatives: failed episodes.
         state_error_m: mean error over the state entries that are in metres; None if there are none.
         progress_error: mean absolute error of progress; None if the recordings tell none.
-        idle_false_successes: held-out first frames, what a do-nothing policy keeps seeing, that
-            it called successful although they were not.
-        idle_episodes: held-out first frames that were not successful.
+        first_frame_false_successes: held-out first frames, none of them a success, whose
+            probability alone would do for one.
+        first_frames: held-out first frames that were no success. They are single frames: what a
+            policy that does nothing is credited with over whole episodes, a ranking tells.
         source: what was read, such as the data set's name.
     """
 
@@ -63,8 +66,8 @@ class JudgeReport:
     negatives: int
     state_error_m: float | None
     progress_error: float | None
-    idle_false_successes: int
-    idle_episodes: int
+    first_frame_false_successes: int
+    first_frames: int
     source: str = ""
 
     @property
@@ -83,24 +86,24 @@ class JudgeReport:
         return self.true_negatives / self.negatives if self.negatives else None
 
     @property
-    def idle_false_success_rate(self) -> float | None:
-        """Share of do-nothing episodes called successful."""
-        return self.idle_false_successes / self.idle_episodes if self.idle_episodes else None
+    def first_frame_false_success_rate(self) -> float | None:
+        """Share of first frames that look like a success and are none; None if there are none."""
+        return self.first_frame_false_successes / self.first_frames if self.first_frames else None
 
     def to_json(self) -> dict[str, Any]:
         """Counts and the rates that follow from them."""
         rates = {
             "tpr": self.tpr,
             "tnr": self.tnr,
-            "idle_false_success_rate": self.idle_false_success_rate,
+            "first_frame_false_success_rate": self.first_frame_false_success_rate,
         }
         return asdict(self) | rates
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "JudgeReport":
-        """Inverse of `to_json`."""
-        derived = ("tpr", "tnr", "idle_false_success_rate")
-        counts = {key: value for key, value in data.items() if key not in derived}
+        """Inverse of `to_json`; knows the names that older judges use."""
+        derived = ("tpr", "tnr", "first_frame_false_success_rate", "idle_false_success_rate")
+        counts = {OLDER.get(key, key): v for key, v in data.items() if key not in derived}
         return from_dict(JudgeReport, counts, DaciteConfig(type_hooks={float: float}, strict=True))
 
 

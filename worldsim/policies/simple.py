@@ -9,7 +9,7 @@ from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, FloatArray
 from worldsim.policies.randomness import EnvStreams
-from worldsim.specs import WorldSpec
+from worldsim.specs import EE_POSITION, WorldSpec
 
 
 @POLICIES.register("random")
@@ -49,7 +49,10 @@ class RandomPolicy:
 
 @POLICIES.register("zero")
 class ZeroPolicy:
-    """Does nothing: what a judge credits it with is its false-success rate.
+    """Zero actions, or where actions are absolute and the pose can be read, the pose at first.
+
+    Where that keeps the robot still (`keeps_still`), what a judge credits it with is its
+    false-success rate.
 
     Args:
         spec: world it acts in.
@@ -59,21 +62,59 @@ class ZeroPolicy:
     def __init__(self, spec: WorldSpec, name: str = "zero") -> None:
         self.name = name
         self.n_action_steps = 1
-        self._dim = spec.action.dim
+        self._action = spec.action
+        self._columns = held_columns(spec)
+        self._held: dict[int, FloatArray] = {}
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
-        """Nothing is remembered."""
+        """Take the pose to be held from the next observation of `env_ids`."""
+        self.forget(env_ids)
+
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Drop the poses of `env_ids`."""
+        for env_id in env_ids:
+            self._held.pop(int(env_id), None)
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
-        """Zeros `[N, 1, A]`."""
-        return np.zeros((len(env_ids), 1, self._dim), np.float32)
+        """`[N, 1, A]`."""
+        if self._columns is None:
+            return np.zeros((len(env_ids), 1, self._action.dim), np.float32)
+        scale = np.asarray(self._action.scale, np.float32)
+        poses = np.asarray(observation["agent_pos"], np.float32)[:, self._columns] / scale
+        held = [self._held.setdefault(int(i), row) for i, row in zip(env_ids, poses, strict=True)]
+        return self._action.check(np.stack(held), self.name)[:, None]
+
+
+def held_columns(spec: WorldSpec) -> list[int] | None:
+    """The entry of `agent_pos` that each dimension of an absolute action moves to.
+
+    They are told by their names; three metres in the world are the end effector's place. None if
+    actions are not absolute, or some dimension has no such entry.
+    """
+    action, agent_pos = spec.action, spec.agent_pos
+    if action.mode != "absolute":
+        return None
+    names = list(action.names)
+    if action.frame == "world" and action.units[:3] == ("m",) * 3:
+        names[:3] = EE_POSITION
+    found = agent_pos.indices(*names)
+    if found is None or any(
+        agent_pos.units[i] != u for i, u in zip(found, action.units, strict=True)
+    ):
+        return None
+    return list(found)
+
+
+def keeps_still(spec: WorldSpec) -> bool:
+    """Whether `ZeroPolicy` is known to leave the robot where it is."""
+    return spec.action.mode == "delta" or held_columns(spec) is not None
 
 
 @POLICIES.register("replay")
 class ReplayPolicy:
     """Recorded actions again, whatever happens; env i replays recording i modulo their number.
 
-    After the last recorded action it repeats zeros.
+    After the last recorded action it repeats zeros, or that action where actions are absolute.
 
     Args:
         spec: world it acts in.
@@ -96,6 +137,7 @@ class ReplayPolicy:
         recorded = list(actions) if len(actions) else _recorded_actions(dataset, episodes)
         self._actions = [spec.action.check(a, f"recording {i}") for i, a in enumerate(recorded)]
         self._dim = spec.action.dim
+        self._stays = spec.action.mode == "absolute"
         self._step: dict[int, int] = {}
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
@@ -116,6 +158,8 @@ class ReplayPolicy:
             recording, step = self._actions[env_id % len(self._actions)], self._step[env_id]
             if step < len(recording):
                 chosen[row, 0] = recording[step]
+            elif self._stays and len(recording):
+                chosen[row, 0] = recording[-1]
             self._step[env_id] = step + 1
         return chosen
 
