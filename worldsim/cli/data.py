@@ -7,10 +7,11 @@ from omegaconf import DictConfig
 
 from worldsim.cli.console import Advance, finish, progress, say
 from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.faults import raise_faults
 from worldsim.data.merge import merge
 from worldsim.data.preview import preview
 from worldsim.data.summary import behaviour_lines, describe
-from worldsim.data.verify import raise_faults, verify
+from worldsim.data.verify import verify
 from worldsim.errors import UsageError, unknown_name
 
 DESCRIPTION = """\
@@ -60,9 +61,9 @@ def _verify(config: DictConfig) -> None:
 
         faults = verify(root, bool(config.decode), step)
     for fault in faults:
-        print(fault)
+        print(fault if fault.severity == "error" else f"warning: {fault}")
     raise_faults(root, faults)
-    finish("no fault found", root)
+    finish("no fault found" + ("" if not faults else f", {len(faults)} warnings"), root)
 
 
 def _merge(config: DictConfig) -> None:
