@@ -16,8 +16,9 @@ from worldsim.errors import UsageError, unknown_name
 
 DESCRIPTION = """\
 Look at data sets in LeRobot format (v3.0 and v2.1, recorded by worldsim or by others).
-inspect describes one, verify finds truncated videos, missing rows, wrong counts, NaN actions and
-wrong frame rates, merge joins several into one, preview shows an episode.
+inspect describes one, verify lists what training would refuse (truncated videos, broken images,
+missing rows, NaN actions, wrong frame rates) or only warn of, merge joins several into one, preview
+shows an episode.
 """
 
 EXAMPLES = """\

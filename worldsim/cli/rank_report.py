@@ -18,7 +18,7 @@ from worldsim.evaluation.film_store import Shown, choose_films, joined_record
 from worldsim.evaluation.paired import results
 from worldsim.evaluation.ranked import RankingOptions, judge_in_simulator, rank_results
 from worldsim.evaluation.ranking_report import RankingReport
-from worldsim.files import read_json, write_json
+from worldsim.files import read_json, write_figures
 from worldsim.reporting.html_report import write_report
 from worldsim.reporting.report_data import Film, HorizonCurves, ReportData, Section
 
@@ -48,7 +48,7 @@ def write_ranking(out: Path, report: Mapping[str, Any], films: int) -> RankingRe
     data = ranking.to_json()
     if watched is not None:
         data["judge"] = dict(data["judge"]) | {"in_this_simulation": watched}
-    write_json(out / "ranking.json", data)
+    write_figures(out / "ranking.json", data)
     sections = [_section(out, ranking, str(report["title"]), str(report["summary"]), films)]
     for folder in map(Path, report["also"]):
         title, summary = _own_words(folder)

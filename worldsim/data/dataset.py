@@ -17,6 +17,7 @@ from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.faults import Fault, errors_of, raise_faults, settle
 from worldsim.data.features import ENVIRONMENT_STATE, STATE, ImageFeature, derive_spec
 from worldsim.data.images import decoded_images
+from worldsim.data.outcomes import outcome, succeeded, success_of
 from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index, read_parquet
 from worldsim.data.rows import column_array, episode_meta
 from worldsim.data.timing import frames_at, row_times
@@ -186,7 +187,7 @@ class LeRobotDataset:
     def meta(self, episode: int) -> EpisodeMeta:
         """What is known of the episode as a whole."""
         record = self.record(episode)
-        success = "success" not in record.extras and _succeeded(self.rows(episode))
+        success = "success" not in record.extras and succeeded(self.rows(episode))
         try:
             return episode_meta(record.extras, record.index, success)
         except (ValueError, TypeError, LookupError) as error:
@@ -286,38 +287,3 @@ class LeRobotDataset:
         for video in self._video.values():
             video.close()
         self._video.clear()
-
-
-SUCCESS_COLUMNS = ("success", "next.success", "is_episode_successful")
-
-
-def outcome(table: pa.Table, name: str) -> NDArray[Any]:
-    """`[N]` values at each row's own observation.
-
-    LeRobot's `next.reward` and `next.success` belong to the observation after the row's action,
-    so they are shifted by one row; an absent column is zeros.
-    """
-    if name in table.column_names:
-        return column_array(table[name], name)[:, 0]
-    shifted = np.zeros(len(table))
-    if f"next.{name}" in table.column_names:
-        shifted[1:] = column_array(table[f"next.{name}"], f"next.{name}")[:-1, 0]
-    return shifted
-
-
-def success_of(table: pa.Table) -> NDArray[np.bool_]:
-    """`[N]` whether the task is solved at each row's observation.
-
-    Where only the episode as a whole is said to have succeeded, or its success followed the last
-    observation, the last one counts as solved: nothing later was seen.
-    """
-    found = outcome(table, "success").astype(bool)
-    if not found.any():
-        found[-1:] = _succeeded(table)
-    return found
-
-
-def _succeeded(table: pa.Table) -> bool:
-    """Whether any column says that the episode succeeded."""
-    names = [name for name in SUCCESS_COLUMNS if name in table.column_names]
-    return any(bool(column_array(table[name], name).any()) for name in names)

@@ -73,6 +73,10 @@ def _plain(dataset: LeRobotDataset) -> dict[str, Any]:
 def _common_features(datasets: Sequence[LeRobotDataset]) -> dict[str, Any]:
     first = datasets[0]
     features = _plain(first)
+    for key, feature in features.items():  # films of other rates are encoded anew
+        if feature["dtype"] == "video" and isinstance(told := feature.get("info"), dict):
+            told = {**told, **({"video.fps": first.info["fps"]} if "video.fps" in told else {})}
+            features[key] = {**feature, "info": told}
     shapes = {key: (f["dtype"], list(f["shape"])) for key, f in features.items()}
     for other in datasets[1:]:
         if "spec" in first.own and "spec" in other.own:

@@ -9,7 +9,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.data.video import VideoFile, encode_video, is_depth_format, stored_format
+from worldsim.data.pixel_formats import is_depth_format, stored_format
+from worldsim.data.video import VideoFile, encode_video
 from worldsim.errors import DataError
 from worldsim.files import atomic_path
 
