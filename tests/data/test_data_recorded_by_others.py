@@ -95,9 +95,23 @@ def test_no_episode_comes_out_of_another(tmp_path: Path) -> None:
     data = ForeignSet()
     data.episodes[2][f"videos/{TOP}/from_timestamp"] = 0.0
     root = data.write(tmp_path / "set")
-    with pytest.raises(DataError, match=r"starts at 0 s, the episode before ends at|inside"):
+    with pytest.raises(DataError, match=r"starts at 0 s, but that of episode \d, .* lasts until"):
         LeRobotDataset(root)
     assert errors_of(verify(root))
+
+
+@pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+def test_no_film_serves_two_cameras_or_episodes(tmp_path: Path, version: str) -> None:
+    data = ForeignSet(version, cameras=WRIST)
+    root = data.write(tmp_path / "set")
+    names = ("video_key",) if version == "v3.0" else ("video_key", "episode_index")
+    for name in names:
+        fixed = data.info["video_path"].replace("{video_key}", WRIST[0])
+        if name == "episode_index":
+            fixed = data.info["video_path"].replace("{episode_index:06d}", "000001")
+        (root / "meta/info.json").write_text(json.dumps({**data.info, "video_path": fixed}))
+        with pytest.raises(DataError, match="lasts until"):
+            LeRobotDataset(root)
 
 
 def test_rows_of_another_rate_are_refused_where_they_are_read(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_shifted_video_offset(root: Path) -> None:
         return values
 
     edit(root / EPISODES, replace("videos/observation.images.front/from_timestamp", shift))
-    only(verify(root), FRONT, 3, "the episode before ends at")
+    only(verify(root), FRONT, 3, "lasts until")
 
 
 def test_scrambled_bookkeeping(root: Path) -> None:

@@ -64,7 +64,7 @@ def _verify(config: DictConfig) -> None:
     for fault in faults:
         print(fault if fault.severity == "error" else f"warning: {fault}")
     raise_faults(root, faults)
-    finish("no fault found" + ("" if not faults else f", {len(faults)} warnings"), root)
+    finish(f"no error found; warnings: {len(faults)}" if faults else "no fault found", root)
 
 
 def _merge(config: DictConfig) -> None:

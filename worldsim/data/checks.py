@@ -85,7 +85,7 @@ def _film_ranges(index: DatasetIndex) -> Iterator[Fault]:
         for key, film in record.videos.items():
             films[film.path].append((film.start, film.end, record, key))
     for path, owners in films.items():
-        reached, before = 0.0, None
+        reached, whose = 0.0, ""
         file = str(path.relative_to(index.root))
         for start, end, record, key in sorted(owners, key=lambda owner: owner[0]):
             needed = start + record.length * step
@@ -93,13 +93,14 @@ def _film_ranges(index: DatasetIndex) -> Iterator[Fault]:
                 message = f"ends at {end:.6g} s, but its {record.length} rows at {needed:.6g} s"
                 yield Fault(file, record.index, f"film of {key}: {message}")
             gap = start - reached
-            if before is not None and before.index != record.index and gap < -0.5 * step:
-                message = f"starts at {start:.6g} s, the episode before ends at {reached:.6g} s"
+            if gap < -0.5 * step:
+                message = f"starts at {start:.6g} s, but {whose} lasts until {reached:.6g} s"
                 yield Fault(file, record.index, f"film of {key}: {message}")
             elif gap > 0.5 * step:
                 message = f"the film from {reached:.6g} to {start:.6g} s belongs to no episode"
                 yield Fault(file, record.index, message, "warning")
-            reached, before = max(reached, needed), record
+            if needed > reached:
+                reached, whose = needed, f"that of episode {record.index}, {key},"
 
 
 def _own_spec(index: DatasetIndex) -> Iterator[Fault]:
