@@ -22,6 +22,7 @@ from worldsim.config_errors import (
 )
 from worldsim.config_groups import leaves, set_by_experiment
 from worldsim.config_kinds import check_kinds
+from worldsim.config_texts import keep_texts
 from worldsim.errors import UsageError, unknown_name
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
         UsageError: a group, option or key does not exist, or a value cannot be parsed or is of
             another kind than the config's own.
     """
+    overrides = keep_texts(overrides)
     check_overrides(name, overrides)
     try:
         config = _compose(name, overrides)

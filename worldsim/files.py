@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -83,8 +84,33 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write `data` as indented JSON, whole or not at all; NaN is refused."""
-    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+    """Write `data` as indented JSON, whole or not at all.
+
+    Raises:
+        DataError: it holds NaN or infinity, which JSON does not know.
+    """
+    try:
+        text = json.dumps(data, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise DataError(f"{path} was not written: {error}") from error
+    write_text(path, text + "\n")
+
+
+def write_figures(path: Path, data: Any) -> None:
+    """As `write_json`, with null for numbers that are not finite.
+
+    A figure that could not be had, such as a ratio to nothing, must not end what measured it.
+    """
+    write_json(path, _finite(data))
+
+
+def _finite(data: Any) -> Any:
+    """`data` with null in place of NaN and infinity, which JSON does not know."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 def read_json(path: Path) -> Any:

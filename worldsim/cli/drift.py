@@ -34,7 +34,7 @@ def run(config: DictConfig) -> None:
     from worldsim.envs.imagination.loading import find_judge
     from worldsim.evaluation.drift import DriftConfig, measure_drift
     from worldsim.evaluation.open_loop_film import open_loop_records
-    from worldsim.files import write_json, write_text
+    from worldsim.files import write_figures, write_text
     from worldsim.hardware import inference_device
     from worldsim.models.world_model import WorldModel
     from worldsim.reporting.drift_page import read_column, write_drift_page
@@ -70,7 +70,7 @@ def run(config: DictConfig) -> None:
     out = Path(settings["out"])
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_json(out / "drift.json", {"title": settings["title"], **report.to_json()})
+    write_figures(out / "drift.json", {"title": settings["title"], **report.to_json()})
     records = open_loop_records(
         model, cache, episodes[: int(settings["films"])], sampler, drift.max_steps
     )

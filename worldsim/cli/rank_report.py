@@ -15,7 +15,7 @@ from worldsim.evaluation.film_store import Shown, choose_films, joined_record
 from worldsim.evaluation.outcomes import Outcomes, read_outcomes
 from worldsim.evaluation.ranked import judge_in_simulator, rank_results
 from worldsim.evaluation.ranking_report import RankingReport
-from worldsim.files import read_json, read_yaml, write_json
+from worldsim.files import read_json, read_yaml, write_figures
 from worldsim.reporting.html_report import write_report
 from worldsim.reporting.report_data import Film, HorizonCurves, ReportData, Section
 
@@ -42,7 +42,7 @@ def write_ranking(
     """
     outcomes = read_outcomes(out)
     section = _section(out, outcomes, str(report["title"]), str(report["summary"]), films)
-    write_json(out / "ranking.json", ranking_json(outcomes, section.ranking))
+    write_figures(out / "ranking.json", ranking_json(outcomes, section.ranking))
     command = " ".join(["worldsim", *sys.argv[1:]])
     config = _config_hash(out / "config.yaml")
     write_page(out / "report.html", str(report["title"]), [section, *earlier], command, config)

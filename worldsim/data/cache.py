@@ -20,6 +20,7 @@ from worldsim.data.cache_writer import ARRAYS, RIG_ARRAYS, Progress, write_cache
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.disk import disk_errors
 from worldsim.data.episode import EpisodeMeta
+from worldsim.data.layout import read_info
 from worldsim.data.rows import episode_meta
 from worldsim.data.statistics import FeatureStatistics, feature_statistics
 from worldsim.data.video import Pixels
@@ -30,6 +31,8 @@ from worldsim.specs import WorldSpec
 FORMAT = 2
 """Raised whenever the layout of the cache changes, so that older ones are rebuilt."""
 
+
+BY_TIME = "frames by time"
 
 BLACK = 12
 """Grey levels up to which a frame is black: video codecs leave some."""
@@ -175,17 +178,22 @@ def open_cache(folder: Path, root: Path) -> CachedDataset:
         DataError: it is incomplete.
     """
     note = read_json(folder / "cache.json")
+    starts = _load(folder / "episode_start.npy")
+    arrays = {name: _map(folder / f"{name}.npy") for name in ARRAYS}
+    odd = [name for name, array in arrays.items() if len(array) != starts[-1]]
+    if odd or len(note["metas"]) != len(starts) - 1:
+        raise DataError(f"{folder}: {', '.join(odd) or 'metas'} are not of {starts[-1]} rows")
     rigs = RigArrays(*(_load(folder / f"rig_{name}.npy") for name in RIG_ARRAYS))
     return CachedDataset(
         root=root,
         folder=folder,
         fingerprint=note["fingerprint"],
         spec=WorldSpec.from_json(note["spec"]),
-        episode_start=_load(folder / "episode_start.npy"),
+        episode_start=starts,
         metas=[episode_meta(extras, i, False) for i, extras in enumerate(note["metas"])],
         tasks=note["tasks"],
         rigs=rigs,
-        **{name: _map(folder / f"{name}.npy") for name in ARRAYS},
+        **arrays,
     )
 
 
@@ -222,7 +230,9 @@ def _fingerprint(root: Path, size: tuple[int, int] | None) -> str:
         (str(path.relative_to(root)), (stat := path.stat()).st_size, stat.st_mtime_ns)
         for path in files
     ]
-    return hashlib.sha256(json.dumps([FORMAT, size, entries]).encode()).hexdigest()
+    # Of sets that others recorded, older caches hold frames by number instead of by time.
+    reading = [] if "worldsim" in read_info(root) else [BY_TIME]
+    return hashlib.sha256(json.dumps([FORMAT, size, entries, *reading]).encode()).hexdigest()
 
 
 def _sweep(base: Path) -> None:

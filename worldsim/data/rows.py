@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from worldsim.data.episode import Episode, EpisodeMeta
@@ -32,6 +33,10 @@ def column_array(column: pa.ChunkedArray, where: str) -> NDArray[Any]:
         array = array.storage
     rows = len(array)
     while pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type):
+        if array.null_count:
+            raise DataError(f"{where}: expected lists without gaps, found null")
+        if pa.types.is_list(array.type) and len(pc.unique(pc.list_value_length(array))) > 1:
+            raise DataError(f"{where}: rows differ in length")
         array = array.flatten()
     if array.null_count or not (
         pa.types.is_floating(array.type)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from worldsim.errors import DataError, UsageError
-from worldsim.files import write_json
+from worldsim.files import write_figures
 from worldsim.models.observer import Observer, ObserverConfig
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.augmentation import Augmentation, augment
@@ -99,7 +99,7 @@ def train_perception(
     )
     save_perception(out / "perception", network, recordings.spec)
     error = _error(network, recordings, tested)
-    write_json(out / "perception_error.json", error)
+    write_figures(out / "perception_error.json", error)
     return error
 
 
