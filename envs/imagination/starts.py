@@ -166,14 +166,14 @@ class DatasetStarts:
         size: tuple[int, int] | None = None,
     ) -> None:
         from worldsim.data.cache_writer import resized_spec
-        from worldsim.data.clips import episodes_of
         from worldsim.data.dataset import LeRobotDataset
+        from worldsim.data.split import episodes_of
 
         if split not in ("train", "val", "all"):
             raise UsageError(f"DatasetStarts: split {split!r} is unknown; known: train, val, all")
         self._data = LeRobotDataset(root)
         self.spec = resized_spec(self._data, size)
-        self.episodes = episodes_of(self._data.num_episodes, split)
+        self.episodes = episodes_of(self._data.folds, split)
         if not self.episodes:
             raise UsageError(f"{root} has no episode in split {split!r}; try split='all'")
         self._read: dict[int, Start] = {}

@@ -21,6 +21,7 @@ from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.disk import disk_errors
 from worldsim.data.episode import EpisodeMeta
 from worldsim.data.rows import episode_meta
+from worldsim.data.split import folds_by_index
 from worldsim.data.statistics import FeatureStatistics, feature_statistics
 from worldsim.data.video import Pixels
 from worldsim.errors import DataError
@@ -71,6 +72,7 @@ class CachedDataset:
         success: `[N]` bool.
         progress: `[N]`.
         episode_start: `[E + 1]` first row of each episode, then N.
+        folds: E folds, which say what is held out; see `worldsim.data.split`.
         metas: E descriptions.
         tasks: E instructions.
         rigs: calibration arrays.
@@ -90,6 +92,7 @@ class CachedDataset:
     success: NDArray[np.bool_]
     progress: NDArray[np.float32]
     episode_start: NDArray[np.int64]
+    folds: Sequence[int]
     metas: Sequence[EpisodeMeta]
     tasks: Sequence[str]
     rigs: RigArrays
@@ -175,6 +178,7 @@ def open_cache(folder: Path, root: Path) -> CachedDataset:
         DataError: it is incomplete.
     """
     note = read_json(folder / "cache.json")
+    count = len(note["tasks"])
     rigs = RigArrays(*(_load(folder / f"rig_{name}.npy") for name in RIG_ARRAYS))
     return CachedDataset(
         root=root,
@@ -182,6 +186,7 @@ def open_cache(folder: Path, root: Path) -> CachedDataset:
         fingerprint=note["fingerprint"],
         spec=WorldSpec.from_json(note["spec"]),
         episode_start=_load(folder / "episode_start.npy"),
+        folds=note.get("folds") or folds_by_index(range(count)),  # older caches hold none
         metas=[episode_meta(extras, i, False) for i, extras in enumerate(note["metas"])],
         tasks=note["tasks"],
         rigs=rigs,

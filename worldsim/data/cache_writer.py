@@ -70,7 +70,12 @@ def write_cache(
     np.save(folder / "episode_start.npy", starts)
     for name, array in zip(RIG_ARRAYS, _rig_arrays(metas, dataset.spec, spec), strict=True):
         np.save(folder / f"rig_{name}.npy", array)
-    note = {"fingerprint": fingerprint, "spec": spec.to_json(), "tasks": tasks}
+    note = {
+        "fingerprint": fingerprint,
+        "spec": spec.to_json(),
+        "tasks": tasks,
+        "folds": dataset.folds,
+    }
     rows = [meta_table(meta).to_pylist()[0] for meta in metas]
     write_json(folder / "cache.json", {**note, "metas": rows})
 

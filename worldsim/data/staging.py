@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worldsim.data.assemble import EpisodeSource
+from worldsim.data.channels import IMAGES, renamed
 from worldsim.data.disk import disk_errors
 from worldsim.data.episode import Episode
-from worldsim.data.features import IMAGES
 from worldsim.data.remux import VideoSegment
-from worldsim.data.rows import episode_rows, meta_table
+from worldsim.data.rows import episode_rows, hold_actions, meta_table
 from worldsim.data.video import VideoCodec, encode_video
 from worldsim.errors import UsageError
 from worldsim.files import atomic_path, read_json, write_json
@@ -94,10 +94,10 @@ class Staging:
             meta = meta_table(episode.meta).append_column("task", pa.array([episode.task]))
             pq.write_table(meta, folder / "meta.parquet")
 
-    def source(self, index: int, spec: WorldSpec) -> EpisodeSource:
-        """Episode `index`, ready for assembly."""
+    def source(self, index: int, spec: WorldSpec, fold: int) -> EpisodeSource:
+        """Episode `index`, ready for assembly into `fold`."""
         folder = self.path(index)
-        rows = pq.read_table(folder / "rows.parquet")
+        rows = hold_actions(renamed(pq.read_table(folder / "rows.parquet")))
         meta = pq.read_table(folder / "meta.parquet")
         return EpisodeSource(
             rows=rows,
@@ -108,6 +108,7 @@ class Staging:
                 IMAGES + camera: VideoSegment(folder / f"video_{view}.mp4", 0, len(rows))
                 for view, camera in enumerate(spec.camera_names)
             },
+            fold=fold,
         )
 
     def clear(self) -> None:

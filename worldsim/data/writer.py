@@ -12,6 +12,7 @@ from worldsim.data.disk import disk_errors
 from worldsim.data.episode import Episode
 from worldsim.data.features import own_features
 from worldsim.data.layout import INFO, Limits
+from worldsim.data.split import folds_by_index
 from worldsim.data.staging import Staging
 from worldsim.data.video import VideoCodec
 from worldsim.errors import UsageError
@@ -109,8 +110,8 @@ class LeRobotWriter:
             {"worldsim": self.info},
             self.limits,
         )
-        for index in range(count):
-            assembler.add(self.staging.source(index, self.spec))
+        for index, fold in enumerate(folds_by_index(range(count))):
+            assembler.add(self.staging.source(index, self.spec, fold))
             if progress is not None:
                 progress(index + 1, count)
         assembler.close()

@@ -25,7 +25,7 @@ from worldsim.evaluation.judge_sampling import (
     JudgeConfig,
     Rows,
     draw_rows,
-    episodes_of,
+    episodes_in,
     taught_rows,
 )
 from worldsim.evaluation.judge_validation import JudgedEpisode, calibrate, measure
@@ -194,8 +194,8 @@ class JudgeTrainer:
             DataError: there are no held-out episodes.
         """
         metres = self.spec.state.indices_in_metres()
-        calibration = self._judged(episodes_of(self.data, (CALIBRATED,)))
-        reported = self._judged(episodes_of(self.data, (REPORTED,)))
+        calibration = self._judged(episodes_in(self.data, (CALIBRATED,)))
+        reported = self._judged(episodes_in(self.data, (REPORTED,)))
         if not reported:
             raise DataError("no held-out episodes to measure the judge on; collect at least ten")
         rule = calibrate(calibration, self.config.holds)
