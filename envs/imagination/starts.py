@@ -195,7 +195,7 @@ class DatasetStarts:
         if index not in self._read:
             camera, arrays = self.spec.cameras[0], self._data.arrays(index)
             first = {
-                name: resize(self._data.frames(index, name, 1), camera.height, camera.width)[0]
+                name: resize(self._data.frames(index, name, 1)[0], camera.height, camera.width)
                 for name in self._data.spec.camera_names
             }
             meta = self._data.meta(index)
@@ -216,7 +216,7 @@ class DatasetStarts:
         """Whether episode `index` has a camera; padding is black in all of its frames."""
         from worldsim.data.cache import is_black
 
-        return not (is_black(first) and is_black(self._data.frames(index, camera)).all())
+        return not is_black(first) or not all(map(is_black, self._data.each_frame(index, camera)))
 
 
 class SimulatorStarts:

@@ -1,6 +1,7 @@
 """LeRobotDataset: reads data sets of worldsim and of others, LeRobot v3.0 and v2.1."""
 
 import io
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from worldsim.data.channels import (
     current_columns,
 )
 from worldsim.data.episode import Episode, EpisodeMeta
-from worldsim.data.features import derive_spec
+from worldsim.data.features import ImageFeature, derive_spec
 from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index, read_parquet
 from worldsim.data.rows import column_array, episode_meta
 from worldsim.data.split import stored_folds
@@ -119,26 +120,45 @@ class LeRobotDataset:
         """Frames of a camera, uint8 `[N, H, W, 3]`, the first `most` of them if that is given.
 
         Raises:
+            DataError: see `each_frame`.
+        """
+        feature, length = self._camera(camera), self.record(episode).length
+        count = length if most is None else min(most, length)
+        frames = np.empty((count, feature.height, feature.width, 3), np.uint8)
+        for row, frame in enumerate(self.each_frame(episode, camera, most)):
+            frames[row] = frame
+        return frames
+
+    def each_frame(self, episode: int, camera: str, most: int | None = None) -> Iterator[Pixels]:
+        """The same frames one by one, each uint8 `[H, W, 3]`, decoded as they are asked for.
+
+        Nothing else may be read of this camera until the last one has been taken.
+
+        Raises:
             UsageError: no such camera.
             DataError: the video is missing, truncated, or of another size than info.json says.
         """
-        known = {feature.name: feature for feature in self.index.cameras}
-        if camera not in known:
-            raise UsageError(f"{self.root} has cameras {sorted(known)}, not {camera!r}")
-        feature, record = known[camera], self.record(episode)
+        feature, record = self._camera(camera), self.record(episode)
         if feature.video:
             segment = record.videos[feature.key]
             count = segment.count if most is None else min(most, segment.count)
-            frames = self._open(feature.key, segment.path).read(segment.first, count)
+            frames = self._open(feature.key, segment.path).frames(segment.first, count)
         else:
             frames = _decode_images(self.rows(episode)[feature.key][:most], record.data)
-        if frames.shape[1:3] != (feature.height, feature.width):
-            raise DataError(
-                f"{self.root}: camera {camera!r} of episode {record.index} has frames of "
-                f"{frames.shape[1]}x{frames.shape[2]}, info.json says "
-                f"{feature.height}x{feature.width}"
-            )
-        return frames
+        for frame in frames:
+            if frame.shape[:2] != (feature.height, feature.width):
+                raise DataError(
+                    f"{self.root}: camera {camera!r} of episode {record.index} has frames of "
+                    f"{frame.shape[0]}x{frame.shape[1]}, info.json says "
+                    f"{feature.height}x{feature.width}"
+                )
+            yield frame
+
+    def _camera(self, name: str) -> ImageFeature:
+        known = {feature.name: feature for feature in self.index.cameras}
+        if name not in known:
+            raise UsageError(f"{self.root} has cameras {sorted(known)}, not {name!r}")
+        return known[name]
 
     def meta(self, episode: int) -> EpisodeMeta:
         """What is known of the episode as a whole."""
@@ -267,14 +287,13 @@ def _succeeded(table: pa.Table) -> bool:
     return any(bool(column_array(table[name], name).any()) for name in names)
 
 
-def _decode_images(column: pa.ChunkedArray, path: Path) -> Pixels:
-    """Images stored inside parquet rows as struct{bytes, path}."""
+def _decode_images(column: pa.ChunkedArray, path: Path) -> Iterator[Pixels]:
+    """Images stored inside parquet rows as struct{bytes, path}, each `[H, W, 3]`."""
     from PIL import Image, UnidentifiedImageError
 
-    frames = []
-    for value in column.to_pylist():
+    for cell in column:
         try:
-            frames.append(np.asarray(Image.open(io.BytesIO(value["bytes"])).convert("RGB")))
+            frame = np.asarray(Image.open(io.BytesIO(cell.as_py()["bytes"])).convert("RGB"))
         except (UnidentifiedImageError, OSError, TypeError, KeyError) as error:
             raise DataError(f"{path}: an image in column does not decode ({error})") from error
-    return np.stack(frames)
+        yield frame

@@ -96,8 +96,6 @@ class VideoJoiner:
 
 def reencode(segment: VideoSegment, path: Path, fps: int) -> VideoSegment:
     """Decode `segment` and encode it as a file of its own at `path`."""
-    with VideoFile(segment.path) as video:
-        frames = video.read(segment.first, segment.count)
-    with atomic_path(path) as temporary:
-        encode_video(temporary, frames, fps)
+    with VideoFile(segment.path) as video, atomic_path(path) as temporary:
+        encode_video(temporary, video.frames(segment.first, segment.count), fps)
     return VideoSegment(path, 0, segment.count)

@@ -1,6 +1,6 @@
 """Finds what is wrong with a data set: each fault names its file and episode."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,7 +188,7 @@ def _check_segments(video: VideoFile, file: str, owners: Owners, decode: bool) -
             yield Fault(file, record.index, f"truncated: {message}")
         elif decode:
             try:
-                video.read(segment.first, segment.count)
+                deque(video.frames(segment.first, segment.count), maxlen=0)
             except DataError as error:
                 yield Fault(file, record.index, str(error))
     if expected < video.frame_count:

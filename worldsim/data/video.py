@@ -5,7 +5,7 @@ included. Frames are addressed by their rank in presentation order, never by sec
 timestamp that drifts by a thousandth of a second would otherwise name the neighbouring frame.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -92,7 +92,7 @@ class VideoCodec:
             "video.height": height,
             "video.width": width,
             "video.codec": "h264",
-            "video.pix_fmt": "yuv420p",
+            "video.pix_fmt": pixel_format(height, width),
             "video.fps": fps,
             "video.channels": 3,
             "video.g": self.gop,
@@ -103,31 +103,87 @@ class VideoCodec:
         }
 
 
-def encode_video(path: Path, frames: Pixels, fps: int, codec: VideoCodec | None = None) -> None:
-    """Write `frames` uint8 `[T, H, W, 3]` as H.264 in MP4 (or what the suffix of `path` says).
+def pixel_format(height: int, width: int) -> str:
+    """How frames of a size are stored: halved colour needs even sides, full colour does not."""
+    return "yuv444p" if height % 2 or width % 2 else "yuv420p"
 
-    The caller decides about atomicity (`worldsim.files.atomic_path`).
+
+class VideoWriter:
+    """Writes H.264 in MP4 (or what the suffix says), frame by frame; a context manager.
+
+    The first frame fixes the size. The caller decides about atomicity
+    (`worldsim.files.atomic_path`).
+
+    Args:
+        path: file to write.
+        fps: frame rate.
+        codec: how frames are encoded.
+    """
+
+    def __init__(self, path: Path, fps: int, codec: VideoCodec | None = None) -> None:
+        self.path, self.fps, self.codec = path, fps, codec or VideoCodec()
+        self.count = 0
+        self._shape: tuple[int, ...] = ()
+        self._converter = Converter()
+        self._container: Any = None
+        self._stream: Any = None
+
+    def write(self, frame: Pixels) -> None:
+        """Append a frame, uint8 `[H, W, 3]`.
+
+        Raises:
+            UsageError: it is not uint8 RGB, or of another size than the first.
+        """
+        shape = self._shape or (*frame.shape[:2], 3)
+        if frame.dtype != np.uint8 or frame.shape != shape or 0 in shape:
+            expected = shape if self._shape else "[H, W, 3]"
+            raise UsageError(
+                f"{self.path}: expected uint8 frames {expected}, got {frame.dtype} {frame.shape}"
+            )
+        if self._container is None:
+            self._open(*frame.shape[:2])
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        converted = self._converter.convert(picture, self._stream.pix_fmt)
+        self._container.mux(self._stream.encode(converted))
+        self.count += 1
+
+    def _open(self, height: int, width: int) -> None:
+        self._shape = (height, width, 3)
+        self._container = av.open(str(self.path), "w")
+        stream = self._container.add_stream("libx264", rate=self.fps, options=self.codec.options())
+        stream.width, stream.height = width, height
+        stream.pix_fmt = pixel_format(height, width)
+        stream.codec_context.thread_count = 1  # output must not depend on the machine's cores
+        self._stream = stream
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._container is not None:
+            if error is None:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+
+
+def encode_video(
+    path: Path, frames: Iterable[Pixels], fps: int, codec: VideoCodec | None = None
+) -> None:
+    """Write `frames`, each uint8 `[H, W, 3]`, with a `VideoWriter`.
 
     Raises:
-        UsageError: frames are not uint8 RGB, are empty, or have an odd height or width.
+        UsageError: there is none, or one is not uint8 RGB or of another size.
     """
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise UsageError(
-            f"{path}: expected uint8 frames [T, H, W, 3], got {frames.dtype} {frames.shape}"
-        )
-    height, width = frames.shape[1:3]
-    if height % 2 or width % 2:
-        raise UsageError(f"{path}: H.264 needs even frame sizes, got {height}x{width}")
-    codec = codec or VideoCodec()
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options=codec.options())
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.thread_count = 1  # output must not depend on the machine's cores
-        converter = Converter()
-        for array in frames:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
-            container.mux(stream.encode(converter.convert(frame, "yuv420p")))
-        container.mux(stream.encode())
+    with VideoWriter(path, fps, codec) as writer:
+        for frame in frames:
+            writer.write(frame)
+    if not writer.count:
+        raise UsageError(f"{path}: there are no frames to write")
 
 
 @contextmanager
@@ -216,17 +272,31 @@ class VideoFile:
         """
         self.check_holds(first, count)
         frames = np.empty((count, self.height, self.width, 3), np.uint8)
-        wanted = {int(tick): row for row, tick in enumerate(self.pts[first : first + count])}
+        for row, frame in enumerate(self.frames(first, count)):
+            frames[row] = frame
+        return frames
+
+    def frames(self, first: int, count: int) -> Iterator[Pixels]:
+        """The same frames one by one, each uint8 `[H, W, 3]`, decoded as they are asked for.
+
+        Nothing else may be read from this file until the last one has been taken.
+
+        Raises:
+            DataError: see `read`.
+        """
+        self.check_holds(first, count)
+        wanted = [int(tick) for tick in self.pts[first : first + count]]
+        done = 0
         with decoding_errors(self.path):
-            self._container.seek(int(self.pts[first]), stream=self._stream, backward=True)
+            self._container.seek(wanted[0], stream=self._stream, backward=True)
             for frame in self._container.decode(self._stream):
-                row = wanted.pop(cast(int, frame.pts), None)
-                if row is not None:
-                    frames[row] = self._rgb(frame)
-                if not wanted:
-                    return frames
+                if frame.pts == wanted[done]:
+                    yield self._rgb(frame)
+                    done += 1
+                if done == count:
+                    return
         raise DataError(
-            f"{self.path}: {len(wanted)} of frames {first} to {first + count} do not decode; "
+            f"{self.path}: {count - done} of frames {first} to {first + count} do not decode; "
             "is it truncated?"
         )
 
