@@ -19,7 +19,7 @@ FOLD_COLUMN = "worldsim/fold"
 
 def folds_by_index(indices: Sequence[int]) -> list[int]:
     """Folds of episodes by index; the last is held out if no other of two or more would be."""
-    return _hold_one_out([index % FOLDS for index in indices])
+    return hold_one_out([index % FOLDS for index in indices])
 
 
 def stored_folds(rows: Sequence[tuple[int, Mapping[str, Any]]], where: str) -> list[int]:
@@ -40,10 +40,11 @@ def stored_folds(rows: Sequence[tuple[int, Mapping[str, Any]]], where: str) -> l
                 f"{where}: {FOLD_COLUMN} of episode {index} is {fold!r}, expected 0 to {FOLDS - 1}"
             )
         folds.append(index % FOLDS if fold is None else int(fold))
-    return _hold_one_out(folds)
+    return hold_one_out(folds)
 
 
-def _hold_one_out(folds: list[int]) -> list[int]:
+def hold_one_out(folds: list[int]) -> list[int]:
+    """The folds, with the last held out if no other of two or more is."""
     if HELD_OUT not in folds and len(folds) > 1:
         folds[-1] = HELD_OUT
     return folds

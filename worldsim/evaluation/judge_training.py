@@ -212,7 +212,7 @@ class JudgeTrainer:
                     np.asarray(self.data.success[rows]),
                     np.asarray(self.data.progress[rows]),
                     np.asarray(self.data.state[rows]),
-                    read_pixels(self.observer, np.asarray(self.data.pixels[rows])),
+                    read_pixels(self.observer, self.data.pixels[rows]),
                 )
             )
         return judged
