@@ -21,7 +21,7 @@ from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.record import record_episode
 from worldsim.data.recorder import CollectionConfig
 from worldsim.data.verify import verify
-from worldsim.data.video import VideoWriter
+from worldsim.data.video_writer import VideoWriter
 from worldsim.envs import make
 from worldsim.errors import DataError, DiskFullError, UsageError
 from worldsim.policies.base import FloatArray

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from worldsim.data.verify import Fault, raise_faults, verify
-from worldsim.data.video import encode_video
+from worldsim.data.video_writer import encode_video
 from worldsim.errors import DataError
 
 DATA = "data/chunk-000/file-000.parquet"

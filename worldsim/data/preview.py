@@ -8,7 +8,8 @@ import numpy as np
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.disk import disk_errors
 from worldsim.data.statistics import sample_rows
-from worldsim.data.video import Pixels, VideoCodec, encode_video
+from worldsim.data.video import Pixels, VideoCodec
+from worldsim.data.video_writer import encode_video
 from worldsim.errors import UsageError
 from worldsim.files import atomic_path
 

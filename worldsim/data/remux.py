@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import av
 
-from worldsim.data.video import VideoFile, encode_video
+from worldsim.data.video import VideoFile
+from worldsim.data.video_writer import encode_video
 from worldsim.errors import DataError
 from worldsim.files import atomic_path
 

@@ -24,7 +24,8 @@ from worldsim.data.disk import disk_errors
 from worldsim.data.episode import Episode
 from worldsim.data.remux import VideoSegment
 from worldsim.data.rows import episode_rows, hold_actions, meta_table
-from worldsim.data.video import Pixels, VideoCodec, VideoWriter
+from worldsim.data.video import Pixels, VideoCodec
+from worldsim.data.video_writer import VideoWriter
 from worldsim.errors import UsageError
 from worldsim.files import atomic_path, read_json, write_json
 from worldsim.specs import WorldSpec
