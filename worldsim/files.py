@@ -36,8 +36,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         if temporary.is_dir() and path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+            _replace_folder(temporary, path)
+        else:
+            os.replace(temporary, path)
     except BaseException as error:
         full = is_disk_full(error, path.parent)
         with suppress(OSError):
@@ -48,6 +49,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if full and getattr(error, "errno", None) not in FULL:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Put a folder in another's place, which is away between two renames and never half there."""
+    old = path.with_name(f".{path.stem}.{os.getpid()}.old.tmp")
+    os.replace(path, old)
+    os.replace(new, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def is_disk_full(error: BaseException, folder: Path) -> bool:

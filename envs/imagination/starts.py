@@ -114,14 +114,14 @@ class DatasetStarts:
         size: tuple[int, int] | None = None,
     ) -> None:
         from worldsim.data.cache_writer import resized_spec
-        from worldsim.data.clips import episodes_of
         from worldsim.data.dataset import LeRobotDataset
+        from worldsim.data.split import episodes_of
 
         if split not in ("train", "val", "all"):
             raise UsageError(f"DatasetStarts: split {split!r} is unknown; known: train, val, all")
         self._data = LeRobotDataset(root)
         self.spec = resized_spec(self._data, size)
-        self.episodes = episodes_of(self._data.num_episodes, split)
+        self.episodes = episodes_of(self._data.folds, split)
         if not self.episodes:
             raise UsageError(f"{root} has no episode in split {split!r}; try split='all'")
         self._read: dict[int, Start] = {}
@@ -148,7 +148,7 @@ class DatasetStarts:
         if index not in self._read:
             camera, arrays = self.spec.cameras[0], self._data.arrays(index)
             first = {
-                name: resize(self._data.frames(index, name, 1), camera.height, camera.width)[0]
+                name: resize(self._data.frames(index, name, 1)[0], camera.height, camera.width)
                 for name in self._data.spec.camera_names
             }
             meta = self._data.meta(index)
@@ -174,7 +174,7 @@ class DatasetStarts:
         """Whether episode `index` has a camera; padding is black in all of its frames."""
         from worldsim.data.cache import is_black
 
-        return not (is_black(first) and is_black(self._data.frames(index, camera)).all())
+        return not is_black(first) or not all(map(is_black, self._data.each_frame(index, camera)))
 
 
 class SimulatorStarts:

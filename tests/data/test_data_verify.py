@@ -12,7 +12,7 @@ import pytest
 
 from worldsim.data.faults import Fault, raise_faults
 from worldsim.data.verify import verify
-from worldsim.data.video import encode_video
+from worldsim.data.video_writer import encode_video
 from worldsim.errors import DataError
 
 DATA = "data/chunk-000/file-000.parquet"

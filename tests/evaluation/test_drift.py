@@ -264,7 +264,9 @@ def test_the_command_writes_figures_films_and_a_page(
         "sampler.steps=1",
         "closure_s=0.2",
     ]
-    assert main([*words, f"out={tmp_path / 'a'}", 'title="<first>"']) == 0
+    first = [*words, f"out={tmp_path / 'a'}", 'title="<first>"', f"cache={tmp_path / 'cache'}"]
+    assert main(first) == 0
+    assert list((tmp_path / "cache").glob("*/native/cache.json"))
     said = capsys.readouterr().err
     assert "sharpness at the end" in said and "own divergence" in said
     both = [*words, f"out={tmp_path / 'b'}", "title=second", f"also=[{tmp_path / 'a'}]"]

@@ -55,7 +55,7 @@ def run(config: DictConfig) -> None:
         say("no judge lies with this model: places are not read off its frames; give judge=FOLDER")
     else:
         judge.to(device)
-    cache = build_cache(Path(settings["dataset"]))
+    cache = build_cache(Path(settings["dataset"]), folder=settings["cache"])
     count = settings["episodes"] or cache.num_episodes
     if not 2 <= count <= cache.num_episodes:
         raise UsageError(

@@ -109,7 +109,7 @@ def _open_data(config: DictConfig) -> Any:
     camera = resized_spec(dataset, size).cameras[0]
     require_image_size(camera.height, camera.width)
     with counted("decoded episodes") as show:
-        return build_cache(root, size, progress=show)
+        return build_cache(root, size, config.cache, progress=show)
 
 
 def read_image_size(value: Any) -> tuple[int, int] | None:

@@ -11,12 +11,12 @@ from worldsim.cli.console import counted, say
 def validators(config: DictConfig, cache: Any, folder: Any) -> tuple[Any, Any]:
     """What measures a model while it trains, and what measures the finished one."""
     from worldsim.config import build
-    from worldsim.data.clips import episodes_of
+    from worldsim.data.split import episodes_of
     from worldsim.evaluation.open_loop import acting
     from worldsim.training.config import ValidationConfig
 
     settings = build(ValidationConfig, config.validation, "validation")
-    held_out = acting(cache, episodes_of(cache.num_episodes, "val"))[: settings.episodes]
+    held_out = acting(cache, episodes_of(cache.folds, "val"))[: settings.episodes]
     return (
         _validator(settings, held_out, cache, folder),
         lambda model: _step_quality(model, cache, held_out, settings),

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from worldsim.data.channels import ACHIEVED_ACTION, ACTION, PRIVILEGED_STATE, STATE, VALID_ACTION
 from worldsim.data.faults import Fault, Severity
-from worldsim.data.features import ENVIRONMENT_STATE, STATE, ImageFeature
+from worldsim.data.features import ImageFeature
 from worldsim.data.layout import INFO, PICTURES, TEXTS
 from worldsim.data.records import EPISODES, DatasetIndex, EpisodeRecord
 from worldsim.data.rows import column_array
@@ -23,7 +24,7 @@ from worldsim.errors import DataError, SpecMismatchError
 from worldsim.specs import ActionSpec, WorldSpec
 
 USED = (
-    *("action", "action_achieved", "action_mask", STATE, ENVIRONMENT_STATE),
+    *(ACTION, ACHIEVED_ACTION, VALID_ACTION, STATE, PRIVILEGED_STATE),
     *(f"{prefix}{name}" for prefix in ("", "next.") for name in ("reward", "success", "progress")),
     "is_episode_successful",
 )
@@ -122,7 +123,7 @@ def _own_spec(index: DatasetIndex) -> Iterator[Fault]:
             message = f"camera {camera.name!r} is {found}, worldsim.spec says {camera}"
             yield Fault(INFO, None, message)
     widths = {"action": spec.action.dim, STATE: spec.agent_pos.dim}
-    for key, width in {**widths, ENVIRONMENT_STATE: spec.state.dim}.items():
+    for key, width in {**widths, PRIVILEGED_STATE: spec.state.dim}.items():
         shape = index.info["features"].get(key, {}).get("shape", [0])
         if int(np.prod(shape)) != width:
             yield Fault(INFO, None, f"{key} has shape {shape}, worldsim.spec says {width}")

@@ -12,14 +12,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from worldsim.data.cameras import colour_cameras
+from worldsim.data.channels import (
+    ACHIEVED_ACTION,
+    ACTION,
+    PRIVILEGED_STATE,
+    STATE,
+    current_columns,
+)
 from worldsim.data.checks import film_faults, index_faults, limit_faults, row_faults
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.faults import Fault, errors_of, raise_faults, settle
-from worldsim.data.features import ENVIRONMENT_STATE, STATE, ImageFeature, derive_spec
+from worldsim.data.features import ImageFeature, derive_spec
 from worldsim.data.images import decoded_images
 from worldsim.data.outcomes import outcome, succeeded, success_of
 from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index, read_parquet
 from worldsim.data.rows import column_array, episode_meta
+from worldsim.data.split import stored_folds
 from worldsim.data.timing import frames_at, row_times
 from worldsim.data.video import Pixels, VideoFile
 from worldsim.errors import DataError, UsageError
@@ -84,6 +92,11 @@ class LeRobotDataset:
         low, high = self._action_range()
         return derive_spec(self.info, self.index.cameras, low, high, self.root)
 
+    @cached_property
+    def folds(self) -> list[int]:
+        """The fold of each episode, which says what is held out; see `worldsim.data.split`."""
+        return stored_folds([(r.index, r.extras) for r in self.index.records], str(self.root))
+
     def record(self, episode: int) -> EpisodeRecord:
         """Where episode number `episode` lies.
 
@@ -112,7 +125,7 @@ class LeRobotDataset:
         """As `rows`, whatever the rows hold; only their number is checked."""
         record = self.record(episode)
         if self._table is None or self._table[0] != record.data:
-            table = read_parquet(record.data)
+            table = current_columns(read_parquet(record.data), self.info)
             if "episode_index" not in table.column_names:
                 raise DataError(f"{record.data} lacks the column episode_index")
             owners = table["episode_index"].to_numpy()
@@ -229,11 +242,11 @@ class LeRobotDataset:
                 raise DataError(f"{where}: {key} has {values.shape[1]} entries, expected {width}")
             return values
 
-        achieved = "action_achieved" if "action_achieved" in table.column_names else "action"
+        achieved = ACHIEVED_ACTION if ACHIEVED_ACTION in table.column_names else ACTION
         arrays = {
             "agent_pos": matrix(STATE, spec.agent_pos.dim),
-            "state": matrix(ENVIRONMENT_STATE, spec.state.dim),
-            "action": matrix("action", spec.action.dim),
+            "state": matrix(PRIVILEGED_STATE, spec.state.dim),
+            "action": matrix(ACTION, spec.action.dim),
             "action_achieved": matrix(achieved, spec.action.dim),
             "action_mask": np.arange(len(table)) < len(table) - 1,
             "reward": outcome(table, "reward").astype(np.float32),

@@ -8,14 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.data.channels import (
+    ACHIEVED_ACTION,
+    ACTION,
+    IMAGES,
+    PRIVILEGED_STATE,
+    PROGRESS,
+    REWARD,
+    STATE,
+    SUCCESS,
+    VALID_ACTION,
+)
 from worldsim.data.layout import PICTURES
 from worldsim.data.video import VideoCodec
 from worldsim.errors import DataError
 from worldsim.specs import ActionSpec, CameraSpec, VectorSpec, WorldSpec
-
-STATE = "observation.state"
-ENVIRONMENT_STATE = "observation.environment_state"
-IMAGES = "observation.images."
 
 
 @dataclass(frozen=True)
@@ -47,9 +54,9 @@ def own_features(spec: WorldSpec, codec: VideoCodec) -> dict[str, dict[str, Any]
         }
     vectors = {
         STATE: spec.agent_pos.names,
-        ENVIRONMENT_STATE: spec.state.names,
-        "action": spec.action.names,
-        "action_achieved": spec.action.names,
+        PRIVILEGED_STATE: spec.state.names,
+        ACTION: spec.action.names,
+        ACHIEVED_ACTION: spec.action.names,
     }
     for key, names in vectors.items():
         if names:
@@ -59,7 +66,7 @@ def own_features(spec: WorldSpec, codec: VideoCodec) -> dict[str, dict[str, Any]
     return features
 
 
-SCALARS = {"action_mask": "bool", "reward": "float32", "success": "bool", "progress": "float32"}
+SCALARS = {VALID_ACTION: "bool", REWARD: "float32", SUCCESS: "bool", PROGRESS: "float32"}
 """Per-row scalars, valid at the row's own observation (the mask: for the row's action)."""
 
 BOOKKEEPING_FEATURES: dict[str, dict[str, Any]] = {

@@ -15,7 +15,7 @@ from worldsim.data.disk import disk_errors
 from worldsim.data.features import BOOKKEEPING_FEATURES
 from worldsim.data.layout import Limits
 from worldsim.data.remux import VideoSegment, rewrite
-from worldsim.data.rows import column_array, meta_table, vector_column
+from worldsim.data.rows import column_array, hold_actions, meta_table, vector_column
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path
 
@@ -31,8 +31,8 @@ def merge(
 ) -> LeRobotDataset:
     """Write the episodes of `roots`, in order, to a new data set at `out`.
 
-    v2.1 sources become v3.0. Columns of the episodes table that neither LeRobot nor worldsim
-    knows are dropped; row features are all kept.
+    v2.1 sources become v3.0. What a source holds out of training stays held out. Columns of the
+    episodes table that neither LeRobot nor worldsim knows are dropped; row features are all kept.
 
     Raises:
         UsageError: fewer than two roots, or `out` exists.
@@ -121,11 +121,12 @@ def _source(dataset: LeRobotDataset, episode: int, features: dict[str, Any]) -> 
     own = "spec" in dataset.own
     tasks, task_of_row = _tasks(dataset, table)
     return EpisodeSource(
-        rows=pa.table(columns),
+        rows=hold_actions(pa.table(columns)),  # older sets hold zeros
         tasks=tasks,
         task_of_row=task_of_row,
         extras=meta_table(dataset.meta(episode)) if own else pa.table({}),
         videos={},
+        fold=dataset.folds[episode],
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from worldsim.data.channels import current_features
 from worldsim.data.faults import Fault
 from worldsim.data.features import ImageFeature, image_features
 from worldsim.data.layout import TASKS, read_info
@@ -84,6 +85,7 @@ def load_index(root: Path) -> DatasetIndex:
         DataError: a file is missing, truncated or lacks a column.
     """
     info = read_info(root)
+    info["features"] = current_features(info)
     cameras = image_features(info["features"])
     version3 = info["codebase_version"] == "v3.0"
     tasks = _tasks_v3(root) if version3 else _tasks_v2(root)

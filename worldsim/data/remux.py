@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.data.pixel_formats import is_depth_format, stored_format
-from worldsim.data.video import VideoFile, encode_video
+from worldsim.data.video import VideoFile
+from worldsim.data.video_writer import encode_video
 from worldsim.errors import DataError
 from worldsim.files import atomic_path
 
@@ -112,8 +113,6 @@ def rewrite(source: Path, numbers: NDArray[np.int64], path: Path, fps: int) -> V
     form = stored_format(source)
     if is_depth_format(form):
         raise DataError(f"{source} holds depth ({form}), which cannot be encoded anew")
-    with VideoFile(source) as video:
-        frames = video.take(numbers)
-    with atomic_path(path) as temporary:
-        encode_video(temporary, frames, fps)
+    with VideoFile(source) as video, atomic_path(path) as temporary:
+        encode_video(temporary, video.each(numbers), fps)
     return VideoSegment(path, 0, len(numbers))

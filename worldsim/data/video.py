@@ -1,4 +1,4 @@
-"""H.264 video files: whole writes, and reads by integer frame index.
+"""H.264 video files: how they are coded, and reads by integer frame index.
 
 Frames are uint8 `[T, H, W, 3]` RGB. Every codec that PyAV's FFmpeg decodes can be read, AV1
 included. Frames are addressed by their rank in presentation order; which ranks the rows of a data
@@ -93,7 +93,7 @@ class VideoCodec:
             "video.height": height,
             "video.width": width,
             "video.codec": "h264",
-            "video.pix_fmt": "yuv420p",
+            "video.pix_fmt": pixel_format(height, width),
             "video.fps": fps,
             "video.channels": 3,
             "video.g": self.gop,
@@ -104,31 +104,9 @@ class VideoCodec:
         }
 
 
-def encode_video(path: Path, frames: Pixels, fps: int, codec: VideoCodec | None = None) -> None:
-    """Write `frames` uint8 `[T, H, W, 3]` as H.264 in MP4 (or what the suffix of `path` says).
-
-    The caller decides about atomicity (`worldsim.files.atomic_path`).
-
-    Raises:
-        UsageError: frames are not uint8 RGB, are empty, or have an odd height or width.
-    """
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise UsageError(
-            f"{path}: expected uint8 frames [T, H, W, 3], got {frames.dtype} {frames.shape}"
-        )
-    height, width = frames.shape[1:3]
-    if height % 2 or width % 2:
-        raise UsageError(f"{path}: H.264 needs even frame sizes, got {height}x{width}")
-    codec = codec or VideoCodec()
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options=codec.options())
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.thread_count = 1  # output must not depend on the machine's cores
-        converter = Converter()
-        for array in frames:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
-            container.mux(stream.encode(converter.convert(frame, "yuv420p")))
-        container.mux(stream.encode())
+def pixel_format(height: int, width: int) -> str:
+    """How frames of a size are stored: halved colour needs even sides, full colour does not."""
+    return "yuv444p" if height % 2 or width % 2 else "yuv420p"
 
 
 @contextmanager
@@ -247,7 +225,7 @@ class VideoFile:
         wanted = [int(tick) for tick in self.pts[numbers]]
         done = 0
         with decoding_errors(self.path):
-            self._container.seek(int(self.pts[first]), stream=self._stream, backward=True)
+            self._container.seek(wanted[0], stream=self._stream, backward=True)
             for frame in self._container.decode(self._stream):
                 if frame.pts == wanted[done]:
                     yield self._rgb(frame)

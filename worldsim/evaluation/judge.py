@@ -107,6 +107,10 @@ class JudgeReport:
         return from_dict(JudgeReport, counts, DaciteConfig(type_hooks={float: float}, strict=True))
 
 
+READ_AT_ONCE = 512
+"""Frames copied out of a data set's memory map at a time."""
+
+
 def read_pixels(observer: Observer, pixels: NDArray[np.uint8]) -> Judgement:
     """What `observer` makes of uint8 `[N, V, H, W, 3]`; see `Judge.read`."""
     if pixels.dtype != np.uint8 or pixels.ndim != 5 or pixels.shape[-1] != 3:
@@ -114,14 +118,14 @@ def read_pixels(observer: Observer, pixels: NDArray[np.uint8]) -> Judgement:
             f"judge: expected uint8 pixels [N, V, H, W, 3], got {pixels.dtype} {pixels.shape}"
         )
     device = next(observer.parameters()).device
-    # Rows of a memory map are read-only, which torch does not take.
-    tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
-    reading = observer.observe(tensor.to(device))
-    return Judgement(
-        torch.sigmoid(reading.success_logit).float().cpu().numpy(),
-        reading.progress.float().cpu().numpy(),
-        reading.state.float().cpu().numpy(),
-    )
+    parts = []
+    for start in range(0, max(len(pixels), 1), READ_AT_ONCE):
+        # Rows of a memory map are read-only, which torch does not take.
+        rows = np.require(pixels[start : start + READ_AT_ONCE], requirements=["C", "W"])
+        reading = observer.observe(torch.from_numpy(rows).to(device))
+        parts.append((torch.sigmoid(reading.success_logit), reading.progress, reading.state))
+    joined = [torch.cat(field).float().cpu().numpy() for field in zip(*parts, strict=True)]
+    return Judgement(*joined)
 
 
 @dataclass(frozen=True)

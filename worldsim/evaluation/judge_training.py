@@ -26,7 +26,7 @@ from worldsim.evaluation.judge_sampling import (
     JudgeConfig,
     Rows,
     draw_rows,
-    episodes_of,
+    episodes_in,
     taught_rows,
     tells_progress,
 )
@@ -196,8 +196,8 @@ class JudgeTrainer:
             DataError: there are no held-out episodes.
         """
         metres = self.spec.state.indices_in_metres()
-        calibration = self._judged(episodes_of(self.data, (CALIBRATED,)))
-        reported = self._judged(episodes_of(self.data, (REPORTED,)))
+        calibration = self._judged(episodes_in(self.data, (CALIBRATED,)))
+        reported = self._judged(episodes_in(self.data, (REPORTED,)))
         if not reported:
             raise DataError("no held-out episodes to measure the judge on; collect at least ten")
         rule = calibrate(calibration, self.config.holds)
@@ -216,7 +216,7 @@ class JudgeTrainer:
                     np.asarray(self.data.success[rows]),
                     np.asarray(self.data.progress[rows]),
                     np.asarray(self.data.state[rows]),
-                    read_pixels(self.observer, np.asarray(self.data.pixels[rows])),
+                    read_pixels(self.observer, self.data.pixels[rows]),
                 )
             )
         return judged

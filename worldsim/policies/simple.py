@@ -1,7 +1,6 @@
 """Policies that ignore what they see: random, zero, replay. Floors and probes of a ranking."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -166,16 +165,15 @@ class ReplayPolicy:
 
 def _recorded_actions(dataset: str, episodes: Sequence[int]) -> list[FloatArray]:
     """Commanded actions of the chosen episodes, each `[T, A]`."""
-    from worldsim.data.cache import build_cache
+    from worldsim.data.dataset import LeRobotDataset
 
     if not dataset:
         raise UsageError("replay policy: give `actions` or the folder of a `dataset`")
-    cache = build_cache(Path(dataset))
-    count = len(cache.episode_start) - 1
+    recorded = LeRobotDataset(dataset)
+    count = recorded.num_episodes
     wanted = list(episodes) or list(range(count))
     outside = [i for i in wanted if not 0 <= i < count]
     if outside or not wanted:
         raise UsageError(f"replay policy: {dataset} has {count} episodes, asked for {outside}")
-    bounds = [(cache.episode_start[i], cache.episode_start[i + 1]) for i in wanted]
     # The last row of an episode carries no action.
-    return [np.asarray(cache.action[low : high - 1], np.float32) for low, high in bounds]
+    return [recorded.arrays(i)["action"][:-1] for i in wanted]

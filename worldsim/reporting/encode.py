@@ -26,8 +26,8 @@ def write_frames(path: Path, frames: Iterable[Pixels], fps: float) -> None:
     """Write `frames`, each uint8 `[H, W, 3]`, whole or not at all, as the suffix of `path` says.
 
     MP4 is H.264 yuv420p with its index at the front; odd sizes gain a repeated row or column.
-    GIF delays are whole hundredths of a second, and equal neighbours are merged into one longer
-    frame.
+    Its frames are encoded as they come, so that a film may be longer than memory. GIF delays are
+    whole hundredths of a second, and equal neighbours are merged into one longer frame.
 
     Raises:
         UsageError: no frames, wrong shape, or a suffix other than .mp4 and .gif.
@@ -36,24 +36,33 @@ def write_frames(path: Path, frames: Iterable[Pixels], fps: float) -> None:
         raise UsageError(f"{path.name}: cannot play at {fps} frames per second")
     if path.suffix not in SUFFIXES:
         raise UsageError(f"films are written as {' or '.join(SUFFIXES)}, not {path.name!r}")
-    coming = iter(frames)
-    first = next(coming, None)
+    checked = _checked(frames, path.name)
+    first = next(checked, None)
     if first is None:
         raise UsageError(f"{path.name}: expected uint8 frames [H, W, 3], got none")
-    if first.dtype != np.uint8 or first.ndim != 3 or first.shape[-1] != 3 or 0 in first.shape:
-        raise UsageError(
-            f"{path.name}: expected uint8 frames [H, W, 3], got {first.dtype} {first.shape}"
-        )
     with atomic_path(path) as temporary:
         if path.suffix == ".mp4":
-            _write_mp4(temporary, first, coming, fps)
+            _write_mp4(temporary, first, checked, fps)
         else:
-            _write_gif(temporary, first, coming, fps)
+            _write_gif(temporary, first, checked, fps)
+
+
+def _checked(frames: Iterable[Pixels], name: str) -> Iterator[Pixels]:
+    """The frames, each refused unless it is uint8 `[H, W, 3]` of the first one's size."""
+    shape: tuple[int, ...] = ()
+    for frame in frames:
+        shape = shape or (*frame.shape[:2], 3)
+        if frame.dtype != np.uint8 or frame.shape != shape or 0 in shape:
+            raise UsageError(
+                f"{name}: expected uint8 frames [H, W, 3] of one size, got {frame.dtype} "
+                f"{frame.shape}"
+            )
+        yield frame
 
 
 def _write_mp4(path: Path, first: Pixels, others: Iterator[Pixels], fps: float) -> None:
     height, width = first.shape[:2]
-    edge = ((0, height % 2), (0, width % 2), (0, 0))
+    odd = ((0, height % 2), (0, width % 2), (0, 0))
     options = {"crf": str(CRF), "preset": "medium", "tune": "animation"}
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         rate = Fraction(fps).limit_denominator(1000)
@@ -65,7 +74,7 @@ def _write_mp4(path: Path, first: Pixels, others: Iterator[Pixels], fps: float) 
         context.colorspace = context.color_primaries = context.color_trc = BT709
         reformatter = VideoReformatter()
         for array in chain([first], others):
-            frame = av.VideoFrame.from_ndarray(np.pad(array, edge, mode="edge"), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.pad(array, odd, mode="edge"), format="rgb24")
             converted = reformatter.reformat(
                 frame, format="yuv420p", dst_colorspace=Colorspace.ITU709
             )

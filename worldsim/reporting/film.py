@@ -62,11 +62,10 @@ def compose_film(record: RolloutRecord, style: FilmStyle | None = None) -> Pixel
 
 
 def film_frames(record: RolloutRecord, style: FilmStyle | None = None) -> Iterator[Pixels]:
-    """The frames of `compose_film` one after the other."""
+    """The same frames one by one, each uint8 `[H', W', 3]`, composed as they are asked for."""
     look = style or FilmStyle()
     layout = _Layout.of(record, look)
-    for step in range(record.length):
-        yield layout.frame(record, look, step)
+    return (layout.frame(record, look, step) for step in range(record.length))
 
 
 def write_film(

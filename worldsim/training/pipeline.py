@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from worldsim.data.cache import CachedDataset
-from worldsim.data.clips import ClipDataset, episodes_of
+from worldsim.data.clips import ClipDataset
+from worldsim.data.split import episodes_of
 from worldsim.errors import DataError, UsageError
 from worldsim.hardware import training_device
 from worldsim.models.autoencoder import Autoencoder
@@ -57,8 +58,8 @@ class Pipeline:
     def __init__(self, config: TrainConfig, cache: CachedDataset, folder: RunFolder) -> None:
         self.config, self.cache, self.folder = config, cache, folder
         self.parents = Parents(config, cache.spec)
-        self.training = episodes_of(cache.num_episodes, "train")
-        self.held_out = episodes_of(cache.num_episodes, "val")
+        self.training = episodes_of(cache.folds, "train")
+        self.held_out = episodes_of(cache.folds, "val")
         if config.run.threads:
             torch.set_num_threads(config.run.threads)
 
