@@ -98,9 +98,10 @@ class SourceMemory:
 
     def _seed(self, seed: int | None) -> None:
         """Seed all generators; None: from the operating system."""
-        entropy = np.random.SeedSequence(seed).entropy
+        root = np.random.SeedSequence(seed)
         for number, path in enumerate(sorted(generators := self._attributes.generators(), key=str)):
-            _seed_one(generators[path], np.random.SeedSequence([entropy, number]))  # type: ignore[list-item]
+            entropy: Any = [root.entropy, number]
+            _seed_one(generators[path], np.random.SeedSequence(entropy))
         self._draws.seed(seed)
 
 

@@ -83,7 +83,7 @@ def make_task(env: gymnasium.Env[Any, Any], request: SuccessRequest, everything:
         return GoalTask(env)
     if isinstance(request, Mapping):
         return InfoTask(everything, build(SuccessRule, dict(request), "success"))
-    if request not in (None, False):
+    if request is not None and request is not False:
         raise UsageError(
             f"success is {request!r}; expected {{key: NAME, above: NUMBER}}, null for what the env "
             "reports, or false for an env without success"

@@ -49,6 +49,7 @@ class Recorded:
         self.success = (np.arange(count) % (2 * ROWS)) == 2 * ROWS - 1
         self.progress = np.tile(progress.astype(np.float32), EPISODES)
         self.episode_start = np.arange(EPISODES + 1) * ROWS
+        self.folds = [episode % 10 for episode in range(EPISODES)]
 
 
 TOLD, UNTOLD = Recorded(np.linspace(0, 1, ROWS)), Recorded(np.zeros(ROWS))

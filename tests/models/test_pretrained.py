@@ -14,7 +14,7 @@ from worldsim.config import compose_config
 from worldsim.envs.imagination import ImaginationEnv
 from worldsim.envs.imagination.loading import find_judge, judge_folder
 from worldsim.errors import UsageError
-from worldsim.evaluation.comparison import digest_folder
+from worldsim.evaluation.dependencies import digest_network
 from worldsim.models.pretrained import SHIPPED, locate, resolve_folder
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.checkpoints import find_checkpoint
@@ -106,10 +106,10 @@ def test_results_are_kept_by_what_the_hub_held(hub: tuple[Path, Asked], tmp_path
     config = compose_config("rank", ["out=y", "model=hub:owner/name@v1", "judge=hub:owner/name"])
     assert OmegaConf.to_container(config)["model"] == "hub:owner/name@v1"  # type: ignore[index,call-overload]
     found = resolve_folder(str(config.model))
-    before = digest_folder(found)
-    assert before == digest_folder(tmp_path / "blobs")
+    before = digest_network(found)
+    assert before == digest_network(tmp_path / "blobs")
     (tmp_path / "blobs" / "config.json").write_text("{}")
-    assert digest_folder(found) != before
+    assert digest_network(found) != before
 
 
 def test_folders_runs_and_what_ships(tmp_path: Path) -> None:
