@@ -15,6 +15,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.config import build
+from worldsim.config_limits import Count, ImageSize
 from worldsim.envs.foreign_cameras import CameraRequest, make_views, rig_of
 from worldsim.envs.foreign_source import make_source
 from worldsim.envs.foreign_spec import (
@@ -66,8 +67,8 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         self,
         source: str,
         cameras: Sequence[CameraRequest] = (),
-        image_size: int = 64,
-        max_episode_steps: int | None = None,
+        image_size: ImageSize = 64,
+        max_episode_steps: Count | None = None,
         task: str | None = None,
         end_effector: Mapping[str, Any] | None = None,
         success: Mapping[str, Any] | None = None,

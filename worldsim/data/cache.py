@@ -161,10 +161,11 @@ def build_cache(
             return open_cache(target, root)
         except DataError:
             pass  # a damaged cache is made again
+    dataset = LeRobotDataset(root)  # what is none is refused before a folder is made
     _sweep(base)
     with disk_errors(root), atomic_path(target) as temporary:
         temporary.mkdir(parents=True)
-        write_cache(LeRobotDataset(root), temporary, size, fingerprint, progress)
+        write_cache(dataset, temporary, size, fingerprint, progress)
     return open_cache(target, root)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.layout import INFO, read_info
 from worldsim.data.recorder import CollectionConfig, Recorder, record_in_processes
@@ -32,6 +34,8 @@ class Collection:
     def __init__(self, config: CollectionConfig, root: Path) -> None:
         self.config, self.root = config, root
         self._recorder = Recorder(config, root)
+        for name, behaviour in config.behaviours.items():  # told before a folder is made
+            behaviour.build(self._recorder.spec, name, np.random.default_rng(0))
         settings = config.to_json()
         env_info = {"id": config.env_id, "kwargs": settings["env_kwargs"]}
         self._writer = LeRobotWriter(root, self._recorder.spec, env_info, settings, config.codec)

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from worldsim.errors import UsageError
+from worldsim.config_limits import Seed, between, inside
+from worldsim.config_values import Checked
 from worldsim.evaluation.comparison import Comparison
 from worldsim.evaluation.judge import Judge
 from worldsim.evaluation.logged import read_logged_rates
@@ -17,9 +18,13 @@ from worldsim.evaluation.ranking_report import RankingReport
 from worldsim.evaluation.rates import JudgeRates
 from worldsim.evaluation.rollout_batch import RolloutBatch, World
 
+Resamples = Annotated[int, between(1, 10**7)]
+Level = Annotated[float, inside(0, 1)]
+"""Of a confidence interval, such as 0.95."""
+
 
 @dataclass(frozen=True)
-class RankingOptions:
+class RankingOptions(Checked):
     """What turns results into a ranking.
 
     Attributes:
@@ -34,18 +39,9 @@ class RankingOptions:
     reference_csv: str | None = None
     groups: dict[str, str] = field(default_factory=dict)
     null_policy: str | None = "zero"
-    bootstrap_samples: int = 4000
-    level: float = 0.95
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.level < 1:
-            raise UsageError(f"level is {self.level}; expected between 0 and 1, such as 0.95")
-        if self.bootstrap_samples < 1 or self.seed < 0:
-            raise UsageError(
-                f"bootstrap_samples is {self.bootstrap_samples} and seed {self.seed}; expected at "
-                "least 1 and at least 0"
-            )
+    bootstrap_samples: Resamples = 4000
+    level: Level = 0.95
+    seed: Seed = 0
 
     @property
     def worlds(self) -> tuple[World, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from worldsim.errors import DataError, UsageError
+from worldsim.config_limits import Count, Seed, Weight, inside
+from worldsim.config_values import INLINE, Checked
+from worldsim.errors import DataError
 from worldsim.files import write_json
 from worldsim.models.observer import Observer, ObserverConfig
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.augmentation import Augmentation, augment
-from worldsim.policies.checkpoints import find_checkpoint
+from worldsim.policies.checkpoints import CheckpointOrNone, find_checkpoint
 from worldsim.policies.perception import save_perception
 from worldsim.policies.recordings import Recordings, chosen_rows, episode_weights
 from worldsim.training.batches import Batch, StepBatches
@@ -27,7 +30,7 @@ from worldsim.training.stage import Loss
 
 
 @dataclass(frozen=True)
-class PerceptionTraining:
+class PerceptionTraining(Checked):
     """How a `StateEstimator` is trained.
 
     Attributes:
@@ -43,19 +46,17 @@ class PerceptionTraining:
         seed: of everything random; another than the judge's.
     """
 
-    fit: FitConfig = field(default_factory=lambda: FitConfig(max_steps=2000, batch_size=64))
-    policies: Mapping[str, float] = field(default_factory=dict)
-    held_out: float = 0.1
-    width: int = 24
-    keypoints: int = 32
-    hidden: int = 192
+    fit: Annotated[FitConfig, INLINE] = field(
+        default_factory=lambda: FitConfig(max_steps=2000, batch_size=64)
+    )
+    policies: Mapping[str, Weight] = field(default_factory=dict)
+    held_out: Annotated[float, inside(0, 1)] = 0.1
+    width: Count = 24
+    keypoints: Count = 32
+    hidden: Count = 192
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(shift=0))
-    start_from: str = ""
-    seed: int = 7_001
-
-    def __post_init__(self) -> None:
-        if not 0 < self.held_out < 1:
-            raise UsageError(f"held_out must lie between 0 and 1, got {self.held_out}")
+    start_from: CheckpointOrNone = ""
+    seed: Seed = 7_001
 
 
 def train_perception(

@@ -6,6 +6,7 @@ from pathlib import Path
 from worldsim.config import build
 from worldsim.models.autoencoder import Autoencoder, AutoencoderConfig
 from worldsim.models.weights import (
+    CONFIG,
     WEIGHTS,
     load_config,
     load_weights,
@@ -30,6 +31,6 @@ def load_tokenizer(folder: Path) -> Autoencoder:
         DataError: files are missing or do not fit.
     """
     data = load_config(folder, TOKENIZER_KIND)
-    network = Autoencoder(build(AutoencoderConfig, data["config"], str(folder / "config.json")))
+    network = Autoencoder(build(AutoencoderConfig, data["config"], file=folder / CONFIG))
     load_weights(network, folder / WEIGHTS)
     return network.eval().requires_grad_(False)

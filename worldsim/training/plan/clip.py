@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldsim.config_limits import Share
+from worldsim.config_values import Checked
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch
@@ -36,14 +38,14 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class DropoutConfig:
+class DropoutConfig(Checked):
     """Attributes:
     action: chance that a clip's actions are hidden.
     view: chance that a clip lacks a view; one view always stays.
     """
 
-    action: float = 0.05
-    view: float = 0.05
+    action: Share = 0.05
+    view: Share = 0.05
 
 
 @torch.no_grad()
