@@ -1,13 +1,14 @@
 """Gymnasium environments: tabletop simulators, foreign MuJoCo envs and imagination."""
 
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from inspect import signature
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.wrappers import OrderEnforcing
 
+from worldsim.config_values import check_arguments
 from worldsim.envs.gl import choose_backend
 from worldsim.errors import unknown_name
 
@@ -35,6 +36,31 @@ for _env_id, _entry_point in ENTRY_POINTS.items():
         )
 
 
+def check_env(
+    env_id: str, kwargs: Mapping[str, Any], where: str = "env"
+) -> tuple[str, Callable[..., Any]]:
+    """Hold an env's arguments to what its constructor takes, without making it.
+
+    Args:
+        env_id: as `make` takes it.
+        kwargs: for the constructor.
+        where: key of the node that they stand in, for messages.
+
+    Returns:
+        The id under which the env is registered here, and its constructor.
+
+    Raises:
+        UsageError: the id is unknown, or the constructor refuses an argument; names it.
+    """
+    ours = env_id in ENTRY_POINTS
+    if not ours and (env_id.startswith("worldsim/") or f"worldsim/{env_id}" in ENTRY_POINTS):
+        raise unknown_name(f"{where}.id", env_id, ENTRY_POINTS)
+    registered = env_id if ours else "worldsim/Foreign-v0"
+    creator = load_env_creator(ENTRY_POINTS[registered])
+    check_arguments(creator, kwargs, where, reserved=() if ours else ("source",))
+    return registered, creator
+
+
 def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     """Make one environment with worldsim's interface.
 
@@ -46,19 +72,10 @@ def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     Raises:
         UsageError: the id is unknown, or the constructor refuses an argument.
     """
-    ours = env_id in ENTRY_POINTS
-    if not ours and (env_id.startswith("worldsim/") or f"worldsim/{env_id}" in ENTRY_POINTS):
-        raise unknown_name("env", env_id, ENTRY_POINTS)
-    registered, arguments = env_id, kwargs
-    if not ours:
-        registered, arguments = "worldsim/Foreign-v0", {"source": env_id, **kwargs}
+    registered, creator = check_env(env_id, kwargs)
     # Not `gymnasium.make`: it keeps `max_episode_steps` to itself, so that the env would not know.
     spec = deepcopy(gymnasium.spec(registered))
-    creator = load_env_creator(ENTRY_POINTS[registered])
-    known = signature(creator).parameters
-    for name in arguments:
-        if name not in known:
-            raise unknown_name(f"argument of env {env_id!r}", name, known)
+    arguments = kwargs if registered == env_id else {"source": env_id, **kwargs}
     env = creator(**arguments)
     assert isinstance(env, gymnasium.Env)
     spec.kwargs = arguments

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from worldsim.config_limits import Count, ImageSize, Positive
 from worldsim.envs.foreign_binding import Request, bind
 from worldsim.envs.foreign_cameras import CameraRequest, rig_of, warn_of_moving
 from worldsim.envs.foreign_groups import warn_of_groups
@@ -66,13 +67,13 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         self,
         source: str,
         cameras: Sequence[CameraRequest] = (),
-        image_size: int = 64,
-        max_episode_steps: int | None = None,
+        image_size: ImageSize = 64,
+        max_episode_steps: Count | None = None,
         task: str | None = None,
         end_effector: Mapping[str, Any] | None = None,
         success: SuccessRequest = None,
         geom_groups: Sequence[int] | None = None,
-        fps: float | None = None,
+        fps: Positive | None = None,
         repeatable: bool = True,
         source_kwargs: Mapping[str, Any] | None = None,
         render_mode: str | None = None,

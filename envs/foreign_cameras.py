@@ -3,20 +3,25 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.config import build
+from worldsim.config_limits import Limit, Text, between
+from worldsim.config_values import Checked
 from worldsim.envs.rendering import SceneRenderer, camera_indices, pinhole
 from worldsim.errors import UsageError
 from worldsim.geometry.cameras import CameraRig
 
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
 
-CameraRequest = str | Mapping[str, Any]
+CameraRequest = (
+    str
+    | Annotated[Mapping[str, Any], Limit("a camera", lambda request: look_at(request) is not None)]
+)
 """A camera of the model by name, or `{name, position, target, fovy}`."""
 
 
@@ -44,7 +49,7 @@ class View(Protocol):
 
 
 @dataclass(frozen=True)
-class LookAt:
+class LookAt(Checked):
     """A camera given in the config, upright in the world.
 
     Attributes:
@@ -54,17 +59,16 @@ class LookAt:
         fovy_degrees: vertical field of view.
     """
 
-    name: str
+    name: Text
     position: tuple[float, float, float]
     target: tuple[float, float, float]
-    fovy_degrees: float = 45.0
+    fovy_degrees: Annotated[float, between(1, 170)] = 45.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         offset = np.subtract(self.target, self.position)
         if not np.isfinite(offset).all() or np.linalg.norm(offset) < 1e-6:
-            raise ValueError(f"camera {self.name!r}: position and target must be finite and differ")
-        if not 1.0 <= self.fovy_degrees <= 170.0:
-            raise ValueError(f"camera {self.name!r}: fovy {self.fovy_degrees} is not in [1, 170]")
+            raise UsageError("position and target must be finite and differ")
 
     def fovy(self, model: mujoco.MjModel) -> float:
         """See `View`."""
@@ -187,12 +191,17 @@ def _make_view(request: CameraRequest, model: mujoco.MjModel) -> View:
     if isinstance(request, str):
         (index,) = camera_indices(model, [request])
         return ModelCamera(request, index)
-    settings = dict(request)
-    if "fovy" in settings:
-        settings["fovy_degrees"] = settings.pop("fovy")
-    for key in ("position", "target"):
-        settings[key] = [float(value) for value in settings.get(key, ())]
-    return build(LookAt, settings, f"camera {settings.get('name', '')!r}")
+    return look_at(request)
+
+
+def look_at(request: Mapping[str, Any]) -> LookAt:
+    """The look-at camera of a config's `{name, position, target, fovy}`.
+
+    Raises:
+        UsageError: a key is unknown or missing, or its value does not fit.
+    """
+    renamed = {"fovy_degrees" if key == "fovy" else key: request[key] for key in request}
+    return build(LookAt, renamed, f"camera {request.get('name', '')!r}")
 
 
 def _camera_names(model: mujoco.MjModel) -> list[str]:

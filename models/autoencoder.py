@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from worldsim.config_limits import Count
+from worldsim.config_values import Checked
 from worldsim.errors import UsageError
 from worldsim.models.blocks import ResBlock
 
@@ -17,20 +19,16 @@ PATCH = 4
 
 
 @dataclass(frozen=True)
-class AutoencoderConfig:
+class AutoencoderConfig(Checked):
     """Attributes:
     channels: c.
     width: channels at a quarter of the resolution; twice as many at an eighth.
     depth: residual blocks per resolution.
     """
 
-    channels: int = 16
-    width: int = 32
-    depth: int = 2
-
-    def __post_init__(self) -> None:
-        if min(self.channels, self.width, self.depth) < 1:
-            raise UsageError(f"autoencoder sizes must be positive: {self}")
+    channels: Count = 16
+    width: Count = 32
+    depth: Count = 2
 
 
 class Autoencoder(nn.Module):

@@ -5,11 +5,13 @@ Legend: B batch, T new frames, V views, c latent channels, h w latent size, R pr
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from worldsim.config_limits import Count, OneOf
+from worldsim.config_values import Checked
 from worldsim.diffusion.flow import residual_base
 from worldsim.errors import UsageError
 from worldsim.models.attention import FrameOrder, KeyValueContext
@@ -34,7 +36,7 @@ class DenoiserShape:
 
 
 @dataclass(frozen=True)
-class DenoiserConfig:
+class DenoiserConfig(Checked):
     """One dial pair for every backbone.
 
     Attributes:
@@ -46,14 +48,15 @@ class DenoiserConfig:
         jumps: whether it is told which level a frame is to be taken to (`plan=ctm`).
     """
 
-    name: str = "stnet"
-    width: int = 64
-    depth: int = 2
-    cond_width: int = 192
-    head_dim: int = 32
+    name: Annotated[str, OneOf(lambda: _registered())] = "stnet"
+    width: Count = 64
+    depth: Count = 2
+    cond_width: Count = 192
+    head_dim: Count = 32
     jumps: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.width % self.head_dim:
             raise UsageError(f"width {self.width} is no multiple of head_dim {self.head_dim}")
 
@@ -153,6 +156,12 @@ class Denoiser(nn.Module):
 
 
 DENOISERS: Registry[Callable[[DenoiserConfig, DenoiserShape], Denoiser]] = Registry("denoiser")
+
+
+def _registered() -> Registry[Callable[[DenoiserConfig, DenoiserShape], Denoiser]]:
+    import worldsim.models.backbones  # noqa: F401 registers them
+
+    return DENOISERS
 
 
 def build_denoiser(config: DenoiserConfig, shape: DenoiserShape) -> Denoiser:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from worldsim.errors import UsageError
+from worldsim.config_limits import Count, Whole
+from worldsim.config_values import Checked
 from worldsim.geometry.body_maps import end_effector_pose
 from worldsim.geometry.contact_axes import contact_yaw, in_axes
 from worldsim.geometry.contact_features import Scene, contact_features, feature_count
@@ -27,7 +28,7 @@ LEAST_STEP = 1e-3
 
 
 @dataclass(frozen=True)
-class DynamicsConfig:
+class DynamicsConfig(Checked):
     """Attributes:
     width: hidden channels.
     depth: residual blocks.
@@ -37,14 +38,10 @@ class DynamicsConfig:
         held or slips out of the hand, and the mean of both is none.
     """
 
-    width: int = 192
-    depth: int = 2
+    width: Count = 192
+    depth: Whole = 2
     scene: bool = True
-    modes: int = 1
-
-    def __post_init__(self) -> None:
-        if self.width < 1 or self.depth < 0 or self.modes < 1:
-            raise UsageError(f"dynamics: need width >= 1, depth >= 0 and modes >= 1, got {self}")
+    modes: Count = 1
 
 
 class BodyDynamics(nn.Module):

@@ -10,6 +10,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from worldsim.config_limits import Count
+from worldsim.config_values import Checked
 from worldsim.models.blocks import ResBlock
 
 
@@ -31,14 +33,14 @@ class StateReading:
 
 
 @dataclass(frozen=True)
-class HeadConfig:
+class HeadConfig(Checked):
     """Attributes:
     width: channels of the convolutions.
     keypoints: places looked for in each view.
     """
 
-    width: int = 48
-    keypoints: int = 32
+    width: Count = 48
+    keypoints: Count = 32
 
 
 class StateHead(nn.Module):

@@ -8,6 +8,8 @@ distilled on, and says nothing sensible of what lies between.
 import warnings
 from dataclasses import dataclass
 
+from worldsim.config_limits import Positive, Whole
+from worldsim.config_values import Checked
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import QualityWarning, UsageError
@@ -17,7 +19,7 @@ TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
-class TrainedLadder:
+class TrainedLadder(Checked):
     """Attributes:
     rungs: of the ladder that was distilled; 0 for a model that was not distilled.
     shift: that moved its levels toward noise.
@@ -26,14 +28,10 @@ class TrainedLadder:
     bidirectional: whether frames in flight saw each other both ways in training.
     """
 
-    rungs: int = 0
-    shift: float = 1.0
+    rungs: Whole = 0
+    shift: Positive = 1.0
     jumps_to_end: bool = False
     bidirectional: bool = False
-
-    def __post_init__(self) -> None:
-        if self.rungs < 0 or self.shift <= 0:
-            raise UsageError(f"ladder: rungs must be 0 or more and shift positive, got {self}")
 
     def fits(self, steps: int) -> bool:
         """Whether a ladder of so many even steps has known levels only."""

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.config import build
+from worldsim.config_limits import Count, Share, Whole
+from worldsim.config_values import Checked
 from worldsim.conventions import to_model_video, to_pixels
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json, write_text
@@ -28,6 +30,7 @@ from worldsim.models.pretrained import resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.weights import (
+    CONFIG,
     WEIGHTS,
     load_config,
     load_weights,
@@ -40,7 +43,7 @@ KIND = "world_model"
 
 
 @dataclass(frozen=True)
-class WorldModelConfig:
+class WorldModelConfig(Checked):
     """Sizes of the parts.
 
     Attributes:
@@ -57,9 +60,9 @@ class WorldModelConfig:
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
-    history_sigma: float = 0.03
-    recent: int = 7
-    sink: int = 1
+    history_sigma: Share = 0.03
+    recent: Count = 7
+    sink: Whole = 1
     bodies: bool = True
     ladder: TrainedLadder = field(default_factory=TrainedLadder)
     calibrated: bool = False
@@ -272,7 +275,7 @@ class WorldModel(nn.Module):
         """
         folder = resolve_folder(reference, revision)
         data = load_config(folder, KIND)
-        config = build(WorldModelConfig, data["config"], f"{folder}/config.json")
+        config = build(WorldModelConfig, data["config"], file=folder / CONFIG)
         model = WorldModel(config, WorldSpec.from_json(data["spec"]))
         load_weights(model, folder / WEIGHTS)
         model.normalizer.load_json(read_json(folder / "normalizer.json"))

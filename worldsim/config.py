@@ -1,12 +1,10 @@
 """Hydra configs to frozen dataclasses. Modules receive the dataclass, never raw YAML."""
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dacite import Config as DaciteConfig
-from dacite import DaciteError, UnexpectedDataError, from_dict
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,13 +15,14 @@ from omegaconf.errors import OmegaConfBaseException
 from worldsim.config_errors import (
     check_overrides,
     group_overrides,
+    groups_left_out,
     unknown_key,
     values_named_like_groups,
 )
-from worldsim.config_groups import leaves, set_by_experiment
-from worldsim.config_kinds import check_kinds
+from worldsim.config_groups import leaves, read_command_file, set_by_experiment
 from worldsim.config_texts import keep_texts
-from worldsim.errors import UsageError, unknown_name
+from worldsim.config_values import read_dataclass
+from worldsim.errors import UsageError
 
 T = TypeVar("T")
 
@@ -32,18 +31,13 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
     """Compose `configs/<name>.yaml` with Hydra overrides such as `model=dit trainer.max_steps=9`.
 
     Raises:
-        UsageError: a group, option or key does not exist, or a value cannot be parsed or is of
-            another kind than the config's own.
+        UsageError: a group, option or key does not exist, or a value cannot be parsed.
     """
     overrides = keep_texts(overrides)
     check_overrides(name, overrides)
     try:
         config = _compose(name, overrides)
         OmegaConf.resolve(config)
-        groups = group_overrides(name, overrides)
-        plain = [text for text in overrides if text not in groups and not text.startswith("~")]
-        if plain:
-            check_kinds(plain, _compose(name, groups), config)
         return config
     except (HydraException, OmegaConfBaseException) as error:
         raise _explain(name, overrides, error) from error
@@ -69,10 +63,14 @@ def stated_keys(overrides: list[str], group: str) -> frozenset[str]:
 
 def _compose(name: str, overrides: list[str]) -> DictConfig:
     GlobalHydra.instance().clear()
-    shadowed = values_named_like_groups(name, overrides)
-    others = [text for text in overrides if text not in shadowed]
+    shadowed, left_out = values_named_like_groups(name, overrides), groups_left_out(name, overrides)
+    others = [text for text in overrides if text not in {*shadowed, *left_out}]
+    chosen = read_command_file(name).groups
+    dropped = {group for group in left_out.values() if chosen[group] is not None}
     with initialize_config_module("worldsim.configs", version_base="1.3"):
-        config = compose(name, overrides=others)
+        config = compose(name, overrides=[*(f"~{group}" for group in sorted(dropped)), *others])
+    for group in dropped:
+        OmegaConf.update(config, group, None, force_add=True)
     for text in shadowed:
         override = OverridesParser.create().parse_override(text)
         OmegaConf.update(config, override.key_or_group, override.value())
@@ -90,23 +88,27 @@ def _explain(name: str, overrides: list[str], error: Exception) -> UsageError:
     return UsageError(f"config {name!r} with {overrides}: {text}")
 
 
-def build(cls: type[T], config: DictConfig | dict[str, Any], where: str = "config") -> T:
+def build(
+    cls: type[T],
+    config: DictConfig | Mapping[str, Any],
+    where: str = "",
+    file: Path | None = None,
+) -> T:
     """Build the frozen dataclass `cls` from a config node, nested dataclasses included.
 
+    Args:
+        cls: says by its types, and their limits (`worldsim.config_limits`), what is accepted.
+        config: the node.
+        where: key of the node in the config, which comes before those of its values in messages.
+        file: where the node was read from, which comes before that.
+
     Raises:
-        UsageError: a key is unknown, missing or of the wrong type; says which and where.
+        UsageError: a key is unknown, missing, or its value does not fit; names the key.
     """
     data = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
-    assert isinstance(data, dict) and is_dataclass(cls)
+    assert isinstance(data, Mapping)
     try:
-        return from_dict(
-            cls, data, DaciteConfig(cast=[tuple, Path], type_hooks={float: float}, strict=True)
-        )
-    except UnexpectedDataError as error:
-        known = [field.name for field in fields(cls)]
-        bad = sorted(map(str, error.keys))
-        if any(key in data for key in bad):
-            raise unknown_name(f"key in {where}", bad[0], known) from error
-        raise UsageError(f"{where}: unknown keys {bad}") from error
-    except (DaciteError, TypeError, ValueError) as error:
-        raise UsageError(f"{where}: {error}") from error
+        built: T = read_dataclass(cls, {str(key): value for key, value in data.items()}, where)
+        return built
+    except UsageError as error:
+        raise error if file is None else UsageError(f"{file}: {error}") from error

@@ -64,6 +64,13 @@ def group_overrides(command: str, overrides: list[str]) -> list[str]:
     return [text for text in overrides if _split(text)[0] in groups]
 
 
+def groups_left_out(command: str, overrides: list[str]) -> dict[str, str]:
+    """{override: group} of every `group=null`, which Hydra does not take as it stands."""
+    chosen = read_command_file(command).groups
+    found = {text: _split(text) for text in overrides if not text.startswith("~")}
+    return {text: key for text, (key, value) in found.items() if key in chosen and value == "null"}
+
+
 def values_named_like_groups(command: str, overrides: list[str]) -> list[str]:
     """Overrides of plain keys that share the name of a group which the command does not list.
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import gymnasium
 import mujoco
@@ -10,6 +10,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from worldsim.config_limits import Count, ImageSize
+from worldsim.config_values import check_arguments
 from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.rendering import SceneRenderer, fixed_rig, shared_renderer
 from worldsim.envs.tabletop.gripper import ACTION, AGENT_POS, Gripper
@@ -54,12 +56,13 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
 
     def __init__(
         self,
-        image_size: int = 64,
+        image_size: ImageSize = 64,
         factors: str | Sequence[str] = "none",
-        max_episode_steps: int | None = None,
-        render_mode: str | None = None,
+        max_episode_steps: Count | None = None,
+        render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
-        _check_arguments(image_size, max_episode_steps, render_mode)
+        sizes = {"image_size": image_size, "max_episode_steps": max_episode_steps}
+        check_arguments(TabletopEnv, {**sizes, "render_mode": render_mode}, "env")
         self.factor_space = TABLETOP_FACTORS
         self.factor_space.parse(factors)
         self.active_factors = factors
@@ -244,17 +247,6 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
             "progress": float(self.score.progress(agent_pos, state)),
             "state": state,
         }
-
-
-def _check_arguments(
-    image_size: int, max_episode_steps: int | None, render_mode: str | None
-) -> None:
-    if image_size < 8:
-        raise UsageError(f"image_size is {image_size}; it must be at least 8 pixels")
-    if max_episode_steps is not None and max_episode_steps < 1:
-        raise UsageError(f"max_episode_steps is {max_episode_steps}; it must be at least 1")
-    if render_mode not in (None, "rgb_array"):
-        raise UsageError(f"render_mode {render_mode!r} is unknown; known: None, 'rgb_array'")
 
 
 def _observation_space(image_size: int) -> spaces.Dict:

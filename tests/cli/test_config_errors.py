@@ -107,9 +107,13 @@ def test_a_key_named_like_a_group_of_another_command_is_a_plain_key() -> None:
 
 
 def test_build_names_unknown_and_mistyped_keys() -> None:
-    from worldsim.cli.doctor import DoctorConfig
+    from worldsim.cli.settings.doctor import Settings
 
-    with pytest.raises(UsageError, match="unknown key in doctor 'oute'. Did you mean 'out'"):
-        build(DoctorConfig, {"oute": 1, "matmul_size": 3}, "doctor")
-    with pytest.raises(UsageError, match="doctor: matmul_size must be at least 1"):
-        build(DoctorConfig, {"out": None, "matmul_size": 0}, "doctor")
+    with pytest.raises(UsageError, match="unknown key in node 'oute'. Did you mean 'out'"):
+        build(Settings, {"oute": 1, "matmul_size": 3}, "node")
+    with pytest.raises(UsageError, match="^node.matmul_size is 0; expected a whole number from 1"):
+        build(Settings, {"out": None, "matmul_size": 0}, "node")
+    with pytest.raises(UsageError, match="^a.json: matmul_size is 0.5; expected a whole number"):
+        build(Settings, {"out": None, "matmul_size": 0.5}, file=Path("a.json"))
+    with pytest.raises(UsageError, match="^matmul_size is missing"):
+        build(Settings, {"out": None})

@@ -68,6 +68,12 @@ def test_a_camera_that_is_black_in_a_whole_episode_is_missing_there(cache: Cache
     assert torch.equal(batch["view_mask"][..., 0], batch["frame_mask"])
 
 
+def test_a_cache_of_no_data_set_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no LeRobot data set"):
+        build_cache(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_mixed_camera_sizes_need_a_size(tmp_path: Path, write_set: WriteSet) -> None:
     with pytest.raises(UsageError, match="image_size"):
         build_cache(write_set(tmp_path / "set"))

@@ -200,13 +200,17 @@ def test_bad_policies_are_named(
 
 
 def test_wrong_settings_are_usage_errors(tmp_path: Path, uninterrupted: Path) -> None:
-    with pytest.raises(UsageError, match="episodes must be positive"):
+    with pytest.raises(UsageError, match="episodes is 0; expected a whole number from 1"):
         replace(CONFIG, episodes=0)
     with pytest.raises(UsageError, match="at least one behaviour"):
         replace(CONFIG, behaviours={})
     wrong = replace(CONFIG, behaviours={"x": Behaviour(1, "random", {"holds": 2})})
     with pytest.raises(UsageError, match="policy 'random'.*holds"):
         collect(wrong, tmp_path / "a", workers=0)
+    misplaced = replace(CONFIG, behaviours={"x": Behaviour(1, "scripted", {"task": "juggle"})})
+    with pytest.raises(UsageError, match="juggle"):
+        collect(misplaced, tmp_path / "a", workers=0)
+    assert not (tmp_path / "a").exists()
     with pytest.raises(UsageError, match="Did you mean 'random'"):
         collect(
             replace(CONFIG, behaviours={"x": Behaviour(1, "randon")}), tmp_path / "b", workers=0

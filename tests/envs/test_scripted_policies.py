@@ -310,11 +310,11 @@ def test_controllers_are_chosen_by_state() -> None:
 @pytest.mark.parametrize(
     ("dials", "words"),
     [
-        ({"noise": -1.0}, "must not be negative"),
-        ({"noise_correlation": 1.0}, "expected \\[0, 1\\)"),
+        ({"noise": -1.0}, "noise is -1.0; expected a number of 0 or more"),
+        ({"noise_correlation": 1.0}, "noise_correlation is 1.0; expected a number below 1"),
         ({"speed": 0.0}, "speed is 0.0"),
         ({"lapses": 1.5}, "lapses is 1.5"),
-        ({"drops": -0.5}, "drops -0.5"),
+        ({"drops": -0.5}, "drops is -0.5"),
         ({"smoothing": 1.0}, "smoothing"),
         ({"estimator": lambda observation: observation, "perception": "push"}, "not both"),
     ],

@@ -240,7 +240,7 @@ def test_loop_closure_knows_what_the_simulator_returns_to(pushes: CachedDataset)
 
 @pytest.mark.parametrize("wrong", [{"max_steps": -1}, {"samples": 0}, {"window_s": 0.0}])
 def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match="drift"):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
         DriftConfig(**wrong)  # type: ignore[arg-type]
 
 

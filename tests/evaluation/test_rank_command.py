@@ -159,6 +159,7 @@ def test_starts_from_recordings_of_another_size_without_a_simulator(
     )
     with pytest.raises(UsageError, match=r"2 episodes in split 'val', 3 starts"):
         rank.run(rank_config(nano_run, tmp_path / "more", *extra[:2], "starts.count=3"))
+    assert not (tmp_path / "more").exists()
 
 
 def test_rollout_keeps_films_of_every_start(nano_run: Path, tmp_path: Path) -> None:

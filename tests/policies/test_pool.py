@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from policy_fixtures import make_spec
 
-from worldsim.config import compose_config
+from worldsim.config import build, compose_config
 from worldsim.envs.tabletop.drawer import TabletopDrawer
 from worldsim.envs.tabletop.gripper import ACTION, AGENT_POS
 from worldsim.envs.tabletop.pick_place import TabletopPickPlace
@@ -18,11 +18,9 @@ from worldsim.envs.tabletop.scene import CAMERAS
 from worldsim.errors import UsageError
 from worldsim.files import read_json
 from worldsim.policies.behaviour_cloning import BCPolicy
-from worldsim.policies.behaviour_training import BehaviourTraining
 from worldsim.policies.checkpoints import shipped_checkpoints, shipped_root
-from worldsim.policies.perception_training import PerceptionTraining
 from worldsim.policies.pool import build_policy, load_pool
-from worldsim.policies.training_stage import policy_training
+from worldsim.policies.training_stage import PolicyTraining
 from worldsim.specs import CameraSpec, VectorSpec, WorldSpec
 
 SPEC = make_spec()
@@ -58,7 +56,7 @@ def test_pool_keeps_order_and_names() -> None:
         ({"policies": {"x": {"kind": "randon"}}}, "Did you mean 'random'"),
         ({"policies": {"x": {"kind": "random", "hld": 2}}}, "Did you mean 'hold'"),
         ({"policies": {"x": {"kind": "random", "hold": "often"}}}, "policy 'x'"),
-        ({"policies": {"x": {"kind": "random", "spec": 1}}}, "unknown option"),
+        ({"policies": {"x": {"kind": "random", "spec": 1}}}, "unknown key in policy"),
         ({"policies": {"x": {"kind": "behaviour_cloning", "checkpoint": "no/such"}}}, "no/such"),
     ],
 )
@@ -125,9 +123,8 @@ def test_training_config_is_read_whole() -> None:
     config = compose_config("train", ["dataset=d", "out=o"]).policy_training
     plain = OmegaConf.to_container(config)
     assert isinstance(plain, dict) and set(plain) == {"perception", "behaviour"}
-    perception = policy_training(PerceptionTraining, plain["perception"], "perception")
-    behaviour = policy_training(BehaviourTraining, plain["behaviour"], "behaviour")
-    assert perception.fit.max_steps == config.perception.max_steps
-    assert behaviour.ladder == tuple(config.behaviour.ladder)
-    with pytest.raises(UsageError, match="Did you mean 'ladder'"):
-        policy_training(BehaviourTraining, {"lader": [1]}, "behaviour")
+    training = build(PolicyTraining, config)
+    assert training.perception.fit.max_steps == config.perception.max_steps
+    assert training.behaviour.ladder == tuple(config.behaviour.ladder)
+    with pytest.raises(UsageError, match="unknown key in behaviour 'lader'. Did you mean 'ladder'"):
+        build(PolicyTraining, {"perception": {}, "behaviour": {"lader": [1]}})

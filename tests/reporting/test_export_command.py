@@ -88,7 +88,7 @@ def test_an_episode_of_a_data_set(tmp_path: Path) -> None:
 
 
 def test_refusals(rollout: RolloutRecord, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such file or folder"):
+    with pytest.raises(UsageError, match="expected a file or folder that exists"):
         export(f"source={tmp_path / 'absent'}")
     with pytest.raises(DataError, match="neither a LeRobot data set"):
         export(f"source={tmp_path}")

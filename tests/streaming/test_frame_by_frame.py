@@ -140,7 +140,7 @@ def test_pixels_are_decoded_latents(stream: Stream, actions: np.ndarray) -> None
 
 @pytest.mark.parametrize("steps", [0, -1])
 def test_needs_a_sampling_step(steps: int) -> None:
-    with pytest.raises(UsageError, match="sampling_steps"):
+    with pytest.raises(UsageError, match="steps is"):
         Sampler(steps=steps)
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +9,8 @@ from square_world import write_square_data
 
 import worldsim.cli.train as train_module
 from worldsim.cli.main import main
-from worldsim.config import compose_config
+from worldsim.cli.settings.train import Settings
+from worldsim.config import build, compose_config
 from worldsim.data.cache import CachedDataset, build_cache
 
 
@@ -37,9 +37,12 @@ def test_recordings_without_outcomes_give_a_model_without_a_judge(
     assert "trained without a judge" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("given", "read"), [(64, (64, 64)), ([32, 48], (32, 48)), (None, None)])
-def test_image_sizes(given: Any, read: tuple[int, int] | None) -> None:
-    assert train_module.read_image_size(given) == read
+@pytest.mark.parametrize(
+    ("given", "read"), [("64", (64, 64)), ("[32,48]", (32, 48)), ("null", None)]
+)
+def test_image_sizes(given: str, read: tuple[int, int] | None, data: Path) -> None:
+    words = [f"dataset={data}", "out=unused", f"image_size={given}"]
+    assert build(Settings, compose_config("train", words)).size == read
 
 
 @pytest.mark.parametrize(
@@ -67,7 +70,6 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
 
 
 def test_decoded_frames_go_where_cache_says(data: Path, tmp_path: Path) -> None:
-    words = [f"dataset={data}", "out=unused", "image_size=16", f"cache={tmp_path / 'place'}"]
-    cache = train_module._open_data(compose_config("train", words))
+    cache = train_module._open_data(data, (16, 16), tmp_path / "place")
     assert tmp_path / "place" in cache.folder.parents
     assert not (data / "cache").exists()

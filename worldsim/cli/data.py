@@ -1,18 +1,18 @@
 """`worldsim data`: inspect, verify, merge or preview data sets."""
 
 from contextlib import ExitStack
-from pathlib import Path
 
 from omegaconf import DictConfig
 
 from worldsim.cli.console import Advance, finish, progress, say
+from worldsim.cli.settings.data import Settings
+from worldsim.config import build
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.faults import raise_faults
 from worldsim.data.merge import merge
 from worldsim.data.preview import preview
 from worldsim.data.summary import behaviour_lines, describe
 from worldsim.data.verify import verify
-from worldsim.errors import UsageError, unknown_name
 
 DESCRIPTION = """\
 Look at data sets in LeRobot format (v3.0 and v2.1, recorded by worldsim or by others).
@@ -32,23 +32,16 @@ worldsim data preview root=data/push episode=3 out=episode3.png
 def run(config: DictConfig) -> None:
     """Do what `config.action` says."""
     actions = {"inspect": _inspect, "verify": _verify, "merge": _merge, "preview": _preview}
-    if config.action not in actions:
-        raise unknown_name("action of `worldsim data`", str(config.action), actions)
-    actions[config.action](config)
+    settings = build(Settings, config)
+    actions[settings.action](settings)
 
 
-def _root(config: DictConfig) -> Path:
-    if config.root is None:
-        raise UsageError(f"`worldsim data {config.action}` needs root=FOLDER, a data set")
-    return Path(config.root)
+def _inspect(settings: Settings) -> None:
+    print("\n".join(describe(LeRobotDataset(settings.one_root))))
 
 
-def _inspect(config: DictConfig) -> None:
-    print("\n".join(describe(LeRobotDataset(_root(config)))))
-
-
-def _verify(config: DictConfig) -> None:
-    root = _root(config)
+def _verify(settings: Settings) -> None:
+    root = settings.one_root
     with ExitStack() as bars:
         advance: Advance | None = None
         shown = 0
@@ -60,27 +53,26 @@ def _verify(config: DictConfig) -> None:
             advance(done - shown)
             shown = done
 
-        faults = verify(root, bool(config.decode), step)
+        faults = verify(root, settings.decode, step)
     for fault in faults:
         print(fault if fault.severity == "error" else f"warning: {fault}")
     raise_faults(root, faults)
     finish(f"no error found; warnings: {len(faults)}" if faults else "no fault found", root)
 
 
-def _merge(config: DictConfig) -> None:
-    roots = [Path(root) for root in config.roots]
-    if config.out is None:
-        raise UsageError("`worldsim data merge` needs out=FOLDER, where to write")
-    total = sum(LeRobotDataset(root).num_episodes for root in roots)
+def _merge(settings: Settings) -> None:
+    assert settings.out is not None
+    total = sum(LeRobotDataset(root).num_episodes for root in settings.roots)
     with progress("episodes", total) as advance:
-        merged = merge(roots, Path(config.out), progress=lambda *_: advance(1))
+        merged = merge(settings.roots, settings.out, progress=lambda *_: advance(1))
     for line in behaviour_lines(merged):
         say(line)
     finish(f"data set of {merged.num_episodes} episodes", merged.root)
 
 
-def _preview(config: DictConfig) -> None:
-    root = _root(config)
-    out = Path(config.out or f"{root.name}_episode{config.episode}.png")
-    path = preview(LeRobotDataset(root), config.episode, out, config.frames, config.scale)
+def _preview(settings: Settings) -> None:
+    dataset = LeRobotDataset(settings.one_root)
+    path = preview(
+        dataset, settings.episode, settings.preview_file, settings.frames, settings.scale
+    )
     finish("preview", path)

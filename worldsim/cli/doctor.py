@@ -1,6 +1,6 @@
 """`worldsim doctor`: one table of what this machine has, and what to do about what it lacks."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -9,6 +9,7 @@ from rich.table import Table
 
 from worldsim.cli.console import finish
 from worldsim.cli.doctor_checks import Finding, all_findings
+from worldsim.cli.settings.doctor import Settings
 from worldsim.config import build
 from worldsim.errors import WorldsimError
 from worldsim.files import write_json
@@ -27,35 +28,18 @@ MUJOCO_GL=osmesa worldsim doctor         # try another GL backend
 COLOURS = {"OK": "green", "absent": "yellow", "FAIL": "red"}
 
 
-@dataclass(frozen=True)
-class DoctorConfig:
-    """Keys of `configs/doctor.yaml`.
-
-    Attributes:
-        out: folder for doctor.json, or None.
-        matmul_size: size of the square matrices multiplied to measure the processor.
-    """
-
-    out: str | None
-    matmul_size: int
-
-    def __post_init__(self) -> None:
-        if self.matmul_size < 1:
-            raise ValueError(f"matmul_size must be at least 1, got {self.matmul_size}")
-
-
 def run(config: DictConfig) -> None:
     """Print the findings; write `doctor.json` if `out` is given.
 
     Raises:
         WorldsimError: a required part does not work; names each.
     """
-    settings = build(DoctorConfig, config, "doctor")
-    findings = all_findings(settings.matmul_size, Path(settings.out or "."))
+    settings = build(Settings, config)
+    findings = all_findings(settings.matmul_size, settings.out or Path("."))
     width = min(Console().width, 80) if Console().is_terminal else 80
     Console(width=width).print(_table(findings))
     if settings.out is not None:
-        path = Path(settings.out) / "doctor.json"
+        path = settings.out / "doctor.json"
         write_json(path, [asdict(finding) for finding in findings])
         finish("findings", path)
     failed = [finding.name for finding in findings if finding.status == "FAIL"]

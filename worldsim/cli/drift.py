@@ -1,8 +1,5 @@
 """`worldsim drift`: long imagined streams beside the simulator, step by step."""
 
-from pathlib import Path
-from typing import Any
-
 from omegaconf import DictConfig, OmegaConf
 
 from worldsim.cli.console import finish, progress, say
@@ -29,51 +26,48 @@ def run(config: DictConfig) -> None:
         UsageError: the config does not fit together.
         WorldsimError: the data set or the model is broken.
     """
+    from worldsim.cli.settings.drift import Settings
     from worldsim.config import build
     from worldsim.data.cache import build_cache
+    from worldsim.data.dataset import LeRobotDataset
     from worldsim.envs.imagination.loading import find_judge
-    from worldsim.evaluation.drift import DriftConfig, measure_drift
+    from worldsim.evaluation.drift import measure_drift
     from worldsim.evaluation.open_loop_film import open_loop_records
     from worldsim.files import write_figures, write_text
     from worldsim.hardware import inference_device
     from worldsim.models.world_model import WorldModel
     from worldsim.reporting.drift_page import read_column, write_drift_page
-    from worldsim.streaming.sampler import Sampler
 
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    settings: dict[str, Any] = {str(key): value for key, value in plain.items()}
-    sampler = build(Sampler, settings["sampler"], "sampler")
-    names = ("max_steps", "samples", "exchanged", "window_s", "closure_s", "seed")
-    drift = build(DriftConfig, {name: settings[name] for name in names}, "drift")
-    earlier = [read_column(Path(folder)) for folder in settings["also"]]
-    model = WorldModel.from_pretrained(settings["model"])
-    device = inference_device(str(settings["device"]))
+    settings = build(Settings, config)
+    sampler, drift = settings.sampler, settings.drift
+    earlier = [read_column(folder) for folder in settings.also]
+    recorded = LeRobotDataset(settings.dataset).num_episodes
+    count = settings.episodes or recorded
+    if not 2 <= count <= recorded:
+        raise UsageError(
+            f"episodes is {count}; {settings.dataset} holds {recorded}, and shuffled actions need "
+            "two"
+        )
+    model = WorldModel.from_pretrained(settings.model)
+    sampler.stream(model)  # refuses what the model was not trained for
+    device = inference_device(settings.device)
     model.to(device)
-    judge = find_judge(settings["judge"], str(settings["model"]))
+    judge = find_judge(settings.judge, settings.model)
     if judge is None:
         say("no judge lies with this model: places are not read off its frames; give judge=FOLDER")
     else:
         judge.to(device)
-    cache = build_cache(Path(settings["dataset"]), folder=settings["cache"])
-    count = settings["episodes"] or cache.num_episodes
-    if not 2 <= count <= cache.num_episodes:
-        raise UsageError(
-            f"episodes is {count}; {settings['dataset']} holds {cache.num_episodes}, and shuffled "
-            "actions need two"
-        )
+    cache = build_cache(settings.dataset, folder=settings.cache)
     episodes = list(range(count))
     longest = max(cache.rows(e).stop - cache.rows(e).start - 1 for e in episodes)
     steps = min(longest, drift.max_steps) if drift.max_steps else longest
     with progress("steps", steps) as advance:
         report = measure_drift(model, cache, episodes, sampler, drift, lambda _: advance(1), judge)
-    out = Path(settings["out"])
+    out = settings.out
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_figures(out / "drift.json", {"title": settings["title"], **report.to_json()})
-    records = open_loop_records(
-        model, cache, episodes[: int(settings["films"])], sampler, drift.max_steps
-    )
+    write_figures(out / "drift.json", {"title": settings.title, **report.to_json()})
+    records = open_loop_records(model, cache, episodes[: settings.films], sampler, drift.max_steps)
     for number, record in enumerate(records):
         record.save(out / "films" / f"{number:04d}.npz")
     write_drift_page(out / "drift.html", [read_column(out), *earlier])

@@ -2,14 +2,14 @@
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from omegaconf import DictConfig
 
 from worldsim.cli.console import finish, progress
+from worldsim.cli.settings.export import Settings
 from worldsim.config import build
 from worldsim.errors import DataError
 from worldsim.evaluation.record import Pixels, RolloutRecord
@@ -30,26 +30,13 @@ worldsim export source=data/push episode=3 out=films
 """
 
 
-@dataclass(frozen=True)
-class ExportConfig:
-    """Keys of configs/export.yaml."""
-
-    source: Path
-    out: Path
-    episode: int | None
-    format: Literal["mp4", "gif"]
-    tile: int
-    overlay: bool
-    speed: float
-
-
 def run(config: DictConfig) -> None:
     """Write the films.
 
     Raises:
         DataError: the source is missing, holds nothing to film, or is damaged.
     """
-    settings = build(ExportConfig, config, "export")
+    settings = build(Settings, config)
     style = FilmStyle(tile=settings.tile, overlay=settings.overlay)
     count, records = _records(settings)
     path = settings.out
@@ -61,11 +48,9 @@ def run(config: DictConfig) -> None:
     finish("film" if count == 1 else f"{count} films", path if count == 1 else settings.out)
 
 
-def _records(settings: ExportConfig) -> tuple[int, Iterator[tuple[str, RolloutRecord]]]:
+def _records(settings: Settings) -> tuple[int, Iterator[tuple[str, RolloutRecord]]]:
     """How many films there are to be, and (name, rollout) one by one."""
     source = settings.source
-    if not source.exists():
-        raise DataError(f"no such file or folder: {source}")
     if source.is_file():
         return 1, iter([(source.stem, RolloutRecord.load(source))])
     if (source / "meta" / "info.json").exists():

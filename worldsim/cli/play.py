@@ -1,9 +1,9 @@
 """`worldsim play`: a web page on which a person drives a world model."""
 
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from worldsim.browser_guard import address
 from worldsim.cli.console import say
@@ -31,6 +31,7 @@ def run(config: DictConfig) -> None:
     """
     import torch
 
+    from worldsim.cli.settings.play import Settings
     from worldsim.config import build
     from worldsim.envs.imagination.loading import find_judge, load_model
     from worldsim.hardware import inference_device
@@ -39,18 +40,16 @@ def run(config: DictConfig) -> None:
     from worldsim.play.session import PlaySession
     from worldsim.streaming.sampler import Sampler
 
-    if int(config.max_sessions) < 1:
-        raise UsageError(f"max_sessions is {config.max_sessions}; expected 1 or more")
-    limits = TapeLimits(seconds=float(config.recording_s))
-    listener = listen(str(config.host), int(config.port))
+    settings = build(Settings, config)
+    limits = TapeLimits(seconds=settings.recording_s)
+    listener = listen(settings.host, settings.port)
     with listener:
-        if config.threads:
-            torch.set_num_threads(int(config.threads))
-        plain: Any = OmegaConf.to_container(config.sampler)
-        sampler = build(Sampler, plain, "sampler")
-        device = inference_device(str(config.device))
-        model = load_model(str(config.model)).to(device)
-        judge = find_judge(config.judge, str(config.model))
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        sampler = Sampler(**asdict(settings.sampler))
+        device = inference_device(settings.device)
+        model = load_model(settings.model).to(device)
+        judge = find_judge(settings.judge, settings.model)
         if judge is None:
             say("no judge lies with this model: progress and success are not shown")
         else:
@@ -62,8 +61,8 @@ def run(config: DictConfig) -> None:
             starts, simulator = worlds(config, model, judge)
             return PlaySession(model, judge, starts, simulator, sampler)
 
-        names = [str(config.host), *map(str, config.names)]
-        app = build_app(make_session, Path(config.out), int(config.max_sessions), names, limits)
+        names = [settings.host, *settings.names]
+        app = build_app(make_session, settings.out, settings.max_sessions, names, limits)
         make_session().close()  # what does not fit together is told now
         host, port = listener.getsockname()[:2]
         say(f"open {address('http', host, port)} ; Ctrl-C stops")

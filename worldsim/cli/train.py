@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from worldsim.cli.console import counted, finish, say
 from worldsim.cli.train_validation import validators
-from worldsim.errors import DataError, UsageError, unknown_name
+from worldsim.errors import DataError
 
 DESCRIPTION = """
 Trains on a LeRobot data set: a tokenizer, the latents of all frames, the dynamics of hand and
@@ -48,18 +48,16 @@ def run(config: DictConfig) -> None:
         UsageError: the config is wrong, or the run folder belongs to another config.
         DataError: the data set or a checkpoint cannot be read.
     """
-    from worldsim.training.compose import train_config
-    from worldsim.training.config import STAGES
+    from worldsim.cli.settings.train import Settings
+    from worldsim.config import build
     from worldsim.training.layout import RunFolder, describe_environment
     from worldsim.training.pipeline import Pipeline
 
-    stage = str(config.stage)
-    if stage not in ("all", "policies", *STAGES):
-        raise unknown_name("stage", stage, ("all", "policies", *STAGES))
-    settings = train_config(config)
-    folder = RunFolder(Path(config.out))
-    cache = _open_data(config)
-    pipeline = Pipeline(settings, cache, folder)
+    settings = build(Settings, config)
+    training, stage = settings.training.config(settings.validation.every), settings.stage
+    folder = RunFolder(settings.out)
+    cache = _open_data(settings.dataset, settings.size, settings.cache)
+    pipeline = Pipeline(training, cache, folder)
     _record(folder.root, config, describe_environment())
     steps: dict[str, Callable[[], bool]] = {
         "tokenizer": pipeline.tokenizer,
@@ -68,7 +66,7 @@ def run(config: DictConfig) -> None:
         "world": lambda: pipeline.world(*validators(config, cache, folder)),
         "decoder": lambda: pipeline.decoder(*validators(config, cache, folder)),
         "judge": lambda: _judge(config, cache, folder),
-        "policies": lambda: _policies(config, cache, folder.root, settings.run),
+        "policies": lambda: _policies(config, cache, folder.root, training.run),
     }
     for name in _stages(config, cache) if stage == "all" else (stage,):
         say(f"{name}: {'done' if steps[name]() else 'was finished before'}")
@@ -92,7 +90,7 @@ def _stages(config: DictConfig, cache: Any) -> list[str]:
     return list(STAGES)
 
 
-def _open_data(config: DictConfig) -> Any:
+def _open_data(root: Path, size: tuple[int, int] | None, place: Path | None = None) -> Any:
     from worldsim.data.cache import build_cache
     from worldsim.data.cache_writer import resized_spec
     from worldsim.data.dataset import LeRobotDataset
@@ -100,34 +98,12 @@ def _open_data(config: DictConfig) -> Any:
     from worldsim.data.readiness import training_faults
     from worldsim.models.world_model import require_image_size
 
-    root = Path(config.dataset)
-    if not root.exists():
-        raise UsageError(f"no data set at {root}; `worldsim collect out={root}` records one")
-    size = read_image_size(OmegaConf.to_container(config).get("image_size"))  # type: ignore[union-attr]
     dataset = LeRobotDataset(root)
     raise_faults(root, training_faults(dataset))
     camera = resized_spec(dataset, size).cameras[0]
     require_image_size(camera.height, camera.width)
     with counted("decoded episodes") as show:
-        return build_cache(root, size, config.cache, progress=show)
-
-
-def read_image_size(value: Any) -> tuple[int, int] | None:
-    """(height, width) of `image_size`: a side, [height, width], or null.
-
-    Raises:
-        UsageError: it is none of these.
-    """
-    sides = [value, value] if isinstance(value, int) else value
-    if sides is None:
-        return None
-    if (
-        not isinstance(sides, list)
-        or len(sides) != 2
-        or not all(isinstance(side, int) and side > 0 for side in sides)
-    ):
-        raise UsageError(f"image_size is {value!r}; expected pixels, [height, width] or null")
-    return int(sides[0]), int(sides[1])
+        return build_cache(root, size, place, progress=show)
 
 
 def _record(root: Path, config: DictConfig, environment: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.config_limits import OneOf, Positive
+from worldsim.config_values import Checked, check_arguments
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, Policy
 from worldsim.specs import WorldSpec
@@ -21,7 +23,7 @@ _ORDER, _DIALS = 1, 2
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class Behaviour(Checked):
     """One part of a mixture.
 
     Attributes:
@@ -31,17 +33,33 @@ class Behaviour:
         dials: arguments drawn anew for each episode, uniformly between two bounds.
     """
 
-    weight: float
+    weight: Positive
     policy: str
     options: dict[str, Any] = field(default_factory=dict)
     dials: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise UsageError(f"behaviour weight must be positive, got {self.weight}")
+        super().__post_init__()
         for name, bounds in self.dials.items():
             if len(bounds) != 2 or bounds[0] > bounds[1]:
-                raise UsageError(f"dial {name!r} needs bounds [low, high], got {list(bounds)}")
+                raise UsageError(f"dials.{name} is {list(bounds)}; expected bounds [low, high]")
+
+    def check_policy(self, where: str) -> None:
+        """Refuse options and dials that the policy will not take in some episode.
+
+        Args:
+            where: key of this behaviour in the config.
+
+        Raises:
+            UsageError: the policy is unknown, or does not take an argument or its value.
+        """
+        register_policies()
+        OneOf(lambda: POLICIES).check(self.policy, f"{where}.policy")
+        make = POLICIES.get(self.policy)
+        check_arguments(make, self.options, f"{where}.options")
+        for place in (0.0, 0.37, 1.0):  # of a draw; what lies between may be no whole number
+            drawn = {name: low + place * (high - low) for name, (low, high) in self.dials.items()}
+            check_arguments(make, drawn, f"{where}.dials")
 
     def build(self, spec: WorldSpec, name: str, rng: np.random.Generator) -> Policy:
         """The policy of one episode.

@@ -168,6 +168,7 @@ def build_cache(
     fingerprint = _fingerprint(root, size)
     if (cache := _open_fresh(target, root, fingerprint)) is not None:
         return cache
+    dataset = LeRobotDataset(root)  # what is none is refused before a folder is made
     with disk_errors(target.parent), _lock(target):
         # Another process may have built it while this one waited.
         if (cache := _open_fresh(target, root, fingerprint)) is not None:
@@ -175,7 +176,7 @@ def build_cache(
         _sweep(target)
         with atomic_path(target) as temporary:
             temporary.mkdir()
-            write_cache(LeRobotDataset(root), temporary, size, fingerprint, progress)
+            write_cache(dataset, temporary, size, fingerprint, progress)
         return open_cache(target, root)
 
 

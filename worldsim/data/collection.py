@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.layout import INFO, read_info
 from worldsim.data.recorder import CollectionConfig, Recorder, record_in_processes
@@ -38,6 +40,8 @@ class Collection:
         self.config, self.root = config, root
         self._recorder = Recorder(config, root)
         check_simulator(partial(make, config.env_id, **config.env_kwargs), config.env_id)
+        for name, behaviour in config.behaviours.items():  # told before a folder is made
+            behaviour.build(self._recorder.spec, name, np.random.default_rng(0))
         settings = config.to_json()
         env_info = {"id": config.env_id, "kwargs": settings["env_kwargs"]}
         self._writer = LeRobotWriter(root, self._recorder.spec, env_info, settings, config.codec)

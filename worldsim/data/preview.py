@@ -13,6 +13,7 @@ from worldsim.data.video_writer import encode_video
 from worldsim.errors import UsageError
 from worldsim.files import atomic_path
 
+KINDS = (".png", ".gif", ".mp4")
 GAP = 2
 """Pixels between tiles."""
 
@@ -32,7 +33,7 @@ def preview(
     Raises:
         UsageError: another suffix, or frames or scale below 1.
     """
-    if out.suffix not in (".png", ".gif", ".mp4"):
+    if out.suffix not in KINDS:
         raise UsageError(f"preview writes .png, .gif or .mp4, got {str(out)!r}")
     if frames < 1 or scale < 1:
         raise UsageError(f"frames and scale must be at least 1, got {frames} and {scale}")

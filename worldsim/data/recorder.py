@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.config_limits import Count, Seed, Whole
+from worldsim.config_values import Checked
 from worldsim.data.behaviours import Behaviour, choose, dial_generator
 from worldsim.data.staging import Staging
 from worldsim.data.video import VideoCodec
@@ -21,7 +23,7 @@ from worldsim.specs import WorldSpec
 
 
 @dataclass(frozen=True)
-class CollectionConfig:
+class CollectionConfig(Checked):
     """What determines the episodes of a collection.
 
     Attributes:
@@ -39,21 +41,15 @@ class CollectionConfig:
     env_id: str
     env_kwargs: dict[str, Any]
     behaviours: dict[str, Behaviour]
-    episodes: int
-    seed: int = 0
-    max_steps: int | None = None
-    steps_after_success: int = 0
+    episodes: Count
+    seed: Seed = 0
+    max_steps: Count | None = None
+    steps_after_success: Whole = 0
     factors: dict[str, Any] = field(default_factory=dict)
     codec: VideoCodec = field(default_factory=VideoCodec)
 
     def __post_init__(self) -> None:
-        if self.episodes < 1 or self.seed < 0 or self.steps_after_success < 0:
-            raise UsageError(
-                "episodes must be positive, seed and steps_after_success not negative; got "
-                f"{self.episodes}, {self.seed}, {self.steps_after_success}"
-            )
-        if self.max_steps is not None and self.max_steps < 1:
-            raise UsageError(f"max_steps must be at least 1, got {self.max_steps}")
+        super().__post_init__()
         if not self.behaviours:
             raise UsageError("a collection needs at least one behaviour")
 

@@ -12,14 +12,16 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from worldsim.errors import DataError, UsageError, unknown_name
+from worldsim.config_limits import Count, OneOf, between
+from worldsim.config_values import Checked
+from worldsim.errors import DataError
 
 Pixels = NDArray[np.uint8]
 SMALL_FRAME = 256 * 256
@@ -51,7 +53,7 @@ PRESETS = (
 
 
 @dataclass(frozen=True)
-class VideoCodec:
+class VideoCodec(Checked):
     """How frames are encoded.
 
     Attributes:
@@ -60,17 +62,9 @@ class VideoCodec:
         preset: x264's trade of speed against size.
     """
 
-    crf: int = 8
-    gop: int = 4
-    preset: str = "veryfast"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.crf <= 51 or self.gop < 1:
-            raise UsageError(
-                f"codec: crf is {self.crf}, gop {self.gop}; x264 takes crf 0 to 51, gop from 1"
-            )
-        if self.preset not in PRESETS:
-            raise unknown_name("codec preset", self.preset, PRESETS)
+    crf: Annotated[int, between(0, 51)] = 8
+    gop: Count = 4
+    preset: Annotated[str, OneOf(lambda: PRESETS)] = "veryfast"
 
     def options(self) -> dict[str, str]:
         """x264 options.

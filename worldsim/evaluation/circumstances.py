@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from worldsim.errors import UsageError
+from worldsim.config_limits import Seed, between, inside
+from worldsim.config_values import Checked
 from worldsim.evaluation.comparison import DEVELOPMENT_SEEDS, Comparison
 from worldsim.evaluation.dependencies import digest_file
 from worldsim.evaluation.judge import Judge, JudgeReport
@@ -13,9 +15,13 @@ from worldsim.models.weights import WEIGHTS
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.simple import keeps_still
 
+Resamples = Annotated[int, between(1, 10**7)]
+Level = Annotated[float, inside(0, 1)]
+"""Of a confidence interval, such as 0.95."""
+
 
 @dataclass(frozen=True)
-class RankingOptions:
+class RankingOptions(Checked):
     """What turns results into a ranking.
 
     Attributes:
@@ -30,18 +36,9 @@ class RankingOptions:
     reference_csv: str | None = None
     groups: dict[str, str] = field(default_factory=dict)
     null_policy: str | None = "zero"
-    bootstrap_samples: int = 4000
-    level: float = 0.95
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.level < 1:
-            raise UsageError(f"level is {self.level}; expected between 0 and 1, such as 0.95")
-        if self.bootstrap_samples < 1 or self.seed < 0:
-            raise UsageError(
-                f"bootstrap_samples is {self.bootstrap_samples} and seed {self.seed}; expected at "
-                "least 1 and at least 0"
-            )
+    bootstrap_samples: Resamples = 4000
+    level: Level = 0.95
+    seed: Seed = 0
 
     @property
     def worlds(self) -> tuple[World, ...]:

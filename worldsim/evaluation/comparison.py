@@ -10,6 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from worldsim.config_limits import Count, FewSteps, Seed, Text, Whole
+from worldsim.config_values import Checked
 from worldsim.errors import UsageError
 from worldsim.evaluation.dependencies import (
     digest_dataset,
@@ -32,7 +34,7 @@ Parts = dict[str, str]
 
 
 @dataclass(frozen=True)
-class StartPlan:
+class StartPlan(Checked):
     """Which starts every policy gets.
 
     Attributes:
@@ -44,16 +46,17 @@ class StartPlan:
         split: which of its episodes.
     """
 
-    count: int = 64
-    seed: int | tuple[int, ...] = DEVELOPMENT_SEEDS.start
+    count: Count = 64
+    seed: Seed | tuple[Seed, ...] = DEVELOPMENT_SEEDS.start
     factors: dict[str, Any] = field(default_factory=dict)
-    dataset: str | None = None
+    dataset: Text | None = None
     split: Literal["train", "val", "all"] = "val"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         blocks = sorted(self.blocks)
-        if self.count < 1 or not blocks or blocks[0] < 0:
-            raise UsageError(f"starts: need count >= 1 and seed >= 0, got {self}")
+        if not blocks:
+            raise UsageError("starts.seed names no block of starts; give a seed, such as 0")
         length, rest = divmod(self.count, len(blocks))
         if rest:
             raise UsageError(
@@ -79,7 +82,7 @@ class StartPlan:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Checked):
     """Policies, worlds and starts.
 
     Attributes:
@@ -104,20 +107,16 @@ class Comparison:
     model: str
     judge: str
     starts: StartPlan = field(default_factory=StartPlan)
-    sampling_steps: int = 2
-    max_steps: int | None = None
-    seed: int = 0
-    batch_size: int = 64
+    sampling_steps: FewSteps = 2
+    max_steps: Count | None = None
+    seed: Seed = 0
+    batch_size: Count = 64
     watch_simulator: bool = True
-    films: int = 4
+    films: Whole = 4
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.films < 0 or (self.max_steps or 1) < 1:
-            raise UsageError(
-                f"need batch_size >= 1, films >= 0 and max_steps >= 1, got {self.batch_size}, "
-                f"{self.films}, {self.max_steps}"
-            )
+        super().__post_init__()
         if self.env_id is None and self.max_steps is None:
             raise UsageError("without a simulator env there is no horizon; give max_steps")
 

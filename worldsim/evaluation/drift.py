@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.config_limits import Count, Positive, Seed, Weight, Whole
+from worldsim.config_values import Checked
 from worldsim.data.cache import CachedDataset
-from worldsim.errors import UsageError
 from worldsim.evaluation.appearance import MEASURES, appearance
 from worldsim.evaluation.closure import ClosureReport, loop_closure
 from worldsim.evaluation.divergence import divergence
@@ -32,7 +33,7 @@ Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class DriftConfig:
+class DriftConfig(Checked):
     """Attributes:
     max_steps: longest stream; 0 is whole episodes.
     samples: R, streams of each episode that differ in their noise.
@@ -42,23 +43,12 @@ class DriftConfig:
     seed: of noise and disturbances.
     """
 
-    max_steps: int = 0
-    samples: int = 1
-    exchanged: int = 0
-    window_s: float = 5.0
-    closure_s: float = 2.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if (
-            min(self.max_steps, self.closure_s, self.exchanged) < 0
-            or self.samples < 1
-            or self.window_s <= 0
-        ):
-            raise UsageError(
-                "drift: need max_steps, exchanged and closure_s >= 0, samples >= 1, window_s > 0, "
-                f"got {self}"
-            )
+    max_steps: Whole = 0
+    samples: Count = 1
+    exchanged: Whole = 0
+    window_s: Positive = 5.0
+    closure_s: Weight = 2.0
+    seed: Seed = 0
 
 
 def measure_drift(

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from worldsim.errors import UsageError
+from worldsim.config_limits import Share, Weight
+from worldsim.config_values import Checked
 
 
 @dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Checked):
     """Strengths of the random changes, in pixel values of [-1, 1].
 
     Attributes:
@@ -25,16 +26,10 @@ class AugmentConfig:
         blur: share of the rows that are blurred by a 3x3 mean, half of those twice.
     """
 
-    gain: float = 0.15
-    shift: float = 0.1
-    noise: float = 0.08
-    blur: float = 0.3
-
-    def __post_init__(self) -> None:
-        if min(self.gain, self.shift, self.noise) < 0 or not 0 <= self.blur <= 1:
-            raise UsageError(
-                f"augmentation: strengths must not be negative, blur in [0, 1]: {self}"
-            )
+    gain: Weight = 0.15
+    shift: Weight = 0.1
+    noise: Weight = 0.08
+    blur: Share = 0.3
 
 
 def augment(video: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

@@ -6,10 +6,13 @@ kind: successes, rows that come close (the boundary is what a verdict hangs on),
 """
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.config_limits import MOST, Count, Positive, Seed, Share, Weight, Whole, between
+from worldsim.config_values import Checked
 from worldsim.data.split import FOLDS, HELD_OUT
 from worldsim.errors import DataError, UsageError
 from worldsim.evaluation.judge_augment import AugmentConfig
@@ -22,7 +25,7 @@ TRAINED = tuple(fold for fold in range(FOLDS) if fold not in (REPORTED, CALIBRAT
 
 
 @dataclass(frozen=True)
-class JudgeConfig:
+class JudgeConfig(Checked):
     """How a judge is built and trained.
 
     Attributes:
@@ -44,33 +47,33 @@ class JudgeConfig:
         seed: of initialisation, order and augmentation.
     """
 
-    width: int = 24
-    keypoints: int = 32
-    hidden: int = 192
-    steps: int = 1500
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    success_share: float = 0.3
-    close_share: float = 0.3
-    close_rows: int = 8
-    bank_share: float = 0.4
-    bank_size: int = 4000
-    imagined_size: int = 3000
-    imagined_steps: int = 12
-    state_weight: float = 2.0
-    holds: tuple[int, ...] = (1, 2, 3)
+    width: Count = 24
+    keypoints: Count = 32
+    hidden: Count = 192
+    steps: Count = 1500
+    batch_size: Annotated[int, between(2, MOST)] = 64
+    learning_rate: Positive = 2e-3
+    success_share: Share = 0.3
+    close_share: Share = 0.3
+    close_rows: Whole = 8
+    bank_share: Share = 0.4
+    bank_size: Whole = 4000
+    imagined_size: Whole = 3000
+    imagined_steps: Count = 12
+    state_weight: Weight = 2.0
+    holds: tuple[Count, ...] = (1, 2, 3)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if min(self.bank_size, self.imagined_size) < 0 or self.imagined_steps < 1:
+        super().__post_init__()
+        if not self.holds:
+            raise UsageError("holds is empty; expected one hold or more, such as [1]")
+        if self.success_share + self.close_share > 1:
             raise UsageError(
-                "judge: need bank_size >= 0, imagined_size >= 0 and imagined_steps >= 1"
+                f"success_share is {self.success_share} and close_share {self.close_share}; "
+                "expected 1 or less together"
             )
-        if self.steps < 1 or self.batch_size < 2 or not self.holds:
-            raise UsageError("judge: need steps >= 1, batch_size >= 2 and at least one hold")
-        if not 0 <= self.success_share + self.close_share <= 1:
-            raise UsageError("judge: success_share + close_share must lie in [0, 1]")
 
 
 @dataclass(frozen=True, eq=False)

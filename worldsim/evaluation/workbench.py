@@ -53,14 +53,7 @@ class Workbench:
         """
         plan, env_id = self.comparison.starts, self.comparison.env_id
         spec: WorldSpec
-        if plan.dataset is not None:
-            camera = self.model.spec.cameras[0]
-            data = DatasetStarts(plan.dataset, plan.split, (camera.height, camera.width))
-            if len(data.episodes) < plan.count:
-                raise UsageError(
-                    f"{plan.dataset} has {len(data.episodes)} episodes in split {plan.split!r}, "
-                    f"{plan.count} starts were asked for; lower starts.count or widen starts.split"
-                )
+        if (data := self.recorded_starts) is not None:
             spec, starts = data.spec, [data.episode(i) for i in data.episodes[: plan.count]]
         elif env_id is not None:
             source = SimulatorStarts(env_id, self._env_kwargs(), plan.factors)
@@ -73,6 +66,25 @@ class Workbench:
             )
         self.model.spec.require_compatible(spec, f"model {self.comparison.model}", "the starts")
         return starts
+
+    @cached_property
+    def recorded_starts(self) -> DatasetStarts | None:
+        """Where the starts are recorded, if they are.
+
+        Raises:
+            UsageError: the data set has too few episodes.
+        """
+        plan = self.comparison.starts
+        if plan.dataset is None:
+            return None
+        camera = self.model.spec.cameras[0]
+        data = DatasetStarts(plan.dataset, plan.split, (camera.height, camera.width))
+        if len(data.episodes) < plan.count:
+            raise UsageError(
+                f"{plan.dataset} has {len(data.episodes)} episodes in split {plan.split!r}, "
+                f"{plan.count} starts were asked for; lower starts.count or widen starts.split"
+            )
+        return data
 
     @cached_property
     def simulator(self) -> SimulatorWorld:
@@ -101,8 +113,9 @@ class Workbench:
         """Refuse early what could not be rolled out in `worlds`, before any worker starts.
 
         Raises:
-            UsageError: a policy cannot be built.
-            SpecMismatchError: model, judge and simulator describe different worlds.
+            UsageError: a policy cannot be built, the starts are too few, or the model was not
+                trained for so many steps.
+            SpecMismatchError: model, judge, starts and simulator describe different worlds.
             WorldsimError: the simulator's episodes cannot be repeated.
         """
         self.model.spec.require_compatible(
@@ -116,6 +129,12 @@ class Workbench:
             )
             self.simulator.check()
             self.simulator.close()
+        if (data := self.recorded_starts) is not None:
+            self.model.spec.require_compatible(
+                data.spec, f"model {self.comparison.model}", "the starts"
+            )
+        if "imagination" in worlds:
+            _ = self.imagination
         load_pool({"policies": self.comparison.policies}, self.model.spec)
 
     def policy(self, name: str) -> Policy:

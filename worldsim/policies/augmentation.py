@@ -10,11 +10,12 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from worldsim.errors import UsageError
+from worldsim.config_limits import Share, Weight, Whole
+from worldsim.config_values import Checked
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Checked):
     """Strengths of the random changes; 0 switches one off.
 
     Attributes:
@@ -25,14 +26,10 @@ class Augmentation:
         blur: share of the rows mixed with their 3x3 mean, as autoencoders blur.
     """
 
-    shift: int = 1
-    gain: float = 0.1
-    bias: float = 0.06
-    blur: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.shift < 0 or min(self.gain, self.bias) < 0 or not 0 <= self.blur <= 1:
-            raise UsageError(f"augmentation: expected strengths >= 0 and blur in [0, 1]: {self}")
+    shift: Whole = 1
+    gain: Weight = 0.1
+    bias: Weight = 0.06
+    blur: Share = 0.5
 
 
 def augment(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:

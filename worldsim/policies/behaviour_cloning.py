@@ -7,12 +7,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from worldsim.config_limits import Count, Whole
 from worldsim.conventions import Observation, stack_views, to_model_video
 from worldsim.errors import DataError, UsageError
 from worldsim.models.behaviour import BehaviourNet, build_behaviour
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.base import POLICIES, FloatArray
-from worldsim.policies.checkpoints import find_checkpoint, read_checkpoint, save_checkpoint
+from worldsim.policies.checkpoints import (
+    Checkpoint,
+    find_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from worldsim.policies.compatibility import require_same_interface
 from worldsim.specs import WorldSpec
 
@@ -39,10 +45,10 @@ class BCPolicy:
     def __init__(
         self,
         spec: WorldSpec,
-        checkpoint: str = "",
+        checkpoint: Checkpoint = "",
         name: str = "",
-        n_action_steps: int = 0,
-        batch_size: int = 128,
+        n_action_steps: Whole = 0,
+        batch_size: Count = 128,
     ) -> None:
         folder = find_checkpoint(checkpoint)
         self.name = name or folder.name

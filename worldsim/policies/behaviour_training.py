@@ -6,7 +6,7 @@ Legend: N batch, K actions of a chunk, A action, M rows to learn from.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -15,12 +15,14 @@ from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worldsim.config_limits import Count, Seed, Weight
+from worldsim.config_values import INLINE, Checked
 from worldsim.errors import UsageError
 from worldsim.models.behaviour import BehaviourConfig, BehaviourNet
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.augmentation import Augmentation, augment
 from worldsim.policies.behaviour_cloning import save_behaviour
-from worldsim.policies.checkpoints import find_checkpoint
+from worldsim.policies.checkpoints import CheckpointOrNone, find_checkpoint
 from worldsim.policies.recordings import (
     Recordings,
     chosen_rows,
@@ -37,7 +39,7 @@ from worldsim.training.stage import Loss
 
 
 @dataclass(frozen=True)
-class BehaviourTraining:
+class BehaviourTraining(Checked):
     """How a ladder of behaviour-cloned policies is trained.
 
     Attributes:
@@ -57,27 +59,30 @@ class BehaviourTraining:
         seed: of everything random.
     """
 
-    fit: FitConfig = field(default_factory=lambda: FitConfig(max_steps=2000, batch_size=64))
-    ladder: tuple[int, ...] = (500, 1000, 2000)
-    policies: Mapping[str, float] = field(default_factory=dict)
+    fit: Annotated[FitConfig, INLINE] = field(
+        default_factory=lambda: FitConfig(max_steps=2000, batch_size=64)
+    )
+    ladder: tuple[Count, ...] = (500, 1000, 2000)
+    policies: Mapping[str, Weight] = field(default_factory=dict)
     only_successes: bool = True
-    chunk: int = 8
-    n_action_steps: int = 2
-    width: int = 48
-    keypoints: int = 32
-    hidden: int = 256
-    first_actions: float = 2.0
+    chunk: Count = 8
+    n_action_steps: Count = 2
+    width: Count = 48
+    keypoints: Count = 32
+    hidden: Count = 256
+    first_actions: Weight = 2.0
     augmentation: Augmentation = field(default_factory=Augmentation)
-    start_from: str = ""
-    seed: int = 0
+    start_from: CheckpointOrNone = ""
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         last = self.fit.max_steps
         if last is None or list(self.ladder) != sorted(set(self.ladder)):
-            raise UsageError("behaviour cloning needs fit.max_steps and a rising ladder of steps")
+            raise UsageError("behaviour cloning needs max_steps and a rising ladder of steps")
         if not self.ladder or not 1 <= self.ladder[0] or self.ladder[-1] > last:
-            raise UsageError(f"ladder {self.ladder} must lie within 1 to fit.max_steps={last}")
-        if not 1 <= self.n_action_steps <= self.chunk:
+            raise UsageError(f"ladder {self.ladder} must lie within 1 to max_steps={last}")
+        if self.n_action_steps > self.chunk:
             raise UsageError(
                 f"n_action_steps={self.n_action_steps} must be from 1 to chunk={self.chunk}"
             )

@@ -6,11 +6,12 @@ A folder holds `config.json` (what network, its shape, the world it was made for
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
+from worldsim.config_limits import Limit
 from worldsim.errors import DataError, UsageError, unknown_name
 from worldsim.files import write_json
 from worldsim.models.pretrained import HUB_PREFIX, locate
@@ -45,6 +46,16 @@ def find_checkpoint(name: str) -> Path:
     if Path(name).is_dir():
         raise UsageError(f"{name} is no policy checkpoint: it holds no {CONFIG}")
     raise unknown_name("policy checkpoint (no such folder either)", name, shipped_checkpoints())
+
+
+Checkpoint = Annotated[
+    str, Limit("a policy checkpoint", lambda name: find_checkpoint(name).is_dir())
+]
+"""Folder or name of a checkpoint."""
+CheckpointOrNone = Annotated[
+    str, Limit("a policy checkpoint", lambda name: not name or find_checkpoint(name).is_dir())
+]
+"""The same, or empty text for none."""
 
 
 def save_checkpoint(

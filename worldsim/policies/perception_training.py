@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -10,13 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from worldsim.config_limits import Count, Seed, Weight
+from worldsim.config_values import INLINE, Checked
 from worldsim.data.split import episodes_of, hold_one_out
 from worldsim.errors import DataError
 from worldsim.files import write_figures
 from worldsim.models.observer import Observer, ObserverConfig
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.augmentation import Augmentation, augment
-from worldsim.policies.checkpoints import find_checkpoint
+from worldsim.policies.checkpoints import CheckpointOrNone, find_checkpoint
 from worldsim.policies.perception import save_perception
 from worldsim.policies.recordings import Recordings, chosen_rows, episode_weights
 from worldsim.training.batches import Batch, StepBatches
@@ -31,7 +34,7 @@ READ_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
-class PerceptionTraining:
+class PerceptionTraining(Checked):
     """How a `StateEstimator` is trained.
 
     Attributes:
@@ -46,14 +49,16 @@ class PerceptionTraining:
         seed: of everything random; another than the judge's.
     """
 
-    fit: FitConfig = field(default_factory=lambda: FitConfig(max_steps=2000, batch_size=64))
-    policies: Mapping[str, float] = field(default_factory=dict)
-    width: int = 24
-    keypoints: int = 32
-    hidden: int = 192
+    fit: Annotated[FitConfig, INLINE] = field(
+        default_factory=lambda: FitConfig(max_steps=2000, batch_size=64)
+    )
+    policies: Mapping[str, Weight] = field(default_factory=dict)
+    width: Count = 24
+    keypoints: Count = 32
+    hidden: Count = 192
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(shift=0))
-    start_from: str = ""
-    seed: int = 7_001
+    start_from: CheckpointOrNone = ""
+    seed: Seed = 7_001
 
 
 def train_perception(

@@ -5,6 +5,8 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from worldsim.config_limits import OneOf
+from worldsim.config_values import check_arguments
 from worldsim.errors import UsageError, unknown_name
 from worldsim.policies.base import POLICIES, Policy
 from worldsim.specs import WorldSpec
@@ -21,6 +23,22 @@ def register_policies() -> None:
     import worldsim.policies.simple  # noqa: F401
 
 
+def check_entry(entry: Mapping[str, Any], where: str) -> None:
+    """Hold an entry of a pool to what its kind takes, without building the policy.
+
+    Args:
+        entry: `kind`, and options of that policy.
+        where: key of the entry in the config.
+
+    Raises:
+        UsageError: there is no such kind or option, or a value does not fit.
+    """
+    register_policies()
+    OneOf(lambda: POLICIES).check(entry.get("kind"), f"{where}.kind")
+    options = {key: value for key, value in entry.items() if key != "kind"}
+    check_arguments(POLICIES.get(entry["kind"]), options, where, reserved=("spec", "name"))
+
+
 def build_policy(spec: WorldSpec, name: str, kind: str, /, **options: Any) -> Policy:
     """Build one policy.
 
@@ -33,14 +51,10 @@ def build_policy(spec: WorldSpec, name: str, kind: str, /, **options: Any) -> Po
     Raises:
         UsageError: the kind or an option is unknown, or the policy refuses its arguments.
     """
-    register_policies()
-    entry = cast(Callable[..., Policy], POLICIES.get(kind))
-    known = _options_of(entry)
-    for key in options:
-        if key not in known:
-            raise unknown_name(f"option of policy {name!r} (kind {kind!r})", key, known)
+    check_entry({"kind": kind, **options}, f"policy {name!r}")
+    make = cast(Callable[..., Policy], POLICIES.get(kind))
     try:
-        return entry(spec, name=name, **options)
+        return make(spec, name=name, **options)
     except (TypeError, ValueError) as error:
         raise UsageError(f"policy {name!r} (kind {kind!r}) with {options}: {error}") from error
 
@@ -75,10 +89,3 @@ def _build_entry(spec: WorldSpec, name: str, entry: Any) -> Policy:
         raise UsageError(f"policy {name!r} of the pool needs a `kind`, got {entry!r}")
     options = {str(key): value for key, value in entry.items() if key != "kind"}
     return build_policy(spec, name, entry["kind"], **options)
-
-
-def _options_of(entry: Callable[..., Policy]) -> list[str]:
-    """Names of the arguments that a config may give."""
-    from inspect import signature
-
-    return [name for name in signature(entry).parameters if name not in ("spec", "name")]

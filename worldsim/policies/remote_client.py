@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.config_limits import Port, Positive, Text, Whole
 from worldsim.conventions import Observation
 from worldsim.errors import SpecMismatchError, UsageError, WorldsimError
 from worldsim.policies.base import POLICIES, FloatArray
@@ -43,16 +44,16 @@ class RemotePolicy:
         self,
         spec: WorldSpec,
         name: str = "remote",
-        host: str = "127.0.0.1",
-        port: int = 8000,
-        n_action_steps: int = 0,
-        action_columns: Sequence[int] = (),
-        timeout_s: float = 60.0,
+        host: Text = "127.0.0.1",
+        port: Port = 8000,
+        n_action_steps: Whole = 0,
+        action_columns: Sequence[Whole] = (),
+        timeout_s: Positive = 60.0,
         version: str = "",
-        images: Mapping[str, str] | None = None,
-        state: Mapping[str, Sequence[int]] | None = None,
+        images: Mapping[str, Text] | None = None,
+        state: Mapping[str, Sequence[Whole]] | None = None,
         prompt: str = "prompt",
-        image_size: int = 0,
+        image_size: Whole = 0,
     ) -> None:
         if len(action_columns) not in (0, spec.action.dim):
             raise UsageError(

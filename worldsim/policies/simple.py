@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from worldsim.config_limits import Count
+from worldsim.config_values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, FloatArray
@@ -22,9 +24,8 @@ class RandomPolicy:
             out and leave the robot where it is.
     """
 
-    def __init__(self, spec: WorldSpec, name: str = "random", hold: int = 4) -> None:
-        if hold < 1:
-            raise UsageError(f"random policy: hold must be at least 1, got {hold}")
+    def __init__(self, spec: WorldSpec, name: str = "random", hold: Count = 4) -> None:
+        check_arguments(RandomPolicy, {"hold": hold}, name)
         self.name = name
         self.n_action_steps = hold
         self._low = np.asarray(spec.action.low, np.float32)

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, sqrt
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from worldsim.config_limits import between
+from worldsim.config_values import Checked
 from worldsim.errors import UsageError
 from worldsim.evaluation.record import RolloutRecord
 from worldsim.reporting.encode import write_frames
@@ -34,8 +37,12 @@ COLOURS = {"truth": (92, 184, 232), "imagination": (240, 160, 64)}
 SUCCESS = (64, 200, 96)
 
 
+Tile = Annotated[int, between(16, 2048)]
+"""Pixels."""
+
+
 @dataclass(frozen=True)
-class FilmStyle:
+class FilmStyle(Checked):
     """How a film looks.
 
     Attributes:
@@ -44,13 +51,9 @@ class FilmStyle:
         threshold: judge probability at which its bar turns green.
     """
 
-    tile: int = 160
+    tile: Tile = 160
     overlay: bool = True
     threshold: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 16 <= self.tile <= 2048:
-            raise UsageError(f"film tile must be 16 to 2048 pixels, got {self.tile}")
 
 
 def compose_film(record: RolloutRecord, style: FilmStyle | None = None) -> Pixels:

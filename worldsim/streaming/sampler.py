@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from worldsim.config_limits import Count, Positive, Steps
+from worldsim.config_values import Checked
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import Schedule
-from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.acceleration import Acceleration
 from worldsim.streaming.flight import Descent
@@ -15,7 +16,7 @@ Kind = Literal["autoregressive", "rolling", "full_sequence"]
 
 
 @dataclass(frozen=True)
-class Sampler:
+class Sampler(Checked):
     """Attributes:
     kind: autoregressive, rolling or full_sequence; see `worldsim.diffusion.schedule`.
     steps: rungs of the ladder.
@@ -28,17 +29,16 @@ class Sampler:
     """
 
     kind: Kind = "autoregressive"
-    steps: int = 2
-    chunk: int = 1
-    shift: float = 1.0
-    window: int = 4
+    steps: Steps = 2
+    chunk: Count = 1
+    shift: Positive = 1.0
+    window: Count = 4
     descent: Descent = "flow"
     bidirectional: bool = False
     acceleration: Acceleration = "none"
 
     def __post_init__(self) -> None:
-        if self.shift <= 0:
-            raise UsageError(f"sampler.shift is {self.shift}; expected more than 0")
+        super().__post_init__()
         self.schedule()
 
     def schedule(self) -> Schedule:

@@ -1,43 +1,99 @@
-"""`configs/train.yaml` to dataclasses. One node may fill several of them, field by field."""
+"""`configs/train.yaml` to dataclasses. A stage's node holds its optimisation and its loss."""
 
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from omegaconf import DictConfig, OmegaConf
 
 from worldsim.config import build
-from worldsim.errors import unknown_name
-from worldsim.models.backbones import DENOISERS
+from worldsim.config_limits import Seed, Text
+from worldsim.config_values import INLINE, Checked, keys_of
 from worldsim.models.world_model import WorldModelConfig
-from worldsim.training.config import FitConfig, RunConfig
+from worldsim.training.config import FitConfig, RunConfig, ValidationConfig
 from worldsim.training.decoder import DecoderConfig
 from worldsim.training.dynamics import DynamicsPlan
-from worldsim.training.plan.distillation import DISTILLATIONS
-from worldsim.training.plan.noise import NOISE_POLICIES
 from worldsim.training.plan.plan import PlanConfig
-from worldsim.training.plan.window import WINDOW_SELECTORS
 from worldsim.training.tokenizer import TokenizerConfig
 from worldsim.training.train_config import TrainConfig
 
 
-def build_parts(node: DictConfig, where: str, *classes: type[Any]) -> list[Any]:
-    """Share the keys of a node among dataclasses with distinct fields.
+@dataclass(frozen=True)
+class TokenizerNode:
+    """Keys of node `tokenizer`."""
 
-    Raises:
-        UsageError: a key belongs to none of them, or a value does not fit.
-    """
-    data = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(data, dict)
-    owned = [{field.name for field in fields(cls)} for cls in classes]
-    known = set().union(*owned)
-    for key in data:
-        if key not in known:
-            raise unknown_name(f"key in {where}", str(key), known)
-    return [
-        build(cls, {key: data[key] for key in names if key in data}, where)
-        for cls, names in zip(classes, owned, strict=True)
-    ]
+    fit: Annotated[FitConfig, INLINE]
+    loss: Annotated[TokenizerConfig, INLINE]
+
+
+@dataclass(frozen=True)
+class DynamicsNode:
+    """Keys of node `dynamics`."""
+
+    fit: Annotated[FitConfig, INLINE]
+    plan: Annotated[DynamicsPlan, INLINE]
+
+
+@dataclass(frozen=True)
+class DecoderNode:
+    """Keys of node `decoder`."""
+
+    fit: Annotated[FitConfig, INLINE]
+    loss: Annotated[DecoderConfig, INLINE]
+
+
+@dataclass(frozen=True)
+class TrainerNode:
+    """Keys of node `trainer`."""
+
+    fit: Annotated[FitConfig, INLINE]
+    run: Annotated[RunConfig, INLINE]
+
+
+@dataclass(frozen=True)
+class TrainingNodes(Checked):
+    """Keys of `configs/train.yaml` that say how a world model is trained; see `TrainConfig`."""
+
+    seed: Seed
+    model: WorldModelConfig
+    tokenizer: TokenizerNode
+    dynamics: DynamicsNode
+    plan: PlanConfig
+    decoder: DecoderNode
+    trainer: TrainerNode
+    reuse: Text | None
+    start_from: Text | None
+    transfer_from: Text | None
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.config()  # what does not go together is told now
+
+    def config(self, validate_every: int = 0) -> TrainConfig:
+        """The run that they describe.
+
+        Raises:
+            UsageError: keys do not go together.
+        """
+        return TrainConfig(
+            seed=self.seed,
+            model=self.model,
+            tokenizer=self.tokenizer.loss,
+            tokenizer_fit=self.tokenizer.fit,
+            dynamics=self.dynamics.plan,
+            dynamics_fit=self.dynamics.fit,
+            plan=self.plan,
+            world_fit=self.trainer.fit,
+            decoder=self.decoder.loss,
+            decoder_fit=self.decoder.fit,
+            run=self.trainer.run,
+            validate_every=validate_every,
+            reuse=None if self.reuse is None else Path(self.reuse),
+            start_from=self.start_from,
+            transfer_from=self.transfer_from,
+            overwrite=self.overwrite,
+        )
 
 
 def train_config(config: DictConfig) -> TrainConfig:
@@ -46,38 +102,6 @@ def train_config(config: DictConfig) -> TrainConfig:
     Raises:
         UsageError: a key or a registered name is unknown, or a value does not fit.
     """
-    tokenizer_fit, tokenizer = build_parts(
-        config.tokenizer, "tokenizer", FitConfig, TokenizerConfig
-    )
-    dynamics_fit, dynamics = build_parts(config.dynamics, "dynamics", FitConfig, DynamicsPlan)
-    decoder_fit, decoder = build_parts(config.decoder, "decoder", FitConfig, DecoderConfig)
-    world_fit, run = build_parts(config.trainer, "trainer", FitConfig, RunConfig)
-    composed = TrainConfig(
-        seed=int(config.seed),
-        model=build(WorldModelConfig, config.model, "model"),
-        tokenizer=tokenizer,
-        tokenizer_fit=tokenizer_fit,
-        dynamics=dynamics,
-        dynamics_fit=dynamics_fit,
-        plan=build(PlanConfig, config.plan, "plan"),
-        world_fit=world_fit,
-        decoder=decoder,
-        decoder_fit=decoder_fit,
-        run=run,
-        validate_every=int(config.validation.every),
-        reuse=Path(config.reuse) if config.reuse else None,
-        start_from=str(config.start_from) if config.start_from else None,
-        transfer_from=str(config.transfer_from) if config.transfer_from else None,
-        overwrite=bool(config.overwrite),
-    )
-    _require_registered(composed)
-    return composed
-
-
-def _require_registered(config: TrainConfig) -> None:
-    """Refuse unknown names now rather than after the first stage."""
-    DENOISERS.get(config.model.denoiser.name)
-    NOISE_POLICIES.get(config.plan.noise.name)
-    WINDOW_SELECTORS.get(config.plan.window.name)
-    if config.plan.distillation.name != "none":
-        DISTILLATIONS.get(config.plan.distillation.name)
+    own = OmegaConf.masked_copy(config, sorted(keys_of(TrainingNodes)))
+    validation = build(ValidationConfig, config.validation, "validation")
+    return build(TrainingNodes, own).config(validation.every)

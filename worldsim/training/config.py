@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from worldsim.errors import UsageError, unknown_name
+from worldsim.config_limits import Count, Fraction, Positive, Share, Weight, Whole, Workers
+from worldsim.config_values import Checked
+from worldsim.errors import UsageError
 from worldsim.training.precision import Precision
 from worldsim.training.schedule import CosineSchedule
 
@@ -21,7 +23,7 @@ STAGES: tuple[StageName, ...] = (
 
 
 @dataclass(frozen=True)
-class FitConfig:
+class FitConfig(Checked):
     """One optimisation.
 
     Training ends at `max_steps` optimiser steps or after `max_time_s` seconds of training steps
@@ -36,67 +38,57 @@ class FitConfig:
         lr: base learning rate of AdamW.
         weight_decay: of matrices; vectors (biases, norms, embeddings) have none.
         betas: of AdamW.
-        clip: largest gradient norm.
+        clip: largest gradient norm; 0 leaves gradients as they are.
         ema_decay: decay of the averaged weights, which are the ones exported.
         schedule: learning rate over the fraction of training done.
     """
 
-    max_steps: int | None = 10_000
-    max_time_s: float | None = None
-    batch_size: int = 16
-    accumulate: int = 1
-    lr: float = 5e-4
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.99)
-    clip: float = 1.0
-    ema_decay: float = 0.999
+    max_steps: Count | None = 10_000
+    max_time_s: Positive | None = None
+    batch_size: Count = 16
+    accumulate: Count = 1
+    lr: Positive = 5e-4
+    weight_decay: Weight = 0.01
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    clip: Weight = 1.0
+    ema_decay: Share = 0.999
     schedule: CosineSchedule = field(default_factory=CosineSchedule)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.max_steps is None and self.max_time_s is None:
             raise UsageError("training needs max_steps or max_time_s; both are null")
-        if self.max_steps is not None and self.max_steps < 1:
-            raise UsageError(f"max_steps is {self.max_steps}; expected 1 or more")
-        if self.max_time_s is not None and self.max_time_s <= 0:
-            raise UsageError(f"max_time_s is {self.max_time_s}; expected more than 0")
-        if self.batch_size < 1 or self.accumulate < 1 or self.lr <= 0:
-            raise UsageError(f"batch_size, accumulate and lr must be positive, got {self}")
 
 
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
+LoggerName = Literal["tensorboard", "wandb"]
+Accelerator = Literal["auto", "cpu", "gpu", "cuda"]
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Checked):
     """How a run is carried out; none of it changes what is learnt, except `precision`.
 
     Attributes:
         threads: torch threads; 0 leaves torch's default (all cores).
         precision: `auto` is bf16 autocast where the processor has it.
-        accelerator: Lightning's name, one of `ACCELERATORS`.
+        accelerator: Lightning's name, one of `Accelerator`.
         log_every: optimiser steps between lines of metrics.jsonl.
         checkpoint_every: optimiser steps between checkpoints.
         loggers: extras beside metrics.jsonl: `tensorboard`, `wandb`.
         progress: show a progress bar.
     """
 
-    threads: int = 0
+    threads: Workers = 0
     precision: Precision = "auto"
-    accelerator: str = "auto"
-    log_every: int = 20
-    checkpoint_every: int = 200
-    loggers: tuple[str, ...] = ()
+    accelerator: Accelerator = "auto"
+    log_every: Count = 20
+    checkpoint_every: Count = 200
+    loggers: tuple[LoggerName, ...] = ()
     progress: bool = True
-
-    def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise UsageError(f"trainer.threads is {self.threads}; expected 0 (all cores) or more")
-        if self.accelerator not in ACCELERATORS:
-            raise unknown_name("trainer.accelerator", self.accelerator, ACCELERATORS)
 
 
 @dataclass(frozen=True)
-class ValidationConfig:
+class ValidationConfig(Checked):
     """Open-loop validation during and after world-model training.
 
     Attributes:
@@ -110,11 +102,11 @@ class ValidationConfig:
         step_horizon: length in steps of the rollouts that tell it.
     """
 
-    every: int = 0
-    episodes: int = 24
-    max_steps: int = 0
-    sampling_steps: int = 2
-    films: int = 2
+    every: Whole = 0
+    episodes: Whole = 24
+    max_steps: Whole = 0
+    sampling_steps: Count = 2
+    films: Whole = 2
     swap: bool = True
-    step_counts: tuple[int, ...] = (1, 2, 4)
-    step_horizon: int = 20
+    step_counts: tuple[Count, ...] = (1, 2, 4)
+    step_horizon: Count = 20

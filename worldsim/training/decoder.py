@@ -23,6 +23,8 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
+from worldsim.config_limits import Count, Fraction, Positive, Weight, Whole
+from worldsim.config_values import Checked
 from worldsim.conventions import LUMA, to_model_video
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
@@ -45,7 +47,7 @@ LEAST_MEAN_POWER = 1e-4
 
 
 @dataclass(frozen=True)
-class DecoderConfig:
+class DecoderConfig(Checked):
     """Attributes:
     streams: recorded episodes that are imagined again, of each `stretch` steps; 0 leaves the stage
         out.
@@ -58,23 +60,14 @@ class DecoderConfig:
     threshold: distance from background, in [-1, 1] units, at which a pixel is all foreground.
     """
 
-    streams: int = 512
-    stretch: int = 24
-    encoded: float = 0.3
-    edges: float = 3.0
-    patch: int = 8
-    strength: float = 0.5
-    foreground: float = 8.0
-    threshold: float = 0.15
-
-    def __post_init__(self) -> None:
-        weights = (self.edges, self.strength, self.foreground)
-        if min(self.streams, *weights) < 0 or min(self.stretch, self.patch) < 1:
-            raise UsageError(f"decoder: sizes must be positive and weights not negative: {self}")
-        if self.threshold <= 0:
-            raise UsageError(f"decoder.threshold is {self.threshold}; expected more than 0")
-        if not 0 <= self.encoded < 1:
-            raise UsageError(f"decoder.encoded is {self.encoded}; expected a share in [0, 1)")
+    streams: Whole = 512
+    stretch: Count = 24
+    encoded: Fraction = 0.3
+    edges: Weight = 3.0
+    patch: Count = 8
+    strength: Weight = 0.5
+    foreground: Weight = 8.0
+    threshold: Positive = 0.15
 
 
 @dataclass(frozen=True, eq=False)

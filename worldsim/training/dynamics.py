@@ -10,14 +10,16 @@ P proprioception, S state.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
 
+from worldsim.config_limits import Count, Share, Weight, at_least, below
+from worldsim.config_values import Checked
 from worldsim.data.cache import CachedDataset
-from worldsim.errors import UsageError
 from worldsim.geometry.mirror import mirrored_action, mirrored_vector
 from worldsim.geometry.scene_points import point_positions
 from worldsim.models.dynamics import BodyDynamics
@@ -35,7 +37,7 @@ SOFTNESS = 0.02
 
 
 @dataclass(frozen=True)
-class DynamicsPlan:
+class DynamicsPlan(Checked):
     """Attributes:
     horizon: H, steps of a window and of the longest rollouts.
     single: share of training on single steps; from then on rollouts grow by equal factors.
@@ -45,20 +47,12 @@ class DynamicsPlan:
     keep: whether a model that is trained further keeps its dynamics as they are.
     """
 
-    horizon: int = 10
-    single: float = 0.6
-    start_noise: float = 0.05
-    forget: float = 0.1
-    mirror: tuple[str, ...] = ()
+    horizon: Count = 10
+    single: Annotated[float, at_least(0), below(GROWN)] = 0.6
+    start_noise: Weight = 0.05
+    forget: Share = 0.1
+    mirror: tuple[Literal["x", "y"], ...] = ()
     keep: bool = False
-
-    def __post_init__(self) -> None:
-        if self.horizon < 1 or self.start_noise < 0 or not 0 <= self.forget <= 1:
-            raise UsageError(
-                f"dynamics: need horizon >= 1, start_noise >= 0 and forget in [0, 1], got {self}"
-            )
-        if not 0 <= self.single < GROWN:
-            raise UsageError(f"dynamics: single is {self.single}, expected in [0, {GROWN})")
 
     def rollout_steps(self, fraction: float) -> int:
         """K at a fraction of training."""

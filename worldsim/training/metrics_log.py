@@ -4,14 +4,15 @@ import json
 import math
 from argparse import Namespace
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 
-from worldsim.errors import MissingExtraError, unknown_name
+from worldsim.errors import MissingExtraError
 from worldsim.files import write_text
-from worldsim.training.config import StageName
+from worldsim.training.config import LoggerName, StageName
 
 
 def rewind(path: Path, stage: str, step: int) -> None:
@@ -66,23 +67,31 @@ class JsonlLogger(Logger):
         """The resolved config stands in config.yaml; nothing is repeated here."""
 
 
+def require_packages(extras: tuple[LoggerName, ...]) -> None:
+    """Refuse loggers whose packages are absent, before anything is trained.
+
+    Raises:
+        MissingExtraError: names the extra to install.
+    """
+    for name in extras:
+        if find_spec(name) is None:
+            raise MissingExtraError(name, name)
+
+
 def build_loggers(
-    path: Path, stage: StageName, extras: tuple[str, ...], project: str = "worldsim"
+    path: Path, stage: StageName, extras: tuple[LoggerName, ...], project: str = "worldsim"
 ) -> list[Logger]:
     """The JSON-lines logger and the extras named.
 
     Raises:
         MissingExtraError: the extra's package is not installed.
-        UsageError: no such logger.
     """
     loggers: list[Logger] = [JsonlLogger(path, stage)]
     for name in extras:
         if name == "tensorboard":
             loggers.append(_tensorboard(path.parent, stage))
-        elif name == "wandb":
-            loggers.append(_wandb(path.parent, stage, project))
         else:
-            raise unknown_name("logger", name, ("tensorboard", "wandb"))
+            loggers.append(_wandb(path.parent, stage, project))
     return loggers
 
 

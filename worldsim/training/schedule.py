@@ -3,11 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from worldsim.errors import UsageError
+from worldsim.config_limits import Fraction, Share
+from worldsim.config_values import Checked
 
 
 @dataclass(frozen=True)
-class CosineSchedule:
+class CosineSchedule(Checked):
     """Linear warm-up, then half a cosine.
 
     Attributes:
@@ -15,12 +16,8 @@ class CosineSchedule:
         final: factor at the end.
     """
 
-    warmup: float = 0.03
-    final: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.warmup < 1.0 or not 0.0 <= self.final <= 1.0:
-            raise UsageError(f"schedule needs 0 <= warmup < 1 and 0 <= final <= 1, got {self}")
+    warmup: Fraction = 0.03
+    final: Share = 0.05
 
     def factor(self, fraction: float) -> float:
         """Multiplier of the base learning rate after `fraction` of training, in [0, 1]."""

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from worldsim.config_limits import Positive, Weight
+from worldsim.config_values import Checked
 from worldsim.conventions import to_model_video
 from worldsim.errors import UsageError
 from worldsim.training.batches import Batch
@@ -18,7 +20,7 @@ from worldsim.training.stage import Loss
 
 
 @dataclass(frozen=True)
-class TokenizerConfig:
+class TokenizerConfig(Checked):
     """Loss of the tokenizer.
 
     Attributes:
@@ -29,15 +31,16 @@ class TokenizerConfig:
         latent: weight of the mean squared latent.
     """
 
-    l1: float = 1.0
-    l2: float = 1.0
-    foreground: float = 4.0
-    threshold: float = 0.15
-    latent: float = 1e-3
+    l1: Weight = 1.0
+    l2: Weight = 1.0
+    foreground: Weight = 4.0
+    threshold: Positive = 0.15
+    latent: Weight = 1e-3
 
     def __post_init__(self) -> None:
-        if self.l1 + self.l2 <= 0 or self.threshold <= 0 or self.foreground < 0:
-            raise UsageError(f"tokenizer needs l1 + l2 > 0 and threshold > 0, got {self}")
+        super().__post_init__()
+        if self.l1 + self.l2 <= 0:
+            raise UsageError(f"l1 is {self.l1} and l2 {self.l2}; expected one of them above 0")
 
 
 class Codec(Protocol):

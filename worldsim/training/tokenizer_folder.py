@@ -6,6 +6,7 @@ from pathlib import Path
 from worldsim.config import build
 from worldsim.models.autoencoder import Autoencoder, AutoencoderConfig
 from worldsim.models.weights import (
+    CONFIG,
     WEIGHTS,
     load_config,
     load_weights,
@@ -30,7 +31,7 @@ def tokenizer_config(folder: Path) -> AutoencoderConfig:
         DataError: files are missing or do not fit.
     """
     data = load_config(folder, TOKENIZER_KIND)
-    return build(AutoencoderConfig, data["config"], str(folder / "config.json"))
+    return build(AutoencoderConfig, data["config"], file=folder / CONFIG)
 
 
 def load_tokenizer(folder: Path) -> Autoencoder:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from worldsim.config_limits import Seed, Whole
+from worldsim.config_values import Checked
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig
@@ -13,7 +15,7 @@ from worldsim.training.tokenizer import TokenizerConfig
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """A whole run.
 
     Attributes:
@@ -39,7 +41,7 @@ class TrainConfig:
         overwrite: train stages anew that were begun under another config.
     """
 
-    seed: int
+    seed: Seed
     model: WorldModelConfig
     tokenizer: TokenizerConfig
     tokenizer_fit: FitConfig
@@ -50,13 +52,14 @@ class TrainConfig:
     decoder: DecoderConfig
     decoder_fit: FitConfig
     run: RunConfig
-    validate_every: int = 0
+    validate_every: Whole = 0
     reuse: Path | None = None
     start_from: str | None = None
     transfer_from: str | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.transfer_from is not None and self.start_from is not None:
             raise UsageError(
                 "start_from trains a model of this very world further, transfer_from begins with "

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.config_limits import Share
+from worldsim.config_values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, FloatArray
@@ -71,14 +73,12 @@ class PlayPolicy:
         self,
         spec: WorldSpec,
         name: str = "play",
-        contact: float = 0.65,
-        fumbling: float = 0.0,
-        carrying: float = 0.0,
+        contact: Share = 0.65,
+        fumbling: Share = 0.0,
+        carrying: Share = 0.0,
     ) -> None:
         shares = {"contact": contact, "fumbling": fumbling, "carrying": carrying}
-        wrong = {share: value for share, value in shares.items() if not 0 <= value <= 1}
-        if wrong:
-            raise UsageError(f"policy {name!r}: {wrong} given, shares are expected in [0, 1]")
+        check_arguments(PlayPolicy, shares, name)
         if spec.action.names[:5] != ("dx", "dy", "dz", "dyaw", "grip"):
             raise UsageError(
                 f"policy {name!r} plays with actions (dx, dy, dz, dyaw, grip), "

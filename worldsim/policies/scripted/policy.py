@@ -3,13 +3,17 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.config_limits import Fraction, Share, Weight, Whole, at_most, more_than
+from worldsim.config_values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, FloatArray
+from worldsim.policies.checkpoints import CheckpointOrNone
 from worldsim.policies.randomness import EnvStreams
 from worldsim.policies.scripted.controllers import OPEN
 from worldsim.policies.scripted.lapses import Lapse
@@ -62,34 +66,33 @@ class ScriptedPolicy:
         spec: WorldSpec,
         name: str = "scripted",
         task: str = "",
-        noise: float = 0.0,
-        noise_correlation: float = 0.0,
-        bias: float = 0.0,
-        height: float = 0.0,
-        lag: int = 0,
+        noise: Weight = 0.0,
+        noise_correlation: Fraction = 0.0,
+        bias: Weight = 0.0,
+        height: Weight = 0.0,
+        lag: Whole = 0,
         stuck_gripper: bool = False,
-        speed: float = 1.0,
-        lapses: float = 0.0,
-        drops: float = 0.0,
-        smoothing: float = 0.0,
+        speed: Annotated[float, more_than(0), at_most(1)] = 1.0,
+        lapses: Share = 0.0,
+        drops: Share = 0.0,
+        smoothing: Fraction = 0.0,
         estimator: Estimator | None = None,
-        perception: str = "",
+        perception: CheckpointOrNone = "",
     ) -> None:
-        if min(noise, bias, height, lag) < 0:
-            raise UsageError(f"policy {name!r}: noise, bias, height and lag must not be negative")
-        if not 0 <= noise_correlation < 1:
-            raise UsageError(
-                f"policy {name!r}: noise_correlation is {noise_correlation}, expected [0, 1)"
-            )
-        if not 0 < speed <= 1:
-            raise UsageError(f"policy {name!r}: speed is {speed}, expected in (0, 1]")
+        dials = {
+            "noise": noise,
+            "noise_correlation": noise_correlation,
+            "bias": bias,
+            "height": height,
+            "lag": lag,
+            "speed": speed,
+            "lapses": lapses,
+            "drops": drops,
+            "smoothing": smoothing,
+        }
+        check_arguments(ScriptedPolicy, dials, name)
         self.name = name
         self.n_action_steps = 1
-        if not (0 <= min(lapses, drops) <= max(lapses, drops) <= 1 and 0 <= smoothing < 1):
-            raise UsageError(
-                f"policy {name!r}: lapses is {lapses} and drops {drops}, expected in [0, 1], and "
-                f"smoothing {smoothing}, expected in [0, 1)"
-            )
         self._controller = controller_for(spec, task)
         self._state = state_source(spec, name, self._controller.state, estimator, perception)
         self._noise, self._correlation = noise, noise_correlation

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldsim.errors import UsageError
+from worldsim.config_limits import Share
+from worldsim.config_values import Checked
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch
@@ -40,20 +41,16 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class DropoutConfig:
+class DropoutConfig(Checked):
     """Attributes:
     action: chance that a clip's actions are hidden.
     view: chance that a clip lacks a view; one view always stays.
     rig: chance that a clip's cameras are uncalibrated, as those of a start may be.
     """
 
-    action: float = 0.05
-    view: float = 0.05
-    rig: float = 0.05
-
-    def __post_init__(self) -> None:
-        if any(not 0 <= chance <= 1 for chance in (self.action, self.view, self.rig)):
-            raise UsageError(f"plan.dropout: chances must lie in [0, 1], got {self}")
+    action: Share = 0.05
+    view: Share = 0.05
+    rig: Share = 0.05
 
 
 @torch.no_grad()

@@ -18,10 +18,13 @@ Legend: B batch, T frames, V views, c h w latent, H given frames, K frames of a 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from worldsim.config_limits import Count, OneOf, Positive, Share, Steps
+from worldsim.config_values import Checked
 from worldsim.diffusion.flow import add_noise, per_frame, step_down
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import autoregressive
@@ -35,7 +38,7 @@ from worldsim.training.plan.rollout import given_frames
 
 
 @dataclass(frozen=True)
-class DistillationConfig:
+class DistillationConfig(Checked):
     """Attributes:
     name: `none`, or a registered distillation: consistency, ctm.
     share: of batches that distil; the others stay what the plan's other parts make of them.
@@ -47,20 +50,14 @@ class DistillationConfig:
     first_share: share of frames put at the top rung, where every sampler begins.
     """
 
-    name: str = "none"
-    share: float = 0.7
-    rungs: int = 12
-    shift: float = 1.0
-    chunk: int = 1
-    history: int = 6
-    history_level: float = 0.05
-    first_share: float = 0.25
-
-    def __post_init__(self) -> None:
-        if min(self.rungs, self.chunk, self.history) < 1 or self.shift <= 0:
-            raise UsageError(f"distillation: counts must be 1 or more and shift positive: {self}")
-        if any(not 0 <= share <= 1 for share in (self.share, self.first_share, self.history_level)):
-            raise UsageError(f"distillation: shares and levels must lie in [0, 1]: {self}")
+    name: Annotated[str, OneOf(lambda: ("none", *DISTILLATIONS))] = "none"
+    share: Share = 0.7
+    rungs: Steps = 12
+    shift: Positive = 1.0
+    chunk: Count = 1
+    history: Count = 6
+    history_level: Share = 0.05
+    first_share: Share = 0.25
 
 
 @dataclass(frozen=True, eq=False)

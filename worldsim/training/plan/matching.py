@@ -11,10 +11,13 @@ Legend: B batch, T frames, V views, c h w latent, H given frames, K imagined fra
 
 import copy
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from worldsim.config_limits import Count, Positive, Share, Weight, at_most, below, more_than
+from worldsim.config_values import Checked
 from worldsim.diffusion.flow import add_noise
 from worldsim.diffusion.ladder import shift_sigma
 from worldsim.errors import UsageError
@@ -25,7 +28,7 @@ from worldsim.training.plan.rollout import Rolled
 
 
 @dataclass(frozen=True)
-class MatchingConfig:
+class MatchingConfig(Checked):
     """Attributes:
     share: of rollouts that are matched rather than regressed to recorded frames; 0 has no critic.
     every: optimiser steps between those that move the student.
@@ -35,18 +38,17 @@ class MatchingConfig:
     weight: of the student's loss beside the critic's.
     """
 
-    share: float = 0.0
-    every: int = 5
-    least: float = 0.02
-    most: float = 0.98
-    shift: float = 1.0
-    weight: float = 1.0
+    share: Share = 0.0
+    every: Count = 5
+    least: Annotated[float, more_than(0), below(1)] = 0.02
+    most: Annotated[float, more_than(0), at_most(1)] = 0.98
+    shift: Positive = 1.0
+    weight: Weight = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1 or self.every < 1 or self.shift <= 0:
-            raise UsageError(f"matching: need a share in [0, 1], every >= 1 and shift > 0: {self}")
-        if not 0 < self.least < self.most <= 1:
-            raise UsageError(f"matching: need 0 < least < most <= 1: {self}")
+        super().__post_init__()
+        if not self.least < self.most:
+            raise UsageError(f"least is {self.least}; expected less than most, {self.most}")
 
 
 @dataclass(frozen=True, eq=False)

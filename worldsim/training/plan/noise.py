@@ -6,17 +6,19 @@ clean past, so `context` gives a share of the frames the low levels of history.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from worldsim.config_limits import OneOf, Positive, Share, Steps
+from worldsim.config_values import Checked
 from worldsim.diffusion.ladder import sampling_ladder, shift_sigma
-from worldsim.errors import UsageError
 from worldsim.registry import Registry
 
 
 @dataclass(frozen=True)
-class NoiseConfig:
+class NoiseConfig(Checked):
     """Attributes:
     name: registered policy.
     shift: moves levels towards noise (1 leaves them uniform).
@@ -27,20 +29,13 @@ class NoiseConfig:
     clean_start: whether the first frame always plays history, as in every rollout.
     """
 
-    name: str = "context"
-    shift: float = 1.0
-    full_share: float = 0.2
-    context_share: float = 0.6
-    context_level: float = 0.1
-    steps: int = 4
+    name: Annotated[str, OneOf(lambda: NOISE_POLICIES)] = "context"
+    shift: Positive = 1.0
+    full_share: Share = 0.2
+    context_share: Share = 0.6
+    context_level: Share = 0.1
+    steps: Steps = 4
     clean_start: bool = True
-
-    def __post_init__(self) -> None:
-        shares = (self.full_share, self.context_share, self.context_level)
-        if self.shift <= 0 or self.steps < 1 or any(not 0 <= share <= 1 for share in shares):
-            raise UsageError(
-                f"noise: need shift > 0, steps >= 1 and shares and levels in [0, 1], got {self}"
-            )
 
 
 Policy = Callable[[NoiseConfig, tuple[int, int], torch.Generator], Tensor]

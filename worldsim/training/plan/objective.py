@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from worldsim.errors import UsageError
+from worldsim.config_limits import Positive, Weight
+from worldsim.config_values import Checked
 from worldsim.models.heads import StateReading
 from worldsim.training.stage import Loss
 
@@ -19,7 +20,7 @@ Weighting = Literal["x0", "velocity"]
 
 
 @dataclass(frozen=True)
-class ObjectiveConfig:
+class ObjectiveConfig(Checked):
     """Attributes:
     absolute: weight of the absolute error of latents beside the squared one, which settles on the
         mean of what may come; the absolute error on the median, which leaves alone what stays.
@@ -40,26 +41,18 @@ class ObjectiveConfig:
         learns to put things where the simulator has them.
     """
 
-    absolute: float = 0.0
+    absolute: Weight = 0.0
     weighting: Weighting = "x0"
-    least_level: float = 0.2
-    motion: float = 4.0
-    motion_threshold: float = 0.5
-    motion_share: float = 0.5
-    foreground: float = 0.0
-    agent_pos: float = 0.3
-    state: float = 0.3
-    success: float = 0.05
-    progress: float = 0.1
-    on_predictions: float = 0.3
-
-    def __post_init__(self) -> None:
-        positive = min(self.least_level, self.motion_threshold, self.motion_share)
-        if positive <= 0 or min(self.motion, self.foreground, self.absolute) < 0:
-            raise UsageError(
-                "objective: least_level, motion_threshold and motion_share must be positive, "
-                f"got {self}"
-            )
+    least_level: Positive = 0.2
+    motion: Weight = 4.0
+    motion_threshold: Positive = 0.5
+    motion_share: Positive = 0.5
+    foreground: Weight = 0.0
+    agent_pos: Weight = 0.3
+    state: Weight = 0.3
+    success: Weight = 0.05
+    progress: Weight = 0.1
+    on_predictions: Weight = 0.3
 
 
 def motion_weight(

@@ -6,10 +6,13 @@ of the batches are self-rollouts regressed to the simulator's frames. Where the 
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from worldsim.config_limits import MOST, between
+from worldsim.config_values import Checked
 from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
 from worldsim.models.denoiser import Denoiser
@@ -35,7 +38,7 @@ from worldsim.training.stage import Loss
 
 
 @dataclass(frozen=True)
-class PlanConfig:
+class PlanConfig(Checked):
     """Attributes:
     length: T, frames of a training clip.
     noise: levels of diffusion forcing.
@@ -47,7 +50,7 @@ class PlanConfig:
     matching: of the rollouts' distribution with that of the model that training starts from.
     """
 
-    length: int = 10
+    length: Annotated[int, between(2, MOST)] = 10
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     window: WindowConfig = field(default_factory=WindowConfig)
@@ -57,8 +60,16 @@ class PlanConfig:
     matching: MatchingConfig = field(default_factory=MatchingConfig)
 
     def __post_init__(self) -> None:
-        if self.length < 2:
-            raise UsageError(f"plan.length is {self.length}; clips need 2 frames or more")
+        super().__post_init__()
+        parts = {
+            "rollout": self.rollout.chunk if self.rollout.start < 1 else 0,
+            "distillation": self.distillation.chunk if self.distillation.name != "none" else 0,
+        }
+        for part, chunk in parts.items():
+            if self.length < 1 + chunk:
+                raise UsageError(
+                    f"length is {self.length}; {part}.chunk={chunk} needs {1 + chunk} or more"
+                )
 
     @property
     def has_teacher(self) -> bool:

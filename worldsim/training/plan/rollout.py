@@ -11,10 +11,13 @@ Legend: B batch, T frames, V views, c h w latent, H given frames, K imagined fra
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from worldsim.config_limits import Count, Share, Steps
+from worldsim.config_values import Checked
 from worldsim.diffusion.flow import per_frame
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
@@ -25,7 +28,7 @@ from worldsim.training.plan.clip import Clip
 
 
 @dataclass(frozen=True)
-class RolloutConfig:
+class RolloutConfig(Checked):
     """Attributes:
     start: fraction of training from which rollouts are trained on; 1 means never.
     share: share of batches from then on that are rollouts; the others stay plain diffusion.
@@ -42,28 +45,18 @@ class RolloutConfig:
     descent: how chunks go down a rung.
     """
 
-    start: float = 1.0
-    share: float = 1.0
-    frames: int = 4
-    frames_end: int = 4
-    history: int = 4
-    history_level: float = 0.05
-    most_steps: int = 2
-    exit: str = "shorter"
-    chunk: int = 1
-    rolling: float = 0.0
+    start: Share = 1.0
+    share: Share = 1.0
+    frames: Count = 4
+    frames_end: Count = 4
+    history: Count = 4
+    history_level: Share = 0.05
+    most_steps: Steps = 2
+    exit: Literal["shorter", "random"] = "shorter"
+    chunk: Count = 1
+    rolling: Share = 0.0
     bidirectional: bool = False
     descent: Descent = "flow"
-
-    def __post_init__(self) -> None:
-        counts = (self.frames, self.frames_end, self.history, self.most_steps, self.chunk)
-        shares = (self.start, self.share, self.rolling)
-        if min(counts) < 1 or any(not 0 <= share <= 1 for share in shares):
-            raise UsageError(
-                f"rollout: counts must be 1 or more, start, share and rolling in [0, 1], got {self}"
-            )
-        if self.exit not in ("shorter", "random"):
-            raise UsageError(f"rollout.exit is {self.exit!r}; expected 'shorter' or 'random'")
 
     def length(self, fraction: float) -> int:
         """K after `fraction` of training."""

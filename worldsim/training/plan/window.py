@@ -2,27 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from worldsim.errors import UsageError
+from worldsim.config_limits import Count, OneOf
+from worldsim.config_values import Checked
 from worldsim.registry import Registry
 
 
 @dataclass(frozen=True)
-class WindowConfig:
+class WindowConfig(Checked):
     """Attributes:
     name: registered selector.
     frames: K of `last` and `random`.
     """
 
-    name: str = "all"
-    frames: int = 4
-
-    def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise UsageError(f"window.frames is {self.frames}; expected 1 or more")
+    name: Annotated[str, OneOf(lambda: WINDOW_SELECTORS)] = "all"
+    frames: Count = 4
 
 
 Selector = Callable[[WindowConfig, tuple[int, int], torch.Generator], Tensor]

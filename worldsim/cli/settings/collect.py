@@ -1,0 +1,44 @@
+"""Keys of `configs/collect.yaml` and what they accept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worldsim.cli.settings.env import EnvNode, check_env_node
+from worldsim.config_limits import Count, Seed, Text, Whole, Workers
+from worldsim.config_paths import OutputFolder
+from worldsim.config_values import Checked
+from worldsim.data.behaviours import Behaviour
+from worldsim.data.video import VideoCodec
+from worldsim.errors import UsageError, unknown_name
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """See `configs/collect.yaml`."""
+
+    env: EnvNode | None
+    out: OutputFolder
+    episodes: Count
+    seed: Seed
+    workers: Workers
+    max_steps: Count | None
+    steps_after_success: Whole
+    factors: Mapping[str, Any]
+    mixture: Text
+    mixtures: Mapping[str, Mapping[str, Behaviour | None]]
+    codec: VideoCodec
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.env or not self.env.get("id"):
+            raise UsageError("collect needs env.id; choose one of the env group, such as env=push")
+        check_env_node(self.env, self.factors, "factors")
+        if self.mixture not in (AUTO, *self.mixtures):
+            raise unknown_name("mixture", self.mixture, [AUTO, *self.mixtures])
+        for mixture, behaviours in self.mixtures.items():
+            for name, behaviour in behaviours.items():
+                if behaviour is not None:
+                    behaviour.check_policy(f"mixtures.{mixture}.{name}")

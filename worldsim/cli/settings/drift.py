@@ -1,0 +1,30 @@
+"""Keys of `configs/drift.yaml` and what they accept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from worldsim.cli.settings.names import Device, JudgeName, ModelName
+from worldsim.config_limits import MOST, Text, Whole, between
+from worldsim.config_paths import DatasetFolder, InputFolder, OutputFolder
+from worldsim.config_values import INLINE, Checked
+from worldsim.evaluation.drift import DriftConfig
+from worldsim.streaming.sampler import Sampler
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """See `configs/drift.yaml`."""
+
+    out: OutputFolder
+    dataset: DatasetFolder
+    cache: Path | None
+    episodes: Annotated[int, between(2, MOST)] | None
+    model: ModelName
+    judge: JudgeName | None
+    sampler: Sampler
+    drift: Annotated[DriftConfig, INLINE]
+    device: Device
+    title: Text
+    also: tuple[InputFolder, ...]
+    films: Whole

@@ -1,0 +1,22 @@
+"""Keys of `configs/export.yaml` and what they accept."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worldsim.config_limits import Positive, Whole
+from worldsim.config_paths import InputPath, OutputFolder
+from worldsim.config_values import Checked
+from worldsim.reporting.film import Tile
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """See `configs/export.yaml`."""
+
+    source: InputPath
+    out: OutputFolder
+    episode: Whole | None
+    format: Literal["mp4", "gif"]
+    tile: Tile
+    overlay: bool
+    speed: Positive

@@ -1,0 +1,46 @@
+"""Keys of `configs/play.yaml` and what they accept."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from worldsim.cli.settings.names import Device, JudgeName, ModelName
+from worldsim.config_limits import FewSteps, Port, Positive, Text, Workers, between
+from worldsim.config_paths import DatasetFolder, OutputFolder
+from worldsim.config_values import Checked
+from worldsim.streaming.acceleration import Acceleration
+
+
+@dataclass(frozen=True)
+class PlayStarts(Checked):
+    """Node `starts`."""
+
+    dataset: DatasetFolder | None
+    split: Literal["train", "val", "all"]
+
+
+@dataclass(frozen=True)
+class PlaySampler(Checked):
+    """Node `sampler`: what the page can change, and the acceleration."""
+
+    kind: Literal["autoregressive", "rolling"]
+    steps: FewSteps
+    acceleration: Acceleration
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """See `configs/play.yaml`."""
+
+    model: ModelName
+    judge: JudgeName | None
+    starts: PlayStarts
+    simulator: bool
+    sampler: PlaySampler
+    host: Text
+    port: Port
+    names: tuple[Text, ...]
+    recording_s: Positive
+    max_sessions: Annotated[int, between(1, 1024)]
+    out: OutputFolder
+    device: Device
+    threads: Workers

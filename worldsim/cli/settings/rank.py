@@ -1,0 +1,53 @@
+"""Keys of `configs/rank.yaml` and what they accept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from worldsim.cli.settings.rollouts import RolloutSettings
+from worldsim.config_limits import Text, Whole
+from worldsim.config_paths import InputFile, InputFolder
+from worldsim.config_values import Checked
+from worldsim.evaluation.circumstances import Level, Resamples
+
+
+@dataclass(frozen=True)
+class ReferenceNode:
+    """Node `reference`."""
+
+    csv: InputFile | None
+
+
+@dataclass(frozen=True)
+class RankFilms(Checked):
+    """Node `films`."""
+
+    starts: Whole
+    each: Whole
+
+
+@dataclass(frozen=True)
+class ReportNode:
+    """Node `report`."""
+
+    title: Text
+    summary: str
+    also: tuple[InputFolder, ...]
+
+
+@dataclass(frozen=True)
+class Settings(RolloutSettings):
+    """See `configs/rank.yaml`."""
+
+    only: tuple[Text, ...]
+    reference: ReferenceNode
+    groups: Mapping[str, Text]
+    null_policy: Text | None
+    bootstrap_samples: Resamples
+    level: Level
+    films: RankFilms
+    report: ReportNode
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_policies(self.only, "only")
+        self.require_policies(self.groups, "groups")

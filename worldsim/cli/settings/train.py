@@ -1,0 +1,54 @@
+"""Keys of `configs/train.yaml` and what they accept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from worldsim.cli.settings.names import DONOR, MODEL
+from worldsim.config_limits import OneOf, between
+from worldsim.config_paths import DatasetFolder, OutputFolder
+from worldsim.config_values import INLINE, Checked
+from worldsim.evaluation.judge_sampling import JudgeConfig
+from worldsim.hardware import training_device
+from worldsim.models.world_model import require_image_size
+from worldsim.policies.training_stage import PolicyTraining
+from worldsim.training.compose import TrainingNodes
+from worldsim.training.config import STAGES, ValidationConfig
+from worldsim.training.metrics_log import require_packages
+
+Side = Annotated[int, between(16, 4096)]
+"""Pixels."""
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """See `configs/train.yaml`."""
+
+    dataset: DatasetFolder
+    image_size: Side | tuple[Side, Side] | None
+    cache: Path | None
+    out: OutputFolder
+    stage: Annotated[str, OneOf(lambda: ("all", "policies", *STAGES))]
+    training: Annotated[TrainingNodes, INLINE]
+    validation: ValidationConfig
+    judge: JudgeConfig
+    policy_training: PolicyTraining
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        training, run = self.training, self.training.trainer.run
+        for key in ("start_from", "transfer_from"):
+            if (name := getattr(training, key)) is not None:
+                MODEL.check(name, key)
+        if training.reuse is not None:
+            DONOR.check(training.reuse, "reuse")
+        if self.size is not None:
+            require_image_size(*self.size)
+        training_device(run.accelerator)
+        require_packages(run.loggers)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) that frames are resized to, pixels; None keeps theirs."""
+        sides = self.image_size
+        return (sides, sides) if isinstance(sides, int) else sides
