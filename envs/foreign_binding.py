@@ -1,4 +1,4 @@
-"""What the adapter reads and draws of one compiled model; made anew when an env compiles another."""
+"""What the adapter reads and draws of one compiled model; a new model needs another."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
