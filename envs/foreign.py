@@ -4,7 +4,6 @@
 images of several cameras, proprioception, privileged state, success, exact save and restore.
 """
 
-import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,9 @@ from worldsim.envs.foreign_physics import assets, get_physics, look, physics_of,
 from worldsim.envs.foreign_source import control_rate, make_source
 from worldsim.envs.foreign_success import SuccessRequest, Task
 from worldsim.envs.global_draws import GlobalDraws
+from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.rendering import shared_renderer
+from worldsim.envs.task_space import TaskText
 from worldsim.errors import UsageError
 from worldsim.geometry.cameras import CameraRig
 from worldsim.specs import CameraSpec, WorldSpec
@@ -31,7 +32,7 @@ Info = dict[str, Any]
 State = dict[str, Any]
 
 
-class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
+class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
     """A foreign MuJoCo env with worldsim's observation, action and info.
 
     Observation: `pixels` {camera: uint8 [H,W,3]}, `agent_pos` float32 `[P]` (end effector and
@@ -79,7 +80,7 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         _check_arguments(image_size, fps, render_mode)
         self._draws = GlobalDraws(0)
         self._inner, limit = make_source(source, source_kwargs or {}, self._draws)
-        self.max_episode_steps = max_episode_steps or limit
+        self.max_episode_steps = max_episode_steps or self.asked_steps or limit
         self._task_text = task or source
         self._size = image_size
         self.render_mode, self.repeatable = render_mode, repeatable
@@ -259,7 +260,7 @@ class ForeignMujocoEnv(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
                 "agent_pos": spaces.Box(
                     -np.inf, np.inf, (self.spec_world.agent_pos.dim,), np.float32
                 ),
-                "task": spaces.Text(256, charset=string.printable),
+                "task": TaskText(),
             }
         )
 

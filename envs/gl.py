@@ -1,48 +1,117 @@
-"""Choice of the off-screen OpenGL backend, before mujoco is imported."""
+"""Choice of the off-screen OpenGL backend, before mujoco is imported: one that was seen to work.
 
-import ctypes
+What the environment says is no proof: a `DISPLAY` may be that of a session that has ended, and a
+library may be there without a driver. Each backend is tried as MuJoCo uses it, in a process of its
+own, since a broken driver may take its process along and an open display does not survive a fork.
+"""
+
 import os
+import subprocess
 import sys
+from functools import cache
 
-from worldsim.errors import UsageError
+from worldsim.errors import UsageError, WorldsimError
 
 BACKENDS = ("egl", "osmesa", "glfw", "glx", "cgl", "wgl")
-_SWITCHES = ("enable", "enabled", "on", "true", "1", "disable", "disabled", "off", "false", "0")
+_ON = ("enable", "enabled", "on", "true", "1")
+_OFF = ("disable", "disabled", "off", "false", "0")
+_TRIED = "WORLDSIM_GL_TRIED"
+"""Holds the value of MUJOCO_GL that was found to work, so that child processes need not try it."""
+_PATIENCE_S = 30.0
+_TRIAL = """
+import mujoco
+context = mujoco.GLContext(8, 8)
+context.make_current()
+model = mujoco.MjModel.from_xml_string("<mujoco/>")
+mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+"""
+_REMEDY = (
+    "on Debian and Ubuntu: apt-get install libegl1 libgl1-mesa-dri libegl-mesa0 libgles2; "
+    "`worldsim doctor` tells whether that was enough"
+)
 
 
 def choose_backend() -> str:
-    """Set `MUJOCO_GL` for machines without a display; a value already set is respected.
+    """Set `MUJOCO_GL` to a backend that works here; a value already set is kept, if it works.
 
-    EGL is preferred, OSMesa is the fallback where libEGL is absent. Mesa's software rasteriser is
-    kept on one thread: its own threads cost more than they give on small images, and the vector
-    env already uses every core.
+    EGL is preferred, with a display or without. Then come the display, if there is one, and OSMesa.
+    Where none works MuJoCo is left without OpenGL, which simulates and does not draw. Mesa's
+    software rasteriser is kept on one thread: its own threads cost more than they give on small
+    images, and the vector env already uses every core.
 
     Returns:
-        The backend's name ("egl", "osmesa", "glfw", ...).
+        The backend's name ("egl", "osmesa", "glfw", ...), or "disable" where none works.
 
     Raises:
-        UsageError: the value already set is none that MuJoCo knows.
+        UsageError: the value already set is none that MuJoCo knows, or does not work.
     """
     os.environ.setdefault("LP_NUM_THREADS", "0")
-    chosen = os.environ.get("MUJOCO_GL")
-    if chosen and chosen.lower().strip() not in (*BACKENDS, *_SWITCHES):
-        raise UsageError(
-            f"the environment variable MUJOCO_GL is {chosen!r}; MuJoCo knows "
-            f"{', '.join(BACKENDS)}. Without it worldsim chooses"
-        )
-    if chosen:
-        return chosen
+    given = os.environ.get("MUJOCO_GL")
+    if given:
+        _require_working(given)
+        return given
     if not sys.platform.startswith("linux"):
         return "glfw"
-    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        return "glfw"
-    os.environ["MUJOCO_GL"] = "egl" if _loads("libEGL.so.1") else "osmesa"
-    return os.environ["MUJOCO_GL"]
+    chosen = next((name for name in _candidates() if why_not(name) is None), "disable")
+    os.environ["MUJOCO_GL"] = os.environ[_TRIED] = chosen
+    return chosen
 
 
-def _loads(library: str) -> bool:
+def drawing_backend() -> str:
+    """The chosen backend.
+
+    Raises:
+        WorldsimError: there is none that draws.
+    """
+    chosen = choose_backend()
+    if chosen.lower().strip() not in _OFF:
+        return chosen
+    if os.environ.get(_TRIED) != chosen:
+        raise WorldsimError(f"nothing can be drawn, since MUJOCO_GL is {chosen!r}")
+    tried = "; ".join(f"{name}: {why_not(name)}" for name in _candidates())
+    raise WorldsimError(f"nothing can be drawn, no OpenGL backend works here ({tried}). {_REMEDY}")
+
+
+def _candidates() -> tuple[str, ...]:
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return ("egl", "glfw", "osmesa") if display else ("egl", "osmesa")
+
+
+def _require_working(given: str) -> None:
+    name = given.lower().strip()
+    if name not in (*BACKENDS, *_ON, *_OFF):
+        raise UsageError(
+            f"the environment variable MUJOCO_GL is {given!r}; MuJoCo knows "
+            f"{', '.join(BACKENDS)}. Without it worldsim chooses"
+        )
+    if name in _OFF or os.environ.get(_TRIED) == given:
+        return
+    if (reason := why_not(name)) is not None:
+        raise UsageError(
+            f"the environment variable MUJOCO_GL is {given!r}, which does not work here "
+            f"({reason}). Without it worldsim chooses a backend that does; {_REMEDY}"
+        )
+    os.environ[_TRIED] = given
+
+
+@cache
+def why_not(backend: str) -> str | None:
+    """What goes wrong when MuJoCo draws with this backend, or None if nothing does."""
+    if not sys.executable:
+        return None  # embedded: there is no interpreter to try it in
     try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _TRIAL],
+            env={**os.environ, "MUJOCO_GL": backend},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"it cannot be tried: {error}"
+    if done.returncode == 0:
+        return None
+    said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    return said[-1][:200]

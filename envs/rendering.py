@@ -1,12 +1,13 @@
 """Off-screen rendering of MuJoCo models: colour, metric depth and pinhole calibration.
 
-One OpenGL context per thread, shared by all envs that draw in it: switching contexts costs more
-than drawing a small image, and in a thread where it is not current a context draws nothing, without
-any error.
+One OpenGL context per thread, shared by all envs that draw in it and freed when the thread ends:
+switching contexts costs more than drawing a small image, and in a thread where it is not current a
+context draws nothing, without any error.
 """
 
 import atexit
 import threading
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.gl import choose_backend
+from worldsim.envs.gl import choose_backend, drawing_backend
 from worldsim.errors import UsageError, WorldsimError
 from worldsim.geometry.cameras import CameraRig
 
@@ -31,41 +32,68 @@ _OFF_FLAGS = ("mjRND_SHADOW", "mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_FOG", "
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
 
 
-class _Graphics(threading.local):
-    """A thread's GL context and the renderers living in it."""
+class _Drawing:
+    """A thread's GL context and the renderers living in it.
 
-    def __init__(self) -> None:
-        self.context: Any = None
+    Nothing but the thread's own storage holds it, so it goes in that thread when the thread ends:
+    elsewhere the context could not be made current to free what lives in it.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
         self.renderers: dict[tuple[Any, ...], SceneRenderer] = {}
-
-    def make_current(self, height: int, width: int) -> None:
-        if self.context is None:
-            try:
-                self.context = _context_class(choose_backend())(width, height)
-            except Exception as error:
-                raise WorldsimError(
-                    f"no OpenGL context could be made ({error}); on a machine without a display "
-                    "install libegl1 (MUJOCO_GL=egl) or libosmesa6 (MUJOCO_GL=osmesa)"
-                ) from error
+        self._context: Any = None
+        backend = drawing_backend()
+        try:
+            self._context = _context_class(backend)(width, height)
+        except Exception as error:
+            raise WorldsimError(
+                f"no OpenGL context could be made with MUJOCO_GL={backend} ({error}); "
+                "`worldsim doctor` says what this machine lacks"
+            ) from error
+        self.make_current()
+        if not _DRAWINGS:
             # Registered only now: mujoco registers the display's end when it makes the context,
             # and the last registered runs first.
-            atexit.register(_close, self.context, self.renderers)
-        # Somebody else's env may draw with a context of its own; when none did, this costs nothing.
-        self.context.make_current()
+            atexit.unregister(_close_all)
+            atexit.register(_close_all)
+        _DRAWINGS.add(self)
+
+    def make_current(self) -> None:
+        """Draw with this context: an env of others may have drawn with its own since."""
+        self._context.make_current()
+
+    def close(self) -> None:
+        """Free everything; in another thread than its own only what can be freed there."""
+        context, self._context = self._context, None
+        if context is None:
+            return
+        with suppress(Exception):  # still current in a thread: its renderers end with the process
+            context.make_current()
+            for renderer in self.renderers.values():
+                renderer.close()
+        self.renderers.clear()
+        with suppress(Exception):
+            context.free()
+
+    def __del__(self) -> None:
+        self.close()
 
 
-def _close(context: Any, renderers: "dict[tuple[Any, ...], SceneRenderer]") -> None:
-    """At the process's end, in its main thread; what a thread drew with lives until then."""
-    with suppress(Exception):  # still current in a thread: its renderers end with the process
-        context.make_current()
-        for renderer in renderers.values():
-            renderer.close()
-        renderers.clear()
-    with suppress(Exception):
-        context.free()
+class _Graphics(threading.local):
+    """What this thread draws with; None before it first draws."""
+
+    drawing: _Drawing | None = None
 
 
 _GRAPHICS = _Graphics()
+_DRAWINGS: "weakref.WeakSet[_Drawing]" = weakref.WeakSet()
+"""Those of all threads that have not ended."""
+
+
+def _close_all() -> None:
+    """At the process's end, in its main thread."""
+    for drawing in list(_DRAWINGS):
+        drawing.close()
 
 
 def _context_class(backend: str) -> Any:
@@ -97,8 +125,10 @@ def shared_renderer(
         shadows: draw shadows and reflections (slow on CPUs).
         groups: geom groups to draw; None: as MuJoCo.
     """
-    _GRAPHICS.make_current(height, width)
-    identity, renderers = (key, height, width, shadows, groups), _GRAPHICS.renderers
+    if _GRAPHICS.drawing is None:
+        _GRAPHICS.drawing = _Drawing(height, width)
+    _GRAPHICS.drawing.make_current()
+    identity, renderers = (key, height, width, shadows, groups), _GRAPHICS.drawing.renderers
     found = renderers.pop(identity, None)
     if found is None:
         found = SceneRenderer(model, height, width, shadows, groups)
@@ -110,6 +140,8 @@ def shared_renderer(
 
 class SceneRenderer:
     """Draws any model that shares its meshes and textures with the one it was made from.
+
+    Made by `shared_renderer`, in a thread that has a context; used in that thread alone.
 
     Images are drawn at twice their size and averaged: on a CPU that costs half as much as
     OpenGL's own four-fold antialiasing.
@@ -123,7 +155,6 @@ class SceneRenderer:
         shadows: bool = False,
         groups: tuple[int, ...] | None = None,
     ) -> None:
-        _GRAPHICS.make_current(height, width)
         wide, tall = width * _SUPERSAMPLING, height * _SUPERSAMPLING
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, wide)
         model.vis.global_.offheight = max(model.vis.global_.offheight, tall)

@@ -133,7 +133,7 @@ class BodyDynamics(nn.Module):
             steps = steps + self.straight(inputs).unsqueeze(-2)
             ways = self._moved(now.unsqueeze(-2).expand_as(steps), steps)
             if self.choose is None:
-                return ways, torch.zeros_like(ways[..., 0])
+                return ways, ways.new_zeros(ways.shape[:-1])
             return ways, self.choose(hidden).log_softmax(dim=-1)
 
     def _moved(self, now: Tensor, steps: Tensor) -> Tensor:

@@ -1,4 +1,8 @@
-"""Where a model lies: a folder, what the package carries, or the Hugging Face hub."""
+"""Where a model lies: a folder, what the package carries, or the Hugging Face hub.
+
+The hub is asked only for names that say so: a folder that is missing must not become the name of
+whatever somebody else put there.
+"""
 
 from pathlib import Path
 
@@ -7,20 +11,24 @@ from worldsim.models.weights import CONFIG
 
 SHIPPED = Path(__file__).resolve().parent / "pretrained"
 SHIPPED_PREFIX = "shipped/"
+HUB_PREFIX = "hub:"
+_HUB_FORM = f"{HUB_PREFIX}owner/name or {HUB_PREFIX}owner/name@revision"
 
 
-def resolve_folder(reference: str | Path, revision: str | None = None) -> Path:
-    """The local folder of a model.
+def locate(reference: str | Path, revision: str | None = None) -> Path:
+    """The local folder of what a name stands for.
 
     Args:
-        reference: a folder, a training run's folder with a `model` in it, `shipped/<name>` for
-            what the package carries, or a Hugging Face hub id `owner/name`.
+        reference: a folder, `shipped/<name>` for what the package carries, or `hub:owner/name`,
+            also with `@revision`, on the Hugging Face hub.
         revision: branch, tag or commit on the hub.
 
     Raises:
         UsageError: nothing of that name exists.
     """
     text = str(reference)
+    if text.startswith(HUB_PREFIX):
+        return _from_hub(text, revision)
     if text.startswith(SHIPPED_PREFIX):
         folder = SHIPPED / text.removeprefix(SHIPPED_PREFIX)
         if (folder / CONFIG).is_file():
@@ -28,31 +36,41 @@ def resolve_folder(reference: str | Path, revision: str | None = None) -> Path:
         names = sorted(p.name for p in SHIPPED.glob("*") if p.is_dir())
         raise UsageError(f"no shipped model {text!r}; this package carries {names}")
     if Path(reference).is_dir():
-        of_run = Path(reference) / "model"
-        return of_run if (of_run / CONFIG).is_file() else Path(reference)
-    if text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        return _from_hub(text, revision)
+        return Path(reference)
     raise UsageError(
-        f"no model folder at {text!r}; expected a folder with config.json and model.safetensors, "
-        "a training run's folder, "
-        f"'{SHIPPED_PREFIX}<name>', or a hub id 'owner/name'"
+        f"there is no folder {text!r}; give a folder with {CONFIG} and model.safetensors, a "
+        f"training run's folder, {SHIPPED_PREFIX}<name>, or {_HUB_FORM} for the Hugging Face hub"
     )
 
 
-def _from_hub(repository: str, revision: str | None) -> Path:
+def resolve_folder(reference: str | Path, revision: str | None = None) -> Path:
+    """The local folder of a model: what `locate` finds, or the `model` in it if it is of a run.
+
+    Raises:
+        UsageError: nothing of that name exists.
+    """
+    found = locate(reference, revision)
+    of_run = found / "model"
+    return of_run if (of_run / CONFIG).is_file() else found
+
+
+def _from_hub(reference: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    repository, _, named = reference.removeprefix(HUB_PREFIX).partition("@")
+    if repository.count("/") != 1 or (named and revision):
+        raise UsageError(f"{reference!r} is no name on the hub; expected {_HUB_FORM}")
     try:
         return Path(
             snapshot_download(
                 repository,
-                revision=revision,
+                revision=named or revision,
                 allow_patterns=["*.json", "*.safetensors", "README.md"],
             )
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise UsageError(
-            f"{repository!r} is neither a local folder nor reachable on the hub "
-            f"({type(error).__name__}); check the path or the network"
+            f"{reference!r} cannot be had from the hub ({type(error).__name__}); check the name, "
+            "the revision and the network"
         ) from error

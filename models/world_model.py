@@ -50,6 +50,7 @@ class WorldModelConfig:
         bodies: whether frames are told where the dynamics take hand and scene; False leaves them
             the actions alone, as plain video models have it.
         ladder: which noise levels it was trained for.
+        calibrated: whether it was trained on calibrated cameras, and so wants to be told theirs.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -61,6 +62,18 @@ class WorldModelConfig:
     sink: int = 1
     bodies: bool = True
     ladder: TrainedLadder = field(default_factory=TrainedLadder)
+    calibrated: bool = False
+
+
+def trained_config(reference: str | Path) -> WorldModelConfig:
+    """Sizes of the model that `resolve_folder` finds, without its weights.
+
+    Raises:
+        UsageError: not found.
+        DataError: there is no world model in it.
+    """
+    folder = resolve_folder(reference)
+    return build(WorldModelConfig, load_config(folder, KIND)["config"], f"{folder}/config.json")
 
 
 def require_image_size(height: int, width: int) -> None:
@@ -110,6 +123,11 @@ class WorldModel(nn.Module):
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.parameters()).device
+
+    @property
+    def state_assisted(self) -> bool:
+        """Whether it carries the simulator's state, such as object poses, which no robot knows."""
+        return self.dynamics.state_dim > 0
 
     def encode(self, pixels: Tensor) -> Tensor:
         """uint8 `[..., V, H, W, 3]`, wherever they are, to latents `[..., V, c, h, w]`."""
@@ -217,6 +235,12 @@ class WorldModel(nn.Module):
     def remembering(self, recent: int, sink: int) -> "WorldModel":
         """This model with another length of context; see `WorldModelConfig`."""
         self.config = replace(self.config, recent=recent, sink=sink)
+        return self
+
+    def trained_with(self, *, calibration: bool) -> "WorldModel":
+        """This model, which says whether it ever learnt from calibrated cameras."""
+        learnt = self.config.calibrated or (calibration and self.config.bodies)
+        self.config = replace(self.config, calibrated=learnt)
         return self
 
     def save_pretrained(

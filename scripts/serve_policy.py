@@ -3,6 +3,7 @@
     python scripts/serve_policy.py name=bc_3 port=8000
     python scripts/serve_policy.py policy=pool_pick_place env=pick_place name=expert
 
+Pages of web sites are refused, but for those of `origins=http://localhost:3000,...`.
 Then rank it from elsewhere with `worldsim rank policy=remote policy.policies.remote.port=8000 ...`.
 """
 
@@ -18,8 +19,8 @@ from worldsim.policies.remote_server import serve_policy
 
 
 def main(arguments: list[str]) -> None:
-    """Serve what `name=`, `policy=`, `env=`, `host=` and `port=` say."""
-    own = {"name": "", "host": "127.0.0.1", "port": "8000"}
+    """Serve what `name=`, `policy=`, `env=`, `host=`, `port=` and `origins=` say."""
+    own = {"name": "", "host": "127.0.0.1", "port": "8000", "origins": ""}
     choices = ("policy=", "env=", "policy.", "env.", "+policy.")
     overrides = []
     for argument in arguments:
@@ -40,7 +41,8 @@ def main(arguments: list[str]) -> None:
     spec = env.unwrapped.spec_world  # type: ignore[attr-defined]
     env.close()
     policy = load_pool(config.policy, spec, only=[own["name"]])[0]
-    serve_policy(policy, spec, own["host"], int(own["port"]))
+    origins = [origin for origin in own["origins"].split(",") if origin]
+    serve_policy(policy, spec, own["host"], int(own["port"]), origins=origins)
 
 
 if __name__ == "__main__":

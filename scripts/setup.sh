@@ -20,18 +20,19 @@ fingerprint() {
   cat constraints.txt pyproject.toml scripts/setup.sh
 }
 
+draws() {
+  env -u MUJOCO_GL "$python" -c 'from worldsim.envs.gl import drawing_backend; drawing_backend()' 2>/dev/null
+}
+
 install_gl() {
-  [[ $(uname -s) == Linux && -z ${DISPLAY:-} ]] || return 0
-  if ldconfig -p | grep -q 'libEGL\.so\.1' && compgen -G '/usr/share/glvnd/egl_vendor.d/*' >/dev/null; then
-    return 0
-  fi
+  if [[ $(uname -s) != Linux ]] || draws; then return 0; fi
   if command -v apt-get >/dev/null && [[ $(id -u) == 0 ]]; then
-    say "installing Mesa EGL for rendering without a display"
+    say "nothing draws here yet; installing Mesa EGL, which needs no display"
     apt-get update -q </dev/null >/dev/null
     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
       "${gl_packages[@]}" </dev/null >/dev/null
   else
-    say "rendering needs EGL, which is missing; install it, on Debian and Ubuntu with:"
+    say "nothing draws here yet; install EGL, on Debian and Ubuntu with:"
     say "  sudo apt-get install ${gl_packages[*]}"
   fi
 }
@@ -63,8 +64,8 @@ now=$(fingerprint | sha256sum | cut -d' ' -f1)
 if [[ -x $python && -f $stamp && $(<"$stamp") == "$now" ]]; then
   exit 0
 fi
-install_gl
 "$python" -c '' 2>/dev/null || make_venv
 install_packages
+install_gl
 echo "$now" >"$stamp"
 say "done; start with .venv/bin/worldsim doctor"

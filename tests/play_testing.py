@@ -10,6 +10,7 @@ from imagination_testing import nano_judge, nano_starts
 from worldsim_testing import nano_model, nano_spec
 
 from worldsim.envs.imagination import FrameStarts
+from worldsim.play.recording import TapeLimits
 from worldsim.play.server import build_app, listen
 from worldsim.play.session import PlaySession
 from worldsim.streaming.sampler import Sampler
@@ -34,11 +35,13 @@ class Served:
 
 
 @contextmanager
-def serving(out: Path, make: Callable[[], PlaySession], max_sessions: int) -> Iterator[Served]:
+def serving(
+    out: Path, make: Callable[[], PlaySession], max_sessions: int, limits: TapeLimits | None = None
+) -> Iterator[Served]:
     import uvicorn
 
     listener = listen("127.0.0.1", 0)
-    app = build_app(make, out, max_sessions)
+    app = build_app(make, out, max_sessions, limits=limits)
     config = uvicorn.Config(app, log_level="error", ws="websockets-sansio", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)

@@ -20,7 +20,9 @@ from worldsim.config_errors import (
     unknown_key,
     values_named_like_groups,
 )
+from worldsim.config_groups import leaves, set_by_experiment
 from worldsim.config_kinds import check_kinds
+from worldsim.config_texts import keep_texts
 from worldsim.errors import UsageError, unknown_name
 
 T = TypeVar("T")
@@ -33,6 +35,7 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
         UsageError: a group, option or key does not exist, or a value cannot be parsed or is of
             another kind than the config's own.
     """
+    overrides = keep_texts(overrides)
     check_overrides(name, overrides)
     try:
         config = _compose(name, overrides)
@@ -44,6 +47,24 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
         return config
     except (HydraException, OmegaConfBaseException) as error:
         raise _explain(name, overrides, error) from error
+
+
+def stated_keys(overrides: list[str], group: str) -> frozenset[str]:
+    """Keys below `group` that were given values, on the command line or by its experiment.
+
+    What a config holds beside them are defaults that nobody asked for.
+
+    Returns:
+        Dotted names; the group's own name where one of its options was chosen.
+    """
+    found: set[str] = set()
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key, value = override.key_or_group, override.value()
+        if key == "experiment" and isinstance(value, str):
+            found |= set_by_experiment(value, group)
+        elif key.split(".")[0] == group:
+            found |= leaves(key, value)
+    return frozenset(found)
 
 
 def _compose(name: str, overrides: list[str]) -> DictConfig:

@@ -81,6 +81,30 @@ def _settings(experiment: str) -> set[str]:
     return found | set(data)
 
 
+def set_by_experiment(experiment: str, group: str) -> frozenset[str]:
+    """Keys below `group` that an experiment gives values, with what it builds on.
+
+    Returns:
+        Dotted names; the group's own name where the experiment chooses one of its options.
+    """
+    data = _plain(_root().joinpath("experiment", f"{experiment}.yaml").read_text("utf-8"))
+    found: set[str] = set()
+    for entry in data.pop("defaults", []):
+        if isinstance(entry, dict):
+            chosen = (name.removeprefix("override ").lstrip("/") for name in entry)
+            found |= {name for name in chosen if name == group}
+        elif entry != "_self_":
+            found |= set_by_experiment(entry, group)
+    return frozenset(found | leaves(group, data[group]) if group in data else found)
+
+
+def leaves(key: str, value: Any) -> set[str]:
+    """Dotted names of the plain values in `value`, which stands at `key`."""
+    if not isinstance(value, dict):
+        return {key}
+    return set().union(*(leaves(f"{key}.{name}", inner) for name, inner in value.items()))
+
+
 def _plain(text: str) -> Any:
     return OmegaConf.to_container(OmegaConf.create(text), resolve=False)
 

@@ -8,6 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 from worldsim.errors import UsageError
 
 SWITCH, NUMBER, LIST, MAPPING = "true or false", "a number", "a list", "a mapping"
+SEVERAL = {"starts.seed"}
+"""Keys that take one number, or a list of them."""
+
 _EXAMPLES = {LIST: "{key}=[{value}]", MAPPING: "{key}.NAME=VALUE"}
 
 
@@ -30,7 +33,8 @@ def check_kinds(overrides: list[str], base: DictConfig, config: DictConfig) -> N
         key = parser.parse_override(text).key_or_group.replace("/", ".")
         before, after = _value(base, key), _value(config, key)
         expected = kind(before)
-        if after is None or expected is None or kind(after) == expected:
+        several = key in SEVERAL and kind(after) == LIST
+        if after is None or expected is None or kind(after) == expected or several:
             continue
         shown = OmegaConf.to_container(after) if OmegaConf.is_config(after) else after
         example = _EXAMPLES.get(expected, "").format(key=key, value=shown)

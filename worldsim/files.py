@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -35,8 +36,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         if temporary.is_dir() and path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+            _replace_folder(temporary, path)
+        else:
+            os.replace(temporary, path)
     except BaseException as error:
         full = is_disk_full(error, path.parent)
         with suppress(OSError):
@@ -47,6 +49,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if full and getattr(error, "errno", None) not in FULL:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Put a folder in another's place, which is away between two renames and never half there."""
+    old = path.with_name(f".{path.stem}.{os.getpid()}.old.tmp")
+    os.replace(path, old)
+    os.replace(new, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def is_disk_full(error: BaseException, folder: Path) -> bool:
@@ -83,8 +93,33 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write `data` as indented JSON, whole or not at all; NaN is refused."""
-    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+    """Write `data` as indented JSON, whole or not at all.
+
+    Raises:
+        DataError: it holds NaN or infinity, which JSON does not know.
+    """
+    try:
+        text = json.dumps(data, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise DataError(f"{path} was not written: {error}") from error
+    write_text(path, text + "\n")
+
+
+def write_figures(path: Path, data: Any) -> None:
+    """As `write_json`, with null for numbers that are not finite.
+
+    A figure that could not be had, such as a ratio to nothing, must not end what measured it.
+    """
+    write_json(path, _finite(data))
+
+
+def _finite(data: Any) -> Any:
+    """`data` with null in place of NaN and infinity, which JSON does not know."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 def read_json(path: Path) -> Any:
@@ -99,3 +134,19 @@ def read_json(path: Path) -> Any:
         raise DataError(f"no such file: {path}") from error
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON ({error}); is it truncated?") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file that may be somebody else's: what looks like `${...}` stays text.
+
+    Raises:
+        DataError: the file is missing or is not YAML.
+    """
+    from omegaconf import OmegaConf
+
+    if not path.is_file():
+        raise DataError(f"no such file: {path}")
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except Exception as error:  # the parsers of YAML and of what is in it raise errors of their own
+        raise DataError(f"{path} is not valid YAML ({' '.join(str(error).split())})") from error

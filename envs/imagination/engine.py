@@ -3,19 +3,20 @@
 Legend: N envs, V view, H, W pixels, P proprioception, S state, A action.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.imagination.starts import (
+from worldsim.envs.imagination.start import (
     Start,
     stack_rigs,
     stack_states,
     stack_views_seen,
 )
-from worldsim.errors import UsageError
+from worldsim.errors import QualityWarning, UsageError
 from worldsim.evaluation.judge import Judge, Judgement
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.acceleration import Acceleration
@@ -49,7 +50,8 @@ class ImaginationEngine:
     """N imagined envs in lock step: one call of the model and one of the judge for all.
 
     The reward of a step is the change of the judge's progress, plus `success_bonus` on the step
-    that brings the verdict of success. The first frame of an episode is never a success, as in
+    that brings the verdict of success; the bonus alone where the judge's recordings told no
+    progress (see `reward_terms`). The first frame of an episode is never a success, as in
     the simulator, where success can only follow an action.
 
     Args:
@@ -87,6 +89,26 @@ class ImaginationEngine:
         """N."""
         return len(self._progress)
 
+    @property
+    def reward_terms(self) -> tuple[str, ...]:
+        """What the reward is the sum of: `progress_change` (if the judge reads progress) and
+        `success_bonus` (if there is one)."""
+        bonus = ("success_bonus",) if self.success_bonus else ()
+        return ("progress_change", *bonus) if self.judge.report.reads_progress else bonus
+
+    def warn_of_sparse_reward(self) -> None:
+        """Warn (`QualityWarning`) if nothing is paid on the way to success."""
+        if "progress_change" in self.reward_terms:
+            return
+        warnings.warn(
+            "this judge learnt from recordings without progress, so the imagined reward is the "
+            f"success bonus alone: {self.success_bonus:g} in the step that brings success, 0 in "
+            "every other. For a reward on the way, record a column `progress` or `next.progress` "
+            "and train the judge again, or make one of your own from info['state']",
+            QualityWarning,
+            stacklevel=3,
+        )
+
     def start(
         self, starts: Sequence[Start], env_ids: Sequence[int], seed: int = 0
     ) -> ImaginedObservation:
@@ -102,7 +124,7 @@ class ImaginationEngine:
         agent_pos = np.stack([start.agent_pos for start in starts])
         judgement = self.judge.read(pixels)
         state = stack_states(starts, judgement.state)
-        rig, views = stack_rigs(starts), stack_views_seen(starts)
+        rig, views = stack_rigs(starts, self.spec.camera_names), stack_views_seen(starts)
         self.stream.reset(pixels, agent_pos, rig, env_ids, seed, state=state, views=views)
         self._tracker = self.judge.tracker(len(starts))
         self._progress = judgement.progress.copy()
@@ -115,7 +137,8 @@ class ImaginationEngine:
         """Begin new episodes in some rows; returns the first observations of those rows only."""
         pixels = np.stack([start.pixels for start in starts])
         agent_pos = np.stack([start.agent_pos for start in starts])
-        rig, views, places = stack_rigs(starts), stack_views_seen(starts), rows.tolist()
+        rig, views = stack_rigs(starts, self.spec.camera_names), stack_views_seen(starts)
+        places = rows.tolist()
         judgement = self.judge.read(pixels)
         state = stack_states(starts, judgement.state)
         self.stream.reset(pixels, agent_pos, rig, env_ids, seed, places, state=state, views=views)

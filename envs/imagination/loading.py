@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
-from worldsim.errors import UsageError
+from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.evaluation.judge import Judge
-from worldsim.models.pretrained import SHIPPED_PREFIX, resolve_folder
+from worldsim.models.pretrained import locate, resolve_folder
 from worldsim.models.world_model import WorldModel
 
 DEFAULT_MODEL = "shipped/push"
@@ -15,14 +15,13 @@ DEFAULT_HORIZON = 50
 
 
 def judge_folder(judge: str | Path | None, model: str | Path) -> Path:
-    """Folder of a judge: `judge`, or what it carries; for None what lies with the model.
+    """Folder of a judge: what `judge` names, or the judge in it; for None what lies with the model.
 
     Raises:
         UsageError: there is none.
     """
     if judge is not None:
-        shipped = str(judge).startswith(SHIPPED_PREFIX)
-        given = resolve_folder(judge) if shipped else Path(judge)
+        given = locate(judge)
         return given / "judge" if (given / "judge").is_dir() else given
     folder = resolve_folder(model)
     for found in (folder / "judge", folder.parent / "judge"):
@@ -76,15 +75,21 @@ def load_starts(starts: StartSource | None, judge: Judge, model: WorldModel) -> 
         UsageError: None was given and the judge knows no simulator.
         SpecMismatchError: the starts are of another world than the model.
     """
-    if starts is None:
-        if judge.env is None:
-            raise UsageError(
-                "no starts: the judge was trained on data without a simulator; pass "
-                "starts=DatasetStarts(...) or FrameStarts(...)"
-            )
-        starts = SimulatorStarts(judge.env.id, judge.env.kwargs)
-    model.spec.require_compatible(starts.spec, "the world model", "the starts")
-    return starts
+    if starts is not None:
+        model.spec.require_compatible(starts.spec, "the world model", "the starts")
+        return starts
+    if judge.env is None:
+        raise UsageError(
+            "no starts: the judge was trained on data without a simulator; pass "
+            "starts=DatasetStarts(...) or FrameStarts(...)"
+        )
+    made = SimulatorStarts(judge.env.id, judge.env.kwargs)
+    try:
+        model.spec.require_compatible(made.spec, "the world model", "the starts")
+    except SpecMismatchError:
+        made.close()
+        raise
+    return made
 
 
 def horizon_of(starts: StartSource) -> int:

@@ -1,5 +1,6 @@
 """One imagined env with the interface of the simulator env it imagines."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.conventions import split_views
+from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.loading import (
     DEFAULT_MODEL,
@@ -18,7 +20,8 @@ from worldsim.envs.imagination.loading import (
     unknown_options,
 )
 from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
-from worldsim.envs.imagination.starts import Start, StartSource
+from worldsim.envs.imagination.start import Start, is_observation
+from worldsim.envs.imagination.starts import SimulatorStarts, StartSource, known_rig
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.models.world_model import WorldModel
@@ -29,16 +32,17 @@ Info = dict[str, Any]
 NOISE_RANGE = 2**62
 
 
-class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
+class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
     """`worldsim/Imagination-v0`: a world model in place of a simulator, a judge in place of truth.
 
     Observation, action and info are those of the simulator env. Reward: the change of the
-    judge's progress, plus `success_bonus` on success. Terminated on the judge's verdict of
-    success, truncated after `max_episode_steps`. Info: `is_success`, `success`, `progress`,
-    `state` (estimate), `success_probability`.
+    judge's progress, plus `success_bonus` on success; a judge whose recordings told no progress
+    leaves the bonus alone, of which the env warns. `metadata["reward"]` names the terms.
+    Terminated on the judge's verdict of success, truncated after `max_episode_steps`. Info:
+    `is_success`, `success`, `progress`, `state` (estimate), `success_probability`.
 
     Args:
-        model: a world model, its folder, `shipped/<name>` or a hub id.
+        model: a world model, its folder, `shipped/<name>` or `hub:owner/name`.
         judge: a judge or its folder; None takes the folder `judge` beside the model.
         starts: where episodes begin; None takes the simulator that the judge's data came from.
         sampling_steps: denoising steps a frame, 1 to 8.
@@ -72,11 +76,17 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         self.engine = ImaginationEngine(
             world, verdicts, sampling_steps, success_bonus, acceleration
         )
+        self.engine.warn_of_sparse_reward()
         self.starts = load_starts(starts, verdicts, world)
+        self._owns_starts = starts is None
         self.spec_world: WorldSpec = world.spec
-        self.max_episode_steps = max_episode_steps or horizon_of(self.starts)
+        self.max_episode_steps = max_episode_steps or self.asked_steps or horizon_of(self.starts)
         self.render_mode = render_mode
-        self.metadata = {**self.metadata, "render_fps": world.spec.fps}  # type: ignore[misc]
+        self.metadata = {  # type: ignore[misc]
+            **self.metadata,
+            "render_fps": world.spec.fps,
+            "reward": self.engine.reward_terms,
+        }
         self._space = self.starts.observation_space or observation_space(world.spec)
         self.observation_space = self._space
         self.action_space = action_space(world.spec)
@@ -92,7 +102,9 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         Args:
             seed: fixes the start and all noise.
             options: `initial_state`: what the start source understands (a simulator state, a
-                seed, an episode number) or an observation with `pixels` and `agent_pos`.
+                seed, an episode number) or an observation with `pixels` and `agent_pos`. An
+                observation without a `rig` (a `CameraRig`) or `task` keeps those of the episode
+                that runs; before the first, the rig is the one that all starts share, if they do.
 
         Raises:
             UsageError: an unknown option or an initial state that does not fit.
@@ -100,7 +112,9 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
         super().reset(seed=seed)
         options = options or {}
         unknown_options(options, {"initial_state"})
-        self._start, noise = draw_start(self.starts, self.np_random, options.get("initial_state"))
+        self._start, noise = draw_start(
+            self.starts, self.np_random, options.get("initial_state"), self._start
+        )
         self._steps = 0
         return self._show(self.engine.start([self._start], [noise]))
 
@@ -125,6 +139,12 @@ class ImaginationEnv(gymnasium.Env[dict[str, Any], NDArray[Any]]):
             return None
         return np.concatenate(list(self._pixels), axis=1)
 
+    def close(self) -> None:
+        """Close the simulator of the starts, if the env made it; starts that were passed in are the
+        caller's, who may share them, and stay open."""
+        if self._owns_starts and isinstance(self.starts, SimulatorStarts):
+            self.starts.close()
+
     def _show(self, seen: ImaginedObservation) -> tuple[dict[str, Any], Info]:
         assert self._start is not None
         self._pixels = seen.pixels[0]
@@ -148,13 +168,24 @@ def check_arguments(max_episode_steps: int | None, render_mode: str | None) -> N
 
 
 def draw_start(
-    source: StartSource, rng: np.random.Generator, initial_state: Any
+    source: StartSource, rng: np.random.Generator, initial_state: Any, running: Start | None
 ) -> tuple[Start, int]:
-    """A start (the asked one, or one by `rng`) and the number that names its noise."""
+    """A start (the asked one, or one by `rng`) and the number that names its noise.
+
+    Args:
+        source: where episodes begin.
+        rng: of the env.
+        initial_state: what the caller asks for, or None.
+        running: with what the env's present episode began, if there is one.
+    """
     noise = int(rng.integers(NOISE_RANGE))
-    if initial_state is not None:
-        return source.from_state(initial_state), noise
-    return source.draw(rng), noise
+    if initial_state is None:
+        return source.draw(rng), noise
+    start = source.from_state(initial_state)
+    if is_observation(initial_state):
+        start = start if running is None else start.after(running)
+        start = start if start.rig is not None else replace(start, rig=known_rig(source))
+    return start, noise
 
 
 def info_arrays(seen: ImaginedObservation) -> dict[str, NDArray[Any]]:

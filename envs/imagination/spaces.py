@@ -4,10 +4,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from worldsim.envs.task_space import TaskText
 from worldsim.specs import WorldSpec
-
-TASK_LENGTH = 128
-TASK_CHARSET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .,-"
 
 
 def observation_space(spec: WorldSpec) -> spaces.Dict:
@@ -24,7 +22,7 @@ def observation_space(spec: WorldSpec) -> spaces.Dict:
                 }
             ),
             "agent_pos": spaces.Box(-np.inf, np.inf, (spec.agent_pos.dim,), np.float32),
-            "task": spaces.Text(max_length=TASK_LENGTH, charset=TASK_CHARSET),
+            "task": TaskText(),
         }
     )
 

@@ -3,8 +3,8 @@
 Legend: V view, H, W pixels, P proprioception, S state.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from inspect import getattr_static
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,38 +15,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.conventions import stack_views
+from worldsim.envs.imagination.start import Start, start_of_observation
 from worldsim.errors import UsageError
 from worldsim.geometry.cameras import CameraRig
 from worldsim.specs import WorldSpec
-
-Float = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Start:
-    """One first observation, and what is needed to begin the same episode in the simulator.
-
-    Attributes:
-        pixels: uint8 `[V, H, W, 3]`.
-        agent_pos: `[P]`.
-        task: instruction text.
-        rig: camera calibration, or None if unknown.
-        state: `[S]` privileged state; empty if unknown.
-        seed: given to the simulator's reset, or None where there was none.
-        factors: factors of variation.
-        views: `[V]` bool, False for cameras that are missing; None: all are there.
-        drawn: whether the simulator itself drew the pixels; else a video was decoded.
-    """
-
-    pixels: NDArray[np.uint8]
-    agent_pos: Float
-    task: str
-    rig: CameraRig | None = None
-    state: Float = field(default_factory=lambda: np.zeros(0, np.float32))
-    seed: int | None = None
-    factors: dict[str, Any] = field(default_factory=dict)
-    views: NDArray[np.bool_] | None = None
-    drawn: bool = False
 
 
 class StartSource(Protocol):
@@ -55,6 +27,7 @@ class StartSource(Protocol):
     Attributes:
         spec: the world the starts are of.
         observation_space: the simulator env's own, or None where there is no simulator.
+        rig: calibration that all of its starts share, or None; a source may lack the attribute.
     """
 
     spec: WorldSpec
@@ -69,53 +42,20 @@ class StartSource(Protocol):
         ...
 
 
-def start_of_observation(
-    state: Any, spec: WorldSpec, where: str = "options['initial_state']"
-) -> Start:
-    """A `Start` out of an observation of one env.
-
-    Args:
-        state: a `Start`, or a mapping with `pixels` ({camera: uint8 [H, W, 3]} or uint8
-            `[V, H, W, 3]`), `agent_pos`, and optionally `task` and `rig`.
-        spec: the world it must fit.
-        where: what is being read, for messages.
-
-    Raises:
-        UsageError: something is missing or of another shape.
-    """
-    if isinstance(state, Start):
-        _check_first(state.pixels, state.agent_pos, spec, where)
-        return state
-    if not isinstance(state, Mapping) or not {"pixels", "agent_pos"} <= set(state):
-        given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
-        raise UsageError(f"{where}: expected a Start, or pixels and agent_pos, got {given}")
-    frames = state["pixels"]
-    if isinstance(frames, Mapping):
-        frames = stack_views(frames, spec.camera_names)
-    frames = np.asarray(frames)
-    agent_pos = np.asarray(state["agent_pos"], np.float32)
-    _check_first(frames, agent_pos, spec, where)
-    return Start(frames, agent_pos, str(state.get("task", "")), state.get("rig"))
+def known_rig(source: StartSource) -> CameraRig | None:
+    """Calibration that all starts of a source share, or None."""
+    rig: CameraRig | None = getattr(source, "rig", None)
+    return rig
 
 
-def _check_first(frames: NDArray[np.uint8], agent_pos: Float, spec: WorldSpec, where: str) -> None:
-    """Refuse a first observation that does not fit `spec`.
-
-    Raises:
-        UsageError: see above.
-    """
-    camera = spec.cameras[0]
-    expected = (len(spec.cameras), camera.height, camera.width, 3)
-    if frames.dtype != np.uint8 or frames.shape != expected:
-        raise UsageError(
-            f"{where}: pixels are {frames.dtype} {frames.shape}, expected uint8 {expected} for "
-            f"cameras {', '.join(spec.camera_names)}"
-        )
-    if agent_pos.shape != (spec.agent_pos.dim,) or not np.isfinite(agent_pos).all():
-        raise UsageError(
-            f"{where}: agent_pos must be {spec.agent_pos.dim} finite numbers "
-            f"({', '.join(spec.agent_pos.names)}), got {agent_pos.tolist()}"
-        )
+def _shared_rig(rigs: Iterable[CameraRig | None]) -> CameraRig | None:
+    """The one rig that all of them are, or None; stops at the first that differs."""
+    first: CameraRig | None = None
+    for rig in rigs:
+        if rig is None or (first is not None and not first.agrees_with(rig)):
+            return None
+        first = first or rig
+    return first
 
 
 class FrameStarts:
@@ -133,6 +73,11 @@ class FrameStarts:
             raise UsageError("FrameStarts: no starts were given")
         self.spec = spec
         self.starts = [start_of_observation(s, spec, f"start {i}") for i, s in enumerate(starts)]
+
+    @cached_property
+    def rig(self) -> CameraRig | None:
+        """Calibration that all of them share, or None."""
+        return _shared_rig(start.rig for start in self.starts)
 
     def draw(self, rng: np.random.Generator) -> Start:
         """One of them, evenly."""
@@ -169,17 +114,22 @@ class DatasetStarts:
         size: tuple[int, int] | None = None,
     ) -> None:
         from worldsim.data.cache_writer import resized_spec
-        from worldsim.data.clips import episodes_of
         from worldsim.data.dataset import LeRobotDataset
+        from worldsim.data.split import episodes_of
 
         if split not in ("train", "val", "all"):
             raise UsageError(f"DatasetStarts: split {split!r} is unknown; known: train, val, all")
         self._data = LeRobotDataset(root)
         self.spec = resized_spec(self._data, size)
-        self.episodes = episodes_of(self._data.num_episodes, split)
+        self.episodes = episodes_of(self._data.folds, split)
         if not self.episodes:
             raise UsageError(f"{root} has no episode in split {split!r}; try split='all'")
         self._read: dict[int, Start] = {}
+
+    @cached_property
+    def rig(self) -> CameraRig | None:
+        """Calibration that all episodes of the split share, or None."""
+        return _shared_rig(self._rig(episode) for episode in self.episodes)
 
     def draw(self, rng: np.random.Generator) -> Start:
         """The start of an episode of the split, evenly."""
@@ -193,21 +143,20 @@ class DatasetStarts:
 
     def episode(self, index: int) -> Start:
         """The start of episode `index`."""
-        from worldsim.data.cache_writer import resize, resized_rig
+        from worldsim.data.cache_writer import resize
 
         if index not in self._read:
             camera, arrays = self.spec.cameras[0], self._data.arrays(index)
             first = {
-                name: resize(self._data.frames(index, name, 1), camera.height, camera.width)[0]
+                name: resize(self._data.frames(index, name, 1)[0], camera.height, camera.width)
                 for name in self._data.spec.camera_names
             }
             meta = self._data.meta(index)
-            rig = meta.rig
             self._read[index] = Start(
                 stack_views(first, self.spec.camera_names),
                 arrays["agent_pos"][0],
                 self._data.task(index),
-                None if rig is None else resized_rig(rig, self._data.spec, self.spec),
+                self._rig(index),
                 arrays["state"][0],
                 meta.seed,
                 meta.factors,
@@ -215,11 +164,17 @@ class DatasetStarts:
             )
         return self._read[index]
 
+    def _rig(self, index: int) -> CameraRig | None:
+        from worldsim.data.cache_writer import resized_rig
+
+        rig = self._data.meta(index).rig
+        return None if rig is None else resized_rig(rig, self._data.spec, self.spec)
+
     def _has(self, index: int, camera: str, first: NDArray[np.uint8]) -> bool:
         """Whether episode `index` has a camera; padding is black in all of its frames."""
         from worldsim.data.cache import is_black
 
-        return not (is_black(first) and is_black(self._data.frames(index, camera)).all())
+        return not is_black(first) or not all(map(is_black, self._data.each_frame(index, camera)))
 
 
 class SimulatorStarts:
@@ -245,6 +200,7 @@ class SimulatorStarts:
         if not _tells_world(simulator):
             self._env.reset(seed=0)  # some set their attributes only there
         if not _tells_world(simulator):
+            self._env.close()
             raise UsageError(
                 f"{env_id} is no simulator env of worldsim: it has no `spec_world` or no "
                 "`camera_rig`, not even after a reset"
@@ -254,6 +210,11 @@ class SimulatorStarts:
         observation_space = self._env.observation_space
         assert isinstance(observation_space, spaces.Dict)
         self.observation_space: spaces.Dict | None = observation_space
+
+    @cached_property
+    def rig(self) -> CameraRig | None:
+        """Calibration that two seeds share, or None where each episode has cameras of its own."""
+        return _shared_rig(self.seeded(seed).rig for seed in (0, 1))
 
     def draw(self, rng: np.random.Generator) -> Start:
         """The start of a random seed."""
@@ -270,11 +231,15 @@ class SimulatorStarts:
             return self.seeded(int(state))
         if isinstance(state, Mapping) and "physics" in state:
             factors = dict(state.get("factors") or {})
-            return self._start(int(state.get("seed", 0)), {"initial_state": state}, factors)
+            seed = state.get("seed")
+            return self._start(
+                None if seed is None else int(seed), {"initial_state": state}, factors
+            )
         return start_of_observation(state, self.spec)
 
-    def _start(self, seed: int, options: dict[str, Any], factors: dict[str, Any]) -> Start:
-        observation, info = self._env.reset(seed=seed, options=options)
+    def _start(self, seed: int | None, options: dict[str, Any], factors: dict[str, Any]) -> Start:
+        # Of an episode that nobody seeded the state says all; 0 keeps the rest repeatable.
+        observation, info = self._env.reset(seed=0 if seed is None else seed, options=options)
         simulator: Any = self._env.unwrapped
         return Start(
             stack_views(observation["pixels"], self.spec.camera_names),
@@ -300,40 +265,3 @@ def _tells_world(simulator: Any) -> bool:
     missing = object()
     parts = ("spec_world", "camera_rig")
     return all(getattr_static(simulator, part, missing) is not missing for part in parts)
-
-
-def stack_rigs(starts: Sequence[Start]) -> dict[str, NDArray[Any]] | None:
-    """Calibration of N starts as `Stream.reset` takes it; intrinsics of what is unknown are 0.
-
-    None if nothing is known.
-    """
-    known = next((start.rig for start in starts if start.rig is not None), None)
-    if known is None:
-        return None
-    blank = {
-        "intrinsics": np.zeros_like(known.intrinsics, np.float32),
-        "extrinsics": np.zeros_like(known.extrinsics, np.float32),
-        "mounted": np.zeros_like(known.mounted),
-    }
-    rigs = [blank if start.rig is None else vars(start.rig) for start in starts]
-    return {
-        name: np.stack([np.asarray(rig[name], value.dtype) for rig in rigs])
-        for name, value in blank.items()
-    }
-
-
-def stack_views_seen(starts: Sequence[Start]) -> NDArray[np.bool_] | None:
-    """Which cameras N starts have, `[N, V]`, as `Stream.reset` takes it; None: all of them."""
-    if all(start.views is None for start in starts):
-        return None
-    return np.stack([np.ones(len(s.pixels), bool) if s.views is None else s.views for s in starts])
-
-
-def stack_states(starts: Sequence[Start], read: Float) -> Float:
-    """Privileged states of N starts `[N, S]`; the unknown ones as `read` `[N, S]` has them."""
-    return np.stack(
-        [
-            start.state if start.state.shape == row.shape else row
-            for start, row in zip(starts, read, strict=True)
-        ]
-    )

@@ -22,7 +22,8 @@ from worldsim.envs.imagination.loading import (
 )
 from worldsim.envs.imagination.single import check_arguments, draw_start, info_arrays
 from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
-from worldsim.envs.imagination.starts import Start, StartSource
+from worldsim.envs.imagination.start import Start
+from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.models.world_model import WorldModel
@@ -40,7 +41,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
 
     Args:
         num_envs: N.
-        model: a world model, its folder, `shipped/<name>` or a hub id.
+        model: a world model, its folder, `shipped/<name>` or `hub:owner/name`.
         judge: a judge or its folder; None takes the folder `judge` beside the model.
         starts: where episodes begin; None takes the simulator that the judge's data came from.
         sampling_steps: denoising steps a frame, 1 to 8.
@@ -76,7 +77,9 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         self.engine = ImaginationEngine(
             world, verdicts, sampling_steps, success_bonus, acceleration
         )
+        self.engine.warn_of_sparse_reward()
         self.starts = load_starts(starts, verdicts, world)
+        self._owns_starts = starts is None
         self.spec_world: WorldSpec = world.spec
         self.num_envs = num_envs
         self.max_episode_steps = max_episode_steps or horizon_of(self.starts)
@@ -85,6 +88,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         self.metadata = {
             "render_modes": ["rgb_array"],
             "render_fps": world.spec.fps,
+            "reward": self.engine.reward_terms,
             "autoreset_mode": self.autoreset_mode,
         }
         self._space = self.starts.observation_space or observation_space(world.spec)
@@ -108,7 +112,8 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         """Begin episodes in all envs, or in those of `options["reset_mask"]`.
 
         Args:
-            seed: of env 0 (env i gets seed + i), or one for each env.
+            seed: of env 0 (env i gets seed + i), or one for each env. Envs that are not reset
+                keep their random numbers.
             options: `reset_mask` bool `[N]`; `initial_state`, one for all envs or a list of N
                 (see `ImaginationEnv.reset`).
 
@@ -118,12 +123,13 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         options = options or {}
         unknown_options(options, {"reset_mask", "initial_state"})
         mask = self._mask(options.get("reset_mask"))
-        self._seed(seed)
         states = self._initial_states(options.get("initial_state"))
+        self._seed(seed, mask)
         if mask is None:
+            running: list[Start | None] = [*self._starts] or [None] * self.num_envs
             drawn = [
-                draw_start(self.starts, rng, state)
-                for rng, state in zip(self._rngs, states, strict=True)
+                draw_start(self.starts, rng, state, start)
+                for rng, state, start in zip(self._rngs, states, running, strict=True)
             ]
             self._starts = [start for start, _ in drawn]
             seen = self.engine.start(self._starts, [noise for _, noise in drawn])
@@ -187,10 +193,18 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
             return None
         return tuple(np.concatenate(list(views), axis=1) for views in list(self._pixels))
 
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the simulator of the starts, if the env made it; starts that were passed in are the
+        caller's, who may share them, and stay open."""
+        if self._owns_starts and isinstance(self.starts, SimulatorStarts):
+            self.starts.close()
+
     def _restart(self, mask: Bool, states: list[Any]) -> dict[str, NDArray[Any]]:
         """Begin episodes in the rows of `mask`; info arrays `[N, ...]`, zero elsewhere."""
         rows = np.flatnonzero(mask)
-        drawn = [draw_start(self.starts, self._rngs[row], states[row]) for row in rows]
+        drawn = [
+            draw_start(self.starts, self._rngs[row], states[row], self._starts[row]) for row in rows
+        ]
         for row, (start, _) in zip(rows, drawn, strict=True):
             self._starts[row] = start
         seen = self.engine.restart(
@@ -212,9 +226,11 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
             raise UsageError(f"actions have shape {checked.shape}, expected {expected}")
         return checked
 
-    def _seed(self, seed: int | Sequence[int | None] | None) -> None:
+    def _seed(self, seed: int | Sequence[int | None] | None, mask: Bool | None) -> None:
+        """Fresh random numbers for the envs in `mask` (None: all) that are given a seed."""
         if isinstance(seed, int | np.integer):
-            super().reset(seed=int(seed))
+            if mask is None:
+                super().reset(seed=int(seed))
             seeds: Sequence[int | None] = [int(seed) + i for i in range(self.num_envs)]
         else:
             seeds = [None] * self.num_envs if seed is None else list(seed)
@@ -224,7 +240,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
             self._rngs = [seeding.np_random(value)[0] for value in seeds]
             return
         for i, value in enumerate(seeds):
-            if value is not None:
+            if value is not None and (mask is None or mask[i]):
                 self._rngs[i] = seeding.np_random(value)[0]
 
     def _mask(self, mask: Any) -> Bool | None:

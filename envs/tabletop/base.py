@@ -10,11 +10,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.rendering import SceneRenderer, fixed_rig, shared_renderer
 from worldsim.envs.tabletop.gripper import ACTION, AGENT_POS, Gripper
 from worldsim.envs.tabletop.scene import CAMERAS, CONTROL_HZ, MOUNTED, scene_xml
 from worldsim.envs.tabletop.score import TaskScore
 from worldsim.envs.tabletop.variation import TABLETOP_FACTORS, ModelVariation
+from worldsim.envs.task_space import TaskText
 from worldsim.errors import UsageError
 from worldsim.geometry.cameras import CameraRig
 from worldsim.specs import CameraSpec, VectorSpec, WorldSpec
@@ -22,12 +24,11 @@ from worldsim.specs import CameraSpec, VectorSpec, WorldSpec
 Float = NDArray[np.float32]
 Observation = dict[str, Any]
 _PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
-_CHARSET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .,-"
 _START_STREAM = 1
 _SUCCESS_REWARD = 5.0
 
 
-class TabletopEnv(gymnasium.Env[Observation, Float]):
+class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
     """A gripper over a table at 10 Hz.
 
     Observation: `pixels` {camera: uint8 [H, W, 3]}, `agent_pos` float32 [10], `task` text.
@@ -62,7 +63,7 @@ class TabletopEnv(gymnasium.Env[Observation, Float]):
         self.factor_space = TABLETOP_FACTORS
         self.factor_space.parse(factors)
         self.active_factors = factors
-        self.max_episode_steps = max_episode_steps or self.default_steps
+        self.max_episode_steps = max_episode_steps or self.asked_steps or self.default_steps
         self.render_mode = render_mode
         self._size = image_size
         self.model = mujoco.MjModel.from_xml_string(scene_xml(self.objects_xml))
@@ -177,7 +178,7 @@ class TabletopEnv(gymnasium.Env[Observation, Float]):
         factors = self.factor_space.nominal
         factors.update(self.factor_space.check(state.get("factors") or {}))
         self._set_factors(factors)
-        self._seed, self._step = int(state.get("seed", 0)), int(state.get("step", 0))
+        self._seed, self._step = int(state.get("seed") or 0), int(state.get("step") or 0)
         mujoco.mj_resetData(self.model, self.data)
         mujoco.mj_setState(self.model, self.data, physics, _PHYSICS)
         self._refresh()
@@ -262,6 +263,6 @@ def _observation_space(image_size: int) -> spaces.Dict:
         {
             "pixels": spaces.Dict({name: image for name in CAMERAS}),
             "agent_pos": spaces.Box(-2.0, 2.0, (AGENT_POS.dim,), np.float32),
-            "task": spaces.Text(max_length=128, charset=_CHARSET),
+            "task": TaskText(),
         }
     )

@@ -102,10 +102,11 @@ def mp4_reader(dataset: LeRobotDataset, cache: CachedDataset, length: int) -> Re
             episode = int(np.searchsorted(cache.episode_start, row, "right")) - 1
             offset = int(row - cache.episode_start[episode])
             views = []
-            for segment in dataset.record(episode).videos.values():
-                if segment.path not in files:
-                    files[segment.path] = VideoFile(segment.path)
-                views.append(files[segment.path].read(segment.first + offset, length))
+            for film in dataset.record(episode).videos.values():
+                if film.path not in files:
+                    files[film.path] = VideoFile(film.path)
+                first = round(film.start * dataset.info["fps"]) + offset
+                views.append(files[film.path].read(first, length))
             batch.append(np.stack(views, axis=1))
         return np.stack(batch)
 

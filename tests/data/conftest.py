@@ -1,9 +1,12 @@
 """Small worlds and episodes whose pixels say which episode and frame they are."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
@@ -73,7 +76,7 @@ def make_episode(spec: WorldSpec) -> MakeEpisode:
 def coded_frames(index: int, count: int, camera: CameraSpec) -> NDArray[np.uint8]:
     """Plain frames: red is 20 + 12 * episode, green 20 + 8 * frame, blue the camera's width."""
     frames = np.empty((count, camera.height, camera.width, 3), np.uint8)
-    frames[..., 0] = 20 + 12 * index
+    frames[..., 0] = (20 + 12 * index) % 256
     frames[..., 1] = (20 + 8 * np.arange(count))[:, None, None]
     frames[..., 2] = 2 * camera.width
     return frames
@@ -90,3 +93,36 @@ def write_set(spec: WorldSpec, make_episode: MakeEpisode) -> Callable[..., Path]
         return writer.finalize()
 
     return write
+
+
+@pytest.fixture(scope="session")
+def as_before() -> Callable[[Path], Path]:
+    """Make a data set what worldsim wrote before: other names, a last action of zeros, no folds."""
+
+    def change(root: Path) -> Path:
+        names = {
+            "privileged_state": "observation.environment_state",
+            "achieved_action": "action_achieved",
+            "valid_action": "action_mask",
+        }
+        info = json.loads((root / "meta/info.json").read_text())
+        info["features"] = {names.get(key, key): f for key, f in info["features"].items()}
+        (root / "meta/info.json").write_text(json.dumps(info))
+        for path in (root / "data").glob("*/*.parquet"):
+            table = pq.read_table(path)
+            known = table["valid_action"].to_numpy()[:, None]
+            for name in ("action", "achieved_action"):
+                values = np.stack(table[name].to_numpy()) * known
+                place = table.column_names.index(name)
+                zeroed = pa.FixedSizeListArray.from_arrays(
+                    pa.array(values.reshape(-1).astype(np.float32)), values.shape[1]
+                )
+                table = table.set_column(place, name, zeroed)
+            pq.write_table(
+                table.rename_columns([names.get(n, n) for n in table.column_names]), path
+            )
+        for path in (root / "meta/episodes").glob("*/*.parquet"):
+            pq.write_table(pq.read_table(path).drop_columns(["worldsim/fold"]), path)
+        return root
+
+    return change

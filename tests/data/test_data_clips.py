@@ -11,9 +11,10 @@ import torch
 
 import worldsim.data.cache as cache_module
 from worldsim.data.cache import CachedDataset, build_cache
-from worldsim.data.clips import ClipDataset, episodes_of, split
+from worldsim.data.clips import ClipDataset
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import Episode
+from worldsim.data.split import HELD_OUT
 from worldsim.errors import DataError, UsageError
 
 WriteSet = Callable[..., Path]
@@ -184,12 +185,8 @@ def test_latents_replace_pixels(cache: CachedDataset) -> None:
         ClipDataset(cache, 3, latents=latents[:-1])
 
 
-def test_split_holds_out_whole_episodes(cache: CachedDataset) -> None:
-    assert [i for i in range(30) if split(i) == "val"] == [9, 19, 29]
-    assert episodes_of(30, "val") == [9, 19, 29]
-    assert sorted(episodes_of(30, "train") + episodes_of(30, "val")) == list(range(30))
-    assert episodes_of(6, "val") == [5], "small sets still hold one out"
-    train = ClipDataset(cache, 3, part="train", val_every=3)
-    held_out = ClipDataset(cache, 3, part="val", val_every=3)
+def test_clips_of_a_part_are_of_its_episodes(cache: CachedDataset) -> None:
+    third = replace(cache, folds=[0, 1, HELD_OUT, 3, 4, HELD_OUT])
+    train, held_out = (ClipDataset(third, 3, part=part) for part in ("train", "val"))
     owners = [set(c.batch(np.arange(len(c)))["episode"].tolist()) for c in (train, held_out)]
     assert owners == [{0, 1, 3, 4}, {2, 5}]

@@ -21,7 +21,7 @@ from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.record import record_episode
 from worldsim.data.recorder import CollectionConfig
 from worldsim.data.verify import verify
-from worldsim.data.video import encode_video
+from worldsim.data.video_writer import VideoWriter
 from worldsim.envs import make
 from worldsim.errors import DataError, DiskFullError, UsageError
 from worldsim.policies.base import FloatArray
@@ -226,14 +226,15 @@ def test_a_full_disk_keeps_finished_episodes(
     def no_space(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "file")
 
-    def encode_until_full(*arguments: Any) -> None:
-        written[0] += 1
-        if written[0] > 3 * 3 + 1:
-            no_space()
-        encode_video(*arguments)
+    class UntilFull(VideoWriter):
+        def __enter__(self) -> VideoWriter:
+            written[0] += 1
+            if written[0] > 3 * 3 + 1:
+                no_space()
+            return super().__enter__()
 
     with monkeypatch.context() as patch:
-        patch.setattr("worldsim.data.staging.encode_video", encode_until_full)
+        patch.setattr("worldsim.data.staging.VideoWriter", UntilFull)
         with pytest.raises(DiskFullError, match="run the same command again"):
             collect(CONFIG, root, workers=0)
     staged = root / ".staging/episodes"

@@ -14,10 +14,11 @@ from PIL import Image
 
 from worldsim.data.cache import build_cache
 from worldsim.data.clips import ClipDataset
-from worldsim.data.dataset import LeRobotDataset, success_of
+from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.merge import merge
+from worldsim.data.outcomes import success_of
 from worldsim.data.verify import verify
-from worldsim.data.video import encode_video
+from worldsim.data.video_writer import encode_video
 from worldsim.envs.imagination import DatasetStarts
 from worldsim.errors import DataError, UsageError
 

@@ -76,8 +76,7 @@ def test_layout(tmp_path: Path, write_set: WriteSet, make_episode: MakeEpisode) 
     first = table[table.episode_index == 1]
     assert (first.frame_index == np.arange(lengths[1])).all()
     assert first.timestamp.dtype == np.float32
-    assert list(first.action_mask) == [True] * (lengths[1] - 1) + [False]
-    assert (np.stack(first.action)[-1] == 0).all()
+    assert list(first.valid_action) == [True] * (lengths[1] - 1) + [False]
 
 
 def test_episodes_table(tmp_path: Path, write_set: WriteSet, make_episode: MakeEpisode) -> None:
@@ -93,10 +92,9 @@ def test_episodes_table(tmp_path: Path, write_set: WriteSet, make_episode: MakeE
     assert list(table.seed) == [1000 + i for i in range(5)]
     assert list(table["meta/episodes/file_index"]) == [0] * 5
     action = make_episode(2).action
-    padded = np.concatenate([action, np.zeros((1, 2), np.float32)])
-    np.testing.assert_allclose(table["stats/action/max"][2], padded.max(0))
+    np.testing.assert_allclose(table["stats/action/max"][2], action.max(0))
     np.testing.assert_allclose(
-        table["stats/action/q10"][2], np.quantile(padded.astype(float), 0.1, axis=0)
+        table["stats/action/q10"][2], np.quantile(action.astype(float), 0.1, axis=0)
     )
     assert np.shape(table["stats/observation.images.front/mean"][0]) == (3,)  # nested (3, 1, 1)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from video_testing import write_with
 
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import Episode
@@ -17,7 +18,7 @@ from worldsim.data.verify import verify
 from worldsim.data.video import read_video
 from worldsim.data.writer import LeRobotWriter
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.specs import WorldSpec
+from worldsim.specs import CameraSpec, WorldSpec
 
 WriteSet = Callable[..., Path]
 MakeEpisode = Callable[..., Episode]
@@ -81,6 +82,28 @@ def test_merge_refuses_different_worlds(
         merge([first], tmp_path / "both")
     with pytest.raises(UsageError, match="exists already"):
         merge([first, first], second)
+
+
+def test_odd_frame_sizes_are_collected_and_merged(
+    tmp_path: Path, spec: WorldSpec, make_episode: MakeEpisode
+) -> None:
+    """Packets are copied where they can be; another codec's segments are encoded anew."""
+    odd = replace(spec, cameras=(CameraSpec("front", 31, 29),))
+    roots, episodes = [], []
+    for name, first in (("a", 0), ("b", 3)):
+        writer = LeRobotWriter(tmp_path / name, odd)
+        for index in range(first, first + 2):
+            whole = make_episode(index, steps=5)
+            episodes.append(replace(whole, pixels={"front": whole.pixels["front"][:, :31, :29]}))
+            writer.add(episodes[-1])
+        roots.append(writer.finalize())
+    video = roots[1] / "videos/observation.images.front/chunk-000/file-000.mp4"
+    write_with(video, read_video(video), "mpeg4", {"g": "12", "q": "2"})
+    merged = merge(roots, tmp_path / "both")
+    assert verify(merged.root) == []
+    for index, episode in enumerate(episodes):
+        truth = episode.pixels["front"].astype(int)
+        assert np.abs(merged.frames(index, "front") - truth).mean() < 4
 
 
 def test_preview(tmp_path: Path, write_set: WriteSet) -> None:

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from worldsim.data.verify import Fault, raise_faults, verify
-from worldsim.data.video import encode_video
+from worldsim.data.faults import Fault, raise_faults
+from worldsim.data.verify import verify
+from worldsim.data.video_writer import encode_video
 from worldsim.errors import DataError
 
 DATA = "data/chunk-000/file-000.parquet"
@@ -128,7 +129,7 @@ def test_wrong_counts(root: Path) -> None:
 
 def test_missing_episode(root: Path) -> None:
     edit(root / EPISODES, lambda table: pa.concat_tables([table.slice(0, 2), table.slice(3)]))
-    only(verify(root), "meta/episodes", None, "gaps or repeats: [2]")
+    only(verify(root), "meta/episodes", None, "gaps: 2 to 2")
 
 
 def test_shifted_video_offset(root: Path) -> None:
@@ -137,7 +138,7 @@ def test_shifted_video_offset(root: Path) -> None:
         return values
 
     edit(root / EPISODES, replace("videos/observation.images.front/from_timestamp", shift))
-    only(verify(root), FRONT, 2, "the episode before ends at")
+    only(verify(root), FRONT, 3, "lasts until")
 
 
 def test_scrambled_bookkeeping(root: Path) -> None:

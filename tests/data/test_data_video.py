@@ -1,15 +1,15 @@
 """Video files: fidelity, exact frame addressing, truncation."""
 
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from video_testing import write_with
 
-from worldsim.data.remux import CutError, VideoJoiner
-from worldsim.data.video import VideoFile, encode_video, read_video
+from worldsim.data.remux import CutError, VideoJoiner, VideoSegment, reencode
+from worldsim.data.video import VideoFile, read_video
+from worldsim.data.video_writer import encode_video
 from worldsim.errors import DataError, UsageError
 
 
@@ -25,17 +25,6 @@ def moving_square(count: int, height: int = 64, width: int = 64) -> NDArray[np.u
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     error = np.mean((a.astype(float) - b.astype(float)) ** 2)
     return float(10 * np.log10(255**2 / error))
-
-
-def write_with(path: Path, frames: NDArray[np.uint8], codec: str, options: dict[str, str]) -> None:
-    """Encode as third parties do."""
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream: Any = container.add_stream(codec, rate=10, options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        for array in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(array, format="rgb24")))
-        container.mux(stream.encode())
 
 
 def test_small_objects_survive_the_codec(tmp_path: Path) -> None:
@@ -111,12 +100,26 @@ def test_truncation_names_the_file(tmp_path: Path) -> None:
 
 
 def test_bad_frames_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="even frame sizes, got 31x32"):
-        encode_video(tmp_path / "a.mp4", np.zeros((2, 31, 32, 3), np.uint8), 10)
+    with pytest.raises(UsageError, match="no frames"):
+        encode_video(tmp_path / "a.mp4", np.zeros((0, 32, 32, 3), np.uint8), 10)
+    with pytest.raises(UsageError, match=r"expected uint8 frames \(32, 32, 3\), got uint8 \(16"):
+        encode_video(tmp_path / "a.mp4", [np.zeros((n, n, 3), np.uint8) for n in (32, 16)], 10)
     with pytest.raises(UsageError, match="float32"):
         encode_video(tmp_path / "a.mp4", np.zeros((2, 32, 32, 3), np.float32), 10)
     with pytest.raises(DataError, match="no such video"):
         VideoFile(tmp_path / "absent.mp4")
+
+
+@pytest.mark.parametrize(("height", "width"), [(31, 32), (32, 47), (33, 45)])
+def test_odd_sizes_keep_every_pixel(tmp_path: Path, height: int, width: int) -> None:
+    frames = moving_square(5, 48, 48)[:, :height, :width]
+    encode_video(tmp_path / "a.mp4", frames, 10)
+    found = read_video(tmp_path / "a.mp4")
+    assert found.shape == frames.shape
+    assert np.abs(found.astype(int) - frames).mean() < 2
+    # Cut where no key frame is, they are encoded anew.
+    again = reencode(VideoSegment(tmp_path / "a.mp4", 1, 3), tmp_path / "b.mp4", 10)
+    assert np.abs(read_video(again.path).astype(int) - frames[1:4]).mean() < 3
 
 
 def test_joining_copies_frames_exactly(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from worldsim.envs.foreign import ForeignMujocoEnv
+from worldsim.envs.imagination import SimulatorStarts
 from worldsim.errors import UsageError
 from worldsim.specs import EE_POSITION
 
@@ -67,6 +68,23 @@ def test_restored_state_replays_exactly(source: str) -> None:
         np.testing.assert_array_equal(expected[0]["agent_pos"], again[0]["agent_pos"])
         for camera, image in expected[0]["pixels"].items():
             np.testing.assert_array_equal(image, again[0]["pixels"][camera])
+
+
+def test_a_start_can_be_a_state_of_an_unseeded_episode() -> None:
+    env, kwargs = make("Pusher-v5"), {"image_size": 32, "cameras": PUSHER_CAMERAS}
+    source = SimulatorStarts("Pusher-v5", kwargs)
+    env.reset()
+    observation = env.step(actions(env, 1)[0])[0]
+    state = env.get_state()
+    assert state["seed"] is None
+    start = source.from_state(state)
+    assert start.seed is None
+    for view, camera in enumerate(source.spec.camera_names):
+        np.testing.assert_array_equal(start.pixels[view], observation["pixels"][camera])
+    np.testing.assert_allclose(start.agent_pos, observation["agent_pos"], atol=1e-6)
+    env.reset(seed=3)
+    assert source.from_state(env.get_state()).seed == 3
+    source.close()
 
 
 def test_drawing_leaves_physics_alone() -> None:

@@ -25,6 +25,9 @@ from worldsim.streaming.sampler import Sampler
 
 STEPS = 14
 
+SAME_DB = 1e-3
+"""Batches of another size may round a pixel the other way: that moves a frame's PSNR by less."""
+
 
 @pytest.fixture(scope="module")
 def pushes(tmp_path_factory: pytest.TempPathFactory) -> CachedDataset:
@@ -95,10 +98,13 @@ def test_every_sampler_reaches_the_end(pushes: CachedDataset, sampler: Sampler) 
     assert np.isfinite(report.seam_jump()) == (sampler.chunk > 1)
 
 
+@pytest.mark.usefixtures("float32_inference")
 def test_exchanged_actions_may_be_those_of_a_few_episodes(pushes: CachedDataset) -> None:
     few, whole = (measure(pushes, max_steps=4, exchanged=count) for count in (1, 0))
     for name in ("model", "first_frame"):
-        np.testing.assert_allclose(few.open_loop.psnr[name], whole.open_loop.psnr[name])
+        np.testing.assert_allclose(
+            few.open_loop.psnr[name], whole.open_loop.psnr[name], atol=SAME_DB, rtol=0
+        )
     shuffled = few.open_loop.psnr["shuffled_actions"]
     assert np.isfinite(shuffled).all()
     assert not np.allclose(shuffled, whole.open_loop.psnr["shuffled_actions"])
@@ -110,7 +116,9 @@ def test_exchanged_actions_may_be_those_of_a_few_episodes(pushes: CachedDataset)
         Sampler(steps=1),
         DriftConfig(max_steps=4, closure_s=0, exchanged=1),
     )
-    np.testing.assert_allclose(few.open_loop.psnr_exchanged, alone.open_loop.psnr_exchanged)
+    np.testing.assert_allclose(
+        few.open_loop.psnr_exchanged, alone.open_loop.psnr_exchanged, atol=SAME_DB, rtol=0
+    )
     np.testing.assert_allclose(whole.open_loop.psnr_exchanged, whole.open_loop.psnr["model"])
     # Where the exchanged episodes have ended there is nothing to be better than.
     ended = replace(
@@ -130,10 +138,11 @@ def test_windows_at_the_ends_do_not_overlap(pushes: CachedDataset) -> None:
     assert measure(pushes, max_steps=6).window == 3
 
 
+@pytest.mark.usefixtures("float32_inference")
 def test_best_of_several_streams_is_no_worse_than_their_mean(pushes: CachedDataset) -> None:
     one, three = measure(pushes, max_steps=4), measure(pushes, max_steps=4, samples=3)
     assert three.best_psnr > three.mean_psnr
-    assert three.best_psnr >= one.mean_psnr - 1e-6
+    assert three.best_psnr >= one.mean_psnr - SAME_DB
     assert three.open_loop.episodes.tolist() == [9] * 4
 
 
@@ -255,7 +264,9 @@ def test_the_command_writes_figures_films_and_a_page(
         "sampler.steps=1",
         "closure_s=0.2",
     ]
-    assert main([*words, f"out={tmp_path / 'a'}", 'title="<first>"']) == 0
+    first = [*words, f"out={tmp_path / 'a'}", 'title="<first>"', f"cache={tmp_path / 'cache'}"]
+    assert main(first) == 0
+    assert list((tmp_path / "cache").glob("*/native/cache.json"))
     said = capsys.readouterr().err
     assert "sharpness at the end" in said and "own divergence" in said
     both = [*words, f"out={tmp_path / 'b'}", "title=second", f"also=[{tmp_path / 'a'}]"]
@@ -263,6 +274,7 @@ def test_the_command_writes_figures_films_and_a_page(
     page = (tmp_path / "b" / "drift.html").read_text()
     assert page.count("<video") == 2
     assert "&lt;first&gt;" in page and "<first>" not in page
+    assert "script-src &#39;none&#39;" in page
     assert "object: distance" in page and "goal: distance" not in page
     assert main([*words, f"out={tmp_path / 'c'}", f"also=[{tmp_path}]"]) == 1
     assert "holds no drift measurement" in capsys.readouterr().err

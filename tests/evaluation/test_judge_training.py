@@ -1,6 +1,6 @@
 """A judge learns a drawn world: a square that succeeds when it reaches a disc."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,19 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from worldsim.data.split import folds_by_index
 from worldsim.errors import DataError, UsageError
 from worldsim.evaluation.judge import REPORT, Judge
 from worldsim.evaluation.judge_augment import AugmentConfig, augment
-from worldsim.evaluation.judge_sampling import JudgeConfig, RowKinds, draw_rows, sort_rows
+from worldsim.evaluation.judge_sampling import (
+    CALIBRATED,
+    REPORTED,
+    JudgeConfig,
+    RowKinds,
+    draw_rows,
+    sort_rows,
+    taught_rows,
+)
 from worldsim.evaluation.judge_training import train_judge
 from worldsim.specs import ActionSpec, CameraSpec, VectorSpec, WorldSpec
 
@@ -32,6 +41,7 @@ class Drawn:
     success: NDArray[np.bool_]
     progress: NDArray[np.float32]
     episode_start: NDArray[np.int64]
+    folds: list[int]
 
 
 def draw(square: np.ndarray, disc: np.ndarray) -> np.ndarray:
@@ -65,7 +75,7 @@ def draw_world(episodes: int) -> Drawn:
             progress.append(np.clip(1 - gap / 0.3, 0, 1))
     starts = np.arange(episodes + 1, dtype=np.int64) * STEPS
     arrays = np.array(states, np.float32), np.array(success), np.array(progress, np.float32)
-    return Drawn(np.stack(pixels), *arrays, starts)
+    return Drawn(np.stack(pixels), *arrays, starts, folds_by_index(range(episodes)))
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +130,7 @@ def test_batches_hold_the_configured_shares() -> None:
 
 
 def test_one_outcome_alone_is_refused(world: Drawn, tmp_path: Path) -> None:
-    nobody = Drawn(
-        world.pixels, world.state, np.zeros_like(world.success), world.progress, world.episode_start
-    )
+    nobody = replace(world, success=np.zeros_like(world.success))
     with pytest.raises(DataError, match="0 successful"):
         train_judge(nobody, SPEC, JudgeConfig(steps=1), tmp_path, show_progress=False)
 
@@ -164,3 +172,10 @@ def test_bad_pixels_and_configs_say_what_was_expected(world: Drawn, tmp_path: Pa
         judge.read(np.zeros((1, 2, SIZE, SIZE, 3), np.uint8))
     with pytest.raises(UsageError, match="share"):
         JudgeConfig(success_share=0.8, close_share=0.8)
+
+
+def test_what_is_held_out_goes_by_fold_and_not_by_place(world: Drawn) -> None:
+    merged = replace(world, folds=[REPORTED, CALIBRATED] + [0] * 238)
+    kinds = taught_rows(merged, JudgeConfig())
+    rows = np.sort(np.concatenate([kinds.success, kinds.close, kinds.other]))
+    np.testing.assert_array_equal(rows, np.arange(2 * STEPS, 240 * STEPS))

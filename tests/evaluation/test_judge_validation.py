@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worldsim.evaluation.judge import Judgement
+from worldsim.evaluation.judge import Judgement, JudgeReport
 from worldsim.evaluation.judge_tracker import VerdictRule
 from worldsim.evaluation.judge_validation import JudgedEpisode, calibrate, measure
 
@@ -59,9 +59,19 @@ def test_counts_and_errors() -> None:
     assert report.tpr == 0.5 and report.tnr == pytest.approx(2 / 3)
     assert report.state_error_m == pytest.approx(0.01)
     assert report.progress_error == pytest.approx(0.25)
-    # Only the last episode's first frame is taken for a success; doing nothing would be credited.
-    assert (report.idle_false_successes, report.idle_episodes) == (1, 5)
-    assert report.idle_false_success_rate == pytest.approx(0.2)
+    # Only the last episode's first frame is taken for a success.
+    assert (report.first_frame_false_successes, report.first_frames) == (1, 5)
+    assert report.first_frame_false_success_rate == pytest.approx(0.2)
+
+
+def test_reports_of_older_judges_are_read_by_their_names() -> None:
+    report = measure([episode([0, 0], [0.9, 0.0])], VerdictRule(0.5, 1), (), "by hand")
+    data = report.to_json()
+    older = {
+        {"first_frames": "idle_episodes"}.get(key, key).replace("first_frame_", "idle_"): value
+        for key, value in data.items()
+    }
+    assert "idle_false_successes" in older and JudgeReport.from_json(older) == report
 
 
 def test_without_metres_or_outcomes_there_is_no_figure() -> None:

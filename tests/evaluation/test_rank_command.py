@@ -15,7 +15,7 @@ from rank_testing import rank_config, save_nano_run
 
 from worldsim.cli import rank, rollout
 from worldsim.cli.main import main
-from worldsim.cli.rank_report import open_loop_quality, write_ranking
+from worldsim.cli.rank_report import earlier_sections, open_loop_quality, write_ranking
 from worldsim.errors import DataError, SpecMismatchError, UsageError
 from worldsim.files import read_json, write_json
 from worldsim.models.pretrained import SHIPPED
@@ -46,7 +46,10 @@ def test_writes_results_ranking_films_and_report(finished: Path) -> None:
     for world in ("simulator", "imagination"):
         assert len(list((finished / "results" / world).glob("*.json"))) == 3
         assert (finished / "films" / "random" / f"0000.{world}.npz").is_file()
-    assert "<html" in (finished / "report.html").read_text()
+    page = (finished / "report.html").read_text()
+    assert ranking["state_assisted"] is True
+    assert page.index("State-assisted") < page.index(ranking["verdict"][:30])
+    assert ranking["judge"]["do_nothing"]["judged_in_simulation_rate"] is not None
 
 
 def test_goes_on_after_a_kill_to_the_same_ranking(
@@ -54,7 +57,8 @@ def test_goes_on_after_a_kill_to_the_same_ranking(
 ) -> None:
     results = tmp_path / "results"
     script = [sys.executable, rank_testing.__file__, str(nano_run), str(tmp_path)]
-    environment = os.environ | {"PYTHONPATH": str(Path(rank_testing.__file__).parent)}
+    found = [str(Path(rank_testing.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, found))}
     process = subprocess.Popen(script, env=environment, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(results.glob("*/*.json")) and time.monotonic() < deadline:
@@ -75,6 +79,18 @@ def test_worker_processes_give_the_same_ranking(
 ) -> None:
     rank.run(rank_config(nano_run, tmp_path, "workers=2"))
     assert read_json(tmp_path / "ranking.json") == read_json(finished / "ranking.json")
+
+
+def test_blocks_of_starts_are_those_of_each_seed(nano_run: Path, tmp_path: Path) -> None:
+    def progress(seed: str, count: int) -> list[float]:
+        out = tmp_path / f"{seed}_{count}"
+        few = ("films.starts=0", "name=zero", "world=simulator", f"starts.count={count}")
+        rollout.run(rank_config(nano_run, out, *few, f"starts.seed={seed}"))
+        values = read_json(out / "results" / "simulator" / "zero.json")["rollouts"]["progress"]
+        return [float(value) for value in values]
+
+    joined = progress("[3,50]", 4)
+    assert joined == progress("3", 2) + progress("50", 2) and len(set(joined)) == 4
 
 
 def test_a_result_of_another_setting_is_not_taken(nano_run: Path, tmp_path: Path) -> None:
@@ -165,15 +181,77 @@ def test_bad_requests_say_what_was_expected(nano_run: Path, tmp_path: Path) -> N
         rank.run(rank_config(nano_run, tmp_path, "starts.count=0"))
 
 
+def test_an_edited_policy_is_rolled_out_again_and_said_so(
+    nano_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = tmp_path / "mine.py", tmp_path / "out"
+    code.write_text("from worldsim.policies.simple import ZeroPolicy as Mine\n")
+    config = rank_config(nano_run, out, "films.starts=0", "starts.count=2")
+    config.policy.policies = {
+        "mine": {"kind": "python", "target": f"{code}:Mine"},
+        "zero": {"kind": "zero"},
+    }
+    rank.run(config)
+    result = out / "results" / "simulator" / "mine.json"
+    before = read_json(result)["rollouts"]
+    code.write_text("from worldsim.policies.simple import RandomPolicy as Mine\n")
+    capsys.readouterr()
+    rank.run(config)
+    assert read_json(result)["rollouts"] != before
+    said = capsys.readouterr().err
+    assert "2 of 4 results are kept" in said
+    assert "the policy changed: mine (imagination); mine (simulator)" in said
+
+
+def renamed(ranking: Path, folder: Path, title: str) -> Path:
+    """A copy of a ranking under another title."""
+    shutil.copytree(ranking, folder)
+    config = OmegaConf.load(folder / "config.yaml")
+    OmegaConf.update(config, "report.title", title)
+    OmegaConf.save(config, folder / "config.yaml")
+    return folder
+
+
 def test_an_earlier_ranking_keeps_its_own_title_in_a_report(finished: Path, tmp_path: Path) -> None:
-    earlier = tmp_path / "earlier"
-    shutil.copytree(finished, earlier)
-    config = OmegaConf.load(earlier / "config.yaml")
-    OmegaConf.update(config, "report.title", "As it was yesterday")
-    OmegaConf.save(config, earlier / "config.yaml")
-    write_ranking(finished, {"title": "Today", "summary": "", "also": [str(earlier)]}, 1)
+    earlier = renamed(finished, tmp_path / "earlier", "As it was yesterday")
+    sections = earlier_sections([str(earlier)], 1)
+    write_ranking(finished, {"title": "Today", "summary": ""}, 1, sections)
     page = (finished / "report.html").read_text()
     assert "As it was yesterday" in page and page.index("Today") < page.index("As it was yesterday")
+
+
+def test_words_of_somebody_elses_ranking_are_shown_as_typed(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLDSIM_SECRET", "hunter2")
+    folder = renamed(finished, tmp_path / "theirs", "${oc.env:WORLDSIM_SECRET}")
+    (section,) = earlier_sections([str(folder)], 1)
+    assert section.title == "${oc.env:WORLDSIM_SECRET}"
+    (folder / "config.yaml").write_text("report: {title: '${oc.env:', summary: [")
+    with pytest.raises(DataError, match="not valid YAML"):
+        earlier_sections([str(folder)], 1)
+
+
+def test_an_earlier_ranking_is_what_it_was_when_model_and_data_are_gone(
+    nano_run: Path, tmp_path: Path
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(nano_run, run)
+    rank.run(rank_config(run, out, "only=[zero,random]", "films.starts=0", "starts.count=2"))
+    (before,) = earlier_sections([str(out)], 1)
+    shutil.rmtree(run)
+    assert earlier_sections([str(out)], 1)[0].ranking == before.ranking
+    broken = out / "results" / "simulator" / "zero.json"
+    write_json(broken, read_json(broken) | {"digest": "of another comparison"})
+    with pytest.raises(DataError, match=r"'zero' in simulator"):
+        earlier_sections([str(out)], 1)
+
+
+def test_earlier_rankings_are_looked_for_before_any_rollout(nano_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(UsageError, match="none holds no ranking"):
+        rank.run(rank_config(nano_run, out, "report.also=[none]"))
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("name", sorted(p.parent.name for p in SHIPPED.glob("*/config.json")))

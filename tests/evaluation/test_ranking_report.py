@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UsageError
 from worldsim.evaluation.ranking import rank
-from worldsim.evaluation.ranking_report import RankingReport
+from worldsim.evaluation.ranking_report import NullPolicy, RankingReport
 from worldsim.evaluation.rates import JudgeRates
 
 Bool = NDArray[np.bool_]
@@ -215,7 +215,7 @@ def test_a_policy_without_a_rate_is_left_out_and_named() -> None:
 
 def test_few_policies_and_leverage_are_noted() -> None:
     report = rank(np.tri(4, 20, 5), np.tri(4, 20, 6), NAMES[:4], bootstrap_samples=50)
-    assert any("1/4!" in note for note in report.notes)
+    assert any("no p-value below 0.042" in note for note in report.notes)
 
 
 def test_verdict_names_the_best_and_whether_the_reference_agrees() -> None:
@@ -227,6 +227,64 @@ def test_verdict_names_the_best_and_whether_the_reference_agrees() -> None:
     assert "and the reference agrees" in agreeing.verdict
     opposed = rank(reference[[1, 0, 2]], imagined, ["a", "b", "c"], bootstrap_samples=50)
     assert "while the reference prefers b" in opposed.verdict
+
+
+def verdict_of(reference: list[int], imagined: list[int]) -> str:
+    """Verdict on three policies that succeed so often from 40 starts."""
+    starts = np.arange(40)
+    truth, dream = (starts < np.array(wins)[:, None] for wins in (reference, imagined))
+    return rank(truth, dream, ["a", "b", "c"], bootstrap_samples=200).verdict
+
+
+@pytest.mark.parametrize(
+    ("reference", "imagined", "said"),
+    [
+        ([0, 0, 0], [40, 20, 0], "while the reference tells none of them apart (all 0.00)"),
+        ([12, 4, 0], [40, 20, 0], "puts first too, but at 0.30 [0.18, 0.45] and not at 1.00"),
+        ([36, 12, 0], [38, 10, 0], "and the reference agrees"),
+        ([20, 21, 0], [38, 10, 0], "while the reference has b ahead, if not clearly"),
+        ([10, 30, 0], [38, 10, 0], "while the reference prefers b"),
+        ([10, 38, 0], [38, 38, 0], "a and b share the lead of 3 policies, and the reference agre"),
+    ],
+)
+def test_agreement_is_claimed_as_far_as_intervals_go(
+    reference: list[int], imagined: list[int], said: str
+) -> None:
+    found = verdict_of(reference, imagined)
+    assert said in found
+    assert ("the reference agrees" in found) == ("the reference agre" in said)
+
+
+def test_two_policies_get_no_correlation_and_no_fit() -> None:
+    reference, imagined = outcomes()
+    groups = {NAMES[1]: "two", NAMES[6]: "two"} | dict.fromkeys(NAMES[2:5], "three")
+    inside = ranked(groups=groups).groups
+    assert inside["three"].coefficients.pearson.value is not None
+    of_two = inside["two"].coefficients
+    for name in ("pearson", "spearman", "kendall", "slope", "intercept"):
+        found = getattr(of_two, name)
+        assert found.value is None and found.interval is None and "too few" in found.reason
+    assert of_two.mmrv.value is not None and of_two.bias.interval is not None
+    alone = rank(reference[[1, 6]], imagined[[1, 6]], [NAMES[1], NAMES[6]], bootstrap_samples=50)
+    assert alone.coefficients.pearson == of_two.pearson
+    assert set(alone.permutation.p_values.values()) == {None}
+
+
+def test_resamples_of_two_policies_give_no_interval_over_policies() -> None:
+    """Of three policies, most resamples hold two at most, whose correlation is 1 or -1."""
+    reference, imagined = outcomes()
+    few = rank(reference[[1, 4, 6]], imagined[[1, 4, 6]], list("abc"), bootstrap_samples=200)
+    assert few.over_policies.pearson.interval is None
+    assert few.over_policies.bias.interval is not None
+    assert ranked().over_policies.pearson.interval is not None
+
+
+def test_zero_actions_that_may_move_the_robot_are_not_called_doing_nothing() -> None:
+    report = ranked(null_policy=NullPolicy("policy_0", moves=True, judged=0.25))
+    data = strict(report)["judge"]
+    assert "do_nothing" not in data and data["zero_actions"]["judged_in_simulation_rate"] == 0.25
+    assert not any("Doing nothing" in note for note in report.notes)
+    assert any("may well move" in note and "25.0%" in note for note in report.notes)
 
 
 def test_rates_and_mmrv_lie_on_their_lattice() -> None:

@@ -18,6 +18,10 @@ REACH = "worldsim/TabletopReach-v0"
 SMALL = {"image_size": 32, "max_episode_steps": 4}
 
 
+SAME_PROBABILITY = 1e-3
+"""Batches of another size may round a pixel the other way: that moves a judge's answer by less."""
+
+
 class Wander:
     """Random actions in chunks; env i's depend on (seed, i) only."""
 
@@ -70,9 +74,10 @@ def assert_same(first: RolloutBatch, second: RolloutBatch) -> None:
     np.testing.assert_array_equal(first.success, second.success)
     np.testing.assert_array_equal(first.length, second.length)
     for a, b in zip(first.probability_trace, second.probability_trace, strict=True):
-        np.testing.assert_allclose(a, b, atol=5e-3)
+        np.testing.assert_allclose(a, b, atol=SAME_PROBABILITY)
 
 
+@pytest.mark.usefixtures("float32_inference")
 def test_batches_of_any_size_give_the_same_rollouts() -> None:
     assert_same(imagine(Wander()), imagine(Wander(), batch_size=3))
 
@@ -121,11 +126,12 @@ def test_only_the_concerned_episodes_fail(
     assert batch.length.tolist() == [4, 2, 4, 2]
 
 
+@pytest.mark.usefixtures("float32_inference")
 def test_the_others_are_not_changed_by_a_failure() -> None:
     broken, healthy = imagine(Breaks([1], lambda a: a * np.nan)), imagine(Wander())
     for row in (0, 2, 3):
         np.testing.assert_allclose(
-            broken.probability_trace[row], healthy.probability_trace[row], atol=5e-3
+            broken.probability_trace[row], healthy.probability_trace[row], atol=SAME_PROBABILITY
         )
 
 

@@ -1,5 +1,6 @@
 """Permutation floor, leverage, Fisher's interval."""
 
+from itertools import permutations
 from math import factorial
 
 import numpy as np
@@ -29,15 +30,43 @@ def test_ties_raise_the_p_value() -> None:
     assert tied.p_values["spearman"] == pytest.approx(2 / 6)
 
 
+@pytest.mark.parametrize(
+    ("reference", "imagined"),
+    [
+        ([0.1, 0.5, 0.9, 0.95], [0.0, 0.0, 0.4, 0.9]),
+        ([0.0, 0.0, 0.5, 0.5, 0.9], [0.1, 0.1, 0.1, 0.6, 0.6]),
+        ([0.0, 0.0, 0.0, 1.0], [0.2, 0.2, 0.2, 0.7]),
+        ([0.0, 0.2, 0.4, 0.6, 1.0], [0.5, 0.1, 0.9, 0.3, 0.7]),
+    ],
+)
+def test_the_floor_is_the_least_that_any_order_of_these_rates_reaches(
+    reference: list[float], imagined: list[float]
+) -> None:
+    """Against every order of the imagined rates, each tested in its turn."""
+    truth = np.array(reference)
+    floor = permutation_test(truth, np.array(imagined), RNG(0)).floor
+    orders = [permutation_test(truth, np.array(s), RNG(0)) for s in set(permutations(imagined))]
+    for name in ("pearson", "spearman", "kendall"):
+        reached = [p for order in orders if (p := order.p_values[name]) is not None]
+        assert min(reached) == pytest.approx(floor)
+
+
+def test_ties_bound_a_sampled_test_too() -> None:
+    rates = np.array([0.0] * 9 + [1.0])
+    test = permutation_test(rates, rates, RNG(0))
+    assert test.floor == pytest.approx(1 / 10)
+    assert test.p_values["pearson"] == pytest.approx(1 / 10, abs=0.02)
+
+
 def test_sampled_permutations_never_claim_zero() -> None:
     rates = np.linspace(0, 1, 12)
     test = permutation_test(rates, rates, RNG(0))
     assert not test.exact
     assert test.p_values["pearson"] == pytest.approx(1 / (test.orders + 1))
-    assert test.floor < 1e-8
+    assert test.floor == pytest.approx(1 / (test.orders + 1))
 
 
-@pytest.mark.parametrize("rates", [[], [0.5], [0.5, 0.5, 0.5]])
+@pytest.mark.parametrize("rates", [[], [0.5], [0.1, 0.9], [0.5, 0.5, 0.5]])
 def test_undefined_coefficients_have_no_p_value(rates: list[float]) -> None:
     test = permutation_test(np.array(rates), np.array(rates), RNG(0))
     assert set(test.p_values.values()) == {None}

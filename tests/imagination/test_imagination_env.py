@@ -12,13 +12,21 @@ from imagination_testing import REPORT, nano_env, nano_judge, nano_starts, rando
 from worldsim_testing import CAMERAS, nano_model, nano_spec
 
 from worldsim.envs import make
-from worldsim.envs.imagination import FrameStarts, ImaginationEnv, SimulatorStarts
+from worldsim.envs.imagination import (
+    FrameStarts,
+    ImaginationEnv,
+    ImaginationVectorEnv,
+    SimulatorStarts,
+)
 from worldsim.envs.imagination.engine import ImaginationEngine
-from worldsim.errors import UsageError
-from worldsim.evaluation.judge import Judge
+from worldsim.envs.tabletop.reach import TabletopReach
+from worldsim.errors import SpecMismatchError, UsageError
+from worldsim.evaluation.judge import EnvReference, Judge
 from worldsim.evaluation.judge_tracker import VerdictRule
 from worldsim.models.observer import Observer, ObserverConfig
 from worldsim.models.world_model import WorldModel
+from worldsim.play.session import PlaySession
+from worldsim.streaming.sampler import Sampler
 from worldsim.streaming.stream import Stream
 
 ENV_ID = "worldsim/Imagination-v0"
@@ -57,6 +65,37 @@ def test_spaces_are_those_of_the_simulator() -> None:
     again, _ = env.reset(options={"initial_state": state})
     np.testing.assert_array_equal(again["agent_pos"], truth["agent_pos"])
     assert env.observation_space.contains(env.step(env.action_space.sample())[0])
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_closing_closes_the_simulator_that_the_env_made(
+    vector: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Any] = []
+    monkeypatch.setattr(TabletopReach, "close", lambda self: closed.append(self))
+    env_id, given = "worldsim/TabletopReach-v0", {"image_size": 32}
+    starts = SimulatorStarts(env_id, given)
+    model = WorldModel(nano_model().config, starts.spec)
+    observer = Observer(ObserverConfig(3, starts.spec.state.dim, (32, 32), width=8, keypoints=4))
+    judge = Judge(observer, starts.spec, VerdictRule(), REPORT, EnvReference(env_id, given))
+
+    def made(source: SimulatorStarts | None) -> Any:
+        if vector:
+            return ImaginationVectorEnv(2, model, judge, source, sampling_steps=1)
+        return ImaginationEnv(model, judge, source, sampling_steps=1)
+
+    own, lent = made(None), made(starts)
+    lent.close()
+    assert not closed, "starts that were passed in may be shared"
+    own.close()
+    assert closed == [own.starts._env.unwrapped]
+    elsewhere = replace(judge, env=EnvReference(env_id, {"image_size": 48}))
+    with pytest.raises(SpecMismatchError):
+        ImaginationEnv(model, elsewhere, sampling_steps=1)
+    assert len(closed) == 2, "what was made in vain"
+    session = PlaySession(model, None, starts, None, Sampler(steps=1))
+    session.close()
+    assert closed[-1] is starts._env.unwrapped
 
 
 def test_same_seed_same_episode() -> None:

@@ -43,6 +43,7 @@ def test_make_vec_gives_the_native_env() -> None:
     assert env.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
 
 
+@pytest.mark.usefixtures("float32_inference")
 def test_a_row_equals_a_single_env() -> None:
     actions = random_actions(3, 3)
     vector, single = nano_vector_env(3), nano_env()
@@ -54,11 +55,12 @@ def test_a_row_equals_a_single_env() -> None:
             observation, reward, _, truncated, info = single.step(actions[t, i])
             assert close(rows[t][0]["pixels"]["wrist"][i], observation["pixels"]["wrist"])
             assert rows[t][0]["task"][i] == observation["task"]
-            assert rows[t][1][i] == pytest.approx(reward, abs=5e-3)
+            assert rows[t][1][i] == pytest.approx(reward, abs=1e-3)
             assert rows[t][3][i] == truncated
-            np.testing.assert_allclose(rows[t][4]["state"][i], info["state"], atol=5e-3)
+            np.testing.assert_allclose(rows[t][4]["state"][i], info["state"], atol=1e-3)
 
 
+@pytest.mark.usefixtures("float32_inference")
 def test_permuting_envs_permutes_rollouts() -> None:
     actions, order = random_actions(2, 3), [2, 0, 1]
     straight, permuted = nano_vector_env(3), nano_vector_env(3)
@@ -119,6 +121,7 @@ def test_disabled_mode_waits_for_the_mask() -> None:
         np.testing.assert_array_equal(after["pixels"]["wrist"][i], before["pixels"]["wrist"][i])
 
 
+@pytest.mark.usefixtures("float32_inference")
 def test_restarting_one_env_leaves_the_others_alone() -> None:
     actions = random_actions(3, 2)
     plain, disturbed = (nano_vector_env(2, max_episode_steps=9) for _ in range(2))
@@ -130,6 +133,31 @@ def test_restarting_one_env_leaves_the_others_alone() -> None:
         first, second = plain.step(action)[0], disturbed.step(action)[0]
         assert close(first["pixels"]["wrist"][0], second["pixels"]["wrist"][0])
         assert not close(first["pixels"]["wrist"][1], second["pixels"]["wrist"][1])
+
+
+def test_a_masked_reset_seeds_only_the_envs_that_it_resets() -> None:
+    def tasks(seed: int | list[int] | None) -> np.ndarray:
+        env = nano_vector_env(3)
+        env.reset(seed=0)
+        env.reset(seed=seed, options={"reset_mask": np.array([False, True, False])})
+        return np.array([env.reset()[0]["task"] for _ in range(12)])
+
+    plain = tasks(None)
+    for seed in (99, [97, 100, 98]):
+        seeded = tasks(seed)
+        assert (seeded[:, [0, 2]] == plain[:, [0, 2]]).all()
+        assert (seeded[:, 1] != plain[:, 1]).any()
+    assert (tasks(99) == tasks([1, 100, 1])).all(), "env i is given seed + i"
+
+
+def test_a_refused_reset_leaves_the_random_numbers_alone() -> None:
+    env, twin = nano_vector_env(2), nano_vector_env(2)
+    for one in (env, twin):
+        one.reset(seed=0)
+    with pytest.raises(UsageError, match="initial states"):
+        env.reset(seed=5, options={"initial_state": [1, 2, 3]})
+    for _ in range(6):
+        assert env.reset()[0]["task"] == twin.reset()[0]["task"]
 
 
 def test_observations_handed_out_do_not_change_later() -> None:

@@ -30,12 +30,22 @@ from worldsim.specs import ActionSpec
         '{"type": "reset", "seed": true}',
         '{"type": "pause", "on": 1}',
         '{"type": "sampler", "kind": "rolling"}',
+        '{"type": "action", "value": [0, 0, 0, 0, NaN], "t": 1}',
+        '{"type": "action", "value": [0, 0, 0, 0, 1e999], "t": 1}',
+        '{"type": "action", "value": [[0, 0, 0, 0, 0]], "t": 1}',
+        '{"type": "action", "value": [true, 0, 0, 0, 0], "t": 1}',
+        '{"type": "action", "value": [0, 0, 0, 0, 0], "t": NaN}',
+        '{"type": "action", "value": [0, 0, 0, 0, 0], "t": 1' + 400 * "0" + "}",
+        '{"type": "seen", "frame": 1' + 5000 * "0" + "}",
+        5000 * '{"a":' + 5000 * "}",
+        10_000 * "[",
         '{"type": "reset", "seed": 1, "pad": "' + 20_000 * "x" + '"}',
     ],
 )
 def test_garbage_is_refused(text: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as refused:
         parse(text)
+    assert len(str(refused.value)) < 300
 
 
 def test_a_message_keeps_its_known_values_only() -> None:

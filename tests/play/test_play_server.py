@@ -1,23 +1,30 @@
 """The server: frames and their order, garbage, people who leave, crowds, pages of other sites."""
 
 import json
+import re
+import socket
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from play_testing import Served, new_session, serving
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from worldsim.data.verify import verify
 from worldsim.errors import UsageError
+from worldsim.play.drive import MESSAGES_A_SECOND
 from worldsim.play.protocol import unpack_frame
-from worldsim.play.server import listen, same_origin
+from worldsim.play.recording import TapeLimits
+from worldsim.play.server import listen
 from worldsim.play.session import Float, Moment, PlaySession
 
 
@@ -181,11 +188,81 @@ def test_a_crowd_is_told_to_come_back_and_leavers_make_room(served: Served) -> N
 
 
 def test_pages_of_other_sites_are_refused(served: Served) -> None:
-    with connect(served.websocket, origin=Origin("http://evil.example")) as connection:
-        with pytest.raises(ConnectionClosed) as closed:
-            connection.recv(timeout=10)
-        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
-    assert same_origin("http://localhost:8400", "localhost:8400") and same_origin(None, "x")
+    for origin in ("http://evil.example", "http://localhost:3000"):
+        with pytest.raises(InvalidStatus) as refused:
+            connect(served.websocket, origin=Origin(origin))
+        assert refused.value.response.status_code == 403
+    with connect(served.websocket, origin=Origin(f"http://{served.address}")) as connection:
+        assert "hello" in str(connection.recv(timeout=10))
+
+
+def test_names_that_were_pointed_at_this_machine_are_refused(served: Served) -> None:
+    name, _, port = served.address.partition(":")
+    evil = f"evil.example:{port}"
+    for path in ("/", "/healthz"):
+        with pytest.raises(HTTPError) as refused:
+            urlopen(Request(f"http://{served.address}{path}", headers={"Host": evil}), timeout=10)
+        assert refused.value.code == 421
+    for origin in (None, Origin(f"http://{evil}")):
+        line = socket.create_connection((name, int(port)))
+        with line, pytest.raises(InvalidStatus) as closed:
+            connect(f"ws://{evil}/play", sock=line, origin=origin)
+        assert closed.value.response.status_code == 403
+
+
+def test_a_recording_ends_at_its_limit_and_says_so(tmp_path: Path) -> None:
+    limits = TapeLimits(seconds=0.3, free_bytes=0)
+    with serving(tmp_path, new_session, max_sessions=1, limits=limits) as served:
+        with client(served) as page:
+            page.send(type="record", on=True)
+            recorded = page.until("recorded")
+            assert "0.3 s" in recorded["reason"] and verify(Path(recorded["episode"])) == []
+            assert not page.until("state")["recording"]
+            page.until("frame")
+
+
+def test_a_disk_that_is_nearly_full_is_not_recorded_to(tmp_path: Path) -> None:
+    limits = TapeLimits(free_bytes=1 << 60)
+    with serving(tmp_path, new_session, max_sessions=1, limits=limits) as served:
+        with client(served) as page:
+            page.send(type="record", on=True)
+            assert "disk" in page.until("error")["message"]
+            assert not page.until("state")["recording"]
+            page.until("frame")
+
+
+def test_a_flood_of_orders_is_not_kept(served: Served) -> None:
+    with client(served) as page:
+        page.until("frame")
+        for seed in range(MESSAGES_A_SECOND):
+            page.send(type="reset", seed=seed)
+        assert "orders wait already" in page.until("error")["message"]
+        while page.until("frame")["step"] < 2:
+            pass  # the last of those that were kept is carried out
+
+
+def test_more_messages_than_a_page_sends_have_to_wait(served: Served) -> None:
+    with client(served) as page:
+        page.until("frame")
+        begun = time.monotonic()
+        for _ in range(MESSAGES_A_SECOND + MESSAGES_A_SECOND // 2):
+            page.connection.send("nonsense")
+        page.connection.send("{}")
+        while "unknown message" not in page.until("error")["message"]:
+            pass
+        assert time.monotonic() - begun > 0.4
+
+
+def test_the_page_may_run_its_own_script_only(served: Served) -> None:
+    with urlopen(f"http://{served.address}/", timeout=10) as answer:
+        text, policy = answer.read().decode(), answer.headers["Content-Security-Policy"]
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert directives["default-src"] == "'none'" and directives["frame-ancestors"] == "'none'"
+    for tag in ("script", "style"):
+        (inline,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = b64encode(sha256(inline.encode()).digest()).decode()
+        assert directives[f"{tag}-src"] == f"'sha256-{digest}'"
+    assert "innerHTML" not in text and "unsafe" not in policy
 
 
 def test_a_session_that_fails_is_told_and_makes_room(tmp_path: Path) -> None:
@@ -193,7 +270,7 @@ def test_a_session_that_fails_is_told_and_makes_room(tmp_path: Path) -> None:
         session = new_session()
 
         def fail(action: Float) -> Moment:
-            raise ZeroDivisionError("division by zero")
+            raise ZeroDivisionError("/home/me/secret")
 
         session.advance = fail  # type: ignore[method-assign]
         return session
@@ -201,7 +278,8 @@ def test_a_session_that_fails_is_told_and_makes_room(tmp_path: Path) -> None:
     with serving(tmp_path, broken, max_sessions=1) as served:
         for _ in range(2):
             with client(served) as page:
-                assert "division" in page.until("error")["message"]
+                told = page.until("error")["message"]
+                assert "ZeroDivisionError" in told and "secret" not in told
 
 
 def test_the_page_is_served_whole(served: Served) -> None:

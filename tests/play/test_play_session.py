@@ -1,20 +1,23 @@
 """A drive is the stream it stands for; recordings hold what was seen."""
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from imagination_testing import nano_judge, nano_starts
 from play_testing import new_session
-from worldsim_testing import nano_model, nano_spec
+from worldsim_testing import CAMERAS, nano_model, nano_spec
 
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.verify import verify
 from worldsim.data.video import VideoFile
 from worldsim.envs.imagination import FrameStarts, ImaginationEnv
 from worldsim.errors import UsageError
-from worldsim.play.recording import Tape
+from worldsim.play.recording import Tape, TapeLimits
 from worldsim.play.session import PlaySession
+from worldsim.specs import CameraSpec
 from worldsim.streaming.sampler import Sampler
 
 ACTIONS = np.random.default_rng(0).uniform(-1, 1, (5, 5)).astype(np.float32)
@@ -80,12 +83,15 @@ def test_recordings_pair_actions_with_the_frames_they_lead_to(
     session = new_session(sampler)
     delay = session.delay
     actions = np.random.default_rng(1).uniform(-1, 1, (7 + delay, 5)).astype(np.float32)
-    tape = Tape(session.spec, 0, "", [session.begin(0)], delay=delay)
+    tape = Tape(session.spec, 0, "", session.begin(0), tmp_path, delay)
     kept = []
-    for action in actions:
-        tape.moments.append(session.advance(action))
-        tape.actions.append(action)
-        kept.append((tape.moments[-1].agent_pos.copy(), tape.moments[-1].imagined.copy()))
+    for count, action in enumerate(actions):
+        if count == delay:
+            with pytest.raises(UsageError, match=f"more than {delay} steps|drive first"):
+                tape.write()
+        moment = session.advance(action)
+        tape.add(action, moment)
+        kept.append((moment.agent_pos.copy(), moment.imagined.copy()))
     episode = tape.episode()
     # Where the hand goes does not depend on how frames are sampled.
     plain = new_session()
@@ -97,21 +103,18 @@ def test_recordings_pair_actions_with_the_frames_they_lead_to(
         np.testing.assert_array_equal(episode.agent_pos[step + 1], hand)
         np.testing.assert_array_equal(shown[step + 1], frames)
     assert all(not np.array_equal(one, two) for one, two in zip(shown[:-1], shown[1:], strict=True))
-    if delay:
-        tape.actions = tape.actions[:delay]
-        with pytest.raises(UsageError, match=f"more than {delay} steps"):
-            tape.write(tmp_path)
+    tape.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_recordings_are_numbered_and_whole(tmp_path: Path) -> None:
     session = new_session()
     for number in range(2):
         start = session.begin(number)
-        tape = Tape(session.spec, number, session.start_task, [start])
-        for action in ACTIONS:
-            tape.moments.append(session.advance(action))
-            tape.actions.append(action)
-        film, data = tape.write(tmp_path)
+        with Tape(session.spec, number, session.start_task, start, tmp_path) as tape:
+            for action in ACTIONS:
+                tape.add(action, session.advance(action))
+            film, data = tape.write()
         assert (film.name, data.name) == (f"{number:04d}.mp4", f"{number:04d}")
     video = VideoFile(film)
     assert len(video.read(0, len(ACTIONS) + 1)) == len(ACTIONS) + 1
@@ -123,5 +126,53 @@ def test_recordings_are_numbered_and_whole(tmp_path: Path) -> None:
     recorded = episode.pixels["wrist"][0].astype(int)
     apart = [np.abs(recorded - start.imagined[view]).mean() for view in range(3)]
     assert apart[2] < 0.7 * min(apart[:2]), apart
-    with pytest.raises(UsageError, match="drive first"):
-        Tape(session.spec, 0, "", [session.latest]).write(tmp_path)
+
+
+def test_a_long_recording_takes_no_memory(tmp_path: Path) -> None:
+    session = new_session()
+    large = np.zeros((3, 160, 160, 3), np.uint8)
+    spec = replace(session.spec, cameras=tuple(CameraSpec(n, 160, 160) for n in CAMERAS))
+    moment = replace(session.latest, imagined=large, simulated=large)
+    action = np.zeros(5, np.float32)
+    steps = 30
+    with Tape(spec, 0, "", moment, tmp_path) as tape:
+        tape.add(action, moment)
+        tracemalloc.start()
+        try:
+            for _ in range(steps):
+                tape.add(action, moment)
+            kept = tracemalloc.get_traced_memory()[0]
+            film, data = tape.write()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    recorded = 2 * large.nbytes * steps
+    assert kept < recorded / 100
+    assert peak < recorded / 2
+    assert film.is_file() and verify(data) == []
+
+
+def test_a_recording_says_when_it_is_full(tmp_path: Path) -> None:
+    session = new_session()
+    limits = TapeLimits(seconds=0.3, free_bytes=0)
+    with Tape(session.spec, 0, "", session.latest, tmp_path, limits=limits) as tape:
+        for step in range(3):
+            assert tape.why_full() is None, step
+            tape.add(ACTIONS[step], session.latest)
+        assert "0.3 s" in (tape.why_full() or "")
+    greedy = TapeLimits(free_bytes=1 << 60)
+    with Tape(session.spec, 0, "", session.latest, tmp_path, limits=greedy) as tape:
+        assert "disk" in (tape.why_full() or "")
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    session = new_session()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot record into"):
+        Tape(session.spec, 0, "", session.latest, tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize("limits", [{"seconds": 0}, {"seconds": float("nan")}, {"free_bytes": -1}])
+def test_impossible_limits_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="recordings"):
+        TapeLimits(**limits)  # type: ignore[arg-type]

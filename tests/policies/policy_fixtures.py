@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.data.episode import EpisodeMeta
+from worldsim.data.split import folds_by_index
 from worldsim.specs import ActionSpec, CameraSpec, VectorSpec, WorldSpec
 
 SIZE = 16
@@ -67,6 +68,7 @@ class MadeUpRecordings:
     action_mask: NDArray[np.bool_]
     episode_start: NDArray[np.int64]
     metas: tuple[EpisodeMeta, ...]
+    folds: list[int]
 
 
 def make_recordings(
@@ -87,4 +89,7 @@ def make_recordings(
     names = [policies[i % len(policies)] for i in range(episodes)]
     metas = tuple(EpisodeMeta("made-up", i, n, success=n != "bad") for i, n in enumerate(names))
     agent = rng.normal(size=(rows, 4)).astype(np.float32)
-    return MadeUpRecordings(make_spec(), draw(place), agent, place, action, mask, start, metas)
+    folds = folds_by_index(range(episodes))
+    return MadeUpRecordings(
+        make_spec(), draw(place), agent, place, action, mask, start, metas, folds
+    )

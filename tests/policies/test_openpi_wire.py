@@ -1,5 +1,6 @@
 """The wire format of remote policies, and the mapping of observations to openpi's keys."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from policy_fixtures import make_observation, make_spec
 
 from worldsim.errors import DataError, UsageError
-from worldsim.policies.openpi_wire import pack, unpack
+from worldsim.policies.openpi_wire import LONGEST_LIST, pack, unpack
 from worldsim.policies.remote_mapping import RemoteMapping, resize_with_pad
 
 SPEC = make_spec()
@@ -41,13 +42,15 @@ def test_wire_round_trip() -> None:
     back["image"][0, 0, 0] = 9  # arrays are the receiver's own
 
 
-@pytest.mark.parametrize("bad", [np.array([object()]), np.array([1j]), object()])
+@pytest.mark.parametrize(
+    "bad", [np.array([object()]), np.array([1j]), np.array(["text"]), object()]
+)
 def test_wire_refuses_objects(bad: Any) -> None:
     with pytest.raises(UsageError, match="cannot send"):
         pack({"x": bad})
 
 
-@pytest.mark.parametrize("dtype", ["O", "c16", "V8", "nonsense"])
+@pytest.mark.parametrize("dtype", ["O", "c16", "V8", "U4", "S16", "nonsense"])
 def test_wire_refuses_foreign_dtypes(dtype: str) -> None:
     import msgpack
 
@@ -61,6 +64,62 @@ def test_wire_refuses_foreign_dtypes(dtype: str) -> None:
 def test_wire_refuses_garbage() -> None:
     with pytest.raises(DataError, match="not an openpi message"):
         unpack(b"\xc1garbage")
+
+
+def array_message(data: Any, dtype: Any, shape: Any) -> bytes:
+    import msgpack
+
+    tagged = {b"__ndarray__": True, b"data": data, b"dtype": dtype, b"shape": shape}
+    return bytes(msgpack.packb({"x": tagged}))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        array_message(b"", "<U0", [2**28]),
+        array_message(b"", "|V0", [2**28]),
+        array_message(b"\0", "|u1", [2**40]),
+        array_message(b"\0" * 8, "<f4", [2, -1, -1]),
+        array_message(b"\0" * 8, "<f4", [3]),
+        array_message(b"\0" * 8, "<f4", [True, 2]),
+        array_message(b"\0" * 8, "<f4", 2),
+        array_message(b"\0" * 8, "(2,)<f4", [1]),
+        array_message(b"\0" * 8, ["<f4"], [2]),
+        array_message("text", "|u1", [4]),
+        array_message(b"", "<f4", [0] * 100),
+        b"\xdd\x00\x10\x00\x00" * 1000 + b"\0" * 2**20,  # lists in lists that say they are long
+        b"\xdf\x10\x00\x00\x00",
+        b"\x91" * 5000,
+        b"\xc7\x01\x05\x00",  # an extension type
+        b"\x82\xc4\x0d__npgeneric__\xc3\xc4\x04data\xcd\x01\x2c",
+    ],
+)
+def test_nothing_is_allocated_that_a_message_does_not_hold(message: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError):
+            unpack(message)
+        assert tracemalloc.get_traced_memory()[1] < 2**23 + 4 * len(message)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_number_beyond_its_dtype_is_refused() -> None:
+    import msgpack
+
+    with pytest.raises(DataError):
+        unpack(msgpack.packb({b"__npgeneric__": True, b"data": 300, b"dtype": "|u1"}))
+
+
+def test_arrays_of_the_other_byte_order_are_read_as_numbers() -> None:
+    numbers = np.arange(3, dtype=">f4")
+    back = unpack(pack({"x": numbers}))["x"]
+    np.testing.assert_array_equal(back, numbers)
+    assert back.dtype.isnative
+
+
+def test_the_longest_list_passes() -> None:
+    assert len(unpack(pack([0] * LONGEST_LIST))) == LONGEST_LIST
 
 
 def test_mapping_round_trip_and_bad_columns() -> None:

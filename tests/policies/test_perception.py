@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from policy_fixtures import CAMERAS, MadeUpRecordings, make_recordings, make_spec
 
+from worldsim.data.split import HELD_OUT
 from worldsim.errors import DataError, SpecMismatchError, UsageError
 from worldsim.files import read_json, write_json
 from worldsim.policies.perception import StateEstimator
-from worldsim.policies.perception_training import PerceptionTraining, train_perception
+from worldsim.policies.perception_training import PerceptionTraining, _split, train_perception
 from worldsim.specs import VectorSpec
 from worldsim.training.config import FitConfig, RunConfig
 
@@ -48,6 +49,7 @@ def test_estimates_where_the_square_is(trained: tuple[Path, dict[str, float]]) -
     assert np.abs(estimate - recordings.state[:40]).mean() < 0.1
 
 
+@pytest.mark.usefixtures("float32_inference")
 def test_rows_are_estimated_alone(trained: tuple[Path, dict[str, float]]) -> None:
     recordings = make_recordings()
     estimator = StateEstimator(recordings.spec, str(trained[0] / "perception"))
@@ -81,5 +83,13 @@ def test_refuses_data_without_state_and_too_few_episodes(tmp_path: Path) -> None
         train_perception(blind, CONFIG, tmp_path, RUN)
     with pytest.raises(DataError, match="record more"):
         train_perception(make_recordings(episodes=1), CONFIG, tmp_path, RUN)
-    with pytest.raises(UsageError, match="held_out"):
-        PerceptionTraining(held_out=0.0)
+
+
+def test_the_error_is_of_the_episodes_that_every_training_holds_out() -> None:
+    recordings = replace(make_recordings(episodes=6), folds=[0, HELD_OUT, 2, 3, HELD_OUT, 5])
+    length = len(recordings.pixels) // 6
+    everyone, experts = CONFIG, replace(CONFIG, policies={"expert": 1.0})  # every other episode
+    for config, held_out in ((everyone, [1, 4]), (experts, [4])):
+        taught, tested = _split(recordings, config)
+        assert sorted(set(tested // length)) == held_out
+        assert not set(taught // length) & set(held_out)

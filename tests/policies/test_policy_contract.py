@@ -198,6 +198,20 @@ def test_policies_with_memory_want_a_reset_first(kind: str, tmp_path: Path) -> N
             policy.act(observations()[0], ENVS)
 
 
+@pytest.mark.parametrize("kind", ["random", "replay", "scripted", "play"])
+def test_what_is_forgotten_wants_a_reset(kind: str) -> None:
+    options = BUILDERS[kind](Workshop(Path(), ExitStack()))
+    policy = build_policy(SPEC, "mine", kind, **options)
+    policy.reset(ENVS, 0)
+    policy.forget(ENVS[1:])  # type: ignore[attr-defined]
+    policy.act(pick(observations()[0], [0]), ENVS[:1])
+    with pytest.raises(UsageError, match="reset"):
+        policy.act(pick(observations()[0], [1]), ENVS[1:2])
+    # Only the first env is remembered, by whatever is kept for each.
+    kept = [value for value in vars(policy).values() if isinstance(value, dict)]
+    assert all(set(each) <= {ENVS[0]} for each in kept)
+
+
 @pytest.mark.parametrize("kind", ["random", "scripted", "play"])
 def test_randomness_follows_seed_and_env(kind: str) -> None:
     options = BUILDERS[kind](Workshop(Path(), ExitStack()))

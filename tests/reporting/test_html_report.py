@@ -1,7 +1,9 @@
 """report.html: well-formed, self-contained, escaped, complete."""
 
 import re
+from base64 import b64decode, b64encode
 from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -112,6 +114,16 @@ def test_page_asks_nothing_of_the_network(report: ReportData) -> None:
     assert policy and "default-src 'none'" in (policy[0] or "")
 
 
+def test_page_runs_its_own_script_only(report: ReportData) -> None:
+    text = render_report(report)
+    (policy,) = (a["content"] or "" for _, a in Page(text).tags if "http-equiv" in a)
+    directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    for tag in ("script", "style"):
+        (inline,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = b64encode(sha256(inline.encode()).digest()).decode()
+        assert directives[f"{tag}-src"] == f"'sha256-{digest}'"
+
+
 def test_names_and_messages_are_escaped(report: ReportData) -> None:
     page = Page(render_report(report))
     assert page.count("script") == 1
@@ -120,8 +132,6 @@ def test_names_and_messages_are_escaped(report: ReportData) -> None:
 
 
 def test_films_are_embedded_whole(report: ReportData) -> None:
-    from base64 import b64decode
-
     page = Page(render_report(report))
     sources = [attributes["src"] or "" for tag, attributes in page.tags if tag == "video"]
     assert [b64decode(source.split(",", 1)[1]) for source in sources] == [

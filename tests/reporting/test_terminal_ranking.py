@@ -1,5 +1,7 @@
 """The ranking in a terminal of 80 columns."""
 
+from dataclasses import replace
+
 import numpy as np
 from rich.console import Console
 
@@ -42,11 +44,25 @@ def test_markup_in_names_is_text() -> None:
 def test_many_groups_still_fit() -> None:
     outcomes = np.random.default_rng(0).random((8, 40)) < np.linspace(0.1, 0.9, 8)[:, None]
     names = [f"policy_{i}" for i in range(8)]
-    groups = {name: f"a group with a long name {i // 2}" for i, name in enumerate(names)}
+    groups = {name: f"a group with a long name {i // 4}" for i, name in enumerate(names)}
     lines = printed(rank(outcomes, outcomes, names, groups=groups, bootstrap_samples=20))
     assert max(map(len, lines)) <= 80
     pearson = [line for line in lines if line.startswith("Pearson  ")]
-    assert sum(line.count("]") for line in pearson) == 5
+    assert sum(line.count("]") for line in pearson) == 4  # all, resampled, and two groups
+
+
+def test_what_must_be_known_first_stands_first(ranking: RankingReport) -> None:
+    told = replace(ranking, state_assisted=True, development_starts=False)
+    lines = printed(told)
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("State-assisted") and "Other starts" in "".join(lines[:4])
+    assert not printed(replace(ranking, state_assisted=False))[0].startswith("State-assisted")
+
+
+def test_the_interval_over_policies_stands_beside_that_over_starts(ranking: RankingReport) -> None:
+    pearson = next(line for line in printed(ranking) if line.startswith("Pearson  "))
+    for interval in (ranking.coefficients.pearson.interval, ranking.over_policies.pearson.interval):
+        assert interval is not None and f"[{interval[0]:.3f}, {interval[1]:.3f}]" in pearson
 
 
 def test_undefined_values_print_as_not_available() -> None:

@@ -8,14 +8,15 @@ from worldsim_testing import nano_model, nano_start
 from worldsim.diffusion.flow import as_history
 from worldsim.errors import UsageError
 from worldsim.streaming.noise import env_noise
+from worldsim.streaming.precision import Precision
 from worldsim.streaming.sampler import Sampler
 from worldsim.streaming.stream import Stream
 
 STEPS = 4
 
 
-def make(steps: int) -> Stream:
-    return Stream(nano_model(), Sampler(steps=steps).schedule(), precision="float32")
+def make(steps: int, precision: Precision = "float32") -> Stream:
+    return Stream(nano_model(), Sampler(steps=steps).schedule(), precision=precision)
 
 
 def roll(
@@ -55,6 +56,15 @@ def test_permuting_envs_permutes_rollouts(stream: Stream, actions: np.ndarray) -
     straight = roll(stream, actions)
     permuted = roll(stream, actions[:, order], env_ids=order)
     np.testing.assert_allclose(permuted, straight[:, order], atol=1e-5)
+
+
+def test_in_bfloat16_batches_agree_to_its_rounding(actions: np.ndarray) -> None:
+    """Kernels of two batch sizes may add up in another order, and bfloat16 keeps eight bits."""
+    stream = make(2, "bfloat16")
+    whole = roll(stream, actions)
+    for row in range(3):
+        alone = roll(stream, actions[:, [row]], env_ids=[row])[:, 0]
+        np.testing.assert_allclose(alone, whole[:, row], atol=STEPS * 2**-8 * np.abs(whole).max())
 
 
 def test_dropping_rows_leaves_the_others(stream: Stream, actions: np.ndarray) -> None:

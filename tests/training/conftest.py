@@ -31,7 +31,7 @@ def world(square_data: CachedDataset) -> tuple[WorldModel, Clip]:
     batch = ClipDataset(square_data, 6).batch([0, 5, 9])
     batch["latents"] = model.encode(batch.pop("pixels"))
     generator = torch.Generator().manual_seed(0)
-    return model, prepare_clip(model, batch, DropoutConfig(0.0, 0.0), generator)
+    return model, prepare_clip(model, batch, DropoutConfig(0.0, 0.0, 0.0), generator)
 
 
 @pytest.fixture(scope="module")

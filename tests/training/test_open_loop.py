@@ -49,6 +49,7 @@ def test_exchanged_actions_come_from_the_next_episode() -> None:
         actions_of_another(own[:1])
 
 
+@pytest.mark.usefixtures("float32_inference")
 def test_drives_of_a_batch_equal_drives_alone(
     model: WorldModel, square_data: CachedDataset
 ) -> None:
@@ -64,7 +65,7 @@ def test_drives_of_a_batch_equal_drives_alone(
     for number, drive in enumerate(drives):
         for frames in imagine(model, square_data, [drive]):
             gap = frames.pixels[0].astype(int) - together[number, frames.horizon]
-            assert np.abs(gap).max() <= 2  # bf16 sums differ in order between batch sizes
+            assert np.abs(gap).max() <= 1  # batches of another size may round the other way
 
 
 def test_report_of_baselines_against_closed_forms(

@@ -39,6 +39,7 @@ def test_run_folder_is_complete(finished: Path) -> None:
     assert "val_psnr_model" in world_rows(finished)[-1]
     model = WorldModel.from_pretrained(finished / "model")
     assert model.quality is not None and set(model.quality.psnr_moving) == {1, 2}
+    assert model.config.calibrated, "the recorded episodes tell their cameras"
     statistics = model.normalizer.to_json()
     assert min(statistics["latent"]["std"]) > 0 and statistics["latent"]["std"] != [1.0] * 4
     assert statistics["agent_pos"]["std"][0] != 1.0

@@ -64,3 +64,10 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
         with path.open("r+b") as file:
             file.truncate(path.stat().st_size - 3)
         np.testing.assert_array_equal(build_cache(root).pixels, pixels)
+
+
+def test_decoded_frames_go_where_cache_says(data: Path, tmp_path: Path) -> None:
+    words = [f"dataset={data}", "out=unused", "image_size=16", f"cache={tmp_path / 'place'}"]
+    cache = train_module._open_data(compose_config("train", words))
+    assert tmp_path / "place" in cache.folder.parents
+    assert not (data / "cache").exists()

@@ -3,20 +3,28 @@
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
+from worldsim.errors import UsageError
 from worldsim.models.autoencoder import AutoencoderConfig
+from worldsim.models.conditioning import Conditioning
 from worldsim.models.denoiser import DenoiserConfig
 from worldsim.models.dynamics import BodyDynamics, DynamicsConfig
 from worldsim.models.heads import HeadConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.streaming.stream import Stream
 from worldsim.training.batches import Batch
-from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
+from worldsim.training.plan.clip import (
+    Clip,
+    DropoutConfig,
+    prepare_clip,
+    shows_calibration,
+)
 from worldsim.training.plan.objective import ObjectiveConfig
 from worldsim.training.plan.plan import PlanConfig, TrainingPlan
 from worldsim.training.plan.rollout import RolloutConfig, self_rollout
@@ -28,7 +36,7 @@ CONFIG = WorldModelConfig(
     DynamicsConfig(width=16, depth=1),
     recent=4,
 )
-NO_DROPOUT = DropoutConfig(action=0.0, view=0.0)
+NO_DROPOUT = DropoutConfig(action=0.0, view=0.0, rig=0.0)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -116,6 +124,57 @@ def test_action_dropout_hides_tokens_and_maps(model: WorldModel, batch: Batch) -
     kept, hidden = (clip_of(model, batch, DropoutConfig(a, 0.0)).cond for a in (0.0, 1.0))
     assert kept.action_mask[:, 1:].min() == 1 and float(kept.maps.abs().sum()) > 0
     assert hidden.action_mask.max() == 0 and float(hidden.maps.abs().sum()) == 0
+
+
+def test_hidden_calibration_is_that_of_a_start_which_has_none(
+    model: WorldModel, batch: Batch
+) -> None:
+    def cond(chance: float, given: Batch) -> Conditioning:
+        return clip_of(model, given, DropoutConfig(0.0, 0.0, chance)).cond
+
+    names = ("intrinsics", "extrinsics", "mounted", "rig_known")
+    none = {name: value for name, value in batch.items() if name not in names}
+    kept, hidden, unknown = cond(0.0, batch), cond(1.0, batch), cond(0.0, none)
+    for field in vars(kept):
+        assert torch.equal(getattr(hidden, field), getattr(unknown, field)), field
+        assert torch.equal(getattr(kept, field), getattr(hidden, field)) == (field != "maps"), field
+    begun = Stream(model, autoregressive((1.0, 0.0)), precision="float32")
+    begun.reset(batch["pixels"][:, 0], batch["agent_pos"][:, 0], state=batch["state"][:, 0])
+    begun.push(batch["action"][:, :1])
+    assert float(begun._conditions().maps.abs().sum()) == float(hidden.maps.abs().sum()) == 0.0
+    assert cond(1.0, none).maps.shape == kept.maps.shape
+
+
+def test_calibration_is_hidden_now_and_then_and_repeatably(model: WorldModel, batch: Batch) -> None:
+    def known(chance: float, seed: int) -> torch.Tensor:
+        dropout = DropoutConfig(0.0, 0.0, chance)
+        return prepare_clip(model, batch, dropout, generator(seed)).cond.maps.flatten(1).any(1)
+
+    some = torch.stack([known(0.3, seed) for seed in range(40)])
+    assert torch.equal(some, torch.stack([known(0.3, seed) for seed in range(40)]))
+    assert 0.2 < float((~some).float().mean()) < 0.4
+    for chance in (0.0, 0.3, 1.0):
+        clip = clip_of(model, batch, DropoutConfig(0.5, 0.5, chance))
+        untouched = clip_of(model, batch, DropoutConfig(0.5, 0.5, 0.0))
+        assert torch.equal(clip.cond.action_mask, untouched.cond.action_mask)
+        assert torch.equal(clip.view_mask, untouched.view_mask)
+        assert chance or torch.equal(clip.cond.maps, untouched.cond.maps)
+    assert 0 < DropoutConfig().rig < 0.2
+    with pytest.raises(UsageError, match="dropout"):
+        DropoutConfig(rig=1.5)
+
+
+def test_a_model_says_whether_it_saw_calibrated_cameras(model: WorldModel) -> None:
+    known = np.array([[True, False], [True, True]])
+    assert shows_calibration(known, DropoutConfig())
+    assert not shows_calibration(known[:1], DropoutConfig())
+    assert not shows_calibration(known, DropoutConfig(rig=1.0))
+    fresh, blind = copy.deepcopy(model), copy.deepcopy(model)
+    blind.config = replace(blind.config, bodies=False)
+    assert not fresh.trained_with(calibration=False).config.calibrated
+    assert not blind.trained_with(calibration=True).config.calibrated
+    assert fresh.trained_with(calibration=True).config.calibrated
+    assert fresh.trained_with(calibration=False).config.calibrated, "what was learnt stays"
 
 
 def test_gradients_reach_every_trained_part_in_both_phases(model: WorldModel, batch: Batch) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 class Command:
     """One command of the command line; `worldsim.cli.<name>` holds its `run(config)`.
 
+    A module that also has `prepare(config, overrides)` is first asked for the config to run with.
+
     Attributes:
         summary: one line for `worldsim --help`.
         kept: what an interrupted run keeps, said after Ctrl-C.

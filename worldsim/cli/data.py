@@ -7,16 +7,18 @@ from omegaconf import DictConfig
 
 from worldsim.cli.console import Advance, finish, progress, say
 from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.faults import raise_faults
 from worldsim.data.merge import merge
 from worldsim.data.preview import preview
 from worldsim.data.summary import behaviour_lines, describe
-from worldsim.data.verify import raise_faults, verify
+from worldsim.data.verify import verify
 from worldsim.errors import UsageError, unknown_name
 
 DESCRIPTION = """\
 Look at data sets in LeRobot format (v3.0 and v2.1, recorded by worldsim or by others).
-inspect describes one, verify finds truncated videos, missing rows, wrong counts, NaN actions and
-wrong frame rates, merge joins several into one, preview shows an episode.
+inspect describes one, verify lists what training would refuse (truncated videos, broken images,
+missing rows, NaN actions, wrong frame rates) or only warn of, merge joins several into one, preview
+shows an episode.
 """
 
 EXAMPLES = """\
@@ -60,9 +62,9 @@ def _verify(config: DictConfig) -> None:
 
         faults = verify(root, bool(config.decode), step)
     for fault in faults:
-        print(fault)
+        print(fault if fault.severity == "error" else f"warning: {fault}")
     raise_faults(root, faults)
-    finish("no fault found", root)
+    finish(f"no error found; warnings: {len(faults)}" if faults else "no fault found", root)
 
 
 def _merge(config: DictConfig) -> None:

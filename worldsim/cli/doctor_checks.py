@@ -21,8 +21,8 @@ LEAST_FREE_GB = 2.0
 FRAME_SECONDS = 60.0
 
 FRAME_SCRIPT = """
-from worldsim.envs.gl import choose_backend
-choose_backend()
+from worldsim.envs.gl import drawing_backend
+drawing_backend()
 import os, sys, time
 import mujoco
 xml = (

@@ -34,7 +34,7 @@ def run(config: DictConfig) -> None:
     from worldsim.envs.imagination.loading import find_judge
     from worldsim.evaluation.drift import DriftConfig, measure_drift
     from worldsim.evaluation.open_loop_film import open_loop_records
-    from worldsim.files import write_json, write_text
+    from worldsim.files import write_figures, write_text
     from worldsim.hardware import inference_device
     from worldsim.models.world_model import WorldModel
     from worldsim.reporting.drift_page import read_column, write_drift_page
@@ -55,7 +55,7 @@ def run(config: DictConfig) -> None:
         say("no judge lies with this model: places are not read off its frames; give judge=FOLDER")
     else:
         judge.to(device)
-    cache = build_cache(Path(settings["dataset"]))
+    cache = build_cache(Path(settings["dataset"]), folder=settings["cache"])
     count = settings["episodes"] or cache.num_episodes
     if not 2 <= count <= cache.num_episodes:
         raise UsageError(
@@ -70,7 +70,7 @@ def run(config: DictConfig) -> None:
     out = Path(settings["out"])
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_json(out / "drift.json", {"title": settings["title"], **report.to_json()})
+    write_figures(out / "drift.json", {"title": settings["title"], **report.to_json()})
     records = open_loop_records(
         model, cache, episodes[: int(settings["films"])], sampler, drift.max_steps
     )

@@ -1,9 +1,10 @@
 """`worldsim export`: rollouts and recorded episodes as films."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from omegaconf import DictConfig
@@ -13,6 +14,9 @@ from worldsim.config import build
 from worldsim.errors import DataError
 from worldsim.evaluation.record import Pixels, RolloutRecord
 from worldsim.reporting.film import FilmStyle, write_film
+
+if TYPE_CHECKING:
+    from worldsim.data.dataset import LeRobotDataset
 
 DESCRIPTION = """
 Writes MP4 (H.264) or GIF films: camera views in a grid, truth beside imagination where both are
@@ -109,25 +113,34 @@ def _episodes(root: Path, episode: int | None) -> tuple[int, Iterator[tuple[str,
     wanted = range(dataset.num_episodes) if episode is None else [episode]
 
     def film(number: int) -> tuple[str, RolloutRecord]:
-        data = dataset.episode(number)
+        arrays = dataset.arrays(number)
         record = RolloutRecord(
             cameras=dataset.spec.camera_names,
             fps=dataset.spec.fps,
-            title=f"episode {number}: {data.meta.policy or data.task}",
-            truth=_stacked([data.pixels[name] for name in dataset.spec.camera_names]),
-            actions=data.action,
-            progress=data.progress,
-            truth_success=data.success,
+            title=f"episode {number}: {dataset.meta(number).policy or dataset.task(number)}",
+            truth=_stacked(dataset, number),
+            actions=arrays["action"][:-1],
+            progress=arrays["progress"],
+            truth_success=arrays["success"],
         )
         return f"episode_{number:06d}", record
 
     return len(wanted), (film(number) for number in wanted)
 
 
-def _stacked(views: list[Pixels]) -> Pixels:
-    """Views `[T, H, W, 3]` as `[T, V, H, W, 3]`, smaller ones padded with black."""
-    height, width = (max(view.shape[axis] for view in views) for axis in (1, 2))
-    padded = np.zeros((len(views[0]), len(views), height, width, 3), np.uint8)
-    for index, view in enumerate(views):
-        padded[:, index, : view.shape[1], : view.shape[2]] = view
-    return padded
+def _stacked(dataset: "LeRobotDataset", episode: int) -> Pixels:
+    """Views of an episode as `[T, V, H, W, 3]`, smaller ones padded with black.
+
+    They lie in a temporary file: memory does not grow with the episode's length.
+    """
+    names = dataset.spec.camera_names
+    height = max(camera.height for camera in dataset.spec.cameras)
+    width = max(camera.width for camera in dataset.spec.cameras)
+    moment = np.zeros((len(names), height, width, 3), np.uint8)
+    with tempfile.TemporaryFile() as file:
+        for views in zip(*(dataset.each_frame(episode, name) for name in names), strict=True):
+            for place, view in zip(moment, views, strict=True):
+                place[: view.shape[0], : view.shape[1]] = view
+            file.write(moment.data)
+        file.flush()
+        return np.memmap(file, np.uint8, "r").reshape(-1, *moment.shape)

@@ -108,7 +108,10 @@ def _run(name: str, overrides: list[str], show: bool) -> None:
         # MuJoCo reads MUJOCO_GL once, when it is first imported, so this comes before anything.
         import_module("worldsim.envs.gl").choose_backend()
     try:
-        import_module(f"worldsim.cli.{name}").run(config)
+        command = import_module(f"worldsim.cli.{name}")
+        if hasattr(command, "prepare"):  # what hangs on which settings were given
+            config = command.prepare(config, overrides)
+        command.run(config)
     except OmegaConfBaseException as error:
         raise UsageError(f"configuration of `worldsim {name}`: {error}") from error
 

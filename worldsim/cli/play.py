@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from worldsim.browser_guard import address
 from worldsim.cli.console import say
 from worldsim.errors import UsageError
 
@@ -33,12 +34,14 @@ def run(config: DictConfig) -> None:
     from worldsim.config import build
     from worldsim.envs.imagination.loading import find_judge, load_model
     from worldsim.hardware import inference_device
+    from worldsim.play.recording import TapeLimits
     from worldsim.play.server import build_app, listen, serve
     from worldsim.play.session import PlaySession
     from worldsim.streaming.sampler import Sampler
 
     if int(config.max_sessions) < 1:
         raise UsageError(f"max_sessions is {config.max_sessions}; expected 1 or more")
+    limits = TapeLimits(seconds=float(config.recording_s))
     listener = listen(str(config.host), int(config.port))
     with listener:
         if config.threads:
@@ -52,15 +55,18 @@ def run(config: DictConfig) -> None:
             say("no judge lies with this model: progress and success are not shown")
         else:
             judge.to(device)
+            if not judge.report.reads_progress:
+                say("the judge learnt no progress from its recordings: only success is shown")
 
         def make_session() -> PlaySession:
             starts, simulator = worlds(config, model, judge)
             return PlaySession(model, judge, starts, simulator, sampler)
 
-        app = build_app(make_session, Path(config.out), int(config.max_sessions))
+        names = [str(config.host), *map(str, config.names)]
+        app = build_app(make_session, Path(config.out), int(config.max_sessions), names, limits)
         make_session().close()  # what does not fit together is told now
         host, port = listener.getsockname()[:2]
-        say(f"open http://{host}:{port} ; Ctrl-C stops")
+        say(f"open {address('http', host, port)} ; Ctrl-C stops")
         serve(app, listener)
 
 

@@ -1,7 +1,6 @@
 """`worldsim rank`: a pool of policies from the same starts in both worlds, and the verdict."""
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,32 +30,34 @@ def run(config: DictConfig) -> None:
         UsageError: the config does not fit together.
         WorldsimError: something other than a policy failed; finished results stay.
     """
-    from worldsim.cli.rank_report import write_ranking
-    from worldsim.evaluation.paired import jobs_of, read_result, run_missing
+    from worldsim.cli.rank_report import earlier_sections, write_ranking
+    from worldsim.evaluation.circumstances import Circumstances
+    from worldsim.evaluation.kept import standing
+    from worldsim.evaluation.outcomes import write_comparison
+    from worldsim.evaluation.paired import run_missing, wanted_results
     from worldsim.evaluation.workbench import Workbench
-    from worldsim.files import write_json, write_text
+    from worldsim.files import write_text
     from worldsim.reporting.terminal import print_ranking
 
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     settings: dict[str, Any] = {str(key): value for key, value in plain.items()}
-    out = Path(settings["out"])
+    out, films = Path(settings["out"]), int(settings["films"]["each"])
     comparison, options = read_settings(settings)
+    earlier = earlier_sections(settings["report"]["also"], films)
     Workbench(comparison).check(options.worlds)
+    circumstances = Circumstances.of(comparison, options)
+    wanted = wanted_results(comparison, options.worlds)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_json(
-        out / "comparison.json", {"comparison": asdict(comparison), "options": asdict(options)}
-    )
-    jobs = jobs_of(comparison, options.worlds)
-    done = sum(read_result(comparison, out, job) is not None for job in jobs)
-    if done:
-        say(f"{done} of {len(jobs)} results are there already")
-    count = comparison.starts.count
-    with progress("rollouts", len(jobs) * count, done * count) as advance:
-        for _ in run_missing(comparison, out, options.worlds, worker_count(settings["workers"])):
+    write_comparison(out, comparison, options, circumstances, wanted)
+    found, count = standing(out, wanted), comparison.starts.count
+    for line in found.in_words(comparison):
+        say(line)
+    with progress("rollouts", len(wanted) * count, len(found.kept) * count) as advance:
+        for _ in run_missing(comparison, out, wanted, worker_count(settings["workers"])):
             advance(count)
-    report = write_ranking(out, settings["report"], int(settings["films"]["each"]))
+    report = write_ranking(out, settings["report"], films, earlier)
     print_ranking(report)
     finish("report", out / "report.html")
     finish("ranking", out / "ranking.json")
@@ -78,9 +79,9 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
         UsageError: a value is wrong, or a policy is not in the pool.
     """
     from worldsim.config import build
+    from worldsim.evaluation.circumstances import RankingOptions
     from worldsim.evaluation.comparison import StartPlan
     from worldsim.evaluation.logged import read_logged_rates
-    from worldsim.evaluation.ranked import RankingOptions
 
     csv = settings["reference"]["csv"]
     pool = settings["policy"] or {}

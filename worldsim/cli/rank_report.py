@@ -3,26 +3,22 @@
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from worldsim.config import build
-from worldsim.errors import DataError, UsageError
-from worldsim.evaluation.comparison import Comparison
+from worldsim.errors import DataError
+from worldsim.evaluation.dependencies import software
 from worldsim.evaluation.estimate import Estimate
 from worldsim.evaluation.film_store import Shown, choose_films, joined_record
-from worldsim.evaluation.paired import results
-from worldsim.evaluation.ranked import RankingOptions, judge_in_simulator, rank_results
+from worldsim.evaluation.outcomes import Outcomes, read_outcomes
+from worldsim.evaluation.ranked import judge_in_simulator, rank_results
 from worldsim.evaluation.ranking_report import RankingReport
-from worldsim.files import read_json, write_json
+from worldsim.files import read_json, read_yaml, write_figures
 from worldsim.reporting.html_report import write_report
 from worldsim.reporting.report_data import Film, HorizonCurves, ReportData, Section
 
-PACKAGES = ("worldsim", "torch", "numpy", "mujoco", "gymnasium")
 CAPTIONS = {
     "success": "The policy succeeds in the simulator and in imagination.",
     "failure": "It fails in both.",
@@ -30,92 +26,101 @@ CAPTIONS = {
 }
 
 
-def write_ranking(out: Path, report: Mapping[str, Any], films: int) -> RankingReport:
+def write_ranking(
+    out: Path, report: Mapping[str, Any], films: int, earlier: Sequence[Section] = ()
+) -> RankingReport:
     """Rank the results under `out` and write `ranking.json` and `report.html` there.
 
     Args:
         out: folder of a ranking whose rollouts are all there.
-        report: keys `title`, `summary` and `also` of the config.
+        report: keys `title` and `summary` of the config.
         films: of each kind in the report.
+        earlier: other rankings to show on the page.
 
     Raises:
         DataError: results are missing.
-        UsageError: a folder in `also` holds no ranking.
     """
-    comparison, options = _read(out)
-    ranking = rank_results(comparison, out, options)
-    watched = judge_in_simulator(comparison, out) if len(options.worlds) == 2 else None
+    outcomes = read_outcomes(out)
+    section = _section(out, outcomes, str(report["title"]), str(report["summary"]), films)
+    write_figures(out / "ranking.json", ranking_json(outcomes, section.ranking))
+    command = " ".join(["worldsim", *sys.argv[1:]])
+    config = _config_hash(out / "config.yaml")
+    write_page(out / "report.html", str(report["title"]), [section, *earlier], command, config)
+    return section.ranking
+
+
+def earlier_sections(folders: Sequence[str], films: int) -> list[Section]:
+    """Earlier rankings as sections of a page, by their own words.
+
+    Raises:
+        UsageError: a folder holds no ranking.
+        DataError: its results are missing or broken.
+    """
+    return [
+        _section(folder, read_outcomes(folder), *_own_words(folder), films)
+        for folder in map(Path, folders)
+    ]
+
+
+def ranking_json(outcomes: Outcomes, ranking: RankingReport) -> dict[str, Any]:
+    """The content of `ranking.json`."""
     data = ranking.to_json()
-    if watched is not None:
+    if (watched := judge_in_simulator(outcomes)) is not None:
         data["judge"] = dict(data["judge"]) | {"in_this_simulation": watched}
-    write_json(out / "ranking.json", data)
-    sections = [_section(out, ranking, str(report["title"]), str(report["summary"]), films)]
-    for folder in map(Path, report["also"]):
-        title, summary = _own_words(folder)
-        sections.append(_section(folder, _ranking(folder), title, summary, films))
+    return data
+
+
+def write_page(
+    path: Path, title: str, sections: Sequence[Section], command: str, config_hash: str = ""
+) -> None:
+    """`report.html` of some sections, with the command that made it."""
     page = ReportData(
-        title=str(report["title"]),
+        title=title,
         sections=tuple(sections),
-        command=" ".join(["worldsim", *sys.argv[1:]]),
-        config_hash=_config_hash(out / "config.yaml"),
-        versions={name: found for name in PACKAGES if (found := _version(name))},
+        command=command,
+        config_hash=config_hash,
+        versions=software(),
     )
-    write_report(out / "report.html", page)
-    return ranking
+    write_report(path, page)
 
 
 def _config_hash(path: Path) -> str:
     """Of all settings but where the results go and how many processes make them."""
-    config = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(config, dict)
-    kept = {str(key): value for key, value in config.items() if key not in ("out", "workers")}
+    kept = {str(k): value for k, value in read_yaml(path).items() if k not in ("out", "workers")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _read(out: Path) -> tuple[Comparison, RankingOptions]:
-    path = out / "comparison.json"
-    if not path.is_file():
-        raise UsageError(f"{out} holds no ranking (no {path.name}); `worldsim rank out={out}`")
-    data = read_json(path)
-    return (
-        build(Comparison, data["comparison"], str(path)),
-        build(RankingOptions, data["options"], str(path)),
-    )
-
-
 def _own_words(out: Path) -> tuple[str, str]:
-    """Title and summary that an earlier ranking was given."""
-    own = OmegaConf.load(out / "config.yaml")
-    title = OmegaConf.select(own, "report.title", default=out.name)
-    return str(title), str(OmegaConf.select(own, "report.summary", default=""))
+    """Title and summary that an earlier ranking was given, as they were typed."""
+    own = read_yaml(out / "config.yaml")
+    words = own.get("report") if isinstance(own, dict) else None
+    words = words if isinstance(words, dict) else {}
+    return str(words.get("title", out.name)), str(words.get("summary", ""))
 
 
-def _ranking(out: Path) -> RankingReport:
-    comparison, options = _read(out)
-    return rank_results(comparison, out, options)
-
-
-def _section(out: Path, ranking: RankingReport, title: str, summary: str, films: int) -> Section:
-    comparison, options = _read(out)
-    curves, notes = open_loop_quality(Path(comparison.model))
+def section_of(outcomes: Outcomes, title: str, summary: str = "") -> Section:
+    """A ranking without films, such as one of several folders."""
+    curves, notes = open_loop_quality(Path(outcomes.comparison.model))
     return Section(
         title=title,
-        ranking=ranking,
+        ranking=rank_results(outcomes),
         summary=summary,
         curves=curves,
-        films=tuple(_film(out, shown) for shown in _shown(comparison, out, options, films)),
-        facts=_facts(comparison, options),
+        facts=_facts(outcomes),
         notes=notes,
     )
 
 
-def _shown(comparison: Comparison, out: Path, options: RankingOptions, films: int) -> list[Shown]:
+def _section(out: Path, outcomes: Outcomes, title: str, summary: str, films: int) -> Section:
+    shown = tuple(_film(out, each) for each in _shown(outcomes, films))
+    return replace(section_of(outcomes, title, summary), films=shown)
+
+
+def _shown(outcomes: Outcomes, films: int) -> list[Shown]:
     """Films that both worlds have; none where there is one world only."""
-    if len(options.worlds) < 2:
+    if outcomes.truth is None:
         return []
-    truth = results(comparison, out, "simulator")
-    imagined = results(comparison, out, "imagination")
-    return choose_films(truth, imagined, comparison.filmed, films)
+    return choose_films(outcomes.truth, outcomes.imagined, outcomes.comparison.filmed, films)
 
 
 def _film(out: Path, shown: Shown) -> Film:
@@ -123,16 +128,25 @@ def _film(out: Path, shown: Shown) -> Film:
     return Film.of(record, CAPTIONS[shown.kind], shown.kind)
 
 
-def _facts(comparison: Comparison, options: RankingOptions) -> dict[str, str]:
-    starts = comparison.starts
-    origin = starts.dataset or f"seeds {starts.seed} to {starts.seed + starts.count - 1}"
+def _facts(outcomes: Outcomes) -> dict[str, str]:
+    """What was ranked in which worlds, for a page."""
+    comparison = outcomes.comparison
     return {
         "environment": comparison.env_id or "none",
-        "reference": options.reference_csv or "simulator",
-        "starts": f"{starts.count}, {origin}",
+        "reference": outcomes.options.reference_csv or "simulator",
+        "starts": _starts(outcomes),
         "sampling steps": str(comparison.sampling_steps),
         "world model": Path(comparison.model).name,
     }
+
+
+def _starts(outcomes: Outcomes) -> str:
+    plan = outcomes.comparison.starts
+    if plan.dataset is not None:
+        return f"{plan.count}, {plan.dataset}"
+    length = plan.count // len(plan.blocks)
+    blocks = " and ".join(f"{first} to {first + length - 1}" for first in plan.blocks)
+    return f"{plan.count}, seeds {blocks}"
 
 
 def open_loop_quality(model: Path) -> tuple[tuple[HorizonCurves, ...], tuple[str, ...]]:
@@ -191,10 +205,3 @@ def _notes(validation: dict[str, Any]) -> tuple[str, ...]:
         )
     swapped += "."
     return moving, swapped
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

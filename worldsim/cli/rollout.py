@@ -9,7 +9,7 @@ from worldsim.cli.console import finish, progress, say
 from worldsim.errors import unknown_name
 
 if TYPE_CHECKING:
-    from worldsim.evaluation.comparison import Comparison
+    from worldsim.evaluation.kept import Job
     from worldsim.evaluation.rollout_batch import World
 
 DESCRIPTION = """
@@ -40,7 +40,8 @@ def run(config: DictConfig) -> None:
     from worldsim.cli.rank import chosen_policies, read_comparison, worker_count
     from worldsim.config import build
     from worldsim.evaluation.comparison import StartPlan
-    from worldsim.evaluation.paired import jobs_of, read_result, run_missing
+    from worldsim.evaluation.kept import standing
+    from worldsim.evaluation.paired import run_missing, wanted_results
     from worldsim.evaluation.workbench import Workbench
     from worldsim.files import write_text
 
@@ -56,24 +57,27 @@ def run(config: DictConfig) -> None:
     out = Path(settings["out"])
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    jobs, count = jobs_of(comparison, worlds), comparison.starts.count
-    done = sum(read_result(comparison, out, job) is not None for job in jobs)
-    with progress("rollouts", len(jobs) * count, done * count) as advance:
-        for _ in run_missing(comparison, out, worlds, worker_count(settings["workers"])):
+    wanted, count = wanted_results(comparison, worlds), comparison.starts.count
+    found = standing(out, wanted)
+    for line in found.in_words(comparison):
+        say(line)
+    with progress("rollouts", len(wanted) * count, len(found.kept) * count) as advance:
+        for _ in run_missing(comparison, out, wanted, worker_count(settings["workers"])):
             advance(count)
-    _say_results(comparison, out, worlds)
+    _say_results(out, list(wanted))
     finish("rollouts", out)
 
 
-def _say_results(comparison: "Comparison", out: Path, worlds: "tuple[World, ...]") -> None:
-    from worldsim.evaluation.paired import results
+def _say_results(out: Path, jobs: "list[Job]") -> None:
+    from worldsim.evaluation.kept import read_result
 
-    for world in worlds:
-        for batch in results(comparison, out, world):
-            steps, best = batch.length.mean(), batch.progress.mean()
-            say(
-                f"{batch.policy} in {world}: {batch.success.sum()} of {len(batch.success)} "
-                f"succeed, {best:.2f} progress, {steps:.1f} steps"
-            )
-            for failure in batch.failures:
-                say(f"  {failure}")
+    for job in jobs:
+        batch = read_result(out, job)
+        assert batch is not None  # it was written a moment ago
+        steps, best = batch.length.mean(), batch.progress.mean()
+        say(
+            f"{batch.policy} in {job.world}: {batch.success.sum()} of {len(batch.success)} "
+            f"succeed, {best:.2f} progress, {steps:.1f} steps"
+        )
+        for failure in batch.failures:
+            say(f"  {failure}")

@@ -27,6 +27,20 @@ worldsim train dataset=data/push out=runs/policies stage=policies
 """
 
 
+def prepare(config: DictConfig, overrides: list[str]) -> DictConfig:
+    """The config with the sizes of the models that it takes over.
+
+    Raises:
+        UsageError: the overrides ask for other sizes than those.
+    """
+    from worldsim.config import stated_keys
+    from worldsim.training.inheritance import inherited
+
+    if str(config.stage) in ("judge", "policies"):  # which do not read `model`
+        return config
+    return inherited(config, stated_keys(overrides, "model"))
+
+
 def run(config: DictConfig) -> None:
     """Run the stages asked for.
 
@@ -82,16 +96,20 @@ def _open_data(config: DictConfig) -> Any:
     from worldsim.data.cache import build_cache
     from worldsim.data.cache_writer import resized_spec
     from worldsim.data.dataset import LeRobotDataset
+    from worldsim.data.faults import raise_faults
+    from worldsim.data.readiness import training_faults
     from worldsim.models.world_model import require_image_size
 
     root = Path(config.dataset)
     if not root.exists():
         raise UsageError(f"no data set at {root}; `worldsim collect out={root}` records one")
     size = read_image_size(OmegaConf.to_container(config).get("image_size"))  # type: ignore[union-attr]
-    camera = resized_spec(LeRobotDataset(root), size).cameras[0]
+    dataset = LeRobotDataset(root)
+    raise_faults(root, training_faults(dataset))
+    camera = resized_spec(dataset, size).cameras[0]
     require_image_size(camera.height, camera.width)
     with counted("decoded episodes") as show:
-        return build_cache(root, size, progress=show)
+        return build_cache(root, size, config.cache, progress=show)
 
 
 def read_image_size(value: Any) -> tuple[int, int] | None:
@@ -124,7 +142,7 @@ def _record(root: Path, config: DictConfig, environment: dict[str, Any]) -> None
 def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     """Train the judge; False if that was done already."""
     from worldsim.config import build
-    from worldsim.evaluation.judge_sampling import JudgeConfig
+    from worldsim.evaluation.judge_sampling import JudgeConfig, tells_progress
     from worldsim.evaluation.judge_training import env_of, train_judge
     from worldsim.models.world_model import WorldModel
     from worldsim.training.layout import file_fingerprint, fingerprint
@@ -142,6 +160,12 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     key = fingerprint([OmegaConf.to_container(config.judge), *seen])
     if folder.is_finished("judge", key, bool(config.overwrite)):
         return False
+    if not tells_progress(cache):
+        say(
+            "warning: the recordings tell no progress (a column progress or next.progress), so the "
+            "judge learns success alone: an imagined reward will be the success bonus, and nothing "
+            "on the way to it"
+        )
     judge = train_judge(
         cache,
         cache.spec,

@@ -11,11 +11,12 @@ from worldsim.cli.console import counted, say
 def validators(config: DictConfig, cache: Any, folder: Any) -> tuple[Any, Any]:
     """What measures a model while it trains, and what measures the finished one."""
     from worldsim.config import build
-    from worldsim.data.clips import episodes_of
+    from worldsim.data.split import episodes_of
+    from worldsim.evaluation.open_loop import acting
     from worldsim.training.config import ValidationConfig
 
     settings = build(ValidationConfig, config.validation, "validation")
-    held_out = episodes_of(cache.num_episodes, "val")[: settings.episodes]
+    held_out = acting(cache, episodes_of(cache.folds, "val"))[: settings.episodes]
     return (
         _validator(settings, held_out, cache, folder),
         lambda model: _step_quality(model, cache, held_out, settings),
@@ -26,7 +27,7 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
     """Open-loop validation: figures to validation.json and the log, films to films/."""
     from worldsim.evaluation.open_loop_film import open_loop_records
     from worldsim.evaluation.open_loop_report import evaluate_open_loop
-    from worldsim.files import write_json
+    from worldsim.files import write_figures
     from worldsim.reporting.film import write_film
     from worldsim.streaming.sampler import Sampler
 
@@ -47,7 +48,7 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
         found = {"step": step, **report.to_json()}
         if settings.swap and (swapped := _swap(model, cache, held_out, settings)):
             found["swap"] = swapped
-        write_json(folder.root / "validation.json", found)
+        write_figures(folder.root / "validation.json", found)
         shown = held_out[: settings.films]
         for record in open_loop_records(
             model, cache, shown, Sampler.of(model, steps), settings.max_steps
@@ -62,20 +63,22 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
 
 def _in_words(report: Any) -> str:
     """The headline of an open-loop report, with intervals."""
-    from worldsim.evaluation.estimate import Estimate
+    from worldsim.evaluation.estimate import Estimate, finite
 
     summary, intervals = report.summary(), report.intervals
 
     def figure(key: str, scale: float) -> str:
         ends = intervals.get(key)
         scaled = None if ends is None else (scale * ends[0], scale * ends[1])
-        return Estimate(scale * summary[key], scaled).text(1)
+        return Estimate(finite(scale * summary[key]), scaled).text(1)
 
     places = "".join(f"; {name} {figure(f'{name}_error_m', 100)} cm off" for name in report.error_m)
+    moved = math.isfinite(summary["psnr_moving_model"])
+    where, of = ("where something moved", "psnr_moving") if moved else ("nothing moved;", "psnr")
     return (
-        f"open loop, {report.episodes[0]} held-out episodes: where something moved "
-        f"{figure('psnr_moving_model', 1)} dB, the first frame held "
-        f"{summary['psnr_moving_first_frame']:.1f}{places}"
+        f"open loop, {report.episodes[0]} held-out episodes: {where} "
+        f"{figure(f'{of}_model', 1)} dB, the first frame held "
+        f"{figure(f'{of}_first_frame', 1)}{places}"
     )
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from worldsim.data.channels import ACTIONS
 from worldsim.data.episode_table import episode_row, write_tasks
 from worldsim.data.features import BOOKKEEPING_FEATURES
 from worldsim.data.layout import (
@@ -29,7 +30,8 @@ from worldsim.data.layout import (
     Slot,
 )
 from worldsim.data.remux import CutError, VideoJoiner, VideoSegment, reencode
-from worldsim.data.rows import column_array
+from worldsim.data.rows import column_array, valid_actions
+from worldsim.data.split import FOLD_COLUMN
 from worldsim.data.statistics import (
     FeatureStatistics,
     feature_statistics,
@@ -41,6 +43,7 @@ from worldsim.data.video import VideoFile
 from worldsim.files import write_json
 
 MEGABYTE = 1024 * 1024
+EPISODES_A_GROUP = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ class EpisodeSource:
         task_of_row: per row, an index into `tasks`.
         extras: one row of further columns for the episodes table.
         videos: video feature key to frames on disk.
+        fold: see `worldsim.data.split`.
     """
 
     rows: pa.Table
@@ -60,15 +64,26 @@ class EpisodeSource:
     task_of_row: NDArray[np.int64]
     extras: pa.Table
     videos: dict[str, VideoSegment]
+    fold: int
 
 
 class ParquetSink:
-    """Tables appended to a sequence of parquet files, one row group each."""
+    """Tables appended to a sequence of parquet files.
 
-    def __init__(self, root: Path, pattern: str, limits: Limits) -> None:
+    Args:
+        root: data set folder.
+        pattern: name of a file, by its slot.
+        limits: when files are full.
+        group_rows: tables are gathered until a row group has so many rows; 1 gives each its own.
+            A group costs as much as hundreds of rows in a table of many columns.
+    """
+
+    def __init__(self, root: Path, pattern: str, limits: Limits, group_rows: int = 1) -> None:
         self.root, self.pattern, self.limits = root, pattern, limits
+        self.group_rows = group_rows
         self.slot = Slot()
         self._bytes = 0
+        self._waiting: list[pa.Table] = []
         self._writer: pq.ParquetWriter | None = None
 
     def place(self, size: int) -> Slot:
@@ -81,7 +96,14 @@ class ParquetSink:
         return self.slot
 
     def write(self, table: pa.Table) -> None:
-        """Append `table` as one row group to the slot last placed."""
+        """Append `table` to the slot last placed."""
+        self._waiting.append(table)
+        if sum(map(len, self._waiting)) >= self.group_rows:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        table = pa.concat_tables(self._waiting, promote_options="default").combine_chunks()
+        self._waiting.clear()
         if self._writer is None:
             path = self.root / self.slot.path(self.pattern)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +111,9 @@ class ParquetSink:
         self._writer.write_table(table, row_group_size=max(len(table), 1))
 
     def close(self) -> None:
-        """Write the footer; the file is unreadable before."""
+        """Write what waits, and the footer; the file is unreadable before."""
+        if self._waiting:
+            self._write_group()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -185,7 +209,7 @@ class Assembler:
 
     def __post_init__(self) -> None:
         self._data = ParquetSink(self.root, DATA_PATH, self.limits)
-        self._episodes = ParquetSink(self.root, EPISODES_PATH, self.limits)
+        self._episodes = ParquetSink(self.root, EPISODES_PATH, self.limits, EPISODES_A_GROUP)
         self._videos = {
             key: VideoSink(self.root, key, self.fps, self.limits)
             for key, feature in self.features.items()
@@ -218,8 +242,13 @@ class Assembler:
             extras=source.extras,
         )
         slot = self._episodes.place(row.nbytes)
-        for name, value in (("chunk_index", slot.chunk), ("file_index", slot.file)):
-            row = row.append_column(f"meta/episodes/{name}", pa.array([value], pa.int64()))
+        places = {
+            FOLD_COLUMN: source.fold,
+            "meta/episodes/chunk_index": slot.chunk,
+            "meta/episodes/file_index": slot.file,
+        }
+        for name, value in places.items():
+            row = row.append_column(name, pa.array([value], pa.int64()))
         self._episodes.write(row)
         self._frames += len(table)
         self._count += 1
@@ -238,10 +267,12 @@ class Assembler:
         table = source.rows
         for name, values in bookkeeping.items():
             table = table.append_column(name, pa.array(values))
-        statistics = {}
+        statistics, valid = {}, valid_actions(table)
         for name in table.column_names:
             if name in bookkeeping or _is_numeric(self.features[name]):
                 values = column_array(table[name], f"feature {name!r}")
+                if name in ACTIONS:
+                    values = values[valid]
                 self._columns.setdefault(name, []).append(values)
                 statistics[name] = feature_statistics(values)
         return table, statistics

@@ -20,16 +20,24 @@ from worldsim.data.cache_writer import ARRAYS, RIG_ARRAYS, Progress, write_cache
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.disk import disk_errors
 from worldsim.data.episode import EpisodeMeta
+from worldsim.data.layout import read_info
+from worldsim.data.lock import FileLock
 from worldsim.data.rows import episode_meta
+from worldsim.data.split import folds_by_index
 from worldsim.data.statistics import FeatureStatistics, feature_statistics
 from worldsim.data.video import Pixels
-from worldsim.errors import DataError
-from worldsim.files import atomic_path, read_json
+from worldsim.errors import DataError, UsageError
+from worldsim.files import atomic_path, is_disk_full, read_json
 from worldsim.specs import WorldSpec
 
 FORMAT = 2
 """Raised whenever the layout of the cache changes, so that older ones are rebuilt."""
 
+
+BY_TIME = "frames by time"
+
+VARIABLE = "WORLDSIM_CACHE"
+"""Environment variable that names a place for caches."""
 
 BLACK = 12
 """Grey levels up to which a frame is black: video codecs leave some."""
@@ -71,6 +79,7 @@ class CachedDataset:
         success: `[N]` bool.
         progress: `[N]`.
         episode_start: `[E + 1]` first row of each episode, then N.
+        folds: E folds, which say what is held out; see `worldsim.data.split`.
         metas: E descriptions.
         tasks: E instructions.
         rigs: calibration arrays.
@@ -90,6 +99,7 @@ class CachedDataset:
     success: NDArray[np.bool_]
     progress: NDArray[np.float32]
     episode_start: NDArray[np.int64]
+    folds: Sequence[int]
     metas: Sequence[EpisodeMeta]
     tasks: Sequence[str]
     rigs: RigArrays
@@ -134,7 +144,7 @@ class CachedDataset:
 def build_cache(
     root: Path | str,
     image_size: int | tuple[int, int] | None = None,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     progress: Progress | None = None,
 ) -> CachedDataset:
     """Open the cache of a data set, building it if it is absent or stale.
@@ -143,29 +153,45 @@ def build_cache(
         root: data set folder.
         image_size: side, or (height, width), that frames are resized to; None keeps their size,
             which must then be one for all cameras.
-        folder: where the cache lives, `<root>/cache` by default.
+        folder: where caches live, see `cache_folder`.
         progress: called with (episodes done, episodes) while building.
 
     Raises:
         DataError: the data set is broken.
-        UsageError: cameras differ in size and no `image_size` is given.
+        UsageError: cameras differ in size and no `image_size` is given, or the cache's folder
+            cannot be written to.
         DiskFullError: no space left; no half cache stays behind.
     """
     root = Path(root)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    base = folder or root / "cache"
-    target = base / ("native" if size is None else f"{size[0]}x{size[1]}")
+    target = cache_folder(root, folder) / ("native" if size is None else f"{size[0]}x{size[1]}")
     fingerprint = _fingerprint(root, size)
-    if _is_fresh(target, fingerprint):
-        try:
-            return open_cache(target, root)
-        except DataError:
-            pass  # a damaged cache is made again
-    _sweep(base)
-    with disk_errors(root), atomic_path(target) as temporary:
-        temporary.mkdir(parents=True)
-        write_cache(LeRobotDataset(root), temporary, size, fingerprint, progress)
-    return open_cache(target, root)
+    if (cache := _open_fresh(target, root, fingerprint)) is not None:
+        return cache
+    with disk_errors(target.parent), _lock(target):
+        # Another process may have built it while this one waited.
+        if (cache := _open_fresh(target, root, fingerprint)) is not None:
+            return cache
+        _sweep(target)
+        with atomic_path(target) as temporary:
+            temporary.mkdir()
+            write_cache(LeRobotDataset(root), temporary, size, fingerprint, progress)
+        return open_cache(target, root)
+
+
+def cache_folder(root: Path, folder: Path | str | None = None) -> Path:
+    """Where the caches of a data set lie.
+
+    Args:
+        root: data set folder.
+        folder: place for the caches of any data sets; by default `WORLDSIM_CACHE`, or else
+            `<root>/cache`.
+    """
+    place = folder or os.environ.get(VARIABLE)
+    if not place:
+        return root / "cache"
+    whole = root.resolve()
+    return Path(str(place)) / f"{whole.name}-{hashlib.sha256(str(whole).encode()).hexdigest()[:12]}"
 
 
 def open_cache(folder: Path, root: Path) -> CachedDataset:
@@ -175,17 +201,24 @@ def open_cache(folder: Path, root: Path) -> CachedDataset:
         DataError: it is incomplete.
     """
     note = read_json(folder / "cache.json")
+    starts = _load(folder / "episode_start.npy")
+    arrays = {name: _map(folder / f"{name}.npy") for name in ARRAYS}
+    odd = [name for name, array in arrays.items() if len(array) != starts[-1]]
+    if odd or len(note["metas"]) != len(starts) - 1:
+        raise DataError(f"{folder}: {', '.join(odd) or 'metas'} are not of {starts[-1]} rows")
+    count = len(note["tasks"])
     rigs = RigArrays(*(_load(folder / f"rig_{name}.npy") for name in RIG_ARRAYS))
     return CachedDataset(
         root=root,
         folder=folder,
         fingerprint=note["fingerprint"],
         spec=WorldSpec.from_json(note["spec"]),
-        episode_start=_load(folder / "episode_start.npy"),
+        episode_start=starts,
+        folds=note.get("folds") or folds_by_index(range(count)),  # older caches hold none
         metas=[episode_meta(extras, i, False) for i, extras in enumerate(note["metas"])],
         tasks=note["tasks"],
         rigs=rigs,
-        **{name: _map(folder / f"{name}.npy") for name in ARRAYS},
+        **arrays,
     )
 
 
@@ -222,29 +255,40 @@ def _fingerprint(root: Path, size: tuple[int, int] | None) -> str:
         (str(path.relative_to(root)), (stat := path.stat()).st_size, stat.st_mtime_ns)
         for path in files
     ]
-    return hashlib.sha256(json.dumps([FORMAT, size, entries]).encode()).hexdigest()
+    # Of sets that others recorded, older caches hold frames by number instead of by time.
+    reading = [] if "worldsim" in read_info(root) else [BY_TIME]
+    return hashlib.sha256(json.dumps([FORMAT, size, entries, *reading]).encode()).hexdigest()
 
 
-def _sweep(base: Path) -> None:
-    """Remove what builds that were killed left behind."""
-    for leftover in base.glob(".*.tmp"):
-        owner = leftover.name.split(".")[-2]
-        if owner.isdigit() and not _alive(int(owner)):
-            shutil.rmtree(leftover, ignore_errors=True)
+def _lock(target: Path) -> FileLock:
+    """Make the folder of the cache `target` and lock out others who would build it.
 
-
-def _alive(process: int) -> bool:
+    Raises:
+        UsageError: nothing can be written there.
+    """
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(target.with_name(f".{target.name}.lock"))
+    except OSError as error:
+        if is_disk_full(error, target.parent):
+            raise
+        raise UsageError(
+            f"the decoded cache cannot be written to {target.parent} ({error.strerror}); "
+            f"name a folder that can be written to, with cache=FOLDER or {VARIABLE}"
+        ) from error
 
 
-def _is_fresh(folder: Path, fingerprint: str) -> bool:
+def _sweep(target: Path) -> None:
+    """Remove what killed builds of `target` left behind; its lock is held."""
+    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _open_fresh(folder: Path, root: Path, fingerprint: str) -> CachedDataset | None:
+    """The cache in `folder`, None if it is absent, stale or damaged."""
     try:
-        return bool(read_json(folder / "cache.json")["fingerprint"] == fingerprint)
-    except (DataError, KeyError, TypeError):
-        return False
+        if read_json(folder / "cache.json")["fingerprint"] != fingerprint:
+            return None
+        return open_cache(folder, root)
+    except (DataError, KeyError, TypeError, OSError):
+        return None

@@ -47,32 +47,48 @@ def write_cache(
     spec = resized_spec(dataset, size)
     lengths = [record.length for record in dataset.index.records]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    height, width = spec.cameras[0].height, spec.cameras[0].width
-    shape = (int(starts[-1]), len(spec.cameras), height, width, 3)
-    pixels: Any = allocate_array(folder / "pixels.npy", np.uint8, shape)
+    _write_pixels(dataset, folder / "pixels.npy", spec, int(starts[-1]), progress)
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ARRAYS if name != "pixels"}
     metas, tasks = [], []
     for episode in range(dataset.num_episodes):
-        for view, camera in enumerate(spec.camera_names):
-            frames = dataset.frames(episode, camera)
-            pixels[starts[episode] : starts[episode + 1], view] = resize(frames, height, width)
         arrays = dataset.arrays(episode)
         for name, parts in columns.items():
             parts.append(arrays[name])
         metas.append(dataset.meta(episode))
         tasks.append(dataset.task(episode))
-        if progress is not None:
-            progress(episode + 1, dataset.num_episodes)
-    pixels.flush()
     dataset.close()
     for name, parts in columns.items():
         np.save(folder / f"{name}.npy", np.concatenate(parts))
     np.save(folder / "episode_start.npy", starts)
     for name, array in zip(RIG_ARRAYS, _rig_arrays(metas, dataset.spec, spec), strict=True):
         np.save(folder / f"rig_{name}.npy", array)
-    note = {"fingerprint": fingerprint, "spec": spec.to_json(), "tasks": tasks}
+    note = {
+        "fingerprint": fingerprint,
+        "spec": spec.to_json(),
+        "tasks": tasks,
+        "folds": dataset.folds,
+    }
     rows = [meta_table(meta).to_pylist()[0] for meta in metas]
     write_json(folder / "cache.json", {**note, "metas": rows})
+
+
+def _write_pixels(
+    dataset: LeRobotDataset, path: Path, spec: WorldSpec, rows: int, progress: Progress | None
+) -> None:
+    """Write `[N, V, H, W, 3]` frame by frame, so that memory does not grow with any length."""
+    height, width = spec.cameras[0].height, spec.cameras[0].width
+    array: Any = allocate_array(path, np.uint8, (rows, len(spec.cameras), height, width, 3))
+    begin = array.offset
+    del array  # pages written through the map would count as this process's memory
+    with path.open("r+b") as file:
+        file.seek(begin)
+        for episode in range(dataset.num_episodes):
+            cameras = [dataset.each_frame(episode, name) for name in spec.camera_names]
+            for views in zip(*cameras, strict=True):
+                for view in views:
+                    file.write(resize(view, height, width).data)
+            if progress is not None:
+                progress(episode + 1, dataset.num_episodes)
 
 
 def resized_spec(dataset: LeRobotDataset, size: tuple[int, int] | None) -> WorldSpec:
@@ -92,14 +108,13 @@ def resized_spec(dataset: LeRobotDataset, size: tuple[int, int] | None) -> World
     return replace(dataset.spec, cameras=cameras)
 
 
-def resize(frames: Pixels, height: int, width: int) -> Pixels:
-    """Frames `[N, h, w, 3]` to `[N, height, width, 3]` by area averaging."""
-    if frames.shape[1:3] == (height, width):
-        return frames
+def resize(frame: Pixels, height: int, width: int) -> Pixels:
+    """A frame `[h, w, 3]` to `[height, width, 3]` by area averaging."""
+    if frame.shape[:2] == (height, width):
+        return np.ascontiguousarray(frame)
     import cv2
 
-    resized = [cv2.resize(f, (width, height), interpolation=cv2.INTER_AREA) for f in frames]
-    return np.stack(resized).astype(np.uint8)
+    return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def resized_rig(rig: CameraRig, before: WorldSpec, after: WorldSpec) -> CameraRig:

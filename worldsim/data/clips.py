@@ -4,7 +4,6 @@ Legend: T frames of a clip, B clips, V views, H W pixels, c h w latent, A action
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,25 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from worldsim.data.cache import CachedDataset
+from worldsim.data.split import Split, episodes_of
 from worldsim.errors import UsageError
-
-Split = Literal["train", "val", "all"]
-VAL_EVERY = 10
-
-
-def split(episode: int, val_every: int = VAL_EVERY) -> Literal["train", "val"]:
-    """Which part an episode belongs to: the last of every `val_every` is held out."""
-    return "val" if episode % val_every == val_every - 1 else "train"
-
-
-def episodes_of(count: int, part: Split, val_every: int = VAL_EVERY) -> list[int]:
-    """Episodes of a part, out of `count`; the last one is held out if no other would be."""
-    if part == "all":
-        return list(range(count))
-    held_out = {i for i in range(count) if split(i, val_every) == "val"}
-    if not held_out and count > 1:
-        held_out = {count - 1}
-    return [i for i in range(count) if (i in held_out) == (part == "val")]
 
 
 class ClipDataset(Dataset[dict[str, Tensor]]):
@@ -51,8 +33,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         cache: the frames.
         length: T.
         latents: `[N, V, c, h, w]`, returned instead of pixels if given.
-        part: which episodes.
-        val_every: see `split`.
+        part: which episodes, see `worldsim.data.split`.
         stride: step between the starts of windows.
         episodes: these and no others; overrides `part`.
 
@@ -66,7 +47,6 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         length: int,
         latents: NDArray[np.floating] | Tensor | None = None,
         part: Split = "all",
-        val_every: int = VAL_EVERY,
         stride: int = 1,
         episodes: Sequence[int] | None = None,
     ) -> None:
@@ -76,7 +56,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             raise UsageError(f"{len(latents)} latents for {len(cache.pixels)} frames")
         self.cache, self.length = cache, length
         self.latents = latents
-        chosen = episodes_of(cache.num_episodes, part, val_every) if episodes is None else episodes
+        chosen = episodes_of(cache.folds, part) if episodes is None else episodes
         self.episodes = np.asarray(chosen, np.int64)
         if not len(self.episodes):
             raise UsageError(f"{cache.root}: no {part} episode among {cache.num_episodes}")

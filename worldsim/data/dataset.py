@@ -1,7 +1,9 @@
 """LeRobotDataset: reads data sets of worldsim and of others, LeRobot v3.0 and v2.1."""
 
-import io
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,26 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from worldsim.data.cameras import colour_cameras
+from worldsim.data.channels import (
+    ACHIEVED_ACTION,
+    ACTION,
+    PRIVILEGED_STATE,
+    STATE,
+    current_columns,
+)
+from worldsim.data.checks import film_faults, index_faults, limit_faults, row_faults
 from worldsim.data.episode import Episode, EpisodeMeta
-from worldsim.data.features import ENVIRONMENT_STATE, STATE, derive_spec
+from worldsim.data.faults import Fault, errors_of, raise_faults, settle
+from worldsim.data.features import ImageFeature, derive_spec
+from worldsim.data.images import decoded_images
+from worldsim.data.outcomes import outcome, succeeded, success_of
 from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index, read_parquet
 from worldsim.data.rows import column_array, episode_meta
+from worldsim.data.split import stored_folds
+from worldsim.data.timing import frames_at, row_times
 from worldsim.data.video import Pixels, VideoFile
 from worldsim.errors import DataError, UsageError
-from worldsim.files import read_json
 from worldsim.specs import WorldSpec
 
 
@@ -26,21 +41,32 @@ class LeRobotDataset:
     episode of N rows gives N observations and N-1 actions (the last action's outcome was never
     seen), success is False unless a success column says otherwise, and there is no rig.
 
+    What its tables say is checked against each other when it is opened, and against rows and
+    frames where these are read. Cameras that show depth are left out, with a warning.
+
     Args:
         root: folder that holds `meta/info.json`.
+        strict: refuse faults of the metadata; False keeps them in `faults`, for `verify`.
 
     Raises:
-        DataError: missing or unreadable metadata, an unfinished collection.
+        DataError: missing, unreadable or contradictory metadata, an unfinished collection.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, strict: bool = True) -> None:
         self.root = Path(root)
-        self.index: DatasetIndex = load_index(self.root)
+        index = load_index(self.root)
+        cameras, left_out = colour_cameras(index)
+        self.index: DatasetIndex = replace(index, cameras=cameras)
+        self.faults: list[Fault] = [*left_out, *index_faults(self.index)]
+        if strict:
+            settle(self.root, self.faults)
         self.info = self.index.info
         if not self.index.records:
             raise DataError(f"{self.root} holds no episode")
         self._table: tuple[Path, pa.Table, NDArray[Any]] | None = None
         self._video: dict[str, VideoFile] = {}
+        self._sound: set[int] = set()
+        self._warned: set[str] = set() if strict else {*index.info["features"]}
 
     @property
     def num_episodes(self) -> int:
@@ -64,7 +90,12 @@ class LeRobotDataset:
         if "spec" in self.own:
             return WorldSpec.from_json(self.own["spec"])
         low, high = self._action_range()
-        return derive_spec(self.info, low, high, self.root)
+        return derive_spec(self.info, self.index.cameras, low, high, self.root)
+
+    @cached_property
+    def folds(self) -> list[int]:
+        """The fold of each episode, which says what is held out; see `worldsim.data.split`."""
+        return stored_folds([(r.index, r.extras) for r in self.index.records], str(self.root))
 
     def record(self, episode: int) -> EpisodeRecord:
         """Where episode number `episode` lies.
@@ -82,11 +113,19 @@ class LeRobotDataset:
         """All columns of an episode.
 
         Raises:
-            DataError: the file is unreadable, or its rows are not as many as promised.
+            DataError: the file is unreadable, or its rows are not what the tables say.
         """
+        table = self.unchecked_rows(episode)
+        if episode not in self._sound:
+            raise_faults(self.root, row_faults(self.index, self.record(episode), table))
+            self._sound.add(episode)
+        return table
+
+    def unchecked_rows(self, episode: int) -> pa.Table:
+        """As `rows`, whatever the rows hold; only their number is checked."""
         record = self.record(episode)
         if self._table is None or self._table[0] != record.data:
-            table = read_parquet(record.data)
+            table = current_columns(read_parquet(record.data), self.info)
             if "episode_index" not in table.column_names:
                 raise DataError(f"{record.data} lacks the column episode_index")
             owners = table["episode_index"].to_numpy()
@@ -106,32 +145,68 @@ class LeRobotDataset:
         """Frames of a camera, uint8 `[N, H, W, 3]`, the first `most` of them if that is given.
 
         Raises:
-            UsageError: no such camera.
-            DataError: the video is missing, truncated, or of another size than info.json says.
+            DataError: see `each_frame`.
         """
-        known = {feature.name: feature for feature in self.index.cameras}
-        if camera not in known:
-            raise UsageError(f"{self.root} has cameras {sorted(known)}, not {camera!r}")
-        feature, record = known[camera], self.record(episode)
-        if feature.video:
-            segment = record.videos[feature.key]
-            count = segment.count if most is None else min(most, segment.count)
-            frames = self._open(feature.key, segment.path).read(segment.first, count)
-        else:
-            frames = _decode_images(self.rows(episode)[feature.key][:most], record.data)
-        if frames.shape[1:3] != (feature.height, feature.width):
-            raise DataError(
-                f"{self.root}: camera {camera!r} of episode {record.index} has frames of "
-                f"{frames.shape[1]}x{frames.shape[2]}, info.json says "
-                f"{feature.height}x{feature.width}"
-            )
+        length = len(self.rows(episode))
+        count = length if most is None else min(most, length)
+        single = self.each_frame(episode, camera, count)
+        first = next(single)
+        frames = np.empty((count, *first.shape), np.uint8)
+        for row, frame in enumerate(chain([first], single)):
+            frames[row] = frame
         return frames
+
+    def each_frame(self, episode: int, camera: str, most: int | None = None) -> Iterator[Pixels]:
+        """The same frames one by one, each uint8 `[H, W, 3]`, decoded as they are asked for.
+
+        Nothing else may be read of this camera until the last one has been taken.
+
+        Raises:
+            UsageError: no such camera.
+            DataError: frames are missing, do not decode, or are not what the tables say.
+        """
+        feature, record = self._camera(camera), self.record(episode)
+        where = f"{self.root}: camera {camera!r} of episode {record.index}"
+        if feature.video:
+            numbers = self.frame_numbers(episode, feature.key)[:most]
+            frames = self._open(feature.key, record.videos[feature.key].path).each(numbers)
+        else:
+            frames = decoded_images(self.rows(episode)[feature.key][:most], where)
+        for frame in frames:
+            if frame.shape[:2] != (feature.height, feature.width):
+                raise DataError(
+                    f"{where} has frames of {frame.shape[0]}x{frame.shape[1]}, "
+                    f"info.json says {feature.height}x{feature.width}"
+                )
+            yield frame
+
+    def _camera(self, name: str) -> ImageFeature:
+        known = {feature.name: feature for feature in self.index.cameras}
+        if name not in known:
+            raise UsageError(f"{self.root} has cameras {sorted(known)}, not {name!r}")
+        return known[name]
+
+    def frame_numbers(self, episode: int, key: str) -> NDArray[np.int64]:
+        """`[N]` numbers of the frames in the video of feature `key` that the rows mean.
+
+        Raises:
+            DataError: the file is missing or holds no frames at the rows' times.
+        """
+        record, fps = self.record(episode), float(self.info["fps"])
+        film = record.videos[key]
+        times = row_times(self.rows(episode), fps)
+        return frames_at(self._open(key, film.path), film.start, times, fps)
 
     def meta(self, episode: int) -> EpisodeMeta:
         """What is known of the episode as a whole."""
         record = self.record(episode)
-        success = "success" not in record.extras and _succeeded(self.rows(episode))
-        return episode_meta(record.extras, record.index, success)
+        success = "success" not in record.extras and succeeded(self.rows(episode))
+        try:
+            return episode_meta(record.extras, record.index, success)
+        except (ValueError, TypeError, LookupError) as error:
+            raise DataError(
+                f"{self.root}/meta, episode {record.index}: its description is unreadable ({error})"
+            ) from error
 
     def episode(self, episode: int) -> Episode:
         """The whole episode, decoded; arrays as `worldsim.data.episode.Episode` says.
@@ -167,11 +242,11 @@ class LeRobotDataset:
                 raise DataError(f"{where}: {key} has {values.shape[1]} entries, expected {width}")
             return values
 
-        achieved = "action_achieved" if "action_achieved" in table.column_names else "action"
+        achieved = ACHIEVED_ACTION if ACHIEVED_ACTION in table.column_names else ACTION
         arrays = {
             "agent_pos": matrix(STATE, spec.agent_pos.dim),
-            "state": matrix(ENVIRONMENT_STATE, spec.state.dim),
-            "action": matrix("action", spec.action.dim),
+            "state": matrix(PRIVILEGED_STATE, spec.state.dim),
+            "action": matrix(ACTION, spec.action.dim),
             "action_achieved": matrix(achieved, spec.action.dim),
             "action_mask": np.arange(len(table)) < len(table) - 1,
             "reward": outcome(table, "reward").astype(np.float32),
@@ -179,6 +254,7 @@ class LeRobotDataset:
             "progress": outcome(table, "progress").astype(np.float32),
         }
         arrays["action"][-1] = arrays["action_achieved"][-1] = 0.0
+        raise_faults(self.root, limit_faults(spec.action, arrays["action"][:-1], where))
         return arrays
 
     def task(self, episode: int) -> str:
@@ -189,18 +265,16 @@ class LeRobotDataset:
         return record.tasks[0] if record.tasks else ""
 
     def _action_range(self) -> tuple[list[float], list[float]]:
-        """Least and greatest recorded action, from stats.json or else from the rows."""
-        path = self.root / "meta" / "stats.json"
-        stats = read_json(path).get("action", {}) if path.exists() else {}
-        if "min" in stats and "max" in stats:
-            low, high = np.ravel(stats["min"]), np.ravel(stats["max"])
-        elif "action" in self.info["features"]:
-            files = sorted({record.data for record in self.index.records})
-            parts = [column_array(read_parquet(f, ["action"])["action"], str(f)) for f in files]
-            low = np.min([part.min(0) for part in parts], axis=0)
-            high = np.max([part.max(0) for part in parts], axis=0)
-        else:
+        """Least and greatest recorded action; of the rows, since stats.json may be of others."""
+        if "action" not in self.info["features"]:
             return [], []
+        files = sorted({record.data for record in self.index.records})
+        parts = [column_array(read_parquet(f, ["action"])["action"], str(f)) for f in files]
+        filled = [part for part in parts if len(part)]
+        if not filled:
+            raise DataError(f"{self.root}: its data files hold no rows")
+        low = np.min([part.min(0) for part in filled], axis=0)
+        high = np.max([part.max(0) for part in filled], axis=0)
         return [float(x) for x in low], [float(x) for x in high]
 
     def _open(self, key: str, path: Path) -> VideoFile:
@@ -210,58 +284,19 @@ class LeRobotDataset:
             if current is not None:
                 current.close()
             self._video[key] = VideoFile(path)
+            self._check_film(key, self._video[key])
         return self._video[key]
+
+    def _check_film(self, key: str, video: VideoFile) -> None:
+        """Hold a video to the tables; what only needs to be known is said once a camera."""
+        camera = next((each for each in self.index.cameras if each.key == key), None)
+        if camera is not None:
+            faults = film_faults(self.index, camera, video)
+            settle(self.root, errors_of(faults) if key in self._warned else faults)
+            self._warned.add(key)
 
     def close(self) -> None:
         """Close open videos."""
         for video in self._video.values():
             video.close()
         self._video.clear()
-
-
-SUCCESS_COLUMNS = ("success", "next.success", "is_episode_successful")
-
-
-def outcome(table: pa.Table, name: str) -> NDArray[Any]:
-    """`[N]` values at each row's own observation.
-
-    LeRobot's `next.reward` and `next.success` belong to the observation after the row's action,
-    so they are shifted by one row; an absent column is zeros.
-    """
-    if name in table.column_names:
-        return column_array(table[name], name)[:, 0]
-    shifted = np.zeros(len(table))
-    if f"next.{name}" in table.column_names:
-        shifted[1:] = column_array(table[f"next.{name}"], f"next.{name}")[:-1, 0]
-    return shifted
-
-
-def success_of(table: pa.Table) -> NDArray[np.bool_]:
-    """`[N]` whether the task is solved at each row's observation.
-
-    Where only the episode as a whole is said to have succeeded, or its success followed the last
-    observation, the last one counts as solved: nothing later was seen.
-    """
-    found = outcome(table, "success").astype(bool)
-    if not found.any():
-        found[-1:] = _succeeded(table)
-    return found
-
-
-def _succeeded(table: pa.Table) -> bool:
-    """Whether any column says that the episode succeeded."""
-    names = [name for name in SUCCESS_COLUMNS if name in table.column_names]
-    return any(bool(column_array(table[name], name).any()) for name in names)
-
-
-def _decode_images(column: pa.ChunkedArray, path: Path) -> Pixels:
-    """Images stored inside parquet rows as struct{bytes, path}."""
-    from PIL import Image, UnidentifiedImageError
-
-    frames = []
-    for value in column.to_pylist():
-        try:
-            frames.append(np.asarray(Image.open(io.BytesIO(value["bytes"])).convert("RGB")))
-        except (UnidentifiedImageError, OSError, TypeError, KeyError) as error:
-            raise DataError(f"{path}: an image in column does not decode ({error})") from error
-    return np.stack(frames)

@@ -41,7 +41,7 @@ class Episode:
     """Arrays of one episode. Row t: observation t, then action t, then observation t+1.
 
     Attributes:
-        pixels: {camera: uint8 [T+1, H, W, 3]}.
+        pixels: {camera: uint8 [T+1, H, W, 3]}; empty where the frames went to a film at once.
         agent_pos: `[T+1, P]` proprioception.
         state: `[T+1, S]` privileged state; S may be 0.
         action: `[T, A]` commanded, normalised.

@@ -1,18 +1,28 @@
 """LeRobot features and the WorldSpec they describe."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from worldsim.data.channels import (
+    ACHIEVED_ACTION,
+    ACTION,
+    IMAGES,
+    PRIVILEGED_STATE,
+    PROGRESS,
+    REWARD,
+    STATE,
+    SUCCESS,
+    VALID_ACTION,
+)
+from worldsim.data.layout import PICTURES
 from worldsim.data.video import VideoCodec
 from worldsim.errors import DataError
 from worldsim.specs import ActionSpec, CameraSpec, VectorSpec, WorldSpec
-
-STATE = "observation.state"
-ENVIRONMENT_STATE = "observation.environment_state"
-IMAGES = "observation.images."
 
 
 @dataclass(frozen=True)
@@ -44,9 +54,9 @@ def own_features(spec: WorldSpec, codec: VideoCodec) -> dict[str, dict[str, Any]
         }
     vectors = {
         STATE: spec.agent_pos.names,
-        ENVIRONMENT_STATE: spec.state.names,
-        "action": spec.action.names,
-        "action_achieved": spec.action.names,
+        PRIVILEGED_STATE: spec.state.names,
+        ACTION: spec.action.names,
+        ACHIEVED_ACTION: spec.action.names,
     }
     for key, names in vectors.items():
         if names:
@@ -56,7 +66,7 @@ def own_features(spec: WorldSpec, codec: VideoCodec) -> dict[str, dict[str, Any]
     return features
 
 
-SCALARS = {"action_mask": "bool", "reward": "float32", "success": "bool", "progress": "float32"}
+SCALARS = {VALID_ACTION: "bool", REWARD: "float32", SUCCESS: "bool", PROGRESS: "float32"}
 """Per-row scalars, valid at the row's own observation (the mask: for the row's action)."""
 
 BOOKKEEPING_FEATURES: dict[str, dict[str, Any]] = {
@@ -69,27 +79,45 @@ BOOKKEEPING_FEATURES: dict[str, dict[str, Any]] = {
 
 
 def image_features(features: dict[str, Any]) -> tuple[ImageFeature, ...]:
-    """The colour cameras of a data set, in the order of info.json; depth maps are left out."""
-    cameras = []
-    for key, feature in features.items():
-        info = feature.get("info") or {}
-        depth = info.get("is_depth_map") or info.get("video.is_depth_map")
-        if feature.get("dtype") not in ("video", "image") or depth:
-            continue
-        shape, names = list(feature["shape"]), flat_names(feature)
-        channels_first = names[:1] in (["channels"], ["channel"]) or (not names and shape[0] == 3)
-        height, width = shape[1:] if channels_first else shape[:2]
-        name = key.removeprefix(IMAGES).removeprefix("observation.")
-        cameras.append(ImageFeature(name, key, height, width, feature["dtype"] == "video"))
-    return tuple(cameras)
+    """Everything that is stored as images or video, in the order of info.json.
+
+    A camera is called what its key says after LeRobot's prefix. Cameras that would share a name
+    keep their whole keys.
+    """
+    keys = [key for key, feature in features.items() if feature["dtype"] in PICTURES]
+    short = {key: _short_name(key) for key in keys}
+    shared = Counter(short.values())
+    names = {key: name if shared[name] == 1 else key for key, name in short.items()}
+    if len(set(names.values())) < len(keys):
+        names = {key: key for key in keys}
+    return tuple(_image_feature(names[key], key, features[key]) for key in keys)
+
+
+def _short_name(key: str) -> str:
+    return key.removeprefix(IMAGES if key.startswith(IMAGES) else "observation.") or key
+
+
+def _image_feature(name: str, key: str, feature: dict[str, Any]) -> ImageFeature:
+    shape, names = list(feature["shape"]), flat_names(feature)
+    channels_first = names[:1] in (["channels"], ["channel"]) or (not names and shape[0] == 3)
+    height, width = shape[-2:] if channels_first else shape[:2]
+    return ImageFeature(name, key, height, width, feature["dtype"] == "video")
+
+
+def is_called_depth(feature: dict[str, Any]) -> bool:
+    """Whether info.json says of a feature that it holds depth."""
+    told = feature.get("info")
+    told = told if isinstance(told, dict) else {}
+    flags = (feature, told)
+    names = ("is_depth_map", "video.is_depth_map")
+    return any(bool(place.get(name)) for place in flags for name in names)
 
 
 def flat_names(feature: dict[str, Any]) -> list[str]:
     """Names of a feature's entries: LeRobot writes a list, {"axes": [...]} or null."""
     names = feature.get("names")
-    if isinstance(names, dict):
-        names = [name for group in names.values() for name in group]
-    return [str(name) for name in names or []]
+    groups = list(names.values()) if isinstance(names, dict) else [names]
+    return [str(name) for group in groups if isinstance(group, list) for name in group]
 
 
 def vector_spec(features: dict[str, Any], key: str) -> VectorSpec:
@@ -103,20 +131,27 @@ def vector_spec(features: dict[str, Any], key: str) -> VectorSpec:
     return VectorSpec(tuple(names), ("1",) * size)
 
 
-def derive_spec(info: dict[str, Any], low: list[float], high: list[float], root: Path) -> WorldSpec:
+def derive_spec(
+    info: dict[str, Any],
+    cameras: Sequence[ImageFeature],
+    low: list[float],
+    high: list[float],
+    root: Path,
+) -> WorldSpec:
     """A WorldSpec for a data set that worldsim did not record.
 
     Nothing is guessed about what actions mean: mode and frame are "unknown", units "1".
 
     Args:
+        info: info.json.
+        cameras: those that show colour.
         low: least recorded value of each action dimension.
         high: greatest recorded value of each action dimension.
 
     Raises:
-        DataError: no camera, no `action`, or a frame rate that is no whole number.
+        DataError: no colour camera, no `action`, or a frame rate that is no whole number.
     """
     features = info["features"]
-    cameras = image_features(features)
     if not cameras or "action" not in features:
         raise DataError(
             f"{root}: a world model needs camera features and 'action'; it has {sorted(features)}"

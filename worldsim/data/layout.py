@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worldsim.data.table_row import is_number, is_whole
 from worldsim.errors import DataError
 from worldsim.files import read_json
 
@@ -16,6 +17,9 @@ DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 """Columns of every data file, beside the features."""
+
+PICTURES, TEXTS = ("video", "image"), ("string", "language")
+"""Kinds of features that hold no numbers."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,44 @@ def read_info(root: Path) -> dict[str, Any]:
     missing = [key for key in ("codebase_version", "fps", "features") if key not in info]
     if missing:
         raise DataError(f"{path} lacks the keys {missing}")
+    _check_values(info, path)
     if info["codebase_version"] not in ("v3.0", "v2.1", "v2.0"):
         raise DataError(
             f"{path}: codebase_version {info['codebase_version']!r} is not readable; "
             "expected v3.0, v2.1 or v2.0"
         )
     return info
+
+
+def _check_values(info: dict[str, Any], path: Path) -> None:
+    """Refuse values that no reader can make sense of."""
+    if not is_number(info["fps"]) or info["fps"] <= 0:
+        raise DataError(f"{path}: fps is {info['fps']!r}, expected a number above 0")
+    chunks = info.get("chunks_size", 1)
+    if not is_whole(chunks) or chunks < 1:
+        raise DataError(f"{path}: chunks_size is {chunks!r}, expected a whole number from 1")
+    features = info["features"]
+    if not isinstance(features, dict) or not all(isinstance(f, dict) for f in features.values()):
+        raise DataError(f"{path}: features should be an object that describes each of them")
+    for key, feature in features.items():
+        _check_feature(key, feature, path)
+    films = [key for key, feature in features.items() if feature["dtype"] == "video"]
+    for name, needed_by in (("data_path", ["the rows"]), ("video_path", films)):
+        if needed_by and not isinstance(info.get(name), str):
+            raise DataError(
+                f"{path}: {name} is {info.get(name)!r}, expected a path for {', '.join(needed_by)}"
+            )
+
+
+def _check_feature(key: str, feature: dict[str, Any], path: Path) -> None:
+    kind, shape = feature.get("dtype"), feature.get("shape")
+    if not isinstance(kind, str):
+        raise DataError(f"{path}: feature {key!r} has dtype {kind!r}, expected its name")
+    if kind in TEXTS and shape is None:
+        feature["shape"] = [1]
+        return
+    if not isinstance(shape, list) or not all(is_whole(n) and n >= 0 for n in shape):
+        raise DataError(f"{path}: feature {key!r} has shape {shape!r}, expected whole numbers")
+    feature["shape"] = [int(n) for n in shape]
+    if kind in PICTURES and (len(shape) not in (2, 3) or 0 in shape):
+        raise DataError(f"{path}: camera {key!r} has shape {shape}, expected height, width, 3")

@@ -1,7 +1,9 @@
 """Joins data sets: videos are copied packet by packet, episodes and tasks numbered anew."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.disk import disk_errors
 from worldsim.data.features import BOOKKEEPING_FEATURES
 from worldsim.data.layout import Limits
-from worldsim.data.rows import column_array, meta_table, vector_column
+from worldsim.data.remux import VideoSegment, rewrite
+from worldsim.data.rows import column_array, hold_actions, meta_table, vector_column
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path
 
@@ -28,8 +31,8 @@ def merge(
 ) -> LeRobotDataset:
     """Write the episodes of `roots`, in order, to a new data set at `out`.
 
-    v2.1 sources become v3.0. Columns of the episodes table that neither LeRobot nor worldsim
-    knows are dropped; row features are all kept.
+    v2.1 sources become v3.0. What a source holds out of training stays held out. Columns of the
+    episodes table that neither LeRobot nor worldsim knows are dropped; row features are all kept.
 
     Raises:
         UsageError: fewer than two roots, or `out` exists.
@@ -50,7 +53,10 @@ def merge(
         assembler = Assembler(building, fps, features, _info(datasets), limits or Limits())
         for dataset in datasets:
             for episode in range(dataset.num_episodes):
-                assembler.add(_source(dataset, episode, features))
+                source = _source(dataset, episode, features)
+                with TemporaryDirectory(dir=building.parent) as folder:
+                    films = _films(dataset, episode, features, Path(folder), fps)
+                    assembler.add(replace(source, videos=films))
                 done += 1
                 if progress is not None:
                     progress(done, total)
@@ -67,6 +73,10 @@ def _plain(dataset: LeRobotDataset) -> dict[str, Any]:
 def _common_features(datasets: Sequence[LeRobotDataset]) -> dict[str, Any]:
     first = datasets[0]
     features = _plain(first)
+    for key, feature in features.items():  # films of other rates are encoded anew
+        if feature["dtype"] == "video" and isinstance(told := feature.get("info"), dict):
+            told = {**told, **({"video.fps": first.info["fps"]} if "video.fps" in told else {})}
+            features[key] = {**feature, "info": told}
     shapes = {key: (f["dtype"], list(f["shape"])) for key, f in features.items()}
     for other in datasets[1:]:
         if "spec" in first.own and "spec" in other.own:
@@ -111,12 +121,29 @@ def _source(dataset: LeRobotDataset, episode: int, features: dict[str, Any]) -> 
     own = "spec" in dataset.own
     tasks, task_of_row = _tasks(dataset, table)
     return EpisodeSource(
-        rows=pa.table(columns),
+        rows=hold_actions(pa.table(columns)),  # older sets hold zeros
         tasks=tasks,
         task_of_row=task_of_row,
         extras=meta_table(dataset.meta(episode)) if own else pa.table({}),
-        videos=dict(record.videos),
+        videos={},
+        fold=dataset.folds[episode],
     )
+
+
+def _films(
+    dataset: LeRobotDataset, episode: int, features: dict[str, Any], folder: Path, fps: int
+) -> dict[str, VideoSegment]:
+    """The videos of an episode; a film of another rate than the rows' is encoded anew."""
+    films = {}
+    for key in (key for key, feature in features.items() if feature["dtype"] == "video"):
+        path, numbers = (
+            dataset.record(episode).videos[key].path,
+            dataset.frame_numbers(episode, key),
+        )
+        films[key] = VideoSegment(path, int(numbers[0]), len(numbers))
+        if (np.diff(numbers) != 1).any():
+            films[key] = rewrite(path, numbers, folder / f"{len(films)}.mp4", fps)
+    return films
 
 
 def _tasks(dataset: LeRobotDataset, table: pa.Table) -> tuple[tuple[str, ...], np.ndarray]:

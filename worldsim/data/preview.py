@@ -1,5 +1,6 @@
 """An episode at a glance: a contact sheet (PNG), or a film of all views (GIF, MP4)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import numpy as np
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.disk import disk_errors
 from worldsim.data.statistics import sample_rows
-from worldsim.data.video import Pixels, VideoCodec, encode_video
+from worldsim.data.video import Pixels, VideoCodec
+from worldsim.data.video_writer import encode_video
 from worldsim.errors import UsageError
 from worldsim.files import atomic_path
 
@@ -34,49 +36,58 @@ def preview(
         raise UsageError(f"preview writes .png, .gif or .mp4, got {str(out)!r}")
     if frames < 1 or scale < 1:
         raise UsageError(f"frames and scale must be at least 1, got {frames} and {scale}")
-    names = [camera.name for camera in dataset.index.cameras]
-    views = [dataset.frames(episode, name) for name in names]
-    enlarged = [view.repeat(scale, axis=1).repeat(scale, axis=2) for view in views]
     out.parent.mkdir(parents=True, exist_ok=True)
+    fps = int(dataset.info["fps"])
     with disk_errors(out.parent), atomic_path(out) as temporary:
         if out.suffix == ".png":
-            _write_sheet(enlarged, frames, temporary)
+            _write_sheet(dataset, episode, frames, scale, temporary)
         elif out.suffix == ".gif":
-            _write_gif(_side_by_side(enlarged), int(dataset.info["fps"]), temporary)
+            _write_gif(_film(dataset, episode, scale), fps, temporary)
         else:
-            encode_video(
-                temporary, _side_by_side(enlarged), int(dataset.info["fps"]), VideoCodec(crf=16)
-            )
+            encode_video(temporary, _film(dataset, episode, scale), fps, VideoCodec(crf=16))
     return out
 
 
-def _write_sheet(views: list[Pixels], frames: int, path: Path) -> None:
+def _write_sheet(
+    dataset: LeRobotDataset, episode: int, moments: int, scale: int, path: Path
+) -> None:
     from PIL import Image
 
-    rows = sample_rows(len(views[0]), frames)
-    width = max(view.shape[2] for view in views)
+    rows = sample_rows(dataset.record(episode).length, moments)
+    width = scale * max(camera.width for camera in dataset.index.cameras)
     lines = []
-    for view in views:
-        canvas = np.full((len(rows), view.shape[1] + GAP, width + GAP, 3), 255, np.uint8)
-        canvas[:, : view.shape[1], : view.shape[2]] = view[rows]
+    for camera in dataset.index.cameras:
+        canvas = np.full((len(rows), scale * camera.height + GAP, width + GAP, 3), 255, np.uint8)
+        views = dataset.each_frame(episode, camera.name, rows[-1] + 1)
+        shown = (view for row, view in enumerate(views) if row in rows)
+        for tile, view in zip(canvas, shown, strict=True):
+            tile[: scale * camera.height, : scale * camera.width] = _enlarged(view, scale)
         lines.append(np.concatenate(list(canvas), axis=1))
     Image.fromarray(np.concatenate(lines)).save(path)
 
 
-def _side_by_side(views: list[Pixels]) -> Pixels:
-    """Views in one row, padded to even sizes."""
-    height = max(view.shape[1] for view in views)
-    width = sum(view.shape[2] + GAP for view in views) - GAP
-    film = np.full((len(views[0]), height + height % 2, width + width % 2, 3), 255, np.uint8)
-    left = 0
-    for view in views:
-        film[:, : view.shape[1], left : left + view.shape[2]] = view
-        left += view.shape[2] + GAP
-    return film
+def _film(dataset: LeRobotDataset, episode: int, scale: int) -> Iterator[Pixels]:
+    """All views of each moment in one row, padded to even sizes."""
+    names = [camera.name for camera in dataset.index.cameras]
+    for views in zip(*(dataset.each_frame(episode, name) for name in names), strict=True):
+        enlarged = [_enlarged(view, scale) for view in views]
+        height = max(view.shape[0] for view in enlarged)
+        width = sum(view.shape[1] + GAP for view in enlarged) - GAP
+        picture = np.full((height + height % 2, width + width % 2, 3), 255, np.uint8)
+        left = 0
+        for view in enlarged:
+            picture[: view.shape[0], left : left + view.shape[1]] = view
+            left += view.shape[1] + GAP
+        yield picture
 
 
-def _write_gif(film: Pixels, fps: int, path: Path) -> None:
+def _enlarged(view: Pixels, scale: int) -> Pixels:
+    return view.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def _write_gif(film: Iterator[Pixels], fps: int, path: Path) -> None:
     from PIL import Image
 
-    images = [Image.fromarray(frame) for frame in film]
-    images[0].save(path, save_all=True, append_images=images[1:], duration=1000 // fps, loop=0)
+    images = (Image.fromarray(frame) for frame in film)
+    first = next(images)
+    first.save(path, save_all=True, append_images=images, duration=1000 // fps, loop=0)

@@ -1,5 +1,6 @@
 """Records one episode of a policy in an environment."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,21 +11,31 @@ from worldsim.errors import DataError, UsageError
 from worldsim.policies.base import Policy
 from worldsim.specs import WorldSpec
 
+Film = Callable[[Mapping[str, NDArray[np.uint8]]], None]
+"""Takes the frames of one observation, {camera: uint8 [H, W, 3]}."""
+
 
 class EpisodeTape:
-    """Collects observations and actions; the reset frame is row 0."""
+    """Collects observations and actions; the reset frame is row 0.
 
-    def __init__(self, spec: WorldSpec) -> None:
+    Args:
+        spec: the world.
+        film: takes the frames as they come; without it they are kept in memory.
+    """
+
+    def __init__(self, spec: WorldSpec, film: Film | None = None) -> None:
         self.spec = spec
+        self.frames: dict[str, list[NDArray[np.uint8]]] = {}
+        self.film = film or self._keep
         self.rows: list[dict[str, Any]] = []
         self.actions: list[NDArray[np.float32]] = []
         self.achieved: list[NDArray[np.float32]] = []
 
     def observe(self, observation: dict[str, Any], reward: float, info: dict[str, Any]) -> None:
         """Append an observation (copied: envs may reuse their buffers)."""
+        self.film({camera: observation["pixels"][camera] for camera in self.spec.camera_names})
         self.rows.append(
             {
-                "pixels": {c: np.array(observation["pixels"][c]) for c in self.spec.camera_names},
                 "agent_pos": np.array(observation["agent_pos"], np.float32),
                 "state": np.array(info["state"], np.float32),
                 "reward": float(reward),
@@ -33,6 +44,10 @@ class EpisodeTape:
             }
         )
 
+    def _keep(self, frames: Mapping[str, NDArray[np.uint8]]) -> None:
+        for camera, frame in frames.items():
+            self.frames.setdefault(camera, []).append(np.array(frame))
+
     def act(self, action: NDArray[np.float32], info: dict[str, Any]) -> None:
         """Append the action taken at the last observation and what the robot made of it."""
         self.actions.append(action)
@@ -40,17 +55,14 @@ class EpisodeTape:
         self.achieved.append(action if achieved is None else np.array(achieved, np.float32))
 
     def episode(self, task: str, meta: EpisodeMeta) -> Episode:
-        """Everything recorded so far."""
+        """Everything recorded so far, without the frames where a film took them."""
         rows = self.rows
 
         def column(name: str, dtype: type) -> NDArray[Any]:
             return np.asarray([row[name] for row in rows], dtype)
 
         return Episode(
-            pixels={
-                camera: np.stack([row["pixels"][camera] for row in rows])
-                for camera in self.spec.camera_names
-            },
+            pixels={camera: np.stack(frames) for camera, frames in self.frames.items()},
             agent_pos=column("agent_pos", np.float32),
             state=column("state", np.float32).reshape(len(rows), self.spec.state.dim),
             action=np.stack(self.actions),
@@ -73,6 +85,7 @@ def record_episode(
     options: dict[str, Any] | None = None,
     max_steps: int | None = None,
     steps_after_success: int = 0,
+    film: Film | None = None,
 ) -> Episode:
     """Run `policy` in `env` for one episode.
 
@@ -89,6 +102,8 @@ def record_episode(
         max_steps: most actions, besides the env's own limit.
         steps_after_success: actions recorded beyond the env's termination by success, so that
             what follows success is in the data too.
+        film: takes the frames as they come, so that memory does not grow with the episode; the
+            one returned then holds none.
 
     Raises:
         DataError: the policy raised, or returned something that is no action.
@@ -97,7 +112,7 @@ def record_episode(
     observation, info = env.reset(seed=seed, options=options)
     state = env.unwrapped.get_state()
     policy.reset([0], policy_seed)
-    tape = EpisodeTape(spec)
+    tape = EpisodeTape(spec, film)
     tape.observe(observation, 0.0, info)
     longest = np.inf if max_steps is None else max_steps
     _act_out(env, policy, tape, observation, info, longest, steps_after_success)

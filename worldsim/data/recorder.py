@@ -88,18 +88,20 @@ class Recorder:
         seeds = np.random.SeedSequence([config.seed, index]).generate_state(2) >> 1
         try:
             policy = config.behaviours[name].build(self.spec, name, dials)
-            episode = record_episode(
-                self.env,
-                policy,
-                config.env_id,
-                seed=int(seeds[0]),
-                policy_seed=int(seeds[1]),
-                behaviour=name,
-                options={"factors": config.factors} if config.factors else None,
-                max_steps=config.max_steps,
-                steps_after_success=config.steps_after_success,
-            )
-            self.staging.add(index, episode, self.spec, config.codec)
+            with self.staging.begin(index, self.spec, config.codec) as staged:
+                episode = record_episode(
+                    self.env,
+                    policy,
+                    config.env_id,
+                    seed=int(seeds[0]),
+                    policy_seed=int(seeds[1]),
+                    behaviour=name,
+                    options={"factors": config.factors} if config.factors else None,
+                    max_steps=config.max_steps,
+                    steps_after_success=config.steps_after_success,
+                    film=staged.write,
+                )
+                staged.finish(episode)
         except DiskFullError:
             raise
         except WorldsimError as error:

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import av
+import numpy as np
+from numpy.typing import NDArray
 
-from worldsim.data.video import VideoFile, encode_video
+from worldsim.data.pixel_formats import is_depth_format, stored_format
+from worldsim.data.video import VideoFile
+from worldsim.data.video_writer import encode_video
 from worldsim.errors import DataError
 from worldsim.files import atomic_path
 
@@ -58,7 +62,8 @@ class VideoJoiner:
         if self._output is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._output = av.open(str(self.path), "w")
-            self._stream = self._output.add_stream_from_template(source.stream)
+            # Opaque: the decoder's name, such as libdav1d, need not be an encoder's.
+            self._stream = self._output.add_stream_from_template(source.stream, opaque=True)
             self._stream.time_base = source.stream.time_base
             self._signature = signature
         for packet in packets:
@@ -96,8 +101,18 @@ class VideoJoiner:
 
 def reencode(segment: VideoSegment, path: Path, fps: int) -> VideoSegment:
     """Decode `segment` and encode it as a file of its own at `path`."""
-    with VideoFile(segment.path) as video:
-        frames = video.read(segment.first, segment.count)
-    with atomic_path(path) as temporary:
-        encode_video(temporary, frames, fps)
-    return VideoSegment(path, 0, segment.count)
+    return rewrite(segment.path, np.arange(segment.first, segment.first + segment.count), path, fps)
+
+
+def rewrite(source: Path, numbers: NDArray[np.int64], path: Path, fps: int) -> VideoSegment:
+    """Decode the frames `numbers` of `source` and encode them as a file of its own at `path`.
+
+    Raises:
+        DataError: `source` holds depth, which H.264 in colour would destroy.
+    """
+    form = stored_format(source)
+    if is_depth_format(form):
+        raise DataError(f"{source} holds depth ({form}), which cannot be encoded anew")
+    with VideoFile(source) as video, atomic_path(path) as temporary:
+        encode_video(temporary, video.each(numbers), fps)
+    return VideoSegment(path, 0, len(numbers))

@@ -5,10 +5,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from worldsim.data.channels import (
+    ACHIEVED_ACTION,
+    ACTION,
+    ACTIONS,
+    PRIVILEGED_STATE,
+    PROGRESS,
+    REWARD,
+    STATE,
+    SUCCESS,
+    VALID_ACTION,
+)
 from worldsim.data.episode import Episode, EpisodeMeta
-from worldsim.data.features import ENVIRONMENT_STATE, STATE
 from worldsim.errors import DataError
 from worldsim.geometry.cameras import CameraRig
 
@@ -32,6 +43,10 @@ def column_array(column: pa.ChunkedArray, where: str) -> NDArray[Any]:
         array = array.storage
     rows = len(array)
     while pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type):
+        if array.null_count:
+            raise DataError(f"{where}: expected lists without gaps, found null")
+        if pa.types.is_list(array.type) and len(pc.unique(pc.list_value_length(array))) > 1:
+            raise DataError(f"{where}: rows differ in length")
         array = array.flatten()
     if array.null_count or not (
         pa.types.is_floating(array.type)
@@ -46,20 +61,42 @@ def column_array(column: pa.ChunkedArray, where: str) -> NDArray[Any]:
 
 
 def episode_rows(episode: Episode) -> pa.Table:
-    """Feature columns of an episode, T+1 rows; the last action is zero and masked out."""
+    """Feature columns of an episode, T+1 rows; the last one repeats the actions before it."""
     pad = np.zeros((1, episode.action.shape[1]), np.float32)
     columns: dict[str, NDArray[Any]] = {
         STATE: episode.agent_pos,
-        ENVIRONMENT_STATE: episode.state,
-        "action": np.concatenate([episode.action, pad]),
-        "action_achieved": np.concatenate([episode.action_achieved, pad]),
-        "action_mask": np.arange(episode.length + 1) < episode.length,
-        "reward": episode.reward,
-        "success": episode.success,
-        "progress": episode.progress,
+        PRIVILEGED_STATE: episode.state,
+        ACTION: np.concatenate([episode.action, pad]),
+        ACHIEVED_ACTION: np.concatenate([episode.action_achieved, pad]),
+        VALID_ACTION: np.arange(episode.length + 1) < episode.length,
+        REWARD: episode.reward,
+        SUCCESS: episode.success,
+        PROGRESS: episode.progress,
     }
     filled = {key: value for key, value in columns.items() if value.ndim == 1 or value.shape[1]}
-    return pa.table({key: vector_column(value) for key, value in filled.items()})
+    return hold_actions(pa.table({key: vector_column(value) for key, value in filled.items()}))
+
+
+def valid_actions(table: pa.Table) -> NDArray[np.bool_]:
+    """`[N]` whether each row's action was taken; all were where no column says so."""
+    if VALID_ACTION not in table.column_names:
+        return np.ones(len(table), bool)
+    return column_array(table[VALID_ACTION], VALID_ACTION)[:, 0].astype(bool)
+
+
+def hold_actions(table: pa.Table) -> pa.Table:
+    """Rows of an episode in which actions that were not taken repeat the last one that was.
+
+    LeRobot's loaders fill up a chunk past an episode's end in the same way. A policy that knows
+    nothing of `valid_action` is thus taught nothing that was not commanded.
+    """
+    rows = np.where(valid_actions(table), np.arange(len(table)), 0)
+    held = pa.array(np.maximum.accumulate(rows))
+    for name in ACTIONS:
+        if name in table.column_names:
+            place = table.column_names.index(name)
+            table = table.set_column(place, name, table[name].take(held))
+    return table
 
 
 META_SCHEMA = pa.schema(

@@ -8,6 +8,9 @@ whole episodes. Layout: `<root>/.staging/request.json` says what is being collec
 import json
 import os
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worldsim.data.assemble import EpisodeSource
+from worldsim.data.channels import IMAGES, renamed
 from worldsim.data.disk import disk_errors
 from worldsim.data.episode import Episode
-from worldsim.data.features import IMAGES
 from worldsim.data.remux import VideoSegment
-from worldsim.data.rows import episode_rows, meta_table
-from worldsim.data.video import VideoCodec, encode_video
+from worldsim.data.rows import episode_rows, hold_actions, meta_table
+from worldsim.data.video import Pixels, VideoCodec
+from worldsim.data.video_writer import VideoWriter
 from worldsim.errors import UsageError
 from worldsim.files import atomic_path, read_json, write_json
 from worldsim.specs import WorldSpec
@@ -83,21 +87,33 @@ class Staging:
             DiskFullError: no space left.
         """
         check_episode(episode, spec, f"episode {index}")
-        target = self.path(index)
-        if target.exists():
+        check_frames(episode, spec, f"episode {index}")
+        if self.path(index).exists():
             return
-        with disk_errors(self.root), atomic_path(target) as folder:
-            folder.mkdir()
-            for view, camera in enumerate(spec.camera_names):
-                encode_video(folder / f"video_{view}.mp4", episode.pixels[camera], spec.fps, codec)
-            pq.write_table(episode_rows(episode), folder / "rows.parquet")
-            meta = meta_table(episode.meta).append_column("task", pa.array([episode.task]))
-            pq.write_table(meta, folder / "meta.parquet")
+        with self.begin(index, spec, codec) as staged:
+            for frames in zip(*(episode.pixels[c] for c in spec.camera_names), strict=True):
+                staged.write(dict(zip(spec.camera_names, frames, strict=True)))
+            staged.finish(episode)
 
-    def source(self, index: int, spec: WorldSpec) -> EpisodeSource:
-        """Episode `index`, ready for assembly."""
+    @contextmanager
+    def begin(self, index: int, spec: WorldSpec, codec: VideoCodec) -> "Iterator[StagedEpisode]":
+        """Write episode `index` as it happens; it is there once the context ends without error.
+
+        Raises:
+            DiskFullError: no space left.
+        """
+        with disk_errors(self.root), atomic_path(self.path(index)) as folder, ExitStack() as open_:
+            folder.mkdir()
+            writers = {
+                camera: open_.enter_context(VideoWriter(folder / video_name(view), spec.fps, codec))
+                for view, camera in enumerate(spec.camera_names)
+            }
+            yield StagedEpisode(folder, spec, writers)
+
+    def source(self, index: int, spec: WorldSpec, fold: int) -> EpisodeSource:
+        """Episode `index`, ready for assembly into `fold`."""
         folder = self.path(index)
-        rows = pq.read_table(folder / "rows.parquet")
+        rows = hold_actions(renamed(pq.read_table(folder / "rows.parquet")))
         meta = pq.read_table(folder / "meta.parquet")
         return EpisodeSource(
             rows=rows,
@@ -105,9 +121,10 @@ class Staging:
             task_of_row=np.zeros(len(rows), np.int64),
             extras=meta.drop_columns(["task"]),
             videos={
-                IMAGES + camera: VideoSegment(folder / f"video_{view}.mp4", 0, len(rows))
+                IMAGES + camera: VideoSegment(folder / video_name(view), 0, len(rows))
                 for view, camera in enumerate(spec.camera_names)
             },
+            fold=fold,
         )
 
     def clear(self) -> None:
@@ -118,8 +135,47 @@ class Staging:
             shutil.rmtree(doomed, ignore_errors=True)
 
 
+@dataclass(frozen=True, eq=False)
+class StagedEpisode:
+    """An episode being written; made by `Staging.begin`."""
+
+    folder: Path
+    spec: WorldSpec
+    writers: Mapping[str, VideoWriter]
+
+    def write(self, frames: Mapping[str, Pixels]) -> None:
+        """Append the frames of one observation, {camera: uint8 [H, W, 3]}.
+
+        Raises:
+            UsageError: a camera is missing, or its frame is not what the spec says.
+        """
+        for camera in self.spec.cameras:
+            shape = (camera.height, camera.width, 3)
+            frame = check_pixels(frames.get(camera.name), shape, camera.name, "frames")
+            self.writers[camera.name].write(frame)
+
+    def finish(self, episode: Episode) -> None:
+        """Write everything but the frames, which `write` was given.
+
+        Raises:
+            UsageError: the episode does not fit the spec, or has other frames than observations.
+        """
+        check_episode(episode, self.spec, "recorded")
+        counts = {writer.count for writer in self.writers.values()}
+        if counts - {episode.length + 1}:
+            raise UsageError(f"{sorted(counts)} frames for {episode.length + 1} observations")
+        pq.write_table(episode_rows(episode), self.folder / "rows.parquet")
+        meta = meta_table(episode.meta).append_column("task", pa.array([episode.task]))
+        pq.write_table(meta, self.folder / "meta.parquet")
+
+
+def video_name(view: int) -> str:
+    """File of a staged episode's camera."""
+    return f"video_{view}.mp4"
+
+
 def check_episode(episode: Episode, spec: WorldSpec, where: str) -> None:
-    """Compare the arrays of an episode with the spec.
+    """Compare the arrays of an episode, frames aside, with the spec.
 
     Raises:
         UsageError: a shape or dtype differs, or a value is not finite; says which.
@@ -141,9 +197,22 @@ def check_episode(episode: Episode, spec: WorldSpec, where: str) -> None:
             raise UsageError(f"{where}: {name} has shape {array.shape}, expected {shape}")
         if not np.isfinite(array).all():
             raise UsageError(f"{where}: {name} holds NaN or infinity")
+
+
+def check_frames(episode: Episode, spec: WorldSpec, where: str) -> None:
+    """Compare the frames of an episode with the spec.
+
+    Raises:
+        UsageError: a camera is missing, or its frames are of another number, size or dtype.
+    """
     for camera in spec.cameras:
-        frames = episode.pixels.get(camera.name)
-        shape = (rows, camera.height, camera.width, 3)
-        if frames is None or frames.shape != shape or frames.dtype != np.uint8:
-            given = "nothing" if frames is None else f"{frames.dtype} {frames.shape}"
-            raise UsageError(f"{where}: camera {camera.name!r} has {given}, expected uint8 {shape}")
+        shape = (episode.length + 1, camera.height, camera.width, 3)
+        check_pixels(episode.pixels.get(camera.name), shape, camera.name, where)
+
+
+def check_pixels(pixels: Pixels | None, shape: tuple[int, ...], camera: str, where: str) -> Pixels:
+    """The given pixels, refused unless they are uint8 of `shape`."""
+    if pixels is None or pixels.shape != shape or pixels.dtype != np.uint8:
+        given = "nothing" if pixels is None else f"{pixels.dtype} {pixels.shape}"
+        raise UsageError(f"{where}: camera {camera!r} has {given}, expected uint8 {shape}")
+    return pixels

@@ -1,208 +1,117 @@
-"""Finds what is wrong with a data set: each fault names its file and episode."""
+"""Finds what is wrong with a data set: each fault names its file and episode.
 
-from collections import defaultdict
+The checks are those that opening and reading make (`worldsim.data.checks`). Verifying lists what
+they find in the whole data set, where reading stops at the first error.
+"""
+
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
+from worldsim.data.checks import film_faults, row_faults
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.features import ImageFeature
-from worldsim.data.records import EpisodeRecord
-from worldsim.data.rows import column_array
+from worldsim.data.faults import Fault, errors_of
+from worldsim.data.readiness import training_faults
+from worldsim.data.stored_statistics import ExtremesSeen
 from worldsim.data.video import VideoFile
 from worldsim.errors import DataError
 
-TIME_TOLERANCE = 1e-3
-"""Seconds by which a stored timestamp may miss frame / fps; float32 hours stay below it."""
+Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong.
-
-    Attributes:
-        file: path relative to the data set.
-        episode: index of the episode, None if the fault is not one episode's.
-        message: what was found and what was expected.
-    """
-
-    file: str
-    episode: int | None
-    message: str
-
-    def __str__(self) -> str:
-        where = self.file if self.episode is None else f"{self.file}, episode {self.episode}"
-        return f"{where}: {self.message}"
-
-
-def verify(
-    root: Path, decode: bool = True, progress: Callable[[int, int], None] | None = None
-) -> list[Fault]:
-    """Every fault of a data set; an empty list means that it is sound.
+def verify(root: Path, decode: bool = True, progress: Progress | None = None) -> list[Fault]:
+    """Every fault of a data set; where none is an error, training can use it.
 
     Args:
         root: data set folder.
-        decode: also decode every video frame.
+        decode: also decode every frame.
         progress: called with (steps done, steps), two steps an episode.
     """
     try:
-        dataset = LeRobotDataset(root)
+        dataset = LeRobotDataset(root, strict=False)
     except DataError as error:
         return [Fault("meta", None, str(error))]
-    faults = list(_check_counts(dataset))
-    expected_row = 0
-    for episode, record in enumerate(dataset.index.records):
-        faults += _check_rows(dataset, episode, expected_row)
-        expected_row += record.length
-        if progress is not None:
-            progress(episode + 1, 2 * dataset.num_episodes)
-    done = 0
-    for file, owners in _video_files(dataset).items():
-        faults += _check_video(dataset, file, owners, decode)
-        done += len(owners)
-        if progress is not None:
-            share = done // len(dataset.index.cameras)
-            progress(dataset.num_episodes + share, 2 * dataset.num_episodes)
-    dataset.close()
-    return faults
+    count, seen = dataset.num_episodes, ExtremesSeen(dataset.info["features"])
+    with closing(dataset):
+        unfit = training_faults(dataset)
+        faults = [*dataset.faults, *unfit]
+        for episode in range(count):
+            faults += _check_rows(dataset, episode, seen, has_spec=not errors_of(unfit))
+            if progress is not None:
+                progress(episode + 1, 2 * count)
+        if not errors_of(faults):
+            faults += seen.faults(root)
+        faults += _check_films(dataset)
+        broken = {(fault.file, fault.episode) for fault in errors_of(faults)}
+        for episode in range(count):
+            faults += _check_frames(dataset, episode, decode, broken)
+            if progress is not None:
+                progress(count + episode + 1, 2 * count)
+    return list(dict.fromkeys(faults))
 
 
-def _check_counts(dataset: LeRobotDataset) -> Iterator[Fault]:
-    info, records = dataset.info, dataset.index.records
-    counts = {
-        "total_episodes": len(records),
-        "total_frames": sum(record.length for record in records),
-        "total_tasks": len(dataset.index.tasks),
-    }
-    for key, found in counts.items():
-        if key in info and info[key] != found:
-            yield Fault("meta/info.json", None, f"{key} is {info[key]}, but there are {found}")
-    indices = [record.index for record in records]
-    if indices != list(range(len(records))):
-        missing = sorted(set(range(max(indices) + 1)) - set(indices))
-        yield Fault("meta/episodes", None, f"episode indices have gaps or repeats: {missing[:9]}")
-
-
-def _check_rows(dataset: LeRobotDataset, episode: int, expected_row: int) -> Iterator[Fault]:
+def _check_rows(
+    dataset: LeRobotDataset, episode: int, seen: ExtremesSeen, has_spec: bool
+) -> Iterator[Fault]:
+    """Faults of an episode's rows, and of what is made of them."""
     record = dataset.record(episode)
     file = _relative(dataset, record.data)
-    if record.first_row is not None and record.first_row != expected_row:
-        message = f"dataset_from_index is {record.first_row}, expected {expected_row}"
-        yield Fault("meta/episodes", record.index, message)
     try:
-        table = dataset.rows(episode)
-        yield from _check_bookkeeping(dataset, record, table, file, expected_row)
-        yield from _check_numbers(dataset, record, table, file)
+        table: pa.Table = dataset.unchecked_rows(episode)
+        faults = list(row_faults(dataset.index, record, table))
+        yield from faults
+        if not errors_of(faults):
+            seen.add(table)
+            dataset.meta(episode)
+            if has_spec:
+                dataset.arrays(episode)
     except DataError as error:
         yield Fault(file, record.index, str(error))
 
 
-def _check_bookkeeping(
-    dataset: LeRobotDataset, record: EpisodeRecord, table: pa.Table, file: str, expected_row: int
-) -> Iterator[Fault]:
-    frames = np.arange(len(table))
-    expected = {"frame_index": frames, "index": frames + expected_row}
-    for name, values in expected.items():
-        if name in table.column_names and not np.array_equal(table[name].to_numpy(), values):
-            yield Fault(file, record.index, f"{name} does not count up from {values[0]}")
-    if "timestamp" in table.column_names and len(table) > 1:
-        times = table["timestamp"].to_numpy()
-        if not np.allclose(times, frames / dataset.info["fps"], rtol=0, atol=TIME_TOLERANCE):
-            rate = (len(times) - 1) / (times[-1] - times[0]) if times[-1] > times[0] else 0.0
-            message = f"timestamps run at {rate:.4g} fps, info.json says {dataset.info['fps']}"
-            yield Fault(file, record.index, message)
-    if "task_index" in table.column_names:
-        unknown = set(table["task_index"].to_pylist()) - set(dataset.index.tasks)
-        if unknown:
-            yield Fault(file, record.index, f"task_index {sorted(unknown)} is in no tasks file")
-
-
-def _check_numbers(
-    dataset: LeRobotDataset, record: EpisodeRecord, table: pa.Table, file: str
-) -> Iterator[Fault]:
-    for key, feature in dataset.info["features"].items():
-        kind = feature.get("dtype", "")
-        if kind in ("video", "image", "string", "language"):
-            continue
-        if key not in table.column_names:
-            yield Fault(file, record.index, f"feature {key!r} has no column")
-            continue
-        values = column_array(table[key], key)
-        width = int(np.prod(feature["shape"]))
-        if values.shape[1] != width:
-            yield Fault(file, record.index, f"{key} has {values.shape[1]} entries, not {width}")
-        finite = np.isfinite(values).all(axis=1)
-        if not finite.all():
-            row = int(np.flatnonzero(~finite)[0])
-            yield Fault(file, record.index, f"{key} holds NaN or infinity, first in frame {row}")
-
-
-Owners = list[tuple[EpisodeRecord, ImageFeature]]
-
-
-def _video_files(dataset: LeRobotDataset) -> dict[Path, Owners]:
-    """Every video file with the episodes in it, by position."""
-    files: dict[Path, Owners] = defaultdict(list)
+def _check_films(dataset: LeRobotDataset) -> Iterator[Fault]:
+    """Faults of whole video files; those that do not open are told with their episodes."""
+    used: dict[Path, float] = defaultdict(float)
+    cameras = {}
     for record in dataset.index.records:
         for camera in dataset.index.cameras:
             if camera.video:
-                files[record.videos[camera.key].path].append((record, camera))
-    for owners in files.values():
-        owners.sort(key=lambda owner: owner[0].videos[owner[1].key].first)
-    return files
+                film = record.videos[camera.key]
+                end = film.start + record.length / dataset.info["fps"]
+                used[film.path], cameras[film.path] = max(used[film.path], end), camera
+    for path, end in used.items():
+        try:
+            with VideoFile(path) as video:
+                yield from film_faults(dataset.index, cameras[path], video)
+                unused = int((video.times > end - 0.5 / max(float(video.fps), 1.0)).sum())
+        except DataError:
+            continue
+        if unused:
+            message = f"holds {unused} frames after {end:.6g} s, which belong to no episode"
+            yield Fault(_relative(dataset, path), None, message, "warning")
 
 
-def _check_video(
-    dataset: LeRobotDataset, path: Path, owners: Owners, decode: bool
+def _check_frames(
+    dataset: LeRobotDataset, episode: int, decode: bool, broken: set[tuple[str, int | None]]
 ) -> Iterator[Fault]:
-    file, camera = _relative(dataset, path), owners[0][1]
-    try:
-        video = VideoFile(path)
-    except DataError as error:
-        for record, _ in owners:
+    """Faults of an episode's frames, unless something that they depend on is `broken`."""
+    record = dataset.record(episode)
+    for camera in dataset.index.cameras:
+        path = record.videos[camera.key].path if camera.video else record.data
+        file, rows = _relative(dataset, path), _relative(dataset, record.data)
+        if {(rows, record.index), (file, record.index), (file, None)} & broken:
+            continue
+        try:
+            if decode:
+                deque(dataset.each_frame(episode, camera.name), maxlen=0)
+            elif camera.video:
+                dataset.frame_numbers(episode, camera.key)
+        except DataError as error:
             yield Fault(file, record.index, str(error))
-        return
-    with video:
-        fps = dataset.info["fps"]
-        if abs(float(video.fps) - fps) > 1e-3 * fps:
-            yield Fault(file, None, f"runs at {float(video.fps):.4g} fps, info.json says {fps}")
-        if (video.height, video.width) != (camera.height, camera.width):
-            found, wanted = (video.height, video.width), (camera.height, camera.width)
-            yield Fault(file, None, f"frames are {found}, info.json says {wanted}")
-        yield from _check_segments(video, file, owners, decode)
-
-
-def _check_segments(video: VideoFile, file: str, owners: Owners, decode: bool) -> Iterator[Fault]:
-    expected = 0
-    for record, camera in owners:
-        segment = record.videos[camera.key]
-        if segment.first != expected:
-            message = f"starts at frame {segment.first}, the episode before ends at {expected}"
-            yield Fault(file, record.index, message)
-        expected = segment.first + segment.count
-        if expected > video.frame_count:
-            message = f"needs frames up to {expected}, the file holds {video.frame_count}"
-            yield Fault(file, record.index, f"truncated: {message}")
-        elif decode:
-            try:
-                video.read(segment.first, segment.count)
-            except DataError as error:
-                yield Fault(file, record.index, str(error))
-    if expected < video.frame_count:
-        yield Fault(file, None, f"holds {video.frame_count} frames, its episodes use {expected}")
 
 
 def _relative(dataset: LeRobotDataset, path: Path) -> str:
     return str(path.relative_to(dataset.root))
-
-
-def raise_faults(root: Path, faults: list[Fault], shown: int = 5) -> None:
-    """Raise a DataError that lists the first `shown` faults, if there are any."""
-    if faults:
-        listed = "; ".join(str(fault) for fault in faults[:shown])
-        more = f"; and {len(faults) - shown} more" if len(faults) > shown else ""
-        count = f"{len(faults)} faults" if len(faults) > 1 else "a fault"
-        raise DataError(f"{root} has {count}: {listed}{more}")

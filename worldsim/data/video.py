@@ -1,14 +1,15 @@
-"""H.264 video files: whole writes, and reads by integer frame index.
+"""H.264 video files: how they are coded, and reads by integer frame index.
 
 Frames are uint8 `[T, H, W, 3]` RGB. Every codec that PyAV's FFmpeg decodes can be read, AV1
-included. Frames are addressed by their rank in presentation order, never by seconds: a float
-timestamp that drifts by a thousandth of a second would otherwise name the neighbouring frame.
+included. Frames are addressed by their rank in presentation order; which ranks the rows of a data
+set mean is a matter of their times (`worldsim.data.timing`).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -92,7 +93,7 @@ class VideoCodec:
             "video.height": height,
             "video.width": width,
             "video.codec": "h264",
-            "video.pix_fmt": "yuv420p",
+            "video.pix_fmt": pixel_format(height, width),
             "video.fps": fps,
             "video.channels": 3,
             "video.g": self.gop,
@@ -103,31 +104,9 @@ class VideoCodec:
         }
 
 
-def encode_video(path: Path, frames: Pixels, fps: int, codec: VideoCodec | None = None) -> None:
-    """Write `frames` uint8 `[T, H, W, 3]` as H.264 in MP4 (or what the suffix of `path` says).
-
-    The caller decides about atomicity (`worldsim.files.atomic_path`).
-
-    Raises:
-        UsageError: frames are not uint8 RGB, are empty, or have an odd height or width.
-    """
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise UsageError(
-            f"{path}: expected uint8 frames [T, H, W, 3], got {frames.dtype} {frames.shape}"
-        )
-    height, width = frames.shape[1:3]
-    if height % 2 or width % 2:
-        raise UsageError(f"{path}: H.264 needs even frame sizes, got {height}x{width}")
-    codec = codec or VideoCodec()
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options=codec.options())
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.thread_count = 1  # output must not depend on the machine's cores
-        converter = Converter()
-        for array in frames:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format="rgb24")
-            container.mux(stream.encode(converter.convert(frame, "yuv420p")))
-        container.mux(stream.encode())
+def pixel_format(height: int, width: int) -> str:
+    """How frames of a size are stored: halved colour needs even sides, full colour does not."""
+    return "yuv444p" if height % 2 or width % 2 else "yuv420p"
 
 
 @contextmanager
@@ -176,6 +155,9 @@ class VideoFile:
                     keys.append(packet.pts)
         order = np.argsort(np.asarray(pts, np.int64))
         self.pts = np.asarray(pts, np.int64)[order]
+        if (np.diff(self.pts) == 0).any():
+            self._container.close()
+            raise DataError(f"{path} holds several frames of one time; encode it anew")
         self._ends = np.concatenate([[0], np.cumsum(np.asarray(sizes, np.int64)[order])])
         self.key_pts = frozenset(keys)
         self.height, self.width = self._stream.height, self._stream.width
@@ -186,6 +168,11 @@ class VideoFile:
         else:
             self._stream.codec_context.thread_count = 1
         self._converter = Converter()
+
+    @cached_property
+    def times(self) -> NDArray[np.float64]:
+        """`[F]` presentation times in seconds."""
+        return np.asarray(self.pts * float(self._stream.time_base or 0), np.float64)
 
     @property
     def frame_count(self) -> int:
@@ -215,18 +202,38 @@ class VideoFile:
             DataError: the file holds fewer frames, or a frame does not decode.
         """
         self.check_holds(first, count)
-        frames = np.empty((count, self.height, self.width, 3), np.uint8)
-        wanted = {int(tick): row for row, tick in enumerate(self.pts[first : first + count])}
+        return self.take(np.arange(first, first + count))
+
+    def take(self, numbers: NDArray[np.int64]) -> Pixels:
+        """The frames of those numbers, uint8 `[N, H, W, 3]`.
+
+        Args:
+            numbers: `[N]`, ascending.
+
+        Raises:
+            DataError: the file holds no such frame, or a frame does not decode.
+        """
+        frames = np.empty((len(numbers), self.height, self.width, 3), np.uint8)
+        for row, frame in enumerate(self.each(numbers)):
+            frames[row] = frame
+        return frames
+
+    def each(self, numbers: NDArray[np.int64]) -> Iterator[Pixels]:
+        """As `take`, one frame `[H, W, 3]` at a time; nothing else may be read meanwhile."""
+        first, last = int(numbers[0]), int(numbers[-1])
+        self.check_holds(first, last - first + 1)
+        wanted = [int(tick) for tick in self.pts[numbers]]
+        done = 0
         with decoding_errors(self.path):
-            self._container.seek(int(self.pts[first]), stream=self._stream, backward=True)
+            self._container.seek(wanted[0], stream=self._stream, backward=True)
             for frame in self._container.decode(self._stream):
-                row = wanted.pop(cast(int, frame.pts), None)
-                if row is not None:
-                    frames[row] = self._rgb(frame)
-                if not wanted:
-                    return frames
+                if frame.pts == wanted[done]:
+                    yield self._rgb(frame)
+                    done += 1
+                    if done == len(wanted):
+                        return
         raise DataError(
-            f"{self.path}: {len(wanted)} of frames {first} to {first + count} do not decode; "
+            f"{self.path}: {len(wanted) - done} of frames {first} to {last} do not decode; "
             "is it truncated?"
         )
 

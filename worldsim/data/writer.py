@@ -1,17 +1,18 @@
 """LeRobotWriter: episodes in, a LeRobot v3.0 data set out, never half of one."""
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from worldsim.data.assemble import Assembler
 from worldsim.data.disk import disk_errors
 from worldsim.data.episode import Episode
 from worldsim.data.features import own_features
 from worldsim.data.layout import INFO, Limits
+from worldsim.data.lock import FileLock
+from worldsim.data.split import folds_by_index
 from worldsim.data.staging import Staging
 from worldsim.data.video import VideoCodec
 from worldsim.errors import UsageError
@@ -61,7 +62,12 @@ class LeRobotWriter:
         self.staging = Staging(root)
         with disk_errors(root):
             root.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(root / ".lock")
+            try:
+                self._lock = FileLock(root / ".lock", wait=False)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"another process is writing to {root}; wait for it, or choose another folder"
+                ) from error
         self.staging.open({"spec": self.info["spec"], "env": env_info, "collection": collection})
 
     def add(self, episode: Episode, index: int | None = None) -> int:
@@ -109,17 +115,15 @@ class LeRobotWriter:
             {"worldsim": self.info},
             self.limits,
         )
-        for index in range(count):
-            assembler.add(self.staging.source(index, self.spec))
+        for index, fold in enumerate(folds_by_index(range(count))):
+            assembler.add(self.staging.source(index, self.spec, fold))
             if progress is not None:
                 progress(index + 1, count)
         assembler.close()
 
     def close(self) -> None:
         """Let another process continue here."""
-        if not self._lock.closed:
-            self._lock.close()
-            (self.root / ".lock").unlink(missing_ok=True)
+        self._lock.close()
 
 
 def publish(building: Path, root: Path) -> None:
@@ -128,16 +132,3 @@ def publish(building: Path, root: Path) -> None:
         if (building / part).exists():
             shutil.rmtree(root / part, ignore_errors=True)
             os.replace(building / part, root / part)
-
-
-def _lock(path: Path) -> IO[str]:
-    """Hold `path` until closed or until this process ends, however it ends."""
-    handle = path.open("w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        handle.close()
-        raise UsageError(
-            f"another process is writing to {path.parent}; wait for it, or choose another folder"
-        ) from error
-    return handle

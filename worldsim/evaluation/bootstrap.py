@@ -90,15 +90,24 @@ def count_resamples(
     return np.where(known, drawn, success_rates)
 
 
+def draw_policies(samples: int, policies: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Policies drawn with replacement, `[B, P]` indices."""
+    return rng.integers(max(policies, 1), size=(samples, policies))
+
+
 def resample_policies(
-    reference: Float, imagined: Float, rng: np.random.Generator
+    reference: Float, imagined: Float, drawn: NDArray[np.int64]
 ) -> tuple[Float, Float]:
-    """Draw policies with replacement in each row of `[B, P]` rates, jointly in both worlds."""
-    count, policies = reference.shape
-    if policies == 0:
-        return reference, imagined
-    index = rng.integers(policies, size=(count, policies))
-    return np.take_along_axis(reference, index, 1), np.take_along_axis(imagined, index, 1)
+    """The drawn policies of each row of `[B, P]` rates, the same in both worlds."""
+    return np.take_along_axis(reference, drawn, 1), np.take_along_axis(imagined, drawn, 1)
+
+
+def distinct_policies(drawn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many different policies each row of indices `[B, P]` holds, `[B]`."""
+    if not drawn.shape[1]:
+        return np.zeros(len(drawn), np.int64)
+    changes = np.diff(np.sort(drawn, axis=1), axis=1) != 0
+    return np.asarray(1 + changes.sum(axis=1))
 
 
 def distinct_resamples(policies: int) -> int:

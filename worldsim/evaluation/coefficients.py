@@ -64,24 +64,48 @@ STATISTICS = {
 """Each statistic with its range."""
 
 
+RELATIONS = {"pearson", "spearman", "kendall", "slope", "intercept"}
+"""Statistics of a line or an order through the policies."""
+
+FEWEST = 3
+"""Policies below which a relation says nothing: two of them always lie on a line."""
+
+
 def coefficients(
-    reference: Float, imagined: Float, resamples: tuple[Float, Float], level: float
+    reference: Float,
+    imagined: Float,
+    resamples: tuple[Float, Float],
+    level: float,
+    distinct: NDArray[np.int64] | None = None,
 ) -> Coefficients:
-    """All coefficients of rates `[P]` (finite), with intervals from rates `[B, P]` each."""
+    """All coefficients of rates `[P]` (finite), with intervals from resampled rates.
+
+    Args:
+        reference: rates `[P]`.
+        imagined: rates `[P]`.
+        resamples: rates `[B, P]` of each world.
+        level: of the intervals.
+        distinct: how many different policies each resample holds, `[B]`; None: all of them.
+    """
     undefined = _why_undefined(reference, imagined)
-    return Coefficients(
-        **{
-            name: estimate(
-                in_chunks(function),
-                (reference, imagined),
-                resamples,
-                level=level,
-                bounds=bounds,
-                undefined=undefined,
-            )
-            for name, (function, bounds) in STATISTICS.items()
-        }
-    )
+    enough = None if distinct is None else distinct >= FEWEST
+
+    def one(name: str) -> Estimate:
+        function, bounds = STATISTICS[name]
+        related = name in RELATIONS
+        if related and len(reference) == FEWEST - 1:
+            return Estimate(None, None, "two policies are too few: they always lie on a line")
+        return estimate(
+            in_chunks(function),
+            (reference, imagined),
+            resamples,
+            level=level,
+            bounds=bounds,
+            undefined=undefined,
+            told=enough if related else None,
+        )
+
+    return Coefficients(**{name: one(name) for name in STATISTICS})
 
 
 def leave_one_out_rates(reference: Float, imagined: Float) -> Float:

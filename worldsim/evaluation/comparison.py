@@ -1,22 +1,34 @@
 """What a comparison of policies consists of: plain data that travels to worker processes.
 
-Its digest decides whether a result on disk still belongs to it.
+Its digests decide whether a result on disk still belongs to it.
 """
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from worldsim.errors import UsageError
+from worldsim.evaluation.dependencies import (
+    digest_dataset,
+    digest_named,
+    digest_network,
+    software,
+)
+from worldsim.evaluation.own_code import module_digest
 from worldsim.evaluation.rollout_batch import World
+from worldsim.hardware import has_fast_bf16, inference_device
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever results made by older code no longer hold."""
 
-_DESCRIPTIONS = {"README.md", "training.yaml", "validation.json", "quality.json"}
-"""Files beside weights that tell about them; nothing that is computed depends on these."""
+DEVELOPMENT_SEEDS = range(100_000, 101_000)
+"""Seeds of the starts on which the models that ship were chosen and improved."""
+
+Parts = dict[str, str]
+"""Hashes of what a result depends on, by what it is."""
 
 
 @dataclass(frozen=True)
@@ -25,21 +37,45 @@ class StartPlan:
 
     Attributes:
         count: N.
-        seed: the simulator starts have seeds seed, seed + 1, ...
+        seed: the simulator starts have seeds seed, seed + 1, ...; several numbers begin blocks
+            of equal length.
         factors: factors of variation that are fixed in all of them.
         dataset: take the first frames of this data set's episodes instead; None asks the simulator.
         split: which of its episodes.
     """
 
     count: int = 64
-    seed: int = 100_000
+    seed: int | tuple[int, ...] = DEVELOPMENT_SEEDS.start
     factors: dict[str, Any] = field(default_factory=dict)
     dataset: str | None = None
     split: Literal["train", "val", "all"] = "val"
 
     def __post_init__(self) -> None:
-        if self.count < 1 or self.seed < 0:
+        blocks = sorted(self.blocks)
+        if self.count < 1 or not blocks or blocks[0] < 0:
             raise UsageError(f"starts: need count >= 1 and seed >= 0, got {self}")
+        length, rest = divmod(self.count, len(blocks))
+        if rest:
+            raise UsageError(
+                f"starts.count is {self.count}; expected a multiple of {len(blocks)}, as "
+                f"starts.seed begins {len(blocks)} blocks of equal length"
+            )
+        if any(after - before < length for before, after in pairwise(blocks)):
+            raise UsageError(
+                f"starts.seed={blocks}: blocks of {length} seeds overlap, so the same starts "
+                "would count twice"
+            )
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """First seed of each block."""
+        return (self.seed,) if isinstance(self.seed, int) else tuple(self.seed)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The N seeds of simulator starts."""
+        length = self.count // len(self.blocks)
+        return [first + i for first in self.blocks for i in range(length)]
 
 
 @dataclass(frozen=True)
@@ -90,52 +126,51 @@ class Comparison:
         """Ids of the filmed starts."""
         return range(min(self.films, self.starts.count))
 
-    def digest(self, policy: str, world: World) -> str:
-        """Hash of everything that one policy's result in one world depends on."""
-        entry = self.policies[policy]
-        parts: dict[str, Any] = {
-            "format": FORMAT,
-            "world": world,
-            "policy": entry,
-            "files": [digest_folder(path) for path in _checkpoints(entry)],
-            "env": [self.env_id, self.env_kwargs],
-            "starts": asdict(self.starts),
-            "run": [self.max_steps, self.seed, list(self.filmed)],
+    def parts(self, policy: str, world: World) -> Parts:
+        """Hash of each thing that one policy's result in one world depends on.
+
+        Files and code count by their content. How many episodes run side by side, and in how many
+        processes, changes rounding alone and does not count; nor does what a remote policy's
+        server holds, which cannot be seen from here.
+        """
+        entry, data = self.policies[policy], self.starts.dataset
+        named = digest_named({key: value for key, value in entry.items() if key != "kind"})
+        parts = {
+            "worldsim or its packages": _hash([FORMAT, software()]),
+            "the policy": _hash([entry, named]),
+            "the simulator env": _hash([self.env_id, self.env_kwargs, self._env_files()]),
+            "the starts": _hash([asdict(self.starts), data and digest_dataset(Path(data))]),
+            "max_steps, seed or films": _hash([self.max_steps, self.seed, list(self.filmed)]),
+            "the world": _hash(world),
         }
         if world == "imagination":
-            parts["model"] = [digest_folder(Path(self.model)), self.sampling_steps]
+            parts["the world model"] = digest_network(Path(self.model))
+            parts["sampling_steps"] = _hash(self.sampling_steps)
         if world == "imagination" or self.watch_simulator:
-            parts["judge"] = digest_folder(Path(self.judge))
-        text = json.dumps(parts, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
+            parts["the judge"] = digest_network(Path(self.judge))
+            device = inference_device(self.device)
+            parts["the device"] = _hash([device.type, has_fast_bf16(device)])
+        return parts
+
+    def digest(self, policy: str, world: World) -> str:
+        """Hash of everything that one policy's result in one world depends on."""
+        return digest_of(self.parts(policy, world))
+
+    def _env_files(self) -> list[str | None]:
+        """Hashes of what the env's arguments name, and of the code of a foreign env."""
+        import gymnasium
+
+        registered = gymnasium.registry.get(str(self.env_kwargs.get("source", self.env_id)))
+        entry = registered.entry_point if registered else None
+        module = entry if isinstance(entry, str) else getattr(entry, "__module__", "")
+        code = module_digest(module.partition(":")[0]) if module else None
+        return [*digest_named(self.env_kwargs), code]
 
 
-def digest_folder(path: Path) -> str:
-    """Hash of a file, or of the names and contents of a folder's own files but descriptions."""
-    content = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
-    for file in files:
-        if file.name in _DESCRIPTIONS:
-            continue
-        content.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return content.hexdigest()
+def digest_of(parts: Parts) -> str:
+    """One hash of them all."""
+    return _hash(parts)
 
 
-def _checkpoints(entry: dict[str, Any]) -> list[Path]:
-    """Files and folders that a policy entry names: weights, and one's own code (`file.py:Name`),
-    may change under the same name."""
-    from worldsim.policies.checkpoints import find_checkpoint
-
-    found = []
-    for value in entry.values():
-        if not isinstance(value, str) or not value:
-            continue
-        path = Path(value.rpartition(".py:")[0] + ".py") if ".py:" in value else Path(value)
-        if path.exists():
-            found.append(path)
-            continue
-        try:
-            found.append(find_checkpoint(value))
-        except UsageError:
-            continue
-    return found
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -91,6 +91,7 @@ def estimate(
     level: float,
     bounds: Interval,
     undefined: str,
+    told: NDArray[np.bool_] | None = None,
 ) -> Estimate:
     """Apply a statistic of (reference, imagined) to the data and to its resamples.
 
@@ -101,10 +102,13 @@ def estimate(
         level: confidence level of the interval.
         bounds: the range of the statistic.
         undefined: the reason to give when the statistic is undefined on the data.
+        told: resamples `[B]` that say something of it; None: all.
     """
     value = finite(float(function(reference=point[0], imagined=point[1])))
     if value is None:
         return Estimate(None, None, undefined)
     samples = np.asarray(function(reference=resamples[0], imagined=resamples[1]))
+    if told is not None:
+        samples = np.where(told, samples, np.nan)
     interval, reason = bootstrap_interval(samples, value, level, bounds)
     return Estimate(value, interval, reason)

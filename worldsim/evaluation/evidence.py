@@ -44,6 +44,7 @@ class Evidence:
         paired: whether the worlds share their starts.
         off_lattice: policies whose logged rate is no multiple of 1 / trials.
         rollouts: K, the most rollouts of one policy from one start.
+        level: of all intervals.
     """
 
     names: tuple[str, ...]
@@ -62,6 +63,7 @@ class Evidence:
     paired: bool
     off_lattice: tuple[str, ...] = ()
     rollouts: int = 1
+    level: float = 0.95
 
     @property
     def ranked(self) -> NDArray[np.bool_]:
@@ -116,6 +118,7 @@ def paired_evidence(
         starts=s.shape[1],
         paired=True,
         rollouts=max(r.shape[2], s.shape[2]),
+        level=level,
     )
 
 
@@ -161,6 +164,7 @@ def logged_evidence(
         paired=False,
         off_lattice=logged.off_lattice(),
         rollouts=s.shape[2],
+        level=level,
     )
 
 

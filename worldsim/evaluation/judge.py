@@ -24,6 +24,8 @@ from worldsim.specs import WorldSpec
 
 Float = NDArray[np.float32]
 REPORT = "judge.json"
+OLDER = {"idle_false_successes": "first_frame_false_successes", "idle_episodes": "first_frames"}
+"""Older names of a report's entries, which promised more than first frames."""
 
 
 class Judgement(NamedTuple):
@@ -31,7 +33,7 @@ class Judgement(NamedTuple):
 
     Attributes:
         success_probability: `[N]`, balanced: 0.5 is even odds were both outcomes equally common.
-        progress: `[N]` in [0, 1].
+        progress: `[N]` in [0, 1]; 0 of a judge that learnt none.
         state: `[N, S]` estimate in physical units.
     """
 
@@ -50,10 +52,11 @@ class JudgeReport:
         true_negatives: failed episodes it called failed.
         negatives: failed episodes.
         state_error_m: mean error over the state entries that are in metres; None if there are none.
-        progress_error: mean absolute error of progress.
-        idle_false_successes: held-out first frames, what a do-nothing policy keeps seeing, that
-            it called successful although they were not.
-        idle_episodes: held-out first frames that were not successful.
+        progress_error: mean absolute error of progress; None if the recordings tell none.
+        first_frame_false_successes: held-out first frames, none of them a success, whose
+            probability alone would do for one.
+        first_frames: held-out first frames that were no success. They are single frames: what a
+            policy that does nothing is credited with over whole episodes, a ranking tells.
         source: what was read, such as the data set's name.
     """
 
@@ -62,10 +65,15 @@ class JudgeReport:
     true_negatives: int
     negatives: int
     state_error_m: float | None
-    progress_error: float
-    idle_false_successes: int
-    idle_episodes: int
+    progress_error: float | None
+    first_frame_false_successes: int
+    first_frames: int
     source: str = ""
+
+    @property
+    def reads_progress(self) -> bool:
+        """Whether the judge learnt progress; where none was recorded it can read success alone."""
+        return self.progress_error is not None
 
     @property
     def tpr(self) -> float | None:
@@ -78,25 +86,29 @@ class JudgeReport:
         return self.true_negatives / self.negatives if self.negatives else None
 
     @property
-    def idle_false_success_rate(self) -> float | None:
-        """Share of do-nothing episodes called successful."""
-        return self.idle_false_successes / self.idle_episodes if self.idle_episodes else None
+    def first_frame_false_success_rate(self) -> float | None:
+        """Share of first frames that look like a success and are none; None if there are none."""
+        return self.first_frame_false_successes / self.first_frames if self.first_frames else None
 
     def to_json(self) -> dict[str, Any]:
         """Counts and the rates that follow from them."""
         rates = {
             "tpr": self.tpr,
             "tnr": self.tnr,
-            "idle_false_success_rate": self.idle_false_success_rate,
+            "first_frame_false_success_rate": self.first_frame_false_success_rate,
         }
         return asdict(self) | rates
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "JudgeReport":
-        """Inverse of `to_json`."""
-        derived = ("tpr", "tnr", "idle_false_success_rate")
-        counts = {key: value for key, value in data.items() if key not in derived}
+        """Inverse of `to_json`; knows the names that older judges use."""
+        derived = ("tpr", "tnr", "first_frame_false_success_rate", "idle_false_success_rate")
+        counts = {OLDER.get(key, key): v for key, v in data.items() if key not in derived}
         return from_dict(JudgeReport, counts, DaciteConfig(type_hooks={float: float}, strict=True))
+
+
+READ_AT_ONCE = 512
+"""Frames copied out of a data set's memory map at a time."""
 
 
 def read_pixels(observer: Observer, pixels: NDArray[np.uint8]) -> Judgement:
@@ -106,14 +118,14 @@ def read_pixels(observer: Observer, pixels: NDArray[np.uint8]) -> Judgement:
             f"judge: expected uint8 pixels [N, V, H, W, 3], got {pixels.dtype} {pixels.shape}"
         )
     device = next(observer.parameters()).device
-    # Rows of a memory map are read-only, which torch does not take.
-    tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
-    reading = observer.observe(tensor.to(device))
-    return Judgement(
-        torch.sigmoid(reading.success_logit).float().cpu().numpy(),
-        reading.progress.float().cpu().numpy(),
-        reading.state.float().cpu().numpy(),
-    )
+    parts = []
+    for start in range(0, max(len(pixels), 1), READ_AT_ONCE):
+        # Rows of a memory map are read-only, which torch does not take.
+        rows = np.require(pixels[start : start + READ_AT_ONCE], requirements=["C", "W"])
+        reading = observer.observe(torch.from_numpy(rows).to(device))
+        parts.append((torch.sigmoid(reading.success_logit), reading.progress, reading.state))
+    joined = [torch.cat(field).float().cpu().numpy() for field in zip(*parts, strict=True)]
+    return Judgement(*joined)
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,10 @@ class Judge:
         Raises:
             UsageError: the shape does not fit the cameras the judge was trained with.
         """
-        return read_pixels(self.observer, pixels)
+        reading = read_pixels(self.observer, pixels)
+        if self.report.reads_progress:
+            return reading
+        return reading._replace(progress=np.zeros_like(reading.progress))
 
     def tracker(self, num_episodes: int) -> JudgeTracker:
         """A fresh tracker with this judge's verdict rule."""

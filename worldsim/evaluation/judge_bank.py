@@ -46,6 +46,11 @@ class LabelledFrames(Protocol):
         """`[E + 1]`."""
         ...
 
+    @property
+    def folds(self) -> Sequence[int]:
+        """E folds; see `worldsim.data.split`."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class FrameBank:

@@ -1,8 +1,8 @@
 """Which rows of a cache a judge trains on.
 
-Episodes are split by index in tenths: one for the report, one for choosing the threshold, the
-rest for training. Success is rare and short, so rows are drawn by kind: successes, rows that
-come close (the boundary is what a verdict hangs on), and all others.
+Of the folds that episodes lie in (`worldsim.data.split`) one is for the report, one for choosing
+the threshold, and the rest are for training. Success is rare and short, so rows are drawn by
+kind: successes, rows that come close (the boundary is what a verdict hangs on), and all others.
 """
 
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.data.split import FOLDS, HELD_OUT
 from worldsim.errors import DataError, UsageError
 from worldsim.evaluation.judge_augment import AugmentConfig
 from worldsim.evaluation.judge_bank import LabelledFrames
 
 Rows = NDArray[np.int64]
-SPLIT = 10
-REPORTED, CALIBRATED = SPLIT - 1, SPLIT // 2 - 1
-"""The judge reports on the episodes that world-model training holds out too (`data.clips`)."""
-TRAINED = tuple(r for r in range(SPLIT) if r not in (REPORTED, CALIBRATED))
+REPORTED, CALIBRATED = HELD_OUT, FOLDS // 2 - 1
+"""The judge reports on the episodes that world-model training holds out too."""
+TRAINED = tuple(fold for fold in range(FOLDS) if fold not in (REPORTED, CALIBRATED))
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,15 @@ class RowKinds:
     other: Rows
 
 
-def episodes_of(data: LabelledFrames, remainders: tuple[int, ...]) -> list[int]:
-    """Episodes whose index modulo ten is among `remainders`."""
-    return [i for i in range(len(data.episode_start) - 1) if i % SPLIT in remainders]
+def episodes_in(data: LabelledFrames, folds: tuple[int, ...]) -> list[int]:
+    """Episodes that lie in one of `folds`."""
+    return [i for i, fold in enumerate(data.folds) if fold in folds]
+
+
+def tells_progress(data: LabelledFrames) -> bool:
+    """Whether there is progress to learn; recordings without that column have zeros for it."""
+    progress = np.asarray(data.progress)
+    return bool(len(progress) and progress.max() > progress.min())
 
 
 def taught_rows(data: LabelledFrames, config: JudgeConfig) -> RowKinds:
@@ -93,7 +99,7 @@ def taught_rows(data: LabelledFrames, config: JudgeConfig) -> RowKinds:
     Raises:
         DataError: too few episodes, or rows of one outcome only.
     """
-    episodes = episodes_of(data, TRAINED)
+    episodes = episodes_in(data, TRAINED)
     if not episodes:
         raise DataError("cannot train a judge on fewer than two episodes")
     return sort_rows(data, episodes, config.close_rows)

@@ -1,5 +1,6 @@
 """Train a judge on the simulated episodes of a cache and measure it on held-out ones."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,9 @@ from worldsim.evaluation.judge_sampling import (
     JudgeConfig,
     Rows,
     draw_rows,
-    episodes_of,
+    episodes_in,
     taught_rows,
+    tells_progress,
 )
 from worldsim.evaluation.judge_validation import JudgedEpisode, calibrate, measure
 from worldsim.hardware import has_fast_bf16
@@ -194,12 +196,14 @@ class JudgeTrainer:
             DataError: there are no held-out episodes.
         """
         metres = self.spec.state.indices_in_metres()
-        calibration = self._judged(episodes_of(self.data, (CALIBRATED,)))
-        reported = self._judged(episodes_of(self.data, (REPORTED,)))
+        calibration = self._judged(episodes_in(self.data, (CALIBRATED,)))
+        reported = self._judged(episodes_in(self.data, (REPORTED,)))
         if not reported:
             raise DataError("no held-out episodes to measure the judge on; collect at least ten")
         rule = calibrate(calibration, self.config.holds)
         report = measure(reported, rule, metres, source)
+        if not tells_progress(self.data):  # nothing was learnt, however well zeros are met
+            report = replace(report, progress_error=None)
         return Judge(self.observer, self.spec, rule, report)
 
     def _judged(self, episodes: list[int]) -> list[JudgedEpisode]:
@@ -212,7 +216,7 @@ class JudgeTrainer:
                     np.asarray(self.data.success[rows]),
                     np.asarray(self.data.progress[rows]),
                     np.asarray(self.data.state[rows]),
-                    read_pixels(self.observer, np.asarray(self.data.pixels[rows])),
+                    read_pixels(self.observer, self.data.pixels[rows]),
                 )
             )
         return judged

@@ -91,8 +91,8 @@ def measure(
     """
     truth = np.array([e.succeeded for e in episodes], bool)
     said = np.array([e.verdict(rule) for e in episodes], bool)
-    idle = [e for e in episodes if not e.success[0]]
-    fooled = [e.judged.success_probability[0] >= rule.threshold for e in idle]
+    fresh = [e for e in episodes if not e.success[0]]
+    fooled = [e.judged.success_probability[0] >= rule.threshold for e in fresh]
     error: float | None = None
     if metres:
         columns = list(metres)
@@ -106,7 +106,7 @@ def measure(
         negatives=int((~truth).sum()),
         state_error_m=error,
         progress_error=float(np.concatenate(progress).mean()),
-        idle_false_successes=int(np.sum(fooled)),
-        idle_episodes=len(idle),
+        first_frame_false_successes=int(np.sum(fooled)),
+        first_frames=len(fresh),
         source=source,
     )

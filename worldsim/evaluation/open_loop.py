@@ -55,6 +55,12 @@ class DrivenFrames:
     state: Float
 
 
+def acting(cache: CachedDataset, episodes: Sequence[int]) -> list[int]:
+    """Those of the episodes in which there is an action to imagine under."""
+    lengths = np.diff(cache.episode_start)
+    return [episode for episode in episodes if lengths[episode] > 1]
+
+
 def recorded_actions(cache: CachedDataset, episode: int, most: int = 0) -> Float:
     """The actions `[T, A]` of an episode, the first `most` of them if that is not 0."""
     rows = cache.rows(episode)

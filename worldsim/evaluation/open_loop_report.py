@@ -94,13 +94,13 @@ class OpenLoopReport:
 
     def summary(self) -> dict[str, float]:
         """Scalars for logs: means over horizons and cameras, shares won, errors in metres."""
-        values = {f"psnr_{name}": float(np.nanmean(self.psnr[name])) for name in SOURCES}
-        values["ssim_model"] = float(np.nanmean(self.ssim["model"]))
+        values = {f"psnr_{name}": _mean(self.psnr[name]) for name in SOURCES}
+        values["ssim_model"] = _mean(self.ssim["model"])
         values["psnr_moving_model"] = _mean(self.psnr_moving["model"])
         values["psnr_moving_first_frame"] = _mean(self.psnr_moving["first_frame"])
         values["psnr_static_model"] = _mean(self.psnr_static["model"])
         for name in SOURCES[1:]:
-            values[f"beats_{name}"] = float(self.beats(name)[~np.isnan(self.psnr[name])].mean())
+            values[f"beats_{name}"] = _mean(self.beats(name)[~np.isnan(self.psnr[name])])
             values[f"valid_horizon_{name}"] = float(self.valid_horizon(name))
         for name, error in self.error_m.items():
             values[f"{name}_error_m"] = float(error.mean())
@@ -132,8 +132,10 @@ class OpenLoopReport:
         }
 
 
-def _mean(values: Float) -> float:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+def _mean(values: NDArray[Any]) -> float:
+    """Mean of what is finite; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def _plain(values: Float) -> list[float | None]:

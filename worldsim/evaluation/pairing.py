@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from worldsim.envs.imagination.starts import Start
+from worldsim.envs.imagination.start import Start
 from worldsim.envs.simulator_check import SAME_GREY, Seen
 from worldsim.errors import WorldsimError
 from worldsim.specs import WorldSpec

@@ -1,101 +1,66 @@
-"""From the results of a comparison on disk to a `RankingReport`."""
+"""From the results of a comparison to a `RankingReport`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from worldsim.errors import UsageError
-from worldsim.evaluation.comparison import Comparison
-from worldsim.evaluation.judge import Judge
-from worldsim.evaluation.logged import read_logged_rates
-from worldsim.evaluation.paired import results
+from worldsim.evaluation.outcomes import Outcomes
 from worldsim.evaluation.ranking import rank, rank_logged
-from worldsim.evaluation.ranking_report import RankingReport
+from worldsim.evaluation.ranking_report import NullPolicy, RankingReport
 from worldsim.evaluation.rates import JudgeRates
-from worldsim.evaluation.rollout_batch import RolloutBatch, World
+from worldsim.evaluation.rollout_batch import RolloutBatch
 
 
-@dataclass(frozen=True)
-class RankingOptions:
-    """What turns results into a ranking.
-
-    Attributes:
-        reference_csv: logged rates that stand for the reference; None takes the simulator.
-        groups: {policy: group} of policies that are compared among themselves too.
-        null_policy: the policy that does nothing, if it is in the pool.
-        bootstrap_samples: resamples of every interval.
-        level: of every interval.
-        seed: of the resampling.
-    """
-
-    reference_csv: str | None = None
-    groups: dict[str, str] = field(default_factory=dict)
-    null_policy: str | None = "zero"
-    bootstrap_samples: int = 4000
-    level: float = 0.95
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.level < 1:
-            raise UsageError(f"level is {self.level}; expected between 0 and 1, such as 0.95")
-        if self.bootstrap_samples < 1 or self.seed < 0:
-            raise UsageError(
-                f"bootstrap_samples is {self.bootstrap_samples} and seed {self.seed}; expected at "
-                "least 1 and at least 0"
-            )
-
-    @property
-    def worlds(self) -> tuple[World, ...]:
-        """Worlds in which policies must be rolled out."""
-        return ("imagination",) if self.reference_csv else ("imagination", "simulator")
-
-
-def rank_results(comparison: Comparison, out: Path, options: RankingOptions) -> RankingReport:
-    """Rank the finished results under `out`.
+def rank_results(outcomes: Outcomes) -> RankingReport:
+    """Rank finished results.
 
     Raises:
-        DataError: a result is missing.
-        UsageError: the CSV lacks a policy.
+        UsageError: the logged rates lack a policy.
     """
-    names = list(comparison.policies)
-    imagined = results(comparison, out, "imagination")
-    judge = JudgeRates.from_report(Judge.from_pretrained(comparison.judge).report)
+    names, options = list(outcomes.comparison.policies), outcomes.options
+    around, imagined = outcomes.circumstances, outcomes.imagined
     shared: dict[str, Any] = {
-        "judge": judge,
+        "judge": JudgeRates.from_report(around.judge),
         "groups": {name: g for name, g in options.groups.items() if name in names},
-        "null_policy": options.null_policy if options.null_policy in names else None,
+        "null_policy": _null_policy(outcomes),
         "bootstrap_samples": options.bootstrap_samples,
         "level": options.level,
         "seed": options.seed,
     }
-    if options.reference_csv is not None:
-        logged = read_logged_rates(Path(options.reference_csv))
+    if outcomes.logged is not None:
         failures = _failures([("imagination", imagined)])
-        return rank_logged(logged, _success(imagined), names, failures=failures, **shared)
-    truth = results(comparison, out, "simulator")
-    return rank(
-        _success(truth),
-        _success(imagined),
-        names,
-        reference_progress=_progress(truth),
-        imagined_progress=_progress(imagined),
-        failures=_failures([("simulator", truth), ("imagination", imagined)]),
-        **shared,
+        report = rank_logged(
+            outcomes.logged, _success(imagined), names, failures=failures, **shared
+        )
+    else:
+        truth, reads = outcomes.truth or [], around.judge.reads_progress
+        report = rank(
+            _success(truth),
+            _success(imagined),
+            names,
+            reference_progress=_progress(truth) if reads else None,
+            imagined_progress=_progress(imagined) if reads else None,
+            failures=_failures([("simulator", truth), ("imagination", imagined)]),
+            **shared,
+        )
+    return replace(
+        report,
+        state_assisted=around.state_assisted,
+        development_starts=around.development_starts,
     )
 
 
-def judge_in_simulator(comparison: Comparison, out: Path) -> dict[str, Any] | None:
+def judge_in_simulator(outcomes: Outcomes) -> dict[str, Any] | None:
     """The judge against the simulator on this very comparison's true frames, or None.
 
     It tells the judge's error from the world model's: what the judge misses here is its own.
     Episodes in which a policy broke off count as failed whatever the judge saw, so they tell
     nothing of it.
     """
-    batches = results(comparison, out, "simulator")
-    if any(batch.judged is None for batch in batches):
+    batches = outcomes.truth or []
+    if not batches or any(batch.judged is None for batch in batches):
         return None
     whole = np.array([error is None for batch in batches for error in batch.errors])
     truth = np.concatenate([batch.success for batch in batches])[whole]
@@ -110,6 +75,16 @@ def judge_in_simulator(comparison: Comparison, out: Path) -> dict[str, Any] | No
         "tpr": true_positives / positives if positives else None,
         "tnr": true_negatives / negatives if negatives else None,
     }
+
+
+def _null_policy(outcomes: Outcomes) -> NullPolicy | None:
+    """The null policy, with the judge's verdicts on its whole simulated episodes."""
+    name = outcomes.options.null_policy
+    if name is None or name not in outcomes.comparison.policies:
+        return None
+    judged = [b.judged for b in outcomes.truth or [] if b.policy == name and b.judged is not None]
+    share = float(judged[0].mean()) if judged and len(judged[0]) else None
+    return NullPolicy(name, outcomes.circumstances.null_policy_moves, share)
 
 
 def _success(batches: list[RolloutBatch]) -> np.ndarray:

@@ -12,7 +12,7 @@ from worldsim.errors import UsageError
 from worldsim.evaluation.evidence import logged_evidence, paired_evidence
 from worldsim.evaluation.logged import LoggedRates
 from worldsim.evaluation.ranking_assembly import RankingOptions, assemble
-from worldsim.evaluation.ranking_report import RankingReport
+from worldsim.evaluation.ranking_report import NullPolicy, RankingReport
 from worldsim.evaluation.rates import JudgeRates
 
 
@@ -26,7 +26,7 @@ def rank(
     imagined_progress: ArrayLike | None = None,
     groups: Mapping[str, str] | None = None,
     failures: Mapping[str, Sequence[str]] | None = None,
-    null_policy: str | None = None,
+    null_policy: NullPolicy | str | None = None,
     bootstrap_samples: int = 4000,
     level: float = 0.95,
     seed: int = 0,
@@ -44,7 +44,8 @@ def rank(
         groups: {policy: group}; each group of two or more gets its own coefficients.
         failures: {policy: messages} of episodes that broke off; they must count as failures
             in the arrays already.
-        null_policy: the policy that does nothing, whose imagined rate is a false-success rate.
+        null_policy: the policy that does nothing, whose imagined rate is a false-success rate;
+            by its name, or with what is known of it.
         bootstrap_samples: B.
         level: of all intervals.
         seed: of all resampling; equal seeds give equal reports, in any order of policies.
@@ -53,8 +54,9 @@ def rank(
         UsageError: shapes, names or options do not fit together.
     """
     known = tuple(map(str, names))
+    null = NullPolicy(null_policy) if isinstance(null_policy, str) else null_policy
     options = RankingOptions(
-        judge, groups or {}, failures or {}, null_policy, bootstrap_samples, level, seed
+        judge, groups or {}, failures or {}, null, bootstrap_samples, level, seed
     )
     options.check(known)
     if (reference_progress is None) != (imagined_progress is None):
@@ -83,7 +85,7 @@ def rank_logged(
     judge: JudgeRates | None = None,
     groups: Mapping[str, str] | None = None,
     failures: Mapping[str, Sequence[str]] | None = None,
-    null_policy: str | None = None,
+    null_policy: NullPolicy | str | None = None,
     bootstrap_samples: int = 4000,
     level: float = 0.95,
     seed: int = 0,
@@ -96,8 +98,9 @@ def rank_logged(
         UsageError: a policy has no logged rate, or shapes, names or options do not fit.
     """
     known = tuple(map(str, names))
+    null = NullPolicy(null_policy) if isinstance(null_policy, str) else null_policy
     options = RankingOptions(
-        judge, groups or {}, failures or {}, null_policy, bootstrap_samples, level, seed
+        judge, groups or {}, failures or {}, null, bootstrap_samples, level, seed
     )
     options.check(known)
     evidence = logged_evidence(

@@ -7,11 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.errors import UsageError, unknown_name
-from worldsim.evaluation.bootstrap import distinct_resamples, resample_policies
+from worldsim.evaluation.bootstrap import (
+    distinct_policies,
+    distinct_resamples,
+    draw_policies,
+    resample_policies,
+)
 from worldsim.evaluation.coefficients import Coefficients, coefficients, leave_one_out_rates
 from worldsim.evaluation.estimate import Estimate, finite
 from worldsim.evaluation.evidence import Evidence
-from worldsim.evaluation.ranking_report import GroupResult, Lattice, PolicyResult, RankingReport
+from worldsim.evaluation.ranking_report import (
+    GroupResult,
+    Lattice,
+    NullPolicy,
+    PolicyResult,
+    RankingReport,
+)
 from worldsim.evaluation.rates import JudgeRates, correct, corrected_rate
 from worldsim.evaluation.robustness import drop_one_leverage, fisher_interval, permutation_test
 from worldsim.evaluation.verdict import notes, verdict
@@ -30,7 +41,7 @@ class RankingOptions:
     judge: JudgeRates | None
     groups: Mapping[str, str]
     failures: Mapping[str, Sequence[str]]
-    null_policy: str | None
+    null_policy: NullPolicy | None
     bootstrap_samples: int
     level: float
     seed: int
@@ -38,7 +49,7 @@ class RankingOptions:
     def check(self, names: tuple[str, ...]) -> None:
         """Refuse options that name unknown policies or make no sense."""
         mentioned = [*self.groups, *self.failures]
-        for name in mentioned + ([self.null_policy] if self.null_policy else []):
+        for name in mentioned + ([self.null_policy.name] if self.null_policy else []):
             if name not in names:
                 raise unknown_name("policy", name, names)
         if self.bootstrap_samples < 1 or not 0 < self.level < 1:
@@ -68,7 +79,14 @@ def assemble(
     ranked_names = tuple(n for n, keep in zip(success.names, chosen, strict=True) if keep)
     main = _coefficients(success, chosen, options.level)
     pool = (success.resamples[0][:, chosen], success.resamples[1][:, chosen])
-    drawn = resample_policies(*pool, options.stream(POLICY_STREAM))
+    drawn = draw_policies(len(pool[0]), len(reference), options.stream(POLICY_STREAM))
+    wider = coefficients(
+        reference,
+        imagined,
+        resample_policies(*pool, drawn),
+        options.level,
+        distinct_policies(drawn),
+    )
     calibrated = leave_one_out_rates(reference, imagined)
     errors = np.abs(calibrated - reference)
     policies = _policies(
@@ -79,7 +97,7 @@ def assemble(
         coefficients=main,
         corrected=_corrected(success, policies, options),
         calibrated_mae=finite(float(errors.mean())) if errors.size else None,
-        over_policies=coefficients(reference, imagined, drawn, options.level),
+        over_policies=wider,
         progress=_coefficients(progress, progress.ranked, options.level) if progress else None,
         groups=_groups(success, options),
         pearson_fisher=fisher_interval(main.pearson.value, len(reference), options.level),
@@ -92,7 +110,7 @@ def assemble(
         judge=options.judge,
         null_policy=options.null_policy,
         paired=success.paired,
-        verdict=verdict(success, main),
+        verdict=verdict(success, main, wider),
         settings=_settings(success, options),
     )
     return notes(report, success)

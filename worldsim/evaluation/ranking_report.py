@@ -10,6 +10,13 @@ from worldsim.evaluation.rates import JudgeRates
 from worldsim.evaluation.robustness import Leverage, PermutationTest
 from worldsim.evaluation.separation import Separation
 
+STATE_ASSISTED = (
+    "State-assisted: the world model carries the simulator's state, such as object poses, which no "
+    "robot knows."
+)
+DEVELOPMENT = "Development starts: the model was developed on these, which may flatter it."
+OTHER_STARTS = "Other starts than those that the model was developed on."
+
 
 @dataclass(frozen=True)
 class PolicyResult:
@@ -99,6 +106,22 @@ class StartOutcomes:
 
 
 @dataclass(frozen=True)
+class NullPolicy:
+    """The policy that shows what success is credited for doing nothing.
+
+    Attributes:
+        name: of the policy.
+        moves: whether its actions may move the robot after all.
+        judged: share of its whole simulated episodes that the judge called successful; None where
+            no judge watched.
+    """
+
+    name: str
+    moves: bool = False
+    judged: float | None = None
+
+
+@dataclass(frozen=True)
 class GroupResult:
     """The coefficients within a named subset of the policies."""
 
@@ -139,6 +162,9 @@ class RankingReport:
         separations: top two of the reference and of imagination.
         judge: its validation counts, if a judge decided.
         null_policy: the policy that does nothing, if one was named.
+        state_assisted: whether the world model carries the simulator's state; None: not known.
+        development_starts: whether the model was developed on some of these starts; None: not
+            known.
         paired: whether both worlds ran from the same starts.
         notes: caveats in plain words.
         settings: bootstrap samples, seed, level.
@@ -159,11 +185,28 @@ class RankingReport:
     separations: tuple[Separation, ...]
     outcomes: StartOutcomes | None
     judge: JudgeRates | None
-    null_policy: str | None
+    null_policy: NullPolicy | None
     paired: bool
     verdict: str
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    state_assisted: bool | None = None
+    development_starts: bool | None = None
+
+    @property
+    def null_result(self) -> PolicyResult | None:
+        """The null policy's row, if it was ranked."""
+        name = self.null_policy.name if self.null_policy else None
+        return next((policy for policy in self.policies if policy.name == name), None)
+
+    def foreword(self) -> tuple[str, ...]:
+        """What must be known before any figure; stands first wherever figures are shown."""
+        lines = []
+        if self.state_assisted:
+            lines.append(STATE_ASSISTED)
+        if self.development_starts is not None:
+            lines.append(DEVELOPMENT if self.development_starts else OTHER_STARTS)
+        return tuple(lines)
 
     def ordered(self) -> list[PolicyResult]:
         """Policies by falling imagined rate, then by name; those without a rate last."""
@@ -178,6 +221,8 @@ class RankingReport:
         """The content of `ranking.json`: plain JSON types, None with a reason for undefined."""
         main = self.coefficients.to_json()
         return {
+            "state_assisted": self.state_assisted,
+            "development_starts": self.development_starts,
             "verdict": self.verdict,
             "policies": [policy.to_json() for policy in self.policies],
             **{name: main[name] for name in ("pearson", "spearman", "kendall", "mmrv")},
@@ -206,16 +251,17 @@ class RankingReport:
         }
 
     def _judge_json(self) -> dict[str, Any]:
-        """Judge rates (None without a judge) and what the do-nothing policy was credited with."""
+        """Judge rates (None without a judge) and what the null policy was credited with."""
         empty: dict[str, Any] = {"tpr": None, "tnr": None, "state_error_m": None}
         data = empty if self.judge is None else self.judge.to_json()
-        idle = next((p for p in self.policies if p.name == self.null_policy), None)
-        if idle is None:
+        null, row = self.null_policy, self.null_result
+        if null is None or row is None:
             return data
         return data | {
-            "do_nothing": {
-                "policy": idle.name,
-                "imagined_rate": idle.imagined.value,
-                "reference_rate": idle.reference.value,
+            "zero_actions" if null.moves else "do_nothing": {
+                "policy": row.name,
+                "imagined_rate": row.imagined.value,
+                "reference_rate": row.reference.value,
+                "judged_in_simulation_rate": null.judged,
             }
         }

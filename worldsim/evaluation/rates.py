@@ -46,7 +46,8 @@ class JudgeRates:
         true_negatives: failed episodes that it called failures, of `negatives`.
         negatives: failed episodes judged.
         state_error_m: mean error of its state estimate in metres, if it makes one.
-        idle_false_success_rate: how often it calls a robot that does nothing successful.
+        first_frame_false_success_rate: share of first frames, none of them a success, that look
+            like one to it.
     """
 
     true_positives: int
@@ -54,7 +55,7 @@ class JudgeRates:
     true_negatives: int
     negatives: int
     state_error_m: float | None = None
-    idle_false_success_rate: float | None = None
+    first_frame_false_success_rate: float | None = None
 
     def __post_init__(self) -> None:
         for part, whole in (
@@ -84,7 +85,7 @@ class JudgeRates:
             report.true_negatives,
             report.negatives,
             report.state_error_m,
-            report.idle_false_success_rate,
+            report.first_frame_false_success_rate,
         )
 
     @property
@@ -120,7 +121,7 @@ class JudgeRates:
             "true_positives": self.true_positives,
             "negatives": self.negatives,
             "true_negatives": self.true_negatives,
-            "idle_false_success_rate": self.idle_false_success_rate,
+            "first_frame_false_success_rate": self.first_frame_false_success_rate,
         }
 
 

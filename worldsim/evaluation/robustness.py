@@ -1,18 +1,20 @@
 """Is the correlation carried by chance, or by one policy?
 
-Permutation test and its floor 1/k!, drop-one leverage, Fisher's interval over policies.
+Permutation test and the least p-value it can reach, drop-one leverage, Fisher's interval over
+policies.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import permutations
-from math import atanh, factorial, sqrt, tanh
+from math import atanh, factorial, prod, sqrt, tanh
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.evaluation.bootstrap import in_chunks
+from worldsim.evaluation.coefficients import FEWEST
 from worldsim.evaluation.correlation import kendall, pearson, spearman
 from worldsim.evaluation.estimate import Interval, finite
 from worldsim.evaluation.rates import normal_quantile
@@ -34,7 +36,8 @@ class PermutationTest:
 
     Attributes:
         policies: k.
-        floor: 1/k!, the least p-value that k policies can support.
+        floor: the least p-value that these rates can reach, whatever order they came in: 1/k!
+            without ties, more with them, and no less than a sample of orders can show.
         exact: whether all k! orders were tried.
         orders: how many orders were tried.
         p_values: {coefficient: p}; None where the coefficient is undefined.
@@ -62,7 +65,7 @@ def permutation_test(
 ) -> PermutationTest:
     """Permute which policy the imagined rates `[P]` belong to."""
     k = len(reference)
-    if k < 2:
+    if k < FEWEST:
         nothing = {f.__name__: None for f in (pearson, spearman, kendall)}
         return PermutationTest(k, 1.0, True, 1, dict(nothing))
     exact = k <= EXACT_UP_TO
@@ -77,7 +80,26 @@ def permutation_test(
         p_values[function.__name__] = _p_value(
             function, reference, imagined, fixed, shuffled, exact
         )
-    return PermutationTest(k, 1 / factorial(k), exact, len(orders), p_values)
+    return PermutationTest(k, _floor(reference, imagined, exact), exact, len(orders), p_values)
+
+
+def _floor(reference: Float, imagined: Float, exact: bool) -> float:
+    """The p-value of the highest coefficient that an order of these rates `[P]` gives.
+
+    A coefficient is highest where both rise together. Exchanging policies of equal reference rate,
+    or of equal imagined rate, leaves it so; those equal in both are counted once.
+    """
+    r, s = np.sort(reference), np.sort(imagined)
+    orders = factorial(len(r))
+    highest = _orders_within(r) * _orders_within(s) // _orders_within(np.stack([r, s], axis=1))
+    share = highest / orders
+    return share if exact else max(share, 1 / (RANDOM_PERMUTATIONS + 1))
+
+
+def _orders_within(rows: Float) -> int:
+    """How many orders of rows exchange equal ones only."""
+    _, counts = np.unique(rows, axis=0, return_counts=True)
+    return prod(factorial(int(count)) for count in counts)
 
 
 def _p_value(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.envs.imagination.engine import ImaginationEngine
-from worldsim.envs.imagination.starts import Start
+from worldsim.envs.imagination.start import Start
 from worldsim.errors import UsageError
 from worldsim.evaluation.acting import GuardedPolicy
 from worldsim.evaluation.judge import Judge

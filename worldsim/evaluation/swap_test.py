@@ -222,7 +222,7 @@ def simulator_replay(cache: CachedDataset) -> Iterator[Replay]:
                 observation = env.step(action)[0]
                 path.append(np.asarray(observation["agent_pos"], np.float32))
                 shown = stack_views(observation["pixels"], cache.spec.camera_names)
-                film.append(resize(shown, *cache.pixels.shape[2:4]))
+                film.append(np.stack([resize(view, *cache.pixels.shape[2:4]) for view in shown]))
             return np.stack(path), np.stack(film)
 
         yield replay

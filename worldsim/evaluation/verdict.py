@@ -4,20 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from worldsim.evaluation.coefficients import Coefficients
+from worldsim.evaluation.coefficients import FEWEST, Coefficients
+from worldsim.evaluation.estimate import Estimate, percentile_interval
 from worldsim.evaluation.evidence import Evidence
 from worldsim.evaluation.ranking_report import RankingReport
-from worldsim.evaluation.separation import Separation, top_two
+from worldsim.evaluation.separation import Separation
 
 FEW_POLICIES = 10
 
 
-def verdict(success: Evidence, main: Coefficients) -> str:
+def verdict(success: Evidence, main: Coefficients, over_policies: Coefficients) -> str:
     """Which policy is best, how sure that is, and how well imagination orders the pool."""
     separation = next(s for s in success.separations if s.world == "imagined")
     if separation.first is None:
         return f"No ranking: {main.pearson.reason or 'fewer than two policies have a rate'}."
-    return f"{_who_is_best(success, separation)}; {_how_well(main)}."
+    return f"{_who_is_best(success, separation)}; {_how_well(main, over_policies)}."
 
 
 def _who_is_best(success: Evidence, separation: Separation) -> str:
@@ -38,21 +39,48 @@ def _who_is_best(success: Evidence, separation: Separation) -> str:
             f"{first} leads {count} policies in imagination, but not clearly ahead of {second} "
             f"(p = {separation.p_value:.2g}{extra})"
         )
-    truth = top_two(success.reference, success.names)
-    if truth is None:
-        return lead
-    rates = success.reference
-    best = {n for n, r in zip(success.names, rates, strict=True) if r == rates[truth[0]]}
-    if first in best:
-        return f"{lead}, and the reference agrees"
-    return f"{lead}, while the reference prefers {success.names[truth[0]]}"
+    return f"{lead}{_reference_says(success, first)}"
 
 
-def _how_well(main: Coefficients) -> str:
+def _reference_says(success: Evidence, first: str) -> str:
+    """What the reference rates say of imagination's leader, as far as their intervals allow."""
+    reference = success.reference
+    if not np.isfinite(reference[success.names.index(first)]):
+        return f", and the reference knows nothing of {first}"
+    known = reference[np.isfinite(reference)]
+    if np.ptp(known) == 0:
+        return f", while the reference tells none of them apart (all {known[0]:.2f})"
+    # Of several that share imagination's lead, the one that the reference puts highest.
+    leads = np.flatnonzero(success.imagined == success.imagined[success.names.index(first)])
+    leader = int(max(leads, key=lambda i: np.nan_to_num(reference[i], nan=-1.0)))
+    best = int(np.nanargmax(reference))
+    if reference[leader] < reference[best]:
+        ahead = success.resamples[0][:, best] - success.resamples[0][:, leader]
+        interval, _ = percentile_interval(ahead, success.level)
+        if interval is not None and interval[0] > 0:
+            return f", while the reference prefers {success.names[best]}"
+        return f", while the reference has {success.names[best]} ahead, if not clearly"
+    ours, theirs = success.imagined_estimates[leader], success.reference_estimates[leader]
+    if _overlap(ours, theirs):
+        return ", and the reference agrees"
+    return f", which the reference puts first too, but at {theirs.text()} and not at {ours.text()}"
+
+
+def _overlap(ours: Estimate, theirs: Estimate) -> bool:
+    """Whether two rates may be one, by their intervals; without one a rate is taken as exact."""
+    (low, high), (least, most) = (
+        each.interval or (each.value or 0.0, each.value or 0.0) for each in (ours, theirs)
+    )
+    return low <= most and least <= high
+
+
+def _how_well(main: Coefficients, over_policies: Coefficients) -> str:
     if main.pearson.value is None:
         return f"no correlation can be given ({main.pearson.reason})"
+    wider = over_policies.pearson.interval
+    others = "" if wider is None else f" ([{wider[0]:.3f}, {wider[1]:.3f}] with other policies)"
     return (
-        f"imagined and reference rates correlate at Pearson {main.pearson.text(3)}, "
+        f"imagined and reference rates correlate at Pearson {main.pearson.text(3)}{others}, "
         f"MMRV {main.mmrv.text(3)}"
     )
 
@@ -103,10 +131,10 @@ def _data_notes(report: RankingReport, success: Evidence) -> list[str]:
 
 def _chance_notes(report: RankingReport) -> list[str]:
     test, lines = report.permutation, []
-    if 2 <= test.policies < FEW_POLICIES:
+    if FEWEST <= test.policies < FEW_POLICIES:
         lines.append(
-            f"With {test.policies} policies no p-value below 1/{test.policies}! = "
-            f"{test.floor:.2g} can be claimed."
+            f"With the rates of these {test.policies} policies no p-value below {test.floor:.2g} "
+            "can be claimed."
         )
     for entry in report.leverage:
         if entry.flagged:
@@ -123,12 +151,17 @@ def _judge_notes(report: RankingReport) -> list[str]:
         return ["No judge error rates were given: imagined rates are not corrected."]
     reasons = {p.corrected.reason for p in report.policies if p.corrected.value is None}
     lines = [f"Rates could not be corrected: {reason}." for reason in sorted(filter(None, reasons))]
-    idle = next((p for p in report.policies if p.name == report.null_policy), None)
-    if idle is not None and idle.imagined.value is not None:
+    null, row = report.null_policy, report.null_result
+    if null is not None and row is not None and row.imagined.value is not None:
+        what = (
+            f"Zero actions ({row.name}), which may well move this robot, are"
+            if null.moves
+            else f"Doing nothing ({row.name}) is"
+        )
+        judged = "" if null.judged is None else f"; judged in simulation: {_percent(null.judged)}"
         lines.append(
-            f"Doing nothing ({idle.name}) is credited with success in "
-            f"{idle.imagined.value:.1%} of imagined starts "
-            f"(reference: {_percent(idle.reference.value)})."
+            f"{what} credited with success in {row.imagined.value:.1%} of imagined starts "
+            f"(reference: {_percent(row.reference.value)}{judged})."
         )
     return lines
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.envs.imagination.engine import ImaginationEngine
-from worldsim.envs.imagination.starts import DatasetStarts, SimulatorStarts, Start
+from worldsim.envs.imagination.start import Start
+from worldsim.envs.imagination.starts import DatasetStarts, SimulatorStarts
 from worldsim.errors import UsageError
 from worldsim.evaluation.comparison import Comparison
 from worldsim.evaluation.judge import Judge
@@ -64,7 +65,7 @@ class Workbench:
         elif env_id is not None:
             source = SimulatorStarts(env_id, self._env_kwargs(), plan.factors)
             spec = source.spec
-            starts = [source.seeded(plan.seed + i) for i in range(plan.count)]
+            starts = [source.seeded(seed) for seed in plan.seeds]
             source.close()
         else:
             raise UsageError(
@@ -107,7 +108,8 @@ class Workbench:
         self.model.spec.require_compatible(
             self.judge.spec, f"model {self.comparison.model}", f"judge {self.comparison.judge}"
         )
-        if "simulator" in worlds or self.comparison.starts.dataset is None:
+        timeless = self.comparison.max_steps is None  # the simulator's horizon is asked for
+        if "simulator" in worlds or self.comparison.starts.dataset is None or timeless:
             name = f"model {self.comparison.model}"
             self.model.spec.require_compatible(
                 self.simulator.spec, name, str(self.comparison.env_id)

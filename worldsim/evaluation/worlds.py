@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from worldsim.conventions import Observation, split_views, stack_views
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
-from worldsim.envs.imagination.starts import Start
+from worldsim.envs.imagination.start import Start
 from worldsim.envs.simulator_check import Seen, check_simulator
 from worldsim.evaluation.judge import Judge
 from worldsim.evaluation.pairing import require_paired

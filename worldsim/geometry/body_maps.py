@@ -192,7 +192,7 @@ def hand_maps(
 
 def _entry(vector: Tensor, names: tuple[str, ...], name: str) -> Tensor:
     """The entry of that name `[...]` out of `[..., N]`; zeros where there is none."""
-    return vector[..., names.index(name)] if name in names else torch.zeros_like(vector[..., 0])
+    return vector[..., names.index(name)] if name in names else vector.new_zeros(vector.shape[:-1])
 
 
 def point_maps(

@@ -5,7 +5,7 @@ camera-to-parent 4x4, the parent being the world or the end effector; pixel cent
 integers; `intrinsics` are 3x3 in pixels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,6 +40,25 @@ class CameraRig:
         factors = np.array([[*scales.get(name, (1.0, 1.0)), 1.0] for name in self.names])
         intrinsics = (self.intrinsics * factors[:, :, None]).astype(np.float32)
         return replace(self, intrinsics=intrinsics)
+
+    def arranged(self, names: Sequence[str]) -> "CameraRig":
+        """The cameras `names`, in that order; intrinsics of those that are not here are zero."""
+        places = [self.names.index(name) if name in self.names else None for name in names]
+
+        def rows(values: NDArray[Any]) -> NDArray[Any]:
+            none = np.zeros_like(values[0])
+            return np.stack([none if place is None else values[place] for place in places])
+
+        return CameraRig(
+            tuple(names), rows(self.intrinsics), rows(self.extrinsics), rows(self.mounted)
+        )
+
+    def agrees_with(self, other: "CameraRig") -> bool:
+        """Whether both are the same cameras at the same places, up to rounding."""
+        return self.names == other.names and all(
+            np.allclose(getattr(self, name), getattr(other, name), atol=1e-5)
+            for name in ("intrinsics", "extrinsics", "mounted")
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; inverse of `from_json`."""

@@ -73,7 +73,7 @@ def scene_points(state: VectorSpec) -> tuple[ScenePoint, ...]:
 
 def point_positions(state: Tensor, points: tuple[ScenePoint, ...]) -> Tensor:
     """Places of K points `[..., K, 3]` in metres, out of states `[..., S]` in physical units."""
-    ground = torch.zeros_like(state[..., 0])
+    ground = state.new_zeros(state.shape[:-1])
     each = [
         torch.stack(
             [state[..., p.x], state[..., p.y], ground if p.z is None else state[..., p.z]], -1

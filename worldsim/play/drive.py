@@ -1,6 +1,7 @@
 """One page's connection: its messages in, frames out, at the world's own rate."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,14 +15,20 @@ import numpy as np
 from worldsim.errors import UsageError, WorldsimError
 from worldsim.play.controls import Control, controls_of, to_json
 from worldsim.play.protocol import Message, pack_frame, parse
-from worldsim.play.recording import Tape
+from worldsim.play.recording import Tape, TapeLimits
 from worldsim.play.session import Float, Moment, PlaySession
+
+LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 AHEAD = 3
 """Frames under way to a page that has not said that it saw them; more would be latency."""
 SAMPLERS = ("autoregressive", "rolling")
+MOST_WAITING = 16
+"""Orders that wait to be carried out."""
+MESSAGES_A_SECOND = 200
+"""Of a page; more have to wait. One that is driven by hand sends its frames' and keys' worth."""
 
 
 class Socket(Protocol):
@@ -48,12 +55,19 @@ class Drive:
         session: belongs to this drive alone; the caller closes it.
         worker: one thread.
         out: folder of recordings.
+        limits: where a recording ends by itself.
     """
 
     def __init__(
-        self, socket: Socket, session: PlaySession, worker: ThreadPoolExecutor, out: Path
+        self,
+        socket: Socket,
+        session: PlaySession,
+        worker: ThreadPoolExecutor,
+        out: Path,
+        limits: TapeLimits | None = None,
     ) -> None:
         self._socket, self._session, self._worker, self._out = socket, session, worker, out
+        self._limits = limits or TapeLimits()
         self._controls = controls_of(session.spec.action)
         self._action = resting(self._controls)
         self._stamp: float | None = None
@@ -88,12 +102,20 @@ class Drive:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._tape is not None and self._tape.steps:
-                await self._in_worker(lambda: self._finish_tape())
+            self._drop_empty()
+            if self._tape is not None:
+                try:
+                    await self._in_worker(self._finish_tape)
+                except WorldsimError as error:
+                    LOG.error("a recording is lost: %s", error)
 
     async def _listen(self) -> None:
+        turn = 0.0
         while True:
             text = await self._socket.receive_text()
+            # A second's worth may come at once.
+            turn = max(turn, time.monotonic() - 1.0) + 1.0 / MESSAGES_A_SECOND
+            await asyncio.sleep(max(0.0, turn - time.monotonic()))
             try:
                 message = parse(text)
                 self._take(message)
@@ -105,23 +127,18 @@ class Drive:
         """Note a message; what touches the session waits for its turn."""
         values = message.values
         if message.kind == "action":
-            numbers = np.asarray(values["value"], object)
-            if not all(isinstance(number, int | float) for number in numbers.ravel()):
-                raise UsageError("action: expected numbers")
-            try:
-                action = numbers.astype(np.float32)
-            except (OverflowError, ValueError, TypeError) as error:
-                raise UsageError(f"action: expected numbers of a usual size ({error})") from error
+            action = np.asarray(values["value"], np.float32)
             self._action = self._session.spec.action.check(action, "action")
-            self._stamp = float(values["t"])
+            self._stamp = values["t"]
         elif message.kind == "seen":
             self._seen = min(max(self._seen, values["frame"]), self._sent)
-        elif message.kind == "pause":
-            self._paused = values["on"]
-            self._orders.append(message)
         elif message.kind == "step":
             self._single = True
         else:
+            if len(self._orders) >= MOST_WAITING:
+                raise UsageError(f"{MOST_WAITING} orders wait already; this one is dropped")
+            if message.kind == "pause":
+                self._paused = values["on"]
             self._orders.append(message)
 
     async def _go(self) -> None:
@@ -146,10 +163,16 @@ class Drive:
     async def _advance(self) -> None:
         action = self._action
         moment = await self._in_worker(lambda: self._session.advance(action))
-        if self._tape is not None:
-            self._tape.actions.append(action)
-            self._tape.moments.append(moment)
         await self._show(moment)
+        if (tape := self._tape) is not None:
+            try:
+                await self._in_worker(lambda: tape.add(action, moment))
+                reason = tape.why_full()
+            except WorldsimError as error:
+                reason = str(error)
+            if reason is not None:
+                await self._end_recording(reason)
+                await self._tell_state()
 
     async def _obey(self, order: Message) -> None:
         """Carry out what changes the session."""
@@ -173,37 +196,56 @@ class Drive:
 
     async def _begin(self, work: Callable[[], Moment]) -> None:
         """An episode begins anew; a recording of the one before is written."""
-        if self._tape is not None and not self._tape.steps:
-            self._tape = None
-        try:
-            await self._record(on=False)
-        except WorldsimError as error:
-            # What cannot be written must not keep the drive from going on.
-            self._tape = None
-            await self._socket.send_json({"type": "error", "message": str(error)})
+        self._drop_empty()
+        if self._tape is not None:
+            await self._end_recording()
         await self._show(await self._in_worker(work))
 
     async def _record(self, on: bool) -> None:
         if on and self._tape is None:
-            session = self._session
-            self._tape = Tape(
-                session.spec,
-                session.seed,
-                session.start_task,
-                [session.latest],
-                delay=session.delay,
-            )
+            tape = await self._in_worker(self._new_tape)
+            if reason := tape.why_full():
+                tape.close()
+                raise UsageError(f"nothing is recorded: {reason}")
+            self._tape = tape
         elif not on and self._tape is not None:
+            await self._end_recording()
+
+    async def _end_recording(self, reason: str = "") -> None:
+        """Write what was recorded; what cannot be written does not keep the drive from going on."""
+        try:
             film, data = await self._in_worker(self._finish_tape)
-            await self._socket.send_json(
-                {"type": "recorded", "film": str(film), "episode": str(data)}
-            )
+        except WorldsimError as error:
+            text = f"{reason}; {error}" if reason else str(error)
+            await self._socket.send_json({"type": "error", "message": text})
+            return
+        await self._socket.send_json(
+            {"type": "recorded", "film": str(film), "episode": str(data), "reason": reason}
+        )
+
+    def _drop_empty(self) -> None:
+        """Forget a recording of nothing."""
+        if self._tape is not None and not self._tape.steps:
+            self._tape.close()
+            self._tape = None
+
+    def _new_tape(self) -> Tape:
+        session = self._session
+        return Tape(
+            session.spec,
+            session.seed,
+            session.start_task,
+            session.latest,
+            self._out,
+            session.delay,
+            self._limits,
+        )
 
     def _finish_tape(self) -> tuple[Path, Path]:
         assert self._tape is not None
-        written = self._tape.write(self._out)
-        self._tape = None
-        return written
+        tape, self._tape = self._tape, None
+        with tape:
+            return tape.write()
 
     async def _show(self, moment: Moment) -> None:
         self._sent += 1

@@ -10,6 +10,7 @@ message: length of a JSON header (4 bytes, little endian), the header, an image 
 """
 
 import json
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ LOSSLESS_PIXELS = 1 << 18
 LARGEST_MESSAGE = 1 << 14
 """Bytes of a message from the page."""
 MOST_SEED = 2**31
+LARGEST_NUMBER = 1e15
+"""Of an action or of a page's clock in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def parse(text: str) -> Message:
         raise UsageError(f"a message of {len(text)} characters; expected at most {LARGEST_MESSAGE}")
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"not JSON: {error}") from error
     kind = data.get("type") if isinstance(data, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:
@@ -64,11 +67,31 @@ def parse(text: str) -> Message:
         value = data.get(name)
         wrong_bool = isinstance(value, bool) and wanted is not bool
         if not isinstance(value, wanted) or wrong_bool:
-            raise UsageError(f"message {kind!r}: {name} is {value!r}")
+            raise UsageError(f"message {kind!r}: {name} is {_short(value)}")
         values[name] = value
     if kind == "reset" and not 0 <= values["seed"] < MOST_SEED:
-        raise UsageError(f"seed {values['seed']} is not in [0, {MOST_SEED})")
+        raise UsageError(f"seed {_short(values['seed'])} is not in [0, {MOST_SEED})")
+    if kind == "action":
+        values = {"value": _numbers(values["value"]), "t": _numbers([values["t"]])[0]}
     return Message(kind, values)
+
+
+def _numbers(given: list[Any]) -> list[float]:
+    """Finite numbers of a size that float32 holds.
+
+    Raises:
+        UsageError: there is something else among them.
+    """
+    for value in given:
+        whole = isinstance(value, int | float) and not isinstance(value, bool)
+        if not whole or not abs(value) <= LARGEST_NUMBER or not math.isfinite(value):
+            raise UsageError(f"action: expected numbers of a usual size, got {_short(value)}")
+    return [float(value) for value in given]
+
+
+def _short(value: Any) -> str:
+    """What was sent, cut to what a message can show."""
+    return f"{value!r:.80}"
 
 
 def grid(moment: Moment) -> Pixels:

@@ -1,17 +1,24 @@
-"""What a person drove, as a film and as an episode of a LeRobot data set."""
+"""What a person drove, as a film and as an episode of a LeRobot data set.
 
-from dataclasses import dataclass, field
+Legend: T actions, W worlds (imagination, then the simulator if there is one), V view, H W pixels.
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
-from worldsim.conventions import split_views
+from worldsim.data.disk import disk_errors
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.writer import LeRobotWriter
 from worldsim.errors import UsageError
 from worldsim.evaluation.record import RolloutRecord
-from worldsim.play.session import Float, Moment
+from worldsim.play.session import Float, Moment, Pixels
 from worldsim.reporting.film import write_film
 from worldsim.specs import WorldSpec
 
@@ -21,62 +28,166 @@ _NUMBERING = Lock()
 """One recording is written at a time, so that no two take the same number."""
 
 
-@dataclass
-class Tape:
-    """Moments of one episode and the actions between them.
+@dataclass(frozen=True)
+class TapeLimits:
+    """Where a recording ends by itself.
 
     Attributes:
+        seconds: longest drive that is recorded.
+        free_bytes: disk space that is left to others.
+    """
+
+    seconds: float = 600.0
+    free_bytes: int = 1 << 28
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds < float("inf") or self.free_bytes < 0:
+            raise UsageError(
+                f"recordings: need seconds > 0 and free_bytes >= 0, got {self.seconds:g} and "
+                f"{self.free_bytes}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """What is kept of a moment beside its frames; see `Moment`."""
+
+    agent_pos: Float
+    state: Float
+    progress: float
+    probability: float
+    success: bool
+    simulated_success: bool
+
+
+class Tape:
+    """Moments of one episode and the actions between them; use it in a `with` statement.
+
+    Frames go to a nameless file in the folder of recordings as they come, so that a long drive
+    takes no memory and leaves nothing behind.
+
+    Args:
         spec: the world.
         seed: of the start.
         task: instruction text.
-        moments: T + 1 of them.
-        actions: T of them.
+        first: the moment that the recording begins with.
+        out: folder of recordings.
         delay: steps by which imagined frames follow actions; what is written leaves out what they
             do not reach, and pairs every action with the frames that it leads from and to.
+        limits: where it ends.
+
+    Raises:
+        UsageError: nothing can be written there.
+        DiskFullError: the disk is full.
     """
 
-    spec: WorldSpec
-    seed: int
-    task: str
-    moments: list[Moment] = field(default_factory=list)
-    actions: list[Float] = field(default_factory=list)
-    delay: int = 0
+    def __init__(
+        self,
+        spec: WorldSpec,
+        seed: int,
+        task: str,
+        first: Moment,
+        out: Path,
+        delay: int = 0,
+        limits: TapeLimits | None = None,
+    ) -> None:
+        self.spec, self.seed, self.task, self.delay = spec, seed, task, delay
+        self._out, self._limits = out, limits or TapeLimits()
+        self._shape = _worlds(first).shape
+        self._rows: list[_Row] = []
+        self._actions: list[Float] = []
+        try:
+            with disk_errors(out):
+                out.mkdir(parents=True, exist_ok=True)
+                self._file = tempfile.TemporaryFile(dir=out)
+        except OSError as error:
+            raise UsageError(f"cannot record into {out}: {error.strerror}") from error
+        self._keep(first)
+
+    def __enter__(self) -> "Tape":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     @property
     def steps(self) -> int:
         """Actions whose frames have been shown."""
-        return max(len(self.actions) - self.delay, 0)
+        return max(len(self._actions) - self.delay, 0)
+
+    def add(self, action: Float, moment: Moment) -> None:
+        """One action and the moment after it.
+
+        Raises:
+            DiskFullError: the disk is full; what was added before stands.
+        """
+        self._keep(moment)
+        self._actions.append(action)
+
+    def _keep(self, moment: Moment) -> None:
+        with disk_errors(self._out):
+            self._file.seek(len(self._rows) * int(np.prod(self._shape)))
+            self._file.write(_worlds(moment).tobytes())
+            self._file.flush()
+        self._rows.append(
+            _Row(
+                moment.agent_pos,
+                moment.state,
+                moment.progress,
+                moment.probability,
+                moment.success,
+                moment.simulated_success,
+            )
+        )
+
+    def why_full(self) -> str | None:
+        """Why no more can be added, or None as long as it can."""
+        if self.steps >= self._limits.seconds * self.spec.fps:
+            return f"a recording takes at most {self._limits.seconds:g} s"
+        if shutil.disk_usage(self._out).free < self._limits.free_bytes:
+            return f"less than {self._limits.free_bytes / 1e6:.0f} MB of disk are free"
+        return None
+
+    def _frames(self) -> Pixels:
+        """All frames `[T+1, W, V, H, W, 3]`, on disk."""
+        shape = (len(self._actions) + 1, *self._shape)
+        return np.memmap(self._file, np.uint8, "r", shape=shape)
 
     def record(self) -> RolloutRecord:
         """The film's data: the simulator, where there is one, beside imagination."""
-        shown, driven = self.moments[self.delay :], self.moments[: self.steps + 1]
-        simulated = [m.simulated for m in driven if m.simulated is not None]
-        both = len(simulated) == len(driven)
+        frames, shown = self._frames(), self._rows[self.delay :]
+        driven = self._rows[: self.steps + 1]
+        both = frames.shape[1] == 2
         return RolloutRecord(
             cameras=self.spec.camera_names,
             fps=self.spec.fps,
             title=f"played by hand, seed {self.seed}",
-            truth=np.stack(simulated) if both else None,
-            imagined=np.stack([m.imagined for m in shown]),
-            actions=np.stack(self.actions[: self.steps]).astype(np.float32),
-            success_probability=np.array([m.probability for m in shown], np.float32),
-            progress=np.array([m.progress for m in shown], np.float32),
-            truth_success=np.array([m.simulated_success for m in driven]) if both else None,
+            truth=frames[: self.steps + 1, 1] if both else None,
+            imagined=frames[self.delay :, 0],
+            actions=np.stack(self._actions[: self.steps]).astype(np.float32),
+            success_probability=np.array([row.probability for row in shown], np.float32),
+            progress=np.array([row.progress for row in shown], np.float32),
+            truth_success=np.array([row.simulated_success for row in driven]) if both else None,
         )
 
     def episode(self) -> Episode:
         """The imagined episode."""
-        shown = self.moments[self.delay :]
-        frames = np.stack([m.imagined for m in shown])
-        actions = np.stack(self.actions[: self.steps]).astype(np.float32)
-        success = np.array([m.success for m in shown])
-        progress = np.array([m.progress for m in shown], np.float32)
+        frames, shown = self._frames()[self.delay :, 0], self._rows[self.delay :]
+        actions = np.stack(self._actions[: self.steps]).astype(np.float32)
+        success = np.array([row.success for row in shown])
+        progress = np.array([row.progress for row in shown], np.float32)
         reward = np.concatenate([[0.0], np.diff(progress)]).astype(np.float32)
         meta = EpisodeMeta(ENV_ID, self.seed, "human", bool(success.any()), behaviour="play")
         return Episode(
-            pixels=split_views(frames, self.spec.camera_names),
-            agent_pos=np.stack([m.agent_pos for m in shown]).astype(np.float32),
-            state=np.stack([m.state for m in shown]).astype(np.float32),
+            # Views into the file: split_views would bring all of them into memory.
+            pixels={name: frames[:, view] for view, name in enumerate(self.spec.camera_names)},
+            agent_pos=np.stack([row.agent_pos for row in shown]).astype(np.float32),
+            state=np.stack([row.state for row in shown]).astype(np.float32),
             action=actions,
             action_achieved=actions,
             reward=reward,
@@ -86,11 +197,12 @@ class Tape:
             meta=meta,
         )
 
-    def write(self, out: Path) -> tuple[Path, Path]:
-        """Write `out/NNNN.mp4` and the data set `out/NNNN`, of the next free number.
+    def write(self) -> tuple[Path, Path]:
+        """Write `NNNN.mp4` and the data set `NNNN`, of the next free number.
 
         Raises:
             UsageError: nothing was driven yet, or nothing of it was shown.
+            DiskFullError: the disk is full.
         """
         if not self.steps:
             raise UsageError(
@@ -98,12 +210,22 @@ class Tape:
                 if self.delay
                 else "nothing was recorded: drive first"
             )
-        with _NUMBERING:
-            film, data = free_names(out)
+        with _NUMBERING, disk_errors(self._out):
+            film, data = free_names(self._out)
             write_film(film, self.record())
             writer = LeRobotWriter(data, self.spec, env_info={"id": ENV_ID, "kwargs": {}})
             writer.add(self.episode())
             return film, writer.finalize()
+
+    def close(self) -> None:
+        """Let go of the frames."""
+        self._file.close()
+
+
+def _worlds(moment: Moment) -> NDArray[np.uint8]:
+    """Frames `[W, V, H, W, 3]` of a moment."""
+    seen = [moment.imagined] + ([] if moment.simulated is None else [moment.simulated])
+    return np.stack(seen)
 
 
 def free_names(out: Path) -> tuple[Path, Path]:

@@ -14,12 +14,8 @@ from numpy.typing import NDArray
 
 from worldsim.conventions import stack_views
 from worldsim.envs.imagination import DatasetStarts, FrameStarts, SimulatorStarts, Start
-from worldsim.envs.imagination.starts import (
-    StartSource,
-    stack_rigs,
-    stack_states,
-    stack_views_seen,
-)
+from worldsim.envs.imagination.start import stack_rigs, stack_states, stack_views_seen
+from worldsim.envs.imagination.starts import StartSource
 from worldsim.errors import UsageError
 from worldsim.evaluation.judge import Judge
 from worldsim.models.world_model import WorldModel
@@ -74,7 +70,7 @@ class PlaySession:
     Args:
         model: world model; shared between sessions, never changed.
         judge: says progress and success; None without one.
-        starts: where episodes begin.
+        starts: where episodes begin. The session closes their simulator, if they have one.
         simulator: driven by the same actions; None without one. The session closes it.
         sampler: how frames are sampled.
     """
@@ -110,7 +106,7 @@ class PlaySession:
             self._tracker = self.judge.tracker(1)
         state = stack_states([start], read)
         known = state if self.judge is not None or start.state.shape == read[0].shape else None
-        rig, views = stack_rigs([start]), stack_views_seen([start])
+        rig, views = stack_rigs([start], self.spec.camera_names), stack_views_seen([start])
         self._stream.reset(pixels, agent_pos, rig, [0], seed, state=known, views=views)
         self._finished.clear()
         simulated = self._begin_simulator(start, seed)
@@ -220,7 +216,9 @@ class PlaySession:
         return stack_views(observation["pixels"], self.spec.camera_names), bool(info["success"])
 
     def close(self) -> None:
-        """Close the simulator."""
+        """Close the simulators, of the starts and the one driven along."""
+        if isinstance(self.starts, SimulatorStarts):
+            self.starts.close()
         if self.simulator is not None:
             self.simulator.close()
 

@@ -16,6 +16,9 @@ FloatArray = NDArray[np.float32]
 class Policy(Protocol):
     """A batched controller that sees only what a robot would see.
 
+    A policy that keeps something of each env may offer `forget(env_ids)`, which drops it for good;
+    `PolicyServer` calls that when a client has gone.
+
     Attributes:
         name: how it appears in rankings.
         n_action_steps: K, how many actions of a chunk are executed before `act` is asked again.
@@ -28,7 +31,8 @@ class Policy(Protocol):
         """Start new episodes in `env_ids`, dropping whatever was remembered of them.
 
         Randomness of env i may depend on (`seed`, i) only, never on the batch it runs in, so
-        that permuting or splitting a batch of environments permutes or splits the results.
+        that permuting or splitting a batch of environments permutes or splits the results
+        (those of a network up to rounding: its kernels depend on the size of the batch).
         """
         ...
 

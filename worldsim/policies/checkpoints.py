@@ -13,6 +13,7 @@ from torch import nn
 
 from worldsim.errors import DataError, UsageError, unknown_name
 from worldsim.files import write_json
+from worldsim.models.pretrained import HUB_PREFIX, locate
 from worldsim.models.weights import CONFIG, WEIGHTS, read_config, save_weights
 from worldsim.specs import WorldSpec
 
@@ -29,13 +30,15 @@ def shipped_checkpoints() -> list[str]:
 
 
 def find_checkpoint(name: str) -> Path:
-    """A folder given by path, or by the name of a checkpoint that ships with the package.
+    """A folder given by path, by the name of a checkpoint that ships, or `hub:owner/name`.
 
     Raises:
-        UsageError: neither exists; the message lists what ships.
+        UsageError: there is none; the message lists what ships.
     """
     if not name:
         raise UsageError("give a policy checkpoint: a folder or the name of a shipped one")
+    if name.startswith(HUB_PREFIX):
+        return locate(name)
     for folder in (Path(name), shipped_root() / name):
         if (folder / CONFIG).is_file():
             return folder

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from worldsim.errors import DataError, UsageError
-from worldsim.files import write_json
+from worldsim.data.split import episodes_of, hold_one_out
+from worldsim.errors import DataError
+from worldsim.files import write_figures
 from worldsim.models.observer import Observer, ObserverConfig
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.augmentation import Augmentation, augment
@@ -20,10 +21,13 @@ from worldsim.policies.perception import save_perception
 from worldsim.policies.recordings import Recordings, chosen_rows, episode_weights
 from worldsim.training.batches import Batch, StepBatches
 from worldsim.training.config import FitConfig, RunConfig
-from worldsim.training.draws import mix, stream
+from worldsim.training.draws import mix
 from worldsim.training.fit import fit
 from worldsim.training.layout import RunFolder
 from worldsim.training.stage import Loss
+
+READ_AT_ONCE = 512
+"""Rows of which an error is measured at a time."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,6 @@ class PerceptionTraining:
         fit: budgets and optimiser.
         policies: {pattern of recording policies' names: weight}; empty takes all episodes, which
             is best, since a policy strays.
-        held_out: share of the episodes to measure the error on, drawn by `seed`.
         width: channels of the observer.
         keypoints: its key points a view.
         hidden: width of its head.
@@ -45,17 +48,12 @@ class PerceptionTraining:
 
     fit: FitConfig = field(default_factory=lambda: FitConfig(max_steps=2000, batch_size=64))
     policies: Mapping[str, float] = field(default_factory=dict)
-    held_out: float = 0.1
     width: int = 24
     keypoints: int = 32
     hidden: int = 192
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(shift=0))
     start_from: str = ""
     seed: int = 7_001
-
-    def __post_init__(self) -> None:
-        if not 0 < self.held_out < 1:
-            raise UsageError(f"held_out must lie between 0 and 1, got {self.held_out}")
 
 
 def train_perception(
@@ -65,6 +63,8 @@ def train_perception(
     run: RunConfig | None = None,
 ) -> dict[str, float]:
     """Train an estimator into `out/perception` and return its mean error on held-out episodes.
+
+    What is held out says `worldsim.data.split`, as for world models.
 
     The error of every entry of the state is absolute, in its own unit; it also stands in
     `out/perception_error.json`.
@@ -99,7 +99,7 @@ def train_perception(
     )
     save_perception(out / "perception", network, recordings.spec)
     error = _error(network, recordings, tested)
-    write_json(out / "perception_error.json", error)
+    write_figures(out / "perception_error.json", error)
     return error
 
 
@@ -110,11 +110,11 @@ def _split(
     weights = episode_weights(recordings.metas, config.policies, only_successes=False)
     rows, episode = chosen_rows(np.asarray(recordings.episode_start), weights)
     usable = np.flatnonzero(weights > 0)
-    count = max(1, round(config.held_out * len(usable)))
-    if count >= len(usable):
+    folds = hold_one_out(np.asarray(recordings.folds)[usable].tolist())
+    held_out = usable[episodes_of(folds, "val")]
+    if not 0 < len(held_out) < len(usable):
         raise DataError(f"cannot train perception on {len(usable)} episodes; record more")
-    order = torch.randperm(len(usable), generator=stream(config.seed, "held out")).numpy()
-    apart = np.isin(episode, usable[order[:count]])
+    apart = np.isin(episode, held_out)
     return rows[~apart], rows[apart]
 
 
@@ -171,7 +171,10 @@ class StateLoss:
 
 def _error(network: Observer, recordings: Recordings, rows: NDArray[np.int64]) -> dict[str, float]:
     """Mean absolute error of every entry of the state, in its unit."""
-    pixels = torch.from_numpy(np.asarray(recordings.pixels[rows]))
-    estimate = network.observe(pixels).state.float().numpy()
+    estimates = []
+    for start in range(0, len(rows), READ_AT_ONCE):
+        pixels = np.asarray(recordings.pixels[rows[start : start + READ_AT_ONCE]])
+        estimates.append(network.observe(torch.from_numpy(pixels)).state.float().numpy())
+    estimate = np.concatenate(estimates)
     error = np.abs(estimate - np.asarray(recordings.state)[rows]).mean(0)
     return dict(zip(recordings.spec.state.names, error.tolist(), strict=True))

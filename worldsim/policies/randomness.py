@@ -24,6 +24,11 @@ class EnvStreams:
                 np.random.SeedSequence(int(seed), spawn_key=key)
             )
 
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Drop the streams of `env_ids`."""
+        for env_id in env_ids:
+            self._streams.pop(int(env_id), None)
+
     def of(self, env_id: int) -> np.random.Generator:
         """The stream of one env.
 

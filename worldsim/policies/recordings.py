@@ -54,6 +54,11 @@ class Recordings(Protocol):
         ...
 
     @property
+    def folds(self) -> Sequence[int]:
+        """E folds; see `worldsim.data.split`."""
+        ...
+
+    @property
     def metas(self) -> Sequence[EpisodeMeta]:
         """E descriptions."""
         ...

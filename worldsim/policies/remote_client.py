@@ -11,6 +11,7 @@ from worldsim.errors import SpecMismatchError, UsageError, WorldsimError
 from worldsim.policies.base import POLICIES, FloatArray
 from worldsim.policies.compatibility import require_same_interface
 from worldsim.policies.remote_connection import ConnectionLost, ServerConnection
+from worldsim.policies.remote_limits import largest_reply, rows_per_message
 from worldsim.policies.remote_mapping import RemoteMapping
 from worldsim.specs import WorldSpec
 
@@ -59,11 +60,11 @@ class RemotePolicy:
                 f"{spec.action.dim} ({', '.join(spec.action.names)})"
             )
         self.name = name
-        self._spec = spec
+        self._spec = self._served = spec
         self._columns = list(action_columns)
         mapping = RemoteMapping(images or {}, prompt=prompt, image_size=image_size)
         self._mapping = mapping if state is None else replace(mapping, state=state)
-        self._connection = ServerConnection(host, port, timeout_s)
+        self._connection = ServerConnection(host, port, timeout_s, largest_reply(spec))
         self._batched = self._greet()
         said = self._connection.metadata.get("n_action_steps", 1)
         self.n_action_steps = n_action_steps or int(said)
@@ -74,13 +75,12 @@ class RemotePolicy:
         ids = [int(i) for i in env_ids]
         self._batched = self._greet()
         if self._batched:
-            message = {"worldsim": {"op": "reset", "env_ids": ids, "seed": int(seed)}}
             try:
-                self._connection.request(message)
+                self._reset_batched(ids, seed)
             except ConnectionLost:
                 self._alive.clear()
                 self._greet()
-                self._connection.request(message)
+                self._reset_batched(ids, seed)
         self._alive.update(ids)
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
@@ -88,7 +88,7 @@ class RemotePolicy:
 
         Raises:
             UsageError: an env was not reset since the connection was made.
-            WorldsimError: the server failed (its traceback is in the message), went away, or
+            WorldsimError: the server failed (what it says of it is in the message), went away, or
                 answered with actions of another shape.
         """
         ids = [int(i) for i in env_ids]
@@ -96,13 +96,15 @@ class RemotePolicy:
         if lost:
             raise UsageError(f"remote policy {self.name!r}: reset envs {lost} before act")
         if self._batched:
-            return self._act_batched(observation, ids)
-        rows = [self._act_row(observation, row) for row in range(len(ids))]
-        if len({len(chunk) for chunk in rows}) > 1:
+            parts = [self._act_part(observation, ids, part) for part in self._parts(ids)]
+        else:
+            parts = [self._act_row(observation, row)[None] for row in range(len(ids))]
+        if len({part.shape[1] for part in parts}) > 1:
             raise WorldsimError(
-                f"{self._connection.address} returned chunks of lengths {[len(c) for c in rows]}"
+                f"{self._connection.address} returned chunks of lengths "
+                f"{[part.shape[1] for part in parts]}"
             )
-        return np.stack(rows)
+        return np.concatenate(parts)
 
     def close(self) -> None:
         """Hang up."""
@@ -115,18 +117,30 @@ class RemotePolicy:
             return False
         if metadata.get("spec"):
             try:
-                theirs = WorldSpec.from_json(metadata["spec"])
+                self._served = WorldSpec.from_json(metadata["spec"])
             except (TypeError, SpecMismatchError) as error:
                 raise SpecMismatchError(f"{self._connection.address}: {error}") from error
-            require_same_interface(theirs, self._spec, f"policy server {self._connection.address}")
+            where = f"policy server {self._connection.address}"
+            require_same_interface(self._served, self._spec, where)
         return True
 
-    def _act_batched(self, observation: Observation, ids: list[int]) -> FloatArray:
+    def _reset_batched(self, ids: list[int], seed: int) -> None:
+        for part in self._parts(ids):
+            order = {"op": "reset", "env_ids": ids[part], "seed": int(seed)}
+            self._connection.request({"worldsim": order})
+
+    def _parts(self, ids: list[int]) -> list[slice]:
+        """As many envs as one message may be about, and the next ones, and so on."""
+        most = rows_per_message(self._served)
+        return [slice(at, at + most) for at in range(0, len(ids), most)]
+
+    def _act_part(self, observation: Observation, ids: list[int], part: slice) -> FloatArray:
+        pixels, cameras = observation["pixels"], self._served.camera_names
         message = {
-            "worldsim": {"op": "act", "env_ids": ids},
-            "pixels": {name: np.asarray(view) for name, view in observation["pixels"].items()},
-            "agent_pos": np.asarray(observation["agent_pos"], np.float32),
-            "task": [str(text) for text in observation["task"]],
+            "worldsim": {"op": "act", "env_ids": ids[part]},
+            "pixels": {camera: np.asarray(pixels[camera])[part] for camera in cameras},
+            "agent_pos": np.asarray(observation["agent_pos"], np.float32)[part],
+            "task": [str(text) for text in observation["task"][part]],
         }
         try:
             reply = self._connection.request(message)
@@ -134,7 +148,7 @@ class RemotePolicy:
             # What the server knew of the running episodes may be gone with it.
             self._alive.clear()
             raise
-        return self._check(reply, 3, len(ids))
+        return self._check(reply, 3, len(ids[part]))
 
     def _act_row(self, observation: Observation, row: int) -> FloatArray:
         message = self._mapping.encode(observation, row)

@@ -2,11 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
+from worldsim.browser_guard import address
 from worldsim.errors import DataError, WorldsimError
 from worldsim.policies.openpi_wire import pack, unpack
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
+
+_LONGEST_COMPLAINT = 8000
+"""Characters of a server's error that are shown."""
 
 
 class ConnectionLost(WorldsimError):
@@ -20,11 +24,12 @@ class ServerConnection:
         host: name or address of the server.
         port: its port.
         timeout_s: seconds to wait for the connection and for each answer.
+        max_size: bytes of the largest answer that is taken.
     """
 
-    def __init__(self, host: str, port: int, timeout_s: float) -> None:
-        self.address = f"ws://{host}:{port}"
-        self._timeout = timeout_s
+    def __init__(self, host: str, port: int, timeout_s: float, max_size: int) -> None:
+        self.address = address("ws", host, port)
+        self._timeout, self._max_size = timeout_s, max_size
         self._socket: ClientConnection | None = None
         self._metadata: dict[str, Any] = {}
 
@@ -39,7 +44,7 @@ class ServerConnection:
 
         Raises:
             ConnectionLost: the server closed the connection or did not answer in time.
-            WorldsimError: it cannot be reached, or answered with a traceback or with nonsense.
+            WorldsimError: it cannot be reached, or answered with an error or with nonsense.
         """
         from websockets.exceptions import ConnectionClosed
 
@@ -58,7 +63,7 @@ class ServerConnection:
                 f"policy server {self.address} closed the connection: {error}"
             ) from error
         if isinstance(answer, str):
-            raise WorldsimError(f"policy server {self.address} failed:\n{answer.rstrip()}")
+            raise WorldsimError(f"policy server {self.address} failed:\n{_plain(answer)}")
         return self._map(answer)
 
     def close(self) -> None:
@@ -79,7 +84,7 @@ class ServerConnection:
             socket = connect(
                 self.address,
                 compression=None,
-                max_size=None,
+                max_size=self._max_size,
                 open_timeout=self._timeout,
                 ping_interval=None,
                 proxy=None,
@@ -93,7 +98,9 @@ class ServerConnection:
             ) from error
         if isinstance(greeting, str):
             socket.close()
-            raise WorldsimError(f"{self.address} is no openpi policy server; it said {greeting!r}")
+            raise WorldsimError(
+                f"{self.address} is no openpi policy server; it said {greeting[:200]!r}"
+            )
         self._metadata = self._map(greeting)
         self._socket = socket
         return socket
@@ -105,3 +112,9 @@ class ServerConnection:
                 f"policy server {self.address} sent a {type(message).__name__}, expected a map"
             )
         return message
+
+
+def _plain(text: str) -> str:
+    """What a server said of its failure, the end of it, without what would steer a terminal."""
+    shown = text.rstrip()[-_LONGEST_COMPLAINT:]
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in shown)

@@ -2,24 +2,26 @@
 
 Ours send whole batches with env ids (`worldsim` in the message); openpi's send one row, and each
 of their connections is one env. Inference runs in a worker thread, one request at a time, so that
-handshakes and `/healthz` are answered meanwhile.
+handshakes and `/healthz` are answered meanwhile. Pages of other sites are refused, and errors of
+the policy stay in this process's log.
 """
 
 import asyncio
+import logging
 import threading
 import time
-import traceback
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from copy import deepcopy
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from worldsim.browser_guard import address, page_may_connect
 from worldsim.errors import UsageError
 from worldsim.policies.base import Policy
-from worldsim.policies.openpi_wire import pack, unpack
+from worldsim.policies.openpi_wire import pack
+from worldsim.policies.remote_desk import RequestDesk, RequestRefused
+from worldsim.policies.remote_limits import largest_request
 from worldsim.policies.remote_mapping import RemoteMapping
 from worldsim.specs import WorldSpec
 
@@ -27,19 +29,25 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import Server, ServerConnection
     from websockets.http11 import Request, Response
 
-# Env ids of openpi connections start here, out of the way of those that our clients choose.
-_FIRST_GUEST = 1_000_000
+LOG = logging.getLogger(__name__)
+_BUSY = 1013
+"""Close code of websockets: try again later."""
+_LONGEST_REFUSAL = 1000
 
 
 class PolicyServer:
     """A policy behind a port, run in a thread of its own; use it in a `with` statement.
 
     Args:
-        policy: what to serve.
-        spec: the world it acts in; sent to clients, which compare it with theirs.
+        policy: what to serve. If it has `forget(env_ids)`, that is called for the envs of a client
+            that has gone.
+        spec: the world it acts in; sent to clients, which compare it with theirs. It also says how
+            large a message may be.
         host: address to listen on; the default reaches this machine only.
         port: 0 chooses a free one (see `port`).
         mapping: keys in the requests of openpi's clients.
+        origins: web sites whose pages may connect, such as `http://localhost:3000`.
+        max_clients: connections at once; more are told to come back.
     """
 
     def __init__(
@@ -49,8 +57,12 @@ class PolicyServer:
         host: str = "127.0.0.1",
         port: int = 8000,
         mapping: RemoteMapping | None = None,
+        origins: Collection[str] = (),
+        max_clients: int = 16,
     ) -> None:
         self.host, self.port = host, port
+        self._origins, self._max_clients = frozenset(origins), max_clients
+        self._max_size = largest_request(spec)
         self._desk = RequestDesk(policy, spec, mapping or RemoteMapping())
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="policy")
         self._loop = asyncio.new_event_loop()
@@ -81,6 +93,11 @@ class PolicyServer:
     ) -> None:
         self.close()
 
+    @property
+    def address(self) -> str:
+        """Where clients find it."""
+        return address("ws", self.host, self.port)
+
     def close(self) -> None:
         """Close every connection and stop."""
         if self._thread.is_alive():
@@ -98,8 +115,9 @@ class PolicyServer:
             self.host,
             self.port,
             compression=None,
-            max_size=None,
-            process_request=_health_check,
+            max_size=self._max_size,
+            max_queue=1,
+            process_request=self._screen,
         )
         self.port = int(next(iter(self._server.sockets)).getsockname()[1])
 
@@ -108,120 +126,55 @@ class PolicyServer:
             self._server.close()
             await self._server.wait_closed()
 
+    def _screen(self, connection: "ServerConnection", request: "Request") -> "Response | None":
+        """Answer a health check, and turn away pages of other sites before they are connected."""
+        from http import HTTPStatus
+
+        if request.path == "/healthz":
+            return connection.respond(HTTPStatus.OK, "OK\n")
+        # A header that comes twice says nothing that could be believed.
+        origin, host = (
+            ", ".join(request.headers.get_all(name)) or None for name in ("Origin", "Host")
+        )
+        if page_may_connect(origin, host, [self.host], self._origins):
+            return None
+        return connection.respond(HTTPStatus.FORBIDDEN, "pages of other sites are refused\n")
+
     async def _converse(self, connection: "ServerConnection") -> None:
         from websockets.exceptions import ConnectionClosed
 
-        guest = self._desk.admit()
-        with suppress(ConnectionClosed):
-            await connection.send(pack(self._desk.metadata))
-            async for data in connection:
-                try:
-                    started = time.monotonic()
-                    reply = await self._loop.run_in_executor(
-                        self._executor, self._desk.answer, guest, data
-                    )
-                    milliseconds = (time.monotonic() - started) * 1e3
-                    await connection.send(
-                        pack({**reply, "server_timing": {"infer_ms": milliseconds}})
-                    )
-                except ConnectionClosed:
-                    break
-                except Exception:  # whatever a policy raises goes to its caller, as openpi does
-                    await connection.send(traceback.format_exc())
-        self._desk.dismiss(guest)
+        if self._desk.clients >= self._max_clients:
+            await connection.close(_BUSY, f"{self._max_clients} clients are connected already")
+            return
+        seat = self._desk.admit()
+        try:
+            with suppress(ConnectionClosed):
+                await connection.send(pack(self._desk.metadata))
+                async for data in connection:
+                    await connection.send(await self._reply(seat, data))
+        finally:
+            # After what this client is still waiting for, and never beside another's request.
+            with suppress(RuntimeError):  # the server has closed
+                self._executor.submit(self._dismiss, seat)
 
+    async def _reply(self, seat: int, data: bytes | str) -> bytes | str:
+        """Actions, or as openpi does a text that says why there are none."""
+        try:
+            started = time.monotonic()
+            reply = await self._loop.run_in_executor(self._executor, self._desk.answer, seat, data)
+            milliseconds = (time.monotonic() - started) * 1e3
+            return pack({**reply, "server_timing": {"infer_ms": milliseconds}})
+        except RequestRefused as error:
+            return str(error)[:_LONGEST_REFUSAL]
+        except Exception as error:  # whatever a policy raises
+            LOG.exception("policy %r failed", self._desk.metadata["name"])
+            return f"the policy failed ({type(error).__name__}); the server's log says how"
 
-class RequestDesk:
-    """Turns decoded requests into calls of the policy.
-
-    Args:
-        policy: who answers.
-        spec: the world it acts in.
-        mapping: keys of openpi requests.
-    """
-
-    def __init__(self, policy: Policy, spec: WorldSpec, mapping: RemoteMapping) -> None:
-        self._policy, self._spec, self._mapping = policy, spec, mapping
-        self._guests = 0
-        self._sessions: dict[int, Policy] = {}
-        self._seated: set[int] = set()
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """First message of every connection."""
-        return {
-            "worldsim_batched": True,
-            "name": self._policy.name,
-            "n_action_steps": int(self._policy.n_action_steps),
-            "spec": self._spec.to_json(),
-        }
-
-    def admit(self) -> int:
-        """Number of a new connection."""
-        self._guests += 1
-        return self._guests
-
-    def dismiss(self, guest: int) -> None:
-        """Forget a closed connection."""
-        self._seated.discard(guest)
-        self._sessions.pop(guest, None)
-
-    def answer(self, guest: int, data: bytes | str) -> dict[str, Any]:
-        """Reply to one message of connection `guest`.
-
-        Raises:
-            UsageError: the message is none of ours, or the policy cannot serve another client.
-        """
-        request = unpack(data) if isinstance(data, bytes) else None
-        if not isinstance(request, dict):
-            raise UsageError(f"expected a msgpack map, got {str(data)[:80]!r}")
-        if "worldsim" in request:
-            return self._answer_ours(guest, request)
-        env_id = _FIRST_GUEST + guest
-        if guest not in self._seated:
-            self._policy.reset([env_id], 0)
-            self._seated.add(guest)
-        observation = self._mapping.decode(request, self._spec.camera_names)
-        return {"actions": np.asarray(self._policy.act(observation, [env_id]))[0]}
-
-    def _answer_ours(self, guest: int, request: dict[str, Any]) -> dict[str, Any]:
-        order = request["worldsim"]
-        if order["op"] == "reset":
-            self._session(guest).reset(list(order["env_ids"]), int(order["seed"]))
-            return {}
-        if order["op"] != "act":
-            raise UsageError(f"unknown op {order['op']!r}, expected 'reset' or 'act'")
-        observation = {key: request[key] for key in ("pixels", "agent_pos", "task")}
-        policy = self._session(guest)
-        return {"actions": np.asarray(policy.act(observation, list(order["env_ids"])))}
-
-    def _session(self, guest: int) -> Policy:
-        """The policy for one client; a copy if another client is using it.
-
-        Clients choose their env ids, and what a policy does may depend on them, so ids of two
-        clients cannot be told apart by renumbering.
-
-        Raises:
-            UsageError: the policy is in use and cannot be copied.
-        """
-        if guest not in self._sessions:
-            policy = self._policy
-            if any(used is policy for used in self._sessions.values()):
-                try:
-                    policy = deepcopy(policy)
-                except Exception as error:  # whatever its parts raise
-                    raise UsageError(
-                        f"another client is using policy {policy.name!r}, which cannot be copied "
-                        f"({error}); serve it a second time on another port"
-                    ) from error
-            self._sessions[guest] = policy
-        return self._sessions[guest]
-
-
-def _health_check(connection: "ServerConnection", request: "Request") -> "Response | None":
-    from http import HTTPStatus
-
-    return connection.respond(HTTPStatus.OK, "OK\n") if request.path == "/healthz" else None
+    def _dismiss(self, seat: int) -> None:
+        try:
+            self._desk.dismiss(seat)
+        except Exception:  # whatever a policy raises
+            LOG.exception("policy %r failed to forget a client", self._desk.metadata["name"])
 
 
 def serve_policy(
@@ -230,13 +183,14 @@ def serve_policy(
     host: str = "127.0.0.1",
     port: int = 8000,
     mapping: RemoteMapping | None = None,
+    origins: Collection[str] = (),
 ) -> None:
-    """Serve `policy` until Ctrl-C.
+    """Serve `policy` until Ctrl-C; arguments are `PolicyServer`'s.
 
     Raises:
         UsageError: the port is taken.
     """
-    with PolicyServer(policy, spec, host, port, mapping) as server:
-        print(f"serving policy {policy.name!r} on ws://{server.host}:{server.port}; Ctrl-C stops")
+    with PolicyServer(policy, spec, host, port, mapping, origins) as server:
+        print(f"serving policy {policy.name!r} on {server.address}; Ctrl-C stops")
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

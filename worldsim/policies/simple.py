@@ -1,7 +1,6 @@
 """Policies that ignore what they see: random, zero, replay. Floors and probes of a ranking."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +8,7 @@ from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, FloatArray
 from worldsim.policies.randomness import EnvStreams
-from worldsim.specs import WorldSpec
+from worldsim.specs import EE_POSITION, WorldSpec
 
 
 @POLICIES.register("random")
@@ -36,6 +35,10 @@ class RandomPolicy:
         """Restart the streams of `env_ids`."""
         self._streams.reset(env_ids, seed)
 
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Drop the streams of `env_ids`."""
+        self._streams.forget(env_ids)
+
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """`[N, hold, A]`, one draw repeated."""
         draws = [self._streams.of(i).uniform(self._low, self._high) for i in env_ids]
@@ -45,7 +48,10 @@ class RandomPolicy:
 
 @POLICIES.register("zero")
 class ZeroPolicy:
-    """Does nothing: what a judge credits it with is its false-success rate.
+    """Zero actions, or where actions are absolute and the pose can be read, the pose at first.
+
+    Where that keeps the robot still (`keeps_still`), what a judge credits it with is its
+    false-success rate.
 
     Args:
         spec: world it acts in.
@@ -55,21 +61,59 @@ class ZeroPolicy:
     def __init__(self, spec: WorldSpec, name: str = "zero") -> None:
         self.name = name
         self.n_action_steps = 1
-        self._dim = spec.action.dim
+        self._action = spec.action
+        self._columns = held_columns(spec)
+        self._held: dict[int, FloatArray] = {}
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
-        """Nothing is remembered."""
+        """Take the pose to be held from the next observation of `env_ids`."""
+        self.forget(env_ids)
+
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Drop the poses of `env_ids`."""
+        for env_id in env_ids:
+            self._held.pop(int(env_id), None)
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
-        """Zeros `[N, 1, A]`."""
-        return np.zeros((len(env_ids), 1, self._dim), np.float32)
+        """`[N, 1, A]`."""
+        if self._columns is None:
+            return np.zeros((len(env_ids), 1, self._action.dim), np.float32)
+        scale = np.asarray(self._action.scale, np.float32)
+        poses = np.asarray(observation["agent_pos"], np.float32)[:, self._columns] / scale
+        held = [self._held.setdefault(int(i), row) for i, row in zip(env_ids, poses, strict=True)]
+        return self._action.check(np.stack(held), self.name)[:, None]
+
+
+def held_columns(spec: WorldSpec) -> list[int] | None:
+    """The entry of `agent_pos` that each dimension of an absolute action moves to.
+
+    They are told by their names; three metres in the world are the end effector's place. None if
+    actions are not absolute, or some dimension has no such entry.
+    """
+    action, agent_pos = spec.action, spec.agent_pos
+    if action.mode != "absolute":
+        return None
+    names = list(action.names)
+    if action.frame == "world" and action.units[:3] == ("m",) * 3:
+        names[:3] = EE_POSITION
+    found = agent_pos.indices(*names)
+    if found is None or any(
+        agent_pos.units[i] != u for i, u in zip(found, action.units, strict=True)
+    ):
+        return None
+    return list(found)
+
+
+def keeps_still(spec: WorldSpec) -> bool:
+    """Whether `ZeroPolicy` is known to leave the robot where it is."""
+    return spec.action.mode == "delta" or held_columns(spec) is not None
 
 
 @POLICIES.register("replay")
 class ReplayPolicy:
     """Recorded actions again, whatever happens; env i replays recording i modulo their number.
 
-    After the last recorded action it repeats zeros.
+    After the last recorded action it repeats zeros, or that action where actions are absolute.
 
     Args:
         spec: world it acts in.
@@ -92,11 +136,17 @@ class ReplayPolicy:
         recorded = list(actions) if len(actions) else _recorded_actions(dataset, episodes)
         self._actions = [spec.action.check(a, f"recording {i}") for i, a in enumerate(recorded)]
         self._dim = spec.action.dim
+        self._stays = spec.action.mode == "absolute"
         self._step: dict[int, int] = {}
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
         """Rewind the recordings of `env_ids`."""
         self._step.update((int(i), 0) for i in env_ids)
+
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Put the recordings of `env_ids` away."""
+        for env_id in env_ids:
+            self._step.pop(int(env_id), None)
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """The next recorded action of each env, `[N, 1, A]`."""
@@ -107,22 +157,23 @@ class ReplayPolicy:
             recording, step = self._actions[env_id % len(self._actions)], self._step[env_id]
             if step < len(recording):
                 chosen[row, 0] = recording[step]
+            elif self._stays and len(recording):
+                chosen[row, 0] = recording[-1]
             self._step[env_id] = step + 1
         return chosen
 
 
 def _recorded_actions(dataset: str, episodes: Sequence[int]) -> list[FloatArray]:
     """Commanded actions of the chosen episodes, each `[T, A]`."""
-    from worldsim.data.cache import build_cache
+    from worldsim.data.dataset import LeRobotDataset
 
     if not dataset:
         raise UsageError("replay policy: give `actions` or the folder of a `dataset`")
-    cache = build_cache(Path(dataset))
-    count = len(cache.episode_start) - 1
+    recorded = LeRobotDataset(dataset)
+    count = recorded.num_episodes
     wanted = list(episodes) or list(range(count))
     outside = [i for i in wanted if not 0 <= i < count]
     if outside or not wanted:
         raise UsageError(f"replay policy: {dataset} has {count} episodes, asked for {outside}")
-    bounds = [(cache.episode_start[i], cache.episode_start[i + 1]) for i in wanted]
     # The last row of an episode carries no action.
-    return [np.asarray(cache.action[low : high - 1], np.float32) for low, high in bounds]
+    return [recorded.arrays(i)["action"][:-1] for i in wanted]

@@ -12,7 +12,7 @@ from worldsim.errors import DataError
 from worldsim.evaluation.record import RolloutRecord
 from worldsim.files import read_json, write_text
 from worldsim.reporting.charts import Axes, nice_ticks, polyline, svg
-from worldsim.reporting.html_report import TEMPLATES, film_source, page_environment
+from worldsim.reporting.html_report import film_source, page_assets, page_environment
 from worldsim.reporting.report_data import Film
 
 WIDTH, HEIGHT = 360, 220
@@ -87,7 +87,7 @@ def render_drift_page(columns: Sequence[Column]) -> str:
             rows=_table(columns),
             charts=[charts(column.data) for column in columns],
             film_source=film_source,
-            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+            **page_assets("report.css"),
         )
     )
 

@@ -3,6 +3,7 @@
 Legend: T time, V view, H, W pixels of one view, K upscaling factor.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, sqrt
 from pathlib import Path
@@ -57,9 +58,14 @@ def compose_film(record: RolloutRecord, style: FilmStyle | None = None) -> Pixel
 
     The world that ended first holds its last frame, dimmed.
     """
+    return np.stack(list(film_frames(record, style)))
+
+
+def film_frames(record: RolloutRecord, style: FilmStyle | None = None) -> Iterator[Pixels]:
+    """The same frames one by one, each uint8 `[H', W', 3]`, composed as they are asked for."""
     look = style or FilmStyle()
     layout = _Layout.of(record, look)
-    return np.stack([layout.frame(record, look, step) for step in range(record.length)])
+    return (layout.frame(record, look, step) for step in range(record.length))
 
 
 def write_film(
@@ -75,7 +81,7 @@ def write_film(
     """
     if speed <= 0:
         raise UsageError(f"film speed must be positive, got {speed}")
-    write_frames(path, compose_film(record, style), record.fps * speed)
+    write_frames(path, film_frames(record, style), record.fps * speed)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from worldsim.evaluation.ranking_report import RankingReport
 from worldsim.files import write_text
 from worldsim.reporting.chart_horizon import LINES, horizon_chart
 from worldsim.reporting.chart_ranking import interval_strip, scatter
+from worldsim.reporting.content_policy import content_policy
 from worldsim.reporting.report_data import Film, ReportData, Section
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -63,6 +64,20 @@ def page_environment() -> Environment:
     )
 
 
+def page_assets(style: str, script: str = "") -> dict[str, Markup | str]:
+    """What a template puts around a page: its `style`, `script` and content security `policy`.
+
+    Args:
+        style: file of the style sheet, among the templates.
+        script: file of the script; empty for none.
+    """
+    texts = [
+        (TEMPLATES / name).read_text(encoding="utf-8") if name else "" for name in (style, script)
+    ]
+    policy = content_policy(*texts, media_src="data:")
+    return {"style": Markup(texts[0]), "script": Markup(texts[1]), "policy": policy}
+
+
 def render_report(data: ReportData) -> str:
     """The page as text. Everything that comes from outside is escaped."""
     environment = page_environment()
@@ -71,8 +86,7 @@ def render_report(data: ReportData) -> str:
     return environment.get_template("report.html.j2").render(
         data=data,
         sections=data.sections,
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        **page_assets("report.css", "report.js"),
         scatter=scatter,
         strip=interval_strip,
         charts=_charts,

@@ -23,7 +23,8 @@ def ranking_table(report: RankingReport) -> RenderableType:
     """Policies by imagined rate, the coefficients and the caveats, at most 80 columns wide."""
     lines = [Text(f"- {note}") for note in report.notes]
     tables: tuple[RenderableType, ...] = (_policies(report), Text(), *_coefficients(report), Text())
-    return Group(*tables, Text(report.verdict), *lines)
+    foreword = [Text(line) for line in report.foreword()]
+    return Group(*foreword, *tables, Text(report.verdict), *lines)
 
 
 def print_ranking(report: RankingReport, console: Console | None = None) -> None:
@@ -76,7 +77,7 @@ def _share(policy: PolicyResult) -> str:
 
 def _coefficients(report: RankingReport) -> list[Table]:
     """Two sets of policies a table, which is what 80 columns hold."""
-    sets = [("all policies", report.coefficients)]
+    sets = [("all policies", report.coefficients), ("policies resampled", report.over_policies)]
     sets += [(name, group.coefficients) for name, group in report.groups.items()]
     return [_coefficient_table(sets[i : i + 2]) for i in range(0, len(sets), 2)]
 

@@ -1,4 +1,4 @@
-"""Noise that depends on (seed, env, step) only, so that batches can be permuted or split."""
+"""Noise that depends on (seed, env, step) only, whatever batch a row runs in."""
 
 from collections.abc import Iterable, Sequence
 

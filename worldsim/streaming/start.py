@@ -3,6 +3,7 @@
 Legend: N envs, V views, H W pixels, D body, P proprioception, S state, A action.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from worldsim.diffusion.schedule import Schedule
-from worldsim.errors import UsageError
+from worldsim.errors import QualityWarning, UsageError
 from worldsim.geometry.body_maps import RigTensors
 from worldsim.models.world_model import WorldModel
 from worldsim.streaming.flight import Flight, new_flight
@@ -116,6 +117,27 @@ def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, 
     if not hand.isfinite().all():
         raise UsageError(f"agent_pos must be finite, got {hand.tolist()}")
     return frames, hand
+
+
+def warn_if_uncalibrated(model: WorldModel, rows: StreamRows) -> bool:
+    """Warn (`QualityWarning`) if cameras are unknown to a model that was trained to know them.
+
+    Returns:
+        Whether there was something to warn of.
+    """
+    if not model.config.calibrated or bool(rows.rig.known.all()):
+        return False
+    warnings.warn(
+        "this world model was trained with calibrated cameras and is begun without calibration, "
+        "so it cannot tell where in the pictures hand and things are, and imagines much worse. "
+        "Give it: `rig` (a worldsim.geometry.cameras.CameraRig, such as a simulator's "
+        "env.unwrapped.camera_rig) beside pixels and agent_pos of "
+        "reset(options={'initial_state': ...}), Start(rig=...), Stream.reset(rig=...), or data "
+        "sets whose episodes tell their rig",
+        QualityWarning,
+        stacklevel=3,
+    )
+    return True
 
 
 def _seen(model: WorldModel, views: Array | None, count: int) -> Tensor:

@@ -26,7 +26,7 @@ from worldsim.streaming.flight import Descent, Finished, Pilot
 from worldsim.streaming.precision import Precision, for_inference
 from worldsim.streaming.queue import appended, dropped, padded
 from worldsim.streaming.rows import exchange_rows, take_rows
-from worldsim.streaming.start import Array, StreamRows, start_rows
+from worldsim.streaming.start import Array, StreamRows, start_rows, warn_if_uncalibrated
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,7 @@ class Stream:
         self._pilot = Pilot(self.model.denoiser, schedule, model.config.history_sigma, descent)
         self._rows: StreamRows | None = None
         self._cond: Conditioning | None = None
+        self._warned = False
 
     @property
     def num_envs(self) -> int:
@@ -117,7 +118,8 @@ class Stream:
         Args:
             pixels: uint8 `[N, V, H, W, 3]`.
             agent_pos: `[N, P]`.
-            rig: `intrinsics [N,V,3,3]`, `extrinsics [N,V,4,4]`, `mounted [N,V]`; None if unknown.
+            rig: `intrinsics [N,V,3,3]`, `extrinsics [N,V,4,4]`, `mounted [N,V]`; None if unknown,
+                of which a model that was trained with calibration warns once.
             env_ids: names of the streams for their noise; default 0..N-1.
             seed: noise seed.
             rows: restart only these rows of the running batch (N = len(rows)), leave the others.
@@ -132,6 +134,7 @@ class Stream:
         ids = range(len(pixels)) if env_ids is None else env_ids
         keys = [(seed, int(env)) for env in ids]
         fresh = start_rows(self.model, self.schedule, pixels, agent_pos, rig, keys, state, views)
+        self._warned = self._warned or warn_if_uncalibrated(self.model, fresh)
         if rows is None:
             self._rows = fresh
         else:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from worldsim.errors import UsageError
-from worldsim.files import read_json, write_json
+from worldsim.files import read_json, write_figures, write_json
 from worldsim.training.config import StageName
 from worldsim.training.precision import cpu_name
 
@@ -141,7 +141,7 @@ class RunFolder:
     def finish(self, stage: StageName, config_hash: str, **facts: Any) -> None:
         """Record that `stage` is done."""
         path = self.root / "stages" / f"{stage}.json"
-        write_json(path, {"config": config_hash, "finished": True, **facts})
+        write_figures(path, {"config": config_hash, "finished": True, **facts})
 
 
 def describe_environment() -> dict[str, Any]:

@@ -6,11 +6,13 @@ Evaluation lies above training in the import order, so validation and the judge 
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from worldsim.data.cache import CachedDataset
-from worldsim.data.clips import ClipDataset, episodes_of
+from worldsim.data.clips import ClipDataset
+from worldsim.data.split import episodes_of
 from worldsim.errors import DataError, UsageError
 from worldsim.hardware import training_device
 from worldsim.models.autoencoder import Autoencoder
@@ -26,6 +28,7 @@ from worldsim.training.latents import encode_cache, latent_statistics, open_late
 from worldsim.training.layout import RunFolder, fingerprint
 from worldsim.training.model_card import model_card
 from worldsim.training.parents import Parents
+from worldsim.training.plan.clip import hide_rigs, shows_calibration
 from worldsim.training.plan.matching import critic_of
 from worldsim.training.plan.objective import success_balance
 from worldsim.training.plan.plan import TrainingPlan
@@ -55,8 +58,8 @@ class Pipeline:
     def __init__(self, config: TrainConfig, cache: CachedDataset, folder: RunFolder) -> None:
         self.config, self.cache, self.folder = config, cache, folder
         self.parents = Parents(config, cache.spec)
-        self.training = episodes_of(cache.num_episodes, "train")
-        self.held_out = episodes_of(cache.num_episodes, "val")
+        self.training = episodes_of(cache.folds, "train")
+        self.held_out = episodes_of(cache.folds, "val")
         if config.run.threads:
             torch.set_num_threads(config.run.threads)
 
@@ -163,14 +166,16 @@ class Pipeline:
         clips = ClipDataset(
             self.cache, self.config.plan.length, latents=latents, episodes=self.training
         )
-        model = self.new_model()
+        known = np.asarray(self.cache.rigs.known)[self.training]
+        calibration = shows_calibration(known, self.config.plan.dropout)
+        model = self.new_model().trained_with(calibration=calibration)
         rows = self._rows(self.training)
         self._fit_normalizer(model, latents, rows)
         teacher, plan = self.parents.teacher(), self.config.plan
         critic = critic_of(teacher) if teacher is not None and plan.matching.share > 0 else None
         balance = success_balance(torch.from_numpy(self.cache.success[rows.numpy()]))
         batches = StepBatches(
-            lambda chosen, _: known_rigs_only(clips.batch(chosen)),
+            lambda chosen, _: _with_known_rigs(clips.batch(chosen)),
             len(clips),
             config.batch_size,
             self.config.seed,
@@ -320,18 +325,18 @@ class Pipeline:
         else:
             own["reuse"] = str(config.reuse)
         if stage in ("world", "decoder"):
-            # The ladder is the plan's.
-            own["model"] = {k: v for k, v in asdict(config.model).items() if k != "ladder"}
+            # What a model was trained for is the plan's and the data's.
+            learnt = ("ladder", "calibrated")
+            own["model"] = {k: v for k, v in asdict(config.model).items() if k not in learnt}
             own["plan"], own["fit"] = asdict(config.plan), asdict(config.world_fit)
         if stage == "decoder":
             own["decoder"] = [asdict(config.decoder), asdict(config.decoder_fit)]
         return fingerprint(own)
 
 
-def known_rigs_only(batch: Batch) -> Batch:
-    """Zero the placeholder intrinsics of unknown cameras, which is how a model tells them."""
-    known = batch["rig_known"][..., None, None]
-    return {**batch, "intrinsics": batch["intrinsics"] * known}
+def _with_known_rigs(batch: Batch) -> Batch:
+    """Unknown cameras have placeholders in a data set's cache."""
+    return hide_rigs(batch, batch["rig_known"])
 
 
 def _facts(fitted: Fitted) -> dict[str, Any]:

@@ -23,13 +23,22 @@ def save_tokenizer(network: Autoencoder, folder: Path) -> None:
     save_config(folder, TOKENIZER_KIND, {"config": asdict(network.config)})
 
 
+def tokenizer_config(folder: Path) -> AutoencoderConfig:
+    """Sizes of the tokenizer in a folder.
+
+    Raises:
+        DataError: files are missing or do not fit.
+    """
+    data = load_config(folder, TOKENIZER_KIND)
+    return build(AutoencoderConfig, data["config"], str(folder / "config.json"))
+
+
 def load_tokenizer(folder: Path) -> Autoencoder:
     """Inverse of `save_tokenizer`, in evaluation mode.
 
     Raises:
         DataError: files are missing or do not fit.
     """
-    data = load_config(folder, TOKENIZER_KIND)
-    network = Autoencoder(build(AutoencoderConfig, data["config"], str(folder / "config.json")))
+    network = Autoencoder(tokenizer_config(folder))
     load_weights(network, folder / WEIGHTS)
     return network.eval().requires_grad_(False)

@@ -32,7 +32,8 @@ class TrainConfig:
         reuse: another run's folder, or a world model, whose tokenizer is taken, and whose dynamics
             are if `dynamics.keep` says so; None trains its own.
         start_from: a world model to go on training, whose sizes, tokenizer and normaliser then
-            hold, but not the length of its context; None starts afresh.
+            hold, but not the length of its context; None starts afresh. `model` must agree with
+            it, which `worldsim.training.inheritance` sees to.
         transfer_from: a world model of another task of the same robot and cameras to begin with,
             whose sizes (but the dynamics') and tokenizer then hold; see `worldsim.models.transfer`.
         overwrite: train stages anew that were begun under another config.

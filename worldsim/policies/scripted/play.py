@@ -100,6 +100,12 @@ class PlayPolicy:
         self._streams.reset(env_ids, seed)
         self._errands.update((int(i), None) for i in env_ids)
 
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Drop the errands and streams of `env_ids`."""
+        self._streams.forget(env_ids)
+        for env_id in env_ids:
+            self._errands.pop(int(env_id), None)
+
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """Actions `[N, 1, A]`."""
         hand = Hand.from_agent_pos(observation["agent_pos"])

@@ -116,6 +116,12 @@ class ScriptedPolicy:
             waiting = deque(np.zeros(self._dim, np.float32) for _ in range(self._lag))
             self._episodes[env_id] = _EpisodeMemory(first, shift, waiting)
 
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Drop the episodes of `env_ids`."""
+        self._streams.forget(env_ids)
+        for env_id in env_ids:
+            self._episodes.pop(int(env_id), None)
+
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """Actions `[N, 1, A]`.
 

@@ -5,12 +5,16 @@ Legend: B batch, T frames, V views, c h w latent.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from worldsim.errors import UsageError
 from worldsim.models.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch
+from worldsim.training.draws import stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,32 +44,62 @@ class DropoutConfig:
     """Attributes:
     action: chance that a clip's actions are hidden.
     view: chance that a clip lacks a view; one view always stays.
+    rig: chance that a clip's cameras are uncalibrated, as those of a start may be.
     """
 
     action: float = 0.05
     view: float = 0.05
+    rig: float = 0.05
+
+    def __post_init__(self) -> None:
+        if any(not 0 <= chance <= 1 for chance in (self.action, self.view, self.rig)):
+            raise UsageError(f"plan.dropout: chances must lie in [0, 1], got {self}")
 
 
 @torch.no_grad()
 def prepare_clip(
     model: WorldModel, batch: Batch, dropout: DropoutConfig, generator: torch.Generator
 ) -> Clip:
-    """Normalise recorded clips, build their conditions, drop actions and views."""
+    """Normalise recorded clips, build their conditions, drop actions, views and calibration."""
     x0 = model.normalizer.normalize("latent", batch["latents"].float())
     view_mask = batch["view_mask"].float() * _kept_views(batch["view_mask"], dropout, generator)
     x0 = x0 * view_mask[..., None, None, None]
+    keep = _kept(x0.shape[0], dropout.action, generator).to(x0.device)
+    # A stream of its own: whatever the chance, all else is drawn as without it.
+    draws = stream(generator.initial_seed(), "rig")
+    batch = hide_rigs(batch, _kept(x0.shape[0], dropout.rig, draws))
     # Poses and rays need full precision whatever the networks run in.
     with torch.autocast(x0.device.type, enabled=False):
         cond = model.condition({**batch, "view_mask": view_mask})
-    keep = torch.rand(x0.shape[0], generator=generator).to(x0.device) >= dropout.action
     targets = {
         "agent_pos": model.normalizer.normalize("agent_pos", batch["agent_pos"].float()),
         "state": model.normalizer.normalize("state", batch["state"].float()),
         "success": batch["success"].float(),
         "progress": batch["progress"].float(),
     }
-    cond = cond.without_action(keep.float())
+    cond = cond.without_action(keep)
     return Clip(x0, cond, targets, view_mask, batch["frame_mask"].float())
+
+
+def hide_rigs(batch: Batch, keep: Tensor) -> Batch:
+    """The batch with unknown cameras where `keep` `[B]` or `[B, V]` is 0.
+
+    Zero intrinsics are how a model tells them (`WorldModel.rig`), in training as in imagination.
+    """
+    if "intrinsics" not in batch:
+        return batch
+    known = keep.to(batch["intrinsics"]).reshape(len(keep), -1, 1, 1)
+    return {**batch, "intrinsics": batch["intrinsics"] * known}
+
+
+def shows_calibration(known: NDArray[np.bool_], dropout: DropoutConfig) -> bool:
+    """Whether training ever shows calibrated cameras, of episodes that know theirs `[E, V]`."""
+    return bool(known.all(axis=1).any()) and dropout.rig < 1
+
+
+def _kept(count: int, chance: float, generator: torch.Generator) -> Tensor:
+    """`[B]` of 0 and 1, 0 with this chance."""
+    return (torch.rand(count, generator=generator) >= chance).float()
 
 
 def _kept_views(mask: Tensor, dropout: DropoutConfig, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,177 @@
+"""One start of an imagined episode: a first observation, and what is known of it.
+
+Legend: N starts, V view, H, W pixels, P proprioception, S state.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.conventions import stack_views
+from worldsim.errors import UsageError
+from worldsim.geometry.cameras import CameraRig
+from worldsim.specs import WorldSpec
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """One first observation, and what is needed to begin the same episode in the simulator.
+
+    Attributes:
+        pixels: uint8 `[V, H, W, 3]`.
+        agent_pos: `[P]`.
+        task: instruction text.
+        rig: camera calibration, or None if unknown.
+        state: `[S]` privileged state; empty if unknown.
+        seed: given to the simulator's reset, or None where there was none.
+        factors: factors of variation.
+        views: `[V]` bool, False for cameras that are missing; None: all are there.
+        drawn: whether the simulator itself drew the pixels; else a video was decoded.
+    """
+
+    pixels: NDArray[np.uint8]
+    agent_pos: Float
+    task: str
+    rig: CameraRig | None = None
+    state: Float = field(default_factory=lambda: np.zeros(0, np.float32))
+    seed: int | None = None
+    factors: dict[str, Any] = field(default_factory=dict)
+    views: NDArray[np.bool_] | None = None
+    drawn: bool = False
+
+    def after(self, running: "Start") -> "Start":
+        """This observation of the episode that began with `running`.
+
+        What an observation does not tell stays as it was: calibration, instruction, and which
+        cameras are missing (one whose picture is not black is there now).
+        """
+        views = self.views
+        if views is None and running.views is not None:
+            views = running.views | self.pixels.any(axis=(1, 2, 3))
+        task, rig = self.task or running.task, self.rig or running.rig
+        return replace(self, task=task, rig=rig, views=views)
+
+
+def is_observation(state: Any) -> bool:
+    """Whether an initial state is an observation; others name a start or are a simulator's."""
+    if isinstance(state, Start):
+        return True
+    return (
+        isinstance(state, Mapping)
+        and {"pixels", "agent_pos"} <= set(state)
+        and "physics" not in state
+    )
+
+
+def start_of_observation(
+    state: Any, spec: WorldSpec, where: str = "options['initial_state']"
+) -> Start:
+    """A `Start` out of an observation of one env.
+
+    Args:
+        state: a `Start`, or a mapping with `pixels` ({camera: uint8 [H, W, 3]} or uint8
+            `[V, H, W, 3]`), `agent_pos`, and optionally `task` and `rig`.
+        spec: the world it must fit.
+        where: what is being read, for messages.
+
+    Raises:
+        UsageError: something is missing or of another shape.
+    """
+    if isinstance(state, Start):
+        _check_first(state.pixels, state.agent_pos, spec, where)
+        _check_rig(state.rig, spec, where)
+        return state
+    if not isinstance(state, Mapping) or not {"pixels", "agent_pos"} <= set(state):
+        given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
+        raise UsageError(f"{where}: expected a Start, or pixels and agent_pos, got {given}")
+    frames = state["pixels"]
+    if isinstance(frames, Mapping):
+        frames = stack_views(frames, spec.camera_names)
+    frames = np.asarray(frames)
+    agent_pos = np.asarray(state["agent_pos"], np.float32)
+    _check_first(frames, agent_pos, spec, where)
+    rig = state.get("rig")
+    _check_rig(rig, spec, where)
+    return Start(frames, agent_pos, str(state.get("task", "")), rig)
+
+
+def _check_first(frames: NDArray[np.uint8], agent_pos: Float, spec: WorldSpec, where: str) -> None:
+    """Refuse a first observation that does not fit `spec`.
+
+    Raises:
+        UsageError: see above.
+    """
+    camera = spec.cameras[0]
+    expected = (len(spec.cameras), camera.height, camera.width, 3)
+    if frames.dtype != np.uint8 or frames.shape != expected:
+        raise UsageError(
+            f"{where}: pixels are {frames.dtype} {frames.shape}, expected uint8 {expected} for "
+            f"cameras {', '.join(spec.camera_names)}"
+        )
+    if agent_pos.shape != (spec.agent_pos.dim,) or not np.isfinite(agent_pos).all():
+        raise UsageError(
+            f"{where}: agent_pos must be {spec.agent_pos.dim} finite numbers "
+            f"({', '.join(spec.agent_pos.names)}), got {agent_pos.tolist()}"
+        )
+
+
+def _check_rig(rig: Any, spec: WorldSpec, where: str) -> None:
+    """Refuse a calibration that is not of the cameras of `spec`.
+
+    Raises:
+        UsageError: see above.
+    """
+    if rig is None:
+        return
+    expected = f"a worldsim.geometry.cameras.CameraRig of cameras {', '.join(spec.camera_names)}"
+    if not isinstance(rig, CameraRig):
+        raise UsageError(f"{where}: rig is a {type(rig).__name__}, expected {expected}")
+    if not set(spec.camera_names) <= set(rig.names):
+        raise UsageError(f"{where}: rig is of cameras {', '.join(rig.names)}, expected {expected}")
+
+
+def stack_rigs(starts: Sequence[Start], names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
+    """Calibration of N starts as `Stream.reset` takes it; intrinsics of what is unknown are 0.
+
+    None if nothing is known.
+
+    Args:
+        starts: N of them.
+        names: of the cameras, in the order of the world they are for.
+    """
+    rigs = [None if start.rig is None else start.rig.arranged(names) for start in starts]
+    known = next((rig for rig in rigs if rig is not None), None)
+    if known is None:
+        return None
+    blank = {
+        "intrinsics": np.zeros_like(known.intrinsics, np.float32),
+        "extrinsics": np.zeros_like(known.extrinsics, np.float32),
+        "mounted": np.zeros_like(known.mounted),
+    }
+    each = [blank if rig is None else vars(rig) for rig in rigs]
+    return {
+        name: np.stack([np.asarray(rig[name], value.dtype) for rig in each])
+        for name, value in blank.items()
+    }
+
+
+def stack_views_seen(starts: Sequence[Start]) -> NDArray[np.bool_] | None:
+    """Which cameras N starts have, `[N, V]`, as `Stream.reset` takes it; None: all of them."""
+    if all(start.views is None for start in starts):
+        return None
+    return np.stack([np.ones(len(s.pixels), bool) if s.views is None else s.views for s in starts])
+
+
+def stack_states(starts: Sequence[Start], read: Float) -> Float:
+    """Privileged states of N starts `[N, S]`; the unknown ones as `read` `[N, S]` has them."""
+    return np.stack(
+        [
+            start.state if start.state.shape == row.shape else row
+            for start, row in zip(starts, read, strict=True)
+        ]
+    )
