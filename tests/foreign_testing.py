@@ -141,11 +141,11 @@ class OwnGenerators(SlideEnv):
     def __init__(self) -> None:
         super().__init__()
         self.old, self.new = np.random.RandomState(), np.random.default_rng()
-        self.more = {"python": random.Random(), "again": [self.new]}
+        self.more: dict[str, Any] = {"python": random.Random(), "again": [self.new]}
 
     def place(self) -> None:
         x, y = self.old.uniform(-0.6, 0.6), self.new.uniform(0.2, 0.6)
-        self.model.body("block").pos[:] = x, y, self.more["python"].uniform(0.1, 0.3)  # type: ignore[union-attr]
+        self.model.body("block").pos[:] = x, y, self.more["python"].uniform(0.1, 0.3)
 
 
 class Recompiling(SlideEnv):

@@ -22,6 +22,7 @@ from worldsim.config_errors import (
 )
 from worldsim.config_groups import leaves, set_by_experiment
 from worldsim.config_kinds import check_kinds
+from worldsim.config_open import open_mappings
 from worldsim.config_texts import keep_texts
 from worldsim.errors import UsageError, unknown_name
 
@@ -38,7 +39,7 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
     overrides = keep_texts(overrides)
     check_overrides(name, overrides)
     try:
-        config = _compose(name, overrides)
+        config = _compose_filled(name, overrides)
         OmegaConf.resolve(config)
         groups = group_overrides(name, overrides)
         plain = [text for text in overrides if text not in groups and not text.startswith("~")]
@@ -65,6 +66,17 @@ def stated_keys(overrides: list[str], group: str) -> frozenset[str]:
         elif key.split(".")[0] == group:
             found |= leaves(key, value)
     return frozenset(found)
+
+
+def _compose_filled(name: str, overrides: list[str]) -> DictConfig:
+    """Compose, with keys of empty mappings given as plainly as all others."""
+    try:
+        return _compose(name, overrides)
+    except HydraException:
+        filled = open_mappings(overrides, _compose(name, group_overrides(name, overrides)))
+        if filled == overrides:
+            raise
+        return _compose(name, filled)
 
 
 def _compose(name: str, overrides: list[str]) -> DictConfig:

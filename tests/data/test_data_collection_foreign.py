@@ -1,7 +1,7 @@
 """Collections in simulators that others wrote: checked before work, and the same in workers."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -56,7 +56,7 @@ def rows(dataset: LeRobotDataset) -> list[np.ndarray]:
 
 def test_a_collection_is_the_same_again_in_workers(tmp_path: Path) -> None:
     # Registered by this process alone: workers learn of it.
-    gymnasium.register("ForeignInWorkers-v0", PythonGoal, max_episode_steps=50)
+    gymnasium.register("ForeignInWorkers-v0", cast(Any, PythonGoal), max_episode_steps=50)
     settings = config("ForeignInWorkers-v0", 4)
     one = rows(collect(settings, tmp_path / "one", workers=0))
     other = rows(collect(settings, tmp_path / "other", workers=1))
@@ -69,7 +69,7 @@ def test_a_worker_says_why_it_cannot_make_the_env(tmp_path: Path) -> None:
     class Local(SlideEnv):
         """No other process finds this class."""
 
-    gymnasium.register("ForeignLocal-v0", Local, max_episode_steps=50)
+    gymnasium.register("ForeignLocal-v0", cast(Any, Local), max_episode_steps=50)
     with pytest.raises(
         UsageError, match="worker process cannot make .*ForeignLocal-v0.*unknown env"
     ):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,9 @@ def faults(
         pixels = dict(episode.pixels)
         if index in (1, 2):
             pixels = {name: held(frames) for name, frames in pixels.items()}
-            still = {name: held(getattr(episode, name)) for name in ("agent_pos", "state")}
+            still: dict[str, Any] = {
+                name: held(getattr(episode, name)) for name in ("agent_pos", "state")
+            }
             episode = replace(episode, **still)
         if index == 2:
             episode = replace(episode, action=np.zeros_like(episode.action))

@@ -1,9 +1,9 @@
 """Seeds and states fix the episodes of other people's simulators, wherever these keep them."""
 
-import pickle
+import copy
 import random
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -65,7 +65,7 @@ def test_a_seed_fixes_the_episode_in_any_env_after_any_other(cls: type) -> None:
 def test_a_state_restores_the_episode_in_another_env(cls: type) -> None:
     env, other = make(cls), make(cls)
     before = play(env, seed=5)
-    state = pickle.loads(pickle.dumps(env.get_state()))
+    state = copy.deepcopy(env.get_state())  # as it reaches another process
     future = act(env)
     successes = [env.step(action)[4]["success"] for action in 10 * [ACTIONS[0]]]
     play(other, seed=6)
@@ -171,6 +171,6 @@ class Alike(SlideEnv):
 
 
 def test_the_check_warns_of_seeds_that_change_nothing() -> None:
-    gymnasium.register("ForeignAlike-v0", Alike)
+    gymnasium.register("ForeignAlike-v0", cast(Any, Alike))
     with pytest.warns(UserWarning, match="begins the same way with seeds 0 and 1"):
         check_simulator(lambda: ForeignMujocoEnv("ForeignAlike-v0", **KWARGS), "Alike")

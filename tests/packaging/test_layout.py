@@ -29,6 +29,7 @@ ORDER = (
         "config_groups",
         "config_errors",
         "config_kinds",
+        "config_open",
         "config_texts",
     ),
     ("config", "conventions", "geometry", "diffusion", "policy protocol", "data"),

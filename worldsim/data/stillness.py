@@ -73,8 +73,7 @@ def _means(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     sums = np.add.reduceat(frame.astype(np.float32), _edges(frame.shape[0]), axis=0)
     sums = np.add.reduceat(sums, _edges(frame.shape[1]), axis=1)
     counts = np.outer(_widths(frame.shape[0]), _widths(frame.shape[1]))
-    means: NDArray[np.float32] = sums / counts[..., None]
-    return means
+    return (sums / counts[..., None]).astype(np.float32)
 
 
 def _edges(side: int) -> NDArray[np.int64]:
