@@ -4,7 +4,7 @@
 images of several cameras, proprioception, privileged state, success, exact save and restore.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -14,7 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.config_limits import Count, ImageSize, Positive
-from worldsim.envs.foreign_binding import Request, bind
+from worldsim.envs.foreign_binding import Request, bind, require_same_world
 from worldsim.envs.foreign_cameras import CameraRequest, rig_of, warn_of_moving
 from worldsim.envs.foreign_groups import warn_of_groups
 from worldsim.envs.foreign_memory import SourceMemory
@@ -25,9 +25,8 @@ from worldsim.envs.global_draws import GlobalDraws
 from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.rendering import shared_renderer
 from worldsim.envs.task_space import TaskText
-from worldsim.errors import UsageError
+from worldsim.errors import UsageError, WorldsimError
 from worldsim.geometry.cameras import CameraRig
-from worldsim.specs import CameraSpec, WorldSpec
 
 Info = dict[str, Any]
 State = dict[str, Any]
@@ -89,7 +88,8 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         self._bound = bind(self._inner, self._request)
         warn_of_moving(self._bound.views, self._bound.model)
         warn_of_groups(self._bound.groups, geom_groups, source)
-        self.spec_world = self._world(control_rate(self._inner, source, fps, self._draws))
+        rate = control_rate(self._inner, source, fps, self._draws)
+        self.spec_world = self._bound.world(rate, image_size)
         self.observation_space = self._build_observation_space()
         size = self.spec_world.action.dim
         self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
@@ -129,8 +129,7 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         first = seed if state is None or state.get("seed") is None else int(state["seed"])
         if first is not None:
             self._memory.rewind(self._model, self._data, first)
-        with self._draws:
-            self._inner.reset(seed=first)
+        self._ask(lambda: self._inner.reset(seed=first), "reset")
         self._adopt()
         self._seed, self._steps = seed, 0
         self._refresh()
@@ -152,8 +151,8 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         bound = self._bound
         before = bound.agent_pos.read(self._data)
         scaled = (bound.middle + bound.half * command).astype(self._inner.action_space.dtype)
-        with self._draws:
-            _, reward, terminated, truncated, source_info = self._inner.step(scaled)
+        answer = self._ask(lambda: self._inner.step(scaled), "step")
+        _, reward, terminated, truncated, source_info = answer
         self._steps += 1
         self._refresh()
         success, progress = self._task.after_step(self._data, source_info)
@@ -220,15 +219,19 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
     def _task(self) -> Task:
         return self._bound.task
 
-    def _world(self, fps: int) -> WorldSpec:
-        bound = self._bound
-        return WorldSpec(
-            fps=fps,
-            cameras=tuple(CameraSpec(view.name, self._size, self._size) for view in bound.views),
-            action=bound.action,
-            agent_pos=bound.agent_pos.spec,
-            state=bound.task.state.spec,
-        )
+    def _ask(self, call: Callable[[], Any], what: str) -> Any:
+        """What the source env answers, with the global generators as it left them.
+
+        Raises:
+            WorldsimError: the source raised.
+        """
+        try:
+            with self._draws:
+                return call()
+        except Exception as error:  # whatever somebody else's env raises
+            raise WorldsimError(
+                f"{self._task_text} failed in {what}: {type(error).__name__}: {error}"
+            ) from error
 
     def _adopt(self) -> None:
         """Go on with what the source simulates now; a reset may have compiled another model.
@@ -239,19 +242,11 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         model, data = physics_of(self._inner.unwrapped) or (None, None)
         if model is not self._model or data is not self._data:
             self._bound = bind(self._inner, self._request)
-            self._require_same_world(self._world(self.spec_world.fps))
+            require_same_world(
+                self.spec_world, self._bound.world(self.spec_world.fps, self._size), self._task_text
+            )
         self._bound.hide()
         self._assets = assets(self._model)
-
-    def _require_same_world(self, now: WorldSpec) -> None:
-        made = self.spec_world
-        names = ("action", "agent_pos", "state")
-        if changed := [name for name in names if getattr(made, name) != getattr(now, name)]:
-            raise UsageError(
-                f"after a reset {self._task_text} has another {' and '.join(changed)}: "
-                + "; ".join(f"{getattr(made, n)} when made, {getattr(now, n)} now" for n in changed)
-                + ". All episodes of a data set have the same; fix the scene with source_kwargs"
-            )
 
     def _build_observation_space(self) -> spaces.Dict:
         image = spaces.Box(0, 255, (self._size, self._size, 3), np.uint8)

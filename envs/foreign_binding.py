@@ -1,4 +1,4 @@
-"""What the adapter reads and draws of one compiled model; made anew for each model."""
+"""What the adapter reads and draws of one compiled model; a new model needs another."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ from worldsim.envs.foreign_spec import (
     proprioception,
 )
 from worldsim.envs.foreign_success import SuccessRequest, Task, make_task
-from worldsim.specs import ActionSpec
+from worldsim.errors import UsageError
+from worldsim.specs import ActionSpec, CameraSpec, WorldSpec
 
 Vector = NDArray[np.float32]
 
@@ -69,6 +70,31 @@ class Binding:
         """Make bodies transparent that are no part of the scene; a reset may show them again."""
         if self.effector is not None:
             self.effector.hide_bodies(self.model)
+
+    def world(self, fps: int, size: int) -> WorldSpec:
+        """The world that is recorded, with pictures of `size` x `size` pixels."""
+        return WorldSpec(
+            fps=fps,
+            cameras=tuple(CameraSpec(view.name, size, size) for view in self.views),
+            action=self.action,
+            agent_pos=self.agent_pos.spec,
+            state=self.task.state.spec,
+        )
+
+
+def require_same_world(made: WorldSpec, now: WorldSpec, name: str) -> None:
+    """Refuse an env that a reset turned into one of another robot or scene.
+
+    Raises:
+        UsageError: says what differs.
+    """
+    parts = ("action", "agent_pos", "state")
+    if changed := [part for part in parts if getattr(made, part) != getattr(now, part)]:
+        raise UsageError(
+            f"after a reset {name} has another {' and '.join(changed)}: "
+            + "; ".join(f"{getattr(made, n)} when made, {getattr(now, n)} now" for n in changed)
+            + ". All episodes of a data set have the same; fix the scene with source_kwargs"
+        )
 
 
 def bind(env: gymnasium.Env[Any, Any], request: Request) -> Binding:

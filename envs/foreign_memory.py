@@ -98,10 +98,10 @@ class SourceMemory:
 
     def _seed(self, seed: int | None) -> None:
         """Seed all generators; None: from the operating system."""
-        root = np.random.SeedSequence(seed)
-        for number, path in enumerate(sorted(generators := self._attributes.generators(), key=str)):
-            entropy: Any = [root.entropy, number]
-            _seed_one(generators[path], np.random.SeedSequence(entropy))
+        generators = self._attributes.generators()
+        sequences = np.random.SeedSequence(seed).spawn(len(generators))
+        for path, sequence in zip(sorted(generators, key=str), sequences, strict=True):
+            _seed_one(generators[path], sequence)
         self._draws.seed(seed)
 
 

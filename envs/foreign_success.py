@@ -88,7 +88,7 @@ def make_task(env: gymnasium.Env[Any, Any], request: SuccessRequest, everything:
             f"success is {request!r}; expected {{key: NAME, above: NUMBER}}, null for what the env "
             "reports, or false for an env without success"
         )
-    return InfoTask(everything, request)
+    return InfoTask(everything, None if request is None else False)
 
 
 def is_goal_env(env: gymnasium.Env[Any, Any]) -> bool:

@@ -30,7 +30,7 @@ _REMEDY = (
     "What its episodes depend on is kept where neither seed nor state reaches it: draw it from "
     "`self.np_random` in reset, and keep it in the model, in its data or in plain attributes of "
     "the env; a seed of the constructor's own goes into env.source_kwargs. env.repeatable=false "
-    "records the env as it is, but a ranking will refuse to compare starts that are not the same"
+    "records the env as it is, but a ranking refuses to compare starts that are not the same"
 )
 _OURS = "worldsim.envs.tabletop."
 """Envs that worldsim's own tests hold to all this."""

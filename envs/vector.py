@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
+from worldsim.envs.registration import registration_of
 from worldsim.envs.vector_chunk import Reset, Row
 from worldsim.envs.vector_memory import SharedObservations, memory_size, open_memory
 from worldsim.envs.vector_process import WorkerHandle
@@ -81,6 +82,7 @@ class ProcessVectorEnv(VectorEnv[dict[str, Any], Any, Any]):
                 setup = {
                     "env_id": env_id,
                     "kwargs": kwargs,
+                    "registration": registration_of(env_id, kwargs),
                     "first": first,
                     "count": last - first,
                     "autoreset_mode": autoreset_mode.value,

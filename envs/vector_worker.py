@@ -14,6 +14,7 @@ from typing import Any
 from gymnasium.vector import AutoresetMode
 
 from worldsim.envs import make
+from worldsim.envs.registration import adopt
 from worldsim.envs.vector_chunk import EnvChunk, EnvFailure, Row
 from worldsim.envs.vector_memory import SharedObservations
 from worldsim.errors import UsageError, WorldsimError
@@ -109,6 +110,7 @@ def main(channel: int, memory: int) -> None:
         setup = connection.recv()
         sys.path.extend(path for path in setup["path"] if path not in sys.path)
         try:
+            adopt(setup["registration"])
             worker = Worker(connection, memory, setup)
         except Exception as error:
             kind = UsageError if isinstance(error, UsageError) else WorldsimError

@@ -20,6 +20,7 @@ from worldsim.config_errors import (
     values_named_like_groups,
 )
 from worldsim.config_groups import leaves, read_command_file, set_by_experiment
+from worldsim.config_open import open_mappings
 from worldsim.config_texts import keep_texts
 from worldsim.config_values import read_dataclass
 from worldsim.errors import UsageError
@@ -36,7 +37,7 @@ def compose_config(name: str, overrides: list[str]) -> DictConfig:
     overrides = keep_texts(overrides)
     check_overrides(name, overrides)
     try:
-        config = _compose(name, overrides)
+        config = _compose_filled(name, overrides)
         OmegaConf.resolve(config)
         return config
     except (HydraException, OmegaConfBaseException) as error:
@@ -59,6 +60,17 @@ def stated_keys(overrides: list[str], group: str) -> frozenset[str]:
         elif key.split(".")[0] == group:
             found |= leaves(key, value)
     return frozenset(found)
+
+
+def _compose_filled(name: str, overrides: list[str]) -> DictConfig:
+    """Compose, with keys of empty mappings given as plainly as all others."""
+    try:
+        return _compose(name, overrides)
+    except HydraException:
+        filled = open_mappings(overrides, _compose(name, group_overrides(name, overrides)))
+        if filled == overrides:
+            raise
+        return _compose(name, filled)
 
 
 def _compose(name: str, overrides: list[str]) -> DictConfig:

@@ -60,8 +60,10 @@ def test_any_id_with_cameras_on_the_command_line(tmp_path: Path) -> None:
     out = tmp_path / "data"
     cameras = f"env.cameras=[{LOOK}]"
     arguments = ("env=gymnasium", "env.id=Pusher-v5", cameras, "env.image_size=32", f"out={out}")
-    assert collect(*arguments, *SMALL) == 0
+    source = ("env.source_kwargs={frame_skip: 10}", "env.success=false")
+    assert collect(*arguments, *source, *SMALL) == 0
     dataset = LeRobotDataset(out)
+    assert dataset.spec.fps == 10
     assert dataset.spec.action.dim == 7 and dataset.spec.cameras[0].height == 32
 
 

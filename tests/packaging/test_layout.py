@@ -28,6 +28,7 @@ ORDER = (
         "specs",
         "config_groups",
         "config_errors",
+        "config_open",
         "config_texts",
         "config_limits",
         "config_paths",

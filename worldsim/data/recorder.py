@@ -113,11 +113,16 @@ def record_in_processes(recorder: Recorder, todo: list[int], workers: int) -> It
     """Record the episodes `todo` in `workers` processes, yielding each when it is durable.
 
     Raises:
+        UsageError: a worker cannot make the env.
         DataError: a policy or env failed, or a worker died.
     """
+    from worldsim.envs.registration import registration_of
+
     context = get_context("spawn")  # GL contexts and threads do not survive a fork
     stop = context.Event()
-    arguments = (recorder.config, recorder.staging.root, stop)
+    config = recorder.config
+    registration = registration_of(config.env_id, config.env_kwargs)
+    arguments = (config, recorder.staging.root, stop, registration)
     with _single_threaded():
         pool = ProcessPoolExecutor(min(workers, len(todo)), context, _start_worker, arguments)
         try:
@@ -152,11 +157,11 @@ def _single_threaded() -> Iterator[None]:
                 os.environ[name] = value
 
 
-_WORKER: list[tuple[Recorder, Any]] = []
-"""In a worker process: its recorder and the event that says stop."""
+_WORKER: list[tuple[Recorder | WorldsimError, Any]] = []
+"""In a worker process: its recorder, or why it has none, and the event that says stop."""
 
 
-def _start_worker(config: CollectionConfig, root: Path, stop: Any) -> None:
+def _start_worker(config: CollectionConfig, root: Path, stop: Any, registration: Any) -> None:
     import signal
     import threading
     from multiprocessing import parent_process
@@ -170,11 +175,29 @@ def _start_worker(config: CollectionConfig, root: Path, stop: Any) -> None:
         os._exit(1)  # a killed parent must not leave workers behind
 
     threading.Thread(target=follow_parent, daemon=True).start()
-    _WORKER.append((Recorder(config, root), stop))
+    _WORKER.append((_recorder(config, root, registration), stop))
+
+
+def _recorder(config: CollectionConfig, root: Path, registration: Any) -> Recorder | WorldsimError:
+    """A worker's recorder. What is raised before its first job would only be seen as its death."""
+    from worldsim.envs.registration import adopt
+
+    try:
+        adopt(registration)
+        return Recorder(config, root)
+    except Exception as error:  # whatever somebody else's env raises
+        name = "" if isinstance(error, WorldsimError) else f"{type(error).__name__}: "
+        return UsageError(
+            f"a worker process cannot make the env {config.env_id!r}, which the main process could "
+            f"make: {name}{error}. Workers import modules anew: register the env there, with a "
+            "class of an importable module, or record in the main process with workers=0"
+        )
 
 
 def _record_in_worker(index: int) -> int:
     recorder, stop = _WORKER[0]
+    if isinstance(recorder, WorldsimError):
+        raise recorder
     if not stop.is_set():
         recorder.record(index)
     return index

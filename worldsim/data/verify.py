@@ -4,7 +4,7 @@ The checks are those that opening and reading make (`worldsim.data.checks`). Ver
 they find in the whole data set, where reading stops at the first error.
 """
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,11 +15,14 @@ from worldsim.data.checks import film_faults, row_faults
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.faults import Fault, errors_of
 from worldsim.data.readiness import training_faults
+from worldsim.data.stillness import asks_to_move, is_still, is_still_film
 from worldsim.data.stored_statistics import ExtremesSeen
 from worldsim.data.video import VideoFile
 from worldsim.errors import DataError
 
 Progress = Callable[[int, int], None]
+
+_NEVER = "never changes, though actions ask for motion: did the recorder look at the live robot?"
 
 
 def verify(root: Path, decode: bool = True, progress: Progress | None = None) -> list[Fault]:
@@ -37,9 +40,10 @@ def verify(root: Path, decode: bool = True, progress: Progress | None = None) ->
     count, seen = dataset.num_episodes, ExtremesSeen(dataset.info["features"])
     with closing(dataset):
         unfit = training_faults(dataset)
+        has_spec = not errors_of(unfit)
         faults = [*dataset.faults, *unfit]
         for episode in range(count):
-            faults += _check_rows(dataset, episode, seen, has_spec=not errors_of(unfit))
+            faults += _check_rows(dataset, episode, seen, has_spec)
             if progress is not None:
                 progress(episode + 1, 2 * count)
         if not errors_of(faults):
@@ -47,7 +51,7 @@ def verify(root: Path, decode: bool = True, progress: Progress | None = None) ->
         faults += _check_films(dataset)
         broken = {(fault.file, fault.episode) for fault in errors_of(faults)}
         for episode in range(count):
-            faults += _check_frames(dataset, episode, decode, broken)
+            faults += _check_frames(dataset, episode, decode, broken, has_spec)
             if progress is not None:
                 progress(count + episode + 1, 2 * count)
     return list(dict.fromkeys(faults))
@@ -67,9 +71,26 @@ def _check_rows(
             seen.add(table)
             dataset.meta(episode)
             if has_spec:
-                dataset.arrays(episode)
+                yield from _check_states(dataset, episode, file)
     except DataError as error:
         yield Fault(file, record.index, str(error))
+
+
+def _check_states(dataset: LeRobotDataset, episode: int, file: str) -> Iterator[Fault]:
+    """Whether states follow actions.
+
+    Raises:
+        DataError: the rows cannot be read.
+    """
+    arrays, record = dataset.arrays(episode), dataset.record(episode)
+    known = [arrays[name] for name in ("agent_pos", "state") if arrays[name].size]
+    if known and all(map(is_still, known)) and _asks_to_move(dataset, episode):
+        message = f"all of state and proprioception {_NEVER}"
+        yield Fault(file, record.index, message, "warning")
+
+
+def _asks_to_move(dataset: LeRobotDataset, episode: int) -> bool:
+    return asks_to_move(dataset.arrays(episode)["action"][:-1], dataset.spec.action)
 
 
 def _check_films(dataset: LeRobotDataset) -> Iterator[Fault]:
@@ -95,7 +116,11 @@ def _check_films(dataset: LeRobotDataset) -> Iterator[Fault]:
 
 
 def _check_frames(
-    dataset: LeRobotDataset, episode: int, decode: bool, broken: set[tuple[str, int | None]]
+    dataset: LeRobotDataset,
+    episode: int,
+    decode: bool,
+    broken: set[tuple[str, int | None]],
+    has_spec: bool,
 ) -> Iterator[Fault]:
     """Faults of an episode's frames, unless something that they depend on is `broken`."""
     record = dataset.record(episode)
@@ -106,7 +131,10 @@ def _check_frames(
             continue
         try:
             if decode:
-                deque(dataset.each_frame(episode, camera.name), maxlen=0)
+                still = is_still_film(dataset.each_frame(episode, camera.name))
+                if still and has_spec and _asks_to_move(dataset, episode):
+                    message = f"the picture of camera {camera.name!r} {_NEVER}"
+                    yield Fault(file, record.index, message, "warning")
             elif camera.video:
                 dataset.frame_numbers(episode, camera.key)
         except DataError as error:

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gymnasium.envs.registration import EnvSpec
+
+from worldsim.envs.registration import adopt, registration_of
 from worldsim.errors import WorldsimError
 from worldsim.evaluation.comparison import Comparison, Parts
 from worldsim.evaluation.film_store import save_films
@@ -26,11 +29,13 @@ class Bench:
         comparison: what to compare.
         out: folder to write to.
         wanted: what each job's result depends on, as it was before any work began.
+        registration: how the main process registered the simulator, where that is not ours.
     """
 
     comparison: Comparison
     out: Path
     wanted: Mapping[Job, Parts]
+    registration: EnvSpec | None
 
 
 def run_job(workbench: Workbench, bench: Bench, job: Job) -> Job:
@@ -54,6 +59,7 @@ def run_job(workbench: Workbench, bench: Bench, job: Job) -> Job:
 
 def make_runner(bench: Bench) -> Callable[[Job], Job]:
     """A worker's own workbench."""
+    adopt(bench.registration)
     workbench = Workbench(bench.comparison)
     return lambda job: run_job(workbench, bench, job)
 
@@ -89,7 +95,9 @@ def run_missing(
     missing = standing(out, wanted).missing
     if not missing:
         return
-    bench = Bench(comparison, out, wanted)
+    simulator = comparison.env_id or ""
+    registration = registration_of(simulator, comparison.env_kwargs)
+    bench = Bench(comparison, out, wanted, registration)
     if workers == 0:
         yield from map(make_runner(bench), missing)
         return
