@@ -50,6 +50,10 @@ class QualityWarning(UserWarning):
     """What was asked for works, but worse than it need be."""
 
 
+class DataWarning(QualityWarning):
+    """A data set can be used, but not all of it, or not all of it as its tables say."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """A UsageError that lists what exists and the nearest name to what was typed."""
     names = sorted(known)

@@ -24,6 +24,7 @@ ORDER = (
         "extras",
         "allocator",
         "hardware",
+        "rates",
         "specs",
         "config_groups",
         "config_errors",
