@@ -29,6 +29,7 @@ from worldsim.envs.foreign_success import SuccessRule, Task, make_task
 from worldsim.envs.rendering import shared_renderer
 from worldsim.errors import UsageError
 from worldsim.geometry.cameras import CameraRig
+from worldsim.rates import plain_rate
 from worldsim.specs import CameraSpec, WorldSpec
 
 Info = dict[str, Any]
@@ -283,8 +284,6 @@ def _physics(env: gymnasium.Env[Any, Any]) -> tuple[mujoco.MjModel, mujoco.MjDat
     return inner.model, inner.data
 
 
-def _control_rate(env: gymnasium.Env[Any, Any], source: str) -> int:
+def _control_rate(env: gymnasium.Env[Any, Any], source: str) -> float:
     rate = 1.0 / float(cast(Any, env.unwrapped).dt)
-    if round(rate) < 1:
-        raise UsageError(f"{source} acts at {rate:.3g} Hz; rates below 1 Hz cannot be recorded")
-    return round(rate)
+    return plain_rate(rate)

@@ -20,7 +20,7 @@ def episode_row(
     start: int,
     data: Slot,
     videos: Mapping[str, tuple[Slot, int]],
-    fps: int,
+    fps: float,
     statistics: Mapping[str, FeatureStatistics],
     image_keys: frozenset[str],
     extras: pa.Table,

@@ -1,5 +1,6 @@
 """LeRobot features and the WorldSpec they describe."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from worldsim.data.video import VideoCodec
-from worldsim.errors import DataError
+from worldsim.errors import DataError, UsageError
+from worldsim.rates import plain_rate
 from worldsim.specs import ActionSpec, CameraSpec, VectorSpec, WorldSpec
 
 STATE = "observation.state"
@@ -103,29 +105,39 @@ def vector_spec(features: dict[str, Any], key: str) -> VectorSpec:
     return VectorSpec(tuple(names), ("1",) * size)
 
 
-def derive_spec(info: dict[str, Any], low: list[float], high: list[float], root: Path) -> WorldSpec:
+def derive_spec(
+    info: dict[str, Any],
+    cameras: Sequence[ImageFeature],
+    low: list[float],
+    high: list[float],
+    root: Path,
+) -> WorldSpec:
     """A WorldSpec for a data set that worldsim did not record.
 
     Nothing is guessed about what actions mean: mode and frame are "unknown", units "1".
 
     Args:
+        info: info.json.
+        cameras: those that show colour.
         low: least recorded value of each action dimension.
         high: greatest recorded value of each action dimension.
 
     Raises:
-        DataError: no camera, no `action`, or a frame rate that is no whole number.
+        DataError: no colour camera, no `action`, or a frame rate that is no positive number.
     """
     features = info["features"]
-    cameras = image_features(features)
     if not cameras or "action" not in features:
         raise DataError(
-            f"{root}: a world model needs camera features and 'action'; it has {sorted(features)}"
+            f"{root}: a world model needs camera features and 'action'; it has {sorted(features)}; "
+            "columns.action=NAME says which of them is the action"
         )
-    if int(info["fps"]) != info["fps"] or info["fps"] <= 0:
-        raise DataError(f"{root}: fps must be a positive whole number, got {info['fps']}")
+    try:
+        fps = plain_rate(float(info["fps"]))
+    except (UsageError, TypeError, ValueError) as error:
+        raise DataError(f"{root}/meta/info.json: {error}") from error
     action = vector_spec(features, "action")
     return WorldSpec(
-        fps=int(info["fps"]),
+        fps=fps,
         cameras=tuple(CameraSpec(c.name, c.height, c.width) for c in cameras),
         action=ActionSpec(
             names=action.names,
@@ -133,6 +145,7 @@ def derive_spec(info: dict[str, Any], low: list[float], high: list[float], root:
             high=tuple(high),
             units=action.units,
             scale=(1.0,) * action.dim,
+            limits="measured",
         ),
         agent_pos=vector_spec(features, STATE),
         state=VectorSpec((), ()),

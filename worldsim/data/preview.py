@@ -42,10 +42,10 @@ def preview(
         if out.suffix == ".png":
             _write_sheet(enlarged, frames, temporary)
         elif out.suffix == ".gif":
-            _write_gif(_side_by_side(enlarged), int(dataset.info["fps"]), temporary)
+            _write_gif(_side_by_side(enlarged), float(dataset.info["fps"]), temporary)
         else:
             encode_video(
-                temporary, _side_by_side(enlarged), int(dataset.info["fps"]), VideoCodec(crf=16)
+                temporary, _side_by_side(enlarged), float(dataset.info["fps"]), VideoCodec(crf=16)
             )
     return out
 
@@ -75,8 +75,10 @@ def _side_by_side(views: list[Pixels]) -> Pixels:
     return film
 
 
-def _write_gif(film: Pixels, fps: int, path: Path) -> None:
+def _write_gif(film: Pixels, fps: float, path: Path) -> None:
     from PIL import Image
 
     images = [Image.fromarray(frame) for frame in film]
-    images[0].save(path, save_all=True, append_images=images[1:], duration=1000 // fps, loop=0)
+    images[0].save(
+        path, save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0
+    )

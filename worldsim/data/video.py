@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from worldsim.errors import DataError, UsageError, unknown_name
+from worldsim.rates import exact_rate
 
 Pixels = NDArray[np.uint8]
 SMALL_FRAME = 256 * 256
@@ -86,7 +87,7 @@ class VideoCodec:
             "x264-params": "mbtree=0:rc-lookahead=0",
         }
 
-    def info(self, height: int, width: int, fps: int) -> dict[str, Any]:
+    def info(self, height: int, width: int, fps: float) -> dict[str, Any]:
         """The `info` entry of a LeRobot video feature."""
         return {
             "video.height": height,
@@ -103,7 +104,7 @@ class VideoCodec:
         }
 
 
-def encode_video(path: Path, frames: Pixels, fps: int, codec: VideoCodec | None = None) -> None:
+def encode_video(path: Path, frames: Pixels, fps: float, codec: VideoCodec | None = None) -> None:
     """Write `frames` uint8 `[T, H, W, 3]` as H.264 in MP4 (or what the suffix of `path` says).
 
     The caller decides about atomicity (`worldsim.files.atomic_path`).
@@ -120,7 +121,7 @@ def encode_video(path: Path, frames: Pixels, fps: int, codec: VideoCodec | None 
         raise UsageError(f"{path}: H.264 needs even frame sizes, got {height}x{width}")
     codec = codec or VideoCodec()
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options=codec.options())
+        stream = container.add_stream("libx264", rate=exact_rate(fps), options=codec.options())
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1  # output must not depend on the machine's cores
         converter = Converter()

@@ -1,6 +1,5 @@
 """Finished films to files: MP4 that browsers play, or GIF."""
 
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -11,6 +10,7 @@ from PIL import Image
 
 from worldsim.errors import UsageError
 from worldsim.files import atomic_path
+from worldsim.rates import exact_rate
 
 Pixels = NDArray[np.uint8]
 
@@ -50,8 +50,7 @@ def _write_mp4(path: Path, frames: Pixels, fps: float) -> None:
     even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     options = {"crf": str(CRF), "preset": "medium", "tune": "animation"}
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        rate = Fraction(fps).limit_denominator(1000)
-        stream = container.add_stream("libx264", rate=rate, options=options)
+        stream = container.add_stream("libx264", rate=exact_rate(fps), options=options)
         stream.width, stream.height, stream.pix_fmt = even.shape[2], even.shape[1], "yuv420p"
         context = stream.codec_context
         context.thread_count = 1  # the file must not depend on the machine's cores
