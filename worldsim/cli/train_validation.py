@@ -32,8 +32,8 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
 
     def validate(model: Any, step: int) -> dict[str, float]:
         steps = model.config.ladder.nearest(settings.sampling_steps)
-        if len(held_out) < 2:
-            say("validation is skipped: it needs two held-out episodes, so record 20 or more")
+        if not held_out:
+            say("validation is skipped: no episode is held out; record two or more")
             return {}
         with counted("validation steps") as show:
             report = evaluate_open_loop(
@@ -73,10 +73,14 @@ def _in_words(report: Any) -> str:
 
     places = "".join(f"; {name} {figure(f'{name}_error_m', 100)} cm off" for name in report.error_m)
     return (
-        f"open loop, {report.episodes[0]} held-out episodes: where something moved "
+        f"open loop, {report.episodes[0]} held-out {_episodes(report)}: where something moved "
         f"{figure('psnr_moving_model', 1)} dB, the first frame held "
         f"{summary['psnr_moving_first_frame']:.1f}{places}"
     )
+
+
+def _episodes(report: Any) -> str:
+    return "episode" if report.episodes[0] == 1 else "episodes"
 
 
 def _swap(model: Any, cache: Any, held_out: list[int], settings: Any) -> dict[str, Any] | None:
@@ -104,7 +108,7 @@ def _step_quality(model: Any, cache: Any, held_out: list[int], settings: Any) ->
     from worldsim.evaluation.open_loop_report import evaluate_open_loop
     from worldsim.models.quality import StepQuality
 
-    if len(held_out) < 2 or not settings.step_counts:
+    if not held_out or not settings.step_counts:
         return None
     found = {
         steps: evaluate_open_loop(model, cache, held_out, steps, settings.step_horizon).summary()[
