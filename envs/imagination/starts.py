@@ -6,7 +6,7 @@ Legend: V view, H, W pixels, P proprioception, S state.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import gymnasium
 import numpy as np
@@ -17,6 +17,9 @@ from worldsim.conventions import stack_views
 from worldsim.errors import UsageError
 from worldsim.geometry.cameras import CameraRig
 from worldsim.specs import WorldSpec
+
+if TYPE_CHECKING:
+    from worldsim.data.selection import Selection
 
 Float = NDArray[np.float32]
 
@@ -151,6 +154,7 @@ class DatasetStarts:
         root: folder of the data set.
         split: "val" (what training holds out), "train" (the others) or "all".
         size: (height, width) that frames are resized to, as the model's were; None keeps theirs.
+        selection: which episodes, and which columns are what; None takes all as it is named.
 
     Raises:
         DataError: the data set cannot be read.
@@ -164,6 +168,7 @@ class DatasetStarts:
         root: Path | str,
         split: Literal["train", "val", "all"] = "val",
         size: tuple[int, int] | None = None,
+        selection: "Selection | None" = None,
     ) -> None:
         from worldsim.data.cache_writer import resized_spec
         from worldsim.data.clips import episodes_of
@@ -171,7 +176,7 @@ class DatasetStarts:
 
         if split not in ("train", "val", "all"):
             raise UsageError(f"DatasetStarts: split {split!r} is unknown; known: train, val, all")
-        self._data = LeRobotDataset(root)
+        self._data = LeRobotDataset(root, selection)
         self.spec = resized_spec(self._data, size)
         self.episodes = episodes_of(self._data.num_episodes, split)
         if not self.episodes:

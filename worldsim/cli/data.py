@@ -9,6 +9,7 @@ from worldsim.cli.console import Advance, finish, progress, say
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.merge import merge
 from worldsim.data.preview import preview
+from worldsim.data.selection import Selection, read_selection
 from worldsim.data.summary import behaviour_lines, describe
 from worldsim.data.verify import raise_faults, verify
 from worldsim.errors import UsageError, unknown_name
@@ -41,8 +42,12 @@ def _root(config: DictConfig) -> Path:
     return Path(config.root)
 
 
+def _selection(config: DictConfig) -> Selection:
+    return read_selection(config.columns, config.episodes)
+
+
 def _inspect(config: DictConfig) -> None:
-    print("\n".join(describe(LeRobotDataset(_root(config)))))
+    print("\n".join(describe(LeRobotDataset(_root(config), _selection(config)))))
 
 
 def _verify(config: DictConfig) -> None:
@@ -58,7 +63,7 @@ def _verify(config: DictConfig) -> None:
             advance(done - shown)
             shown = done
 
-        faults = verify(root, bool(config.decode), step)
+        faults = verify(root, bool(config.decode), step, _selection(config))
     for fault in faults:
         print(fault)
     raise_faults(root, faults)
@@ -69,9 +74,10 @@ def _merge(config: DictConfig) -> None:
     roots = [Path(root) for root in config.roots]
     if config.out is None:
         raise UsageError("`worldsim data merge` needs out=FOLDER, where to write")
-    total = sum(LeRobotDataset(root).num_episodes for root in roots)
+    chosen = _selection(config)
+    total = sum(LeRobotDataset(root, chosen).num_episodes for root in roots)
     with progress("episodes", total) as advance:
-        merged = merge(roots, Path(config.out), progress=lambda *_: advance(1))
+        merged = merge(roots, Path(config.out), progress=lambda *_: advance(1), selection=chosen)
     for line in behaviour_lines(merged):
         say(line)
     finish(f"data set of {merged.num_episodes} episodes", merged.root)
@@ -80,5 +86,7 @@ def _merge(config: DictConfig) -> None:
 def _preview(config: DictConfig) -> None:
     root = _root(config)
     out = Path(config.out or f"{root.name}_episode{config.episode}.png")
-    path = preview(LeRobotDataset(root), config.episode, out, config.frames, config.scale)
+    path = preview(
+        LeRobotDataset(root, _selection(config)), config.episode, out, config.frames, config.scale
+    )
     finish("preview", path)

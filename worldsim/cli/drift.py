@@ -6,7 +6,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from worldsim.cli.console import finish, progress, say
-from worldsim.errors import UsageError
 
 DESCRIPTION = """
 Imagines recorded episodes from their first frames under their own actions, for as long as they
@@ -31,6 +30,9 @@ def run(config: DictConfig) -> None:
     """
     from worldsim.config import build
     from worldsim.data.cache import build_cache
+    from worldsim.data.cache_writer import resizing
+    from worldsim.data.dataset import LeRobotDataset
+    from worldsim.data.selection import read_selection
     from worldsim.envs.imagination.loading import find_judge
     from worldsim.evaluation.drift import DriftConfig, measure_drift
     from worldsim.evaluation.open_loop_film import open_loop_records
@@ -46,6 +48,7 @@ def run(config: DictConfig) -> None:
     sampler = build(Sampler, settings["sampler"], "sampler")
     names = ("max_steps", "samples", "exchanged", "window_s", "closure_s", "seed")
     drift = build(DriftConfig, {name: settings[name] for name in names}, "drift")
+    chosen = read_selection(settings["columns"], settings["episodes"])
     earlier = [read_column(Path(folder)) for folder in settings["also"]]
     model = WorldModel.from_pretrained(settings["model"])
     device = inference_device(str(settings["device"]))
@@ -55,14 +58,10 @@ def run(config: DictConfig) -> None:
         say("no judge lies with this model: places are not read off its frames; give judge=FOLDER")
     else:
         judge.to(device)
-    cache = build_cache(Path(settings["dataset"]))
-    count = settings["episodes"] or cache.num_episodes
-    if not 2 <= count <= cache.num_episodes:
-        raise UsageError(
-            f"episodes is {count}; {settings['dataset']} holds {cache.num_episodes}, and shuffled "
-            "actions need two"
-        )
-    episodes = list(range(count))
+    root, camera = Path(settings["dataset"]), model.spec.cameras[0]
+    size = resizing(LeRobotDataset(root, chosen), (camera.height, camera.width))
+    cache = build_cache(root, size, selection=chosen)
+    episodes = list(range(cache.num_episodes))
     longest = max(cache.rows(e).stop - cache.rows(e).start - 1 for e in episodes)
     steps = min(longest, drift.max_steps) if drift.max_steps else longest
     with progress("steps", steps) as advance:
@@ -92,10 +91,12 @@ def summary_lines(
         found = intervals.get(key)
         return "" if found is None else f" [{', '.join(shape.format(end) for end in found)}]"
 
-    valid = summary["valid_horizon_first_frame"]
+    valid, under_others = (
+        summary.get(f"valid_horizon_{name}") for name in ("first_frame", "shuffled_actions")
+    )
+    shuffled = "" if under_others is None else f", than shuffled actions for {under_others:.0f}"
     lines = [
-        f"better than the first frame held for {valid:.0f} steps, than shuffled actions for "
-        f"{summary['valid_horizon_shuffled_actions']:.0f}",
+        f"better than the first frame held for {valid:.0f} steps{shuffled}",
         f"PSNR {summary['psnr_model']:.1f} dB, where something moved "
         f"{summary['psnr_moving_model']:.1f}{ends('psnr_moving_model', '{:.1f}')}",
     ]

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from omegaconf import DictConfig
 
 from worldsim.cli.console import finish, progress
 from worldsim.config import build
+from worldsim.data.selection import Selection, read_selection
 from worldsim.errors import DataError
 from worldsim.evaluation.record import Pixels, RolloutRecord
 from worldsim.reporting.film import FilmStyle, write_film
@@ -37,6 +38,7 @@ class ExportConfig:
     tile: int
     overlay: bool
     speed: float
+    columns: dict[str, Any]
 
 
 def run(config: DictConfig) -> None:
@@ -65,7 +67,8 @@ def _records(settings: ExportConfig) -> tuple[int, Iterator[tuple[str, RolloutRe
     if source.is_file():
         return 1, iter([(source.stem, RolloutRecord.load(source))])
     if (source / "meta" / "info.json").exists():
-        return _episodes(source, settings.episode)
+        chosen = read_selection(settings.columns)
+        return _episodes(source, settings.episode, chosen)
     files = sorted(source.rglob("*.npz"))
     if not files:
         raise DataError(
@@ -100,10 +103,12 @@ def _load(name: Path, worlds: dict[str, Path]) -> RolloutRecord:
     return next(iter(records.values()))
 
 
-def _episodes(root: Path, episode: int | None) -> tuple[int, Iterator[tuple[str, RolloutRecord]]]:
+def _episodes(
+    root: Path, episode: int | None, selection: Selection
+) -> tuple[int, Iterator[tuple[str, RolloutRecord]]]:
     from worldsim.data.dataset import LeRobotDataset
 
-    dataset = LeRobotDataset(root)
+    dataset = LeRobotDataset(root, selection)
     if episode is not None:
         dataset.record(episode)  # refuses what is not there, before anything is written
     wanted = range(dataset.num_episodes) if episode is None else [episode]

@@ -82,16 +82,18 @@ def _open_data(config: DictConfig) -> Any:
     from worldsim.data.cache import build_cache
     from worldsim.data.cache_writer import resized_spec
     from worldsim.data.dataset import LeRobotDataset
+    from worldsim.data.selection import read_selection
     from worldsim.models.world_model import require_image_size
 
     root = Path(config.dataset)
     if not root.exists():
         raise UsageError(f"no data set at {root}; `worldsim collect out={root}` records one")
     size = read_image_size(OmegaConf.to_container(config).get("image_size"))  # type: ignore[union-attr]
-    camera = resized_spec(LeRobotDataset(root), size).cameras[0]
+    chosen = read_selection(config.columns, config.episodes)
+    camera = resized_spec(LeRobotDataset(root, chosen), size).cameras[0]
     require_image_size(camera.height, camera.width)
     with counted("decoded episodes") as show:
-        return build_cache(root, size, progress=show)
+        return build_cache(root, size, progress=show, selection=chosen)
 
 
 def read_image_size(value: Any) -> tuple[int, int] | None:

@@ -21,13 +21,14 @@ from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.disk import disk_errors
 from worldsim.data.episode import EpisodeMeta
 from worldsim.data.rows import episode_meta
+from worldsim.data.selection import Selection
 from worldsim.data.statistics import FeatureStatistics, feature_statistics
 from worldsim.data.video import Pixels
 from worldsim.errors import DataError
 from worldsim.files import atomic_path, read_json
 from worldsim.specs import WorldSpec
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the layout of the cache changes, so that older ones are rebuilt."""
 
 
@@ -136,6 +137,7 @@ def build_cache(
     image_size: int | tuple[int, int] | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
+    selection: Selection | None = None,
 ) -> CachedDataset:
     """Open the cache of a data set, building it if it is absent or stale.
 
@@ -145,6 +147,7 @@ def build_cache(
             which must then be one for all cameras.
         folder: where the cache lives, `<root>/cache` by default.
         progress: called with (episodes done, episodes) while building.
+        selection: which episodes, and which columns are what; each selection has its own cache.
 
     Raises:
         DataError: the data set is broken.
@@ -154,8 +157,9 @@ def build_cache(
     root = Path(root)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     base = folder or root / "cache"
-    target = base / ("native" if size is None else f"{size[0]}x{size[1]}")
-    fingerprint = _fingerprint(root, size)
+    chosen = selection or Selection()
+    target = base / _name(size, chosen)
+    fingerprint = _fingerprint(root, size, chosen)
     if _is_fresh(target, fingerprint):
         try:
             return open_cache(target, root)
@@ -164,7 +168,7 @@ def build_cache(
     _sweep(base)
     with disk_errors(root), atomic_path(target) as temporary:
         temporary.mkdir(parents=True)
-        write_cache(LeRobotDataset(root), temporary, size, fingerprint, progress)
+        write_cache(LeRobotDataset(root, chosen), temporary, size, fingerprint, progress)
     return open_cache(target, root)
 
 
@@ -213,8 +217,15 @@ def _load(path: Path) -> NDArray[Any]:
     return array
 
 
-def _fingerprint(root: Path, size: tuple[int, int] | None) -> str:
-    """Hash over names, sizes and times of all files of the data set, and over the image size."""
+def _name(size: tuple[int, int] | None, selection: Selection) -> str:
+    """Folder of a cache, by image size and what was selected."""
+    name = "native" if size is None else f"{size[0]}x{size[1]}"
+    digest = hashlib.sha256(selection.key.encode()).hexdigest()[:12]
+    return f"{name}-{digest}" if selection.key else name
+
+
+def _fingerprint(root: Path, size: tuple[int, int] | None, selection: Selection) -> str:
+    """Hash over names, sizes and times of all files of the data set, and over what is taken."""
     files = sorted(
         path for part in ("meta", "data", "videos") for path in (root / part).glob("**/*.*")
     )
@@ -222,7 +233,8 @@ def _fingerprint(root: Path, size: tuple[int, int] | None) -> str:
         (str(path.relative_to(root)), (stat := path.stat()).st_size, stat.st_mtime_ns)
         for path in files
     ]
-    return hashlib.sha256(json.dumps([FORMAT, size, entries]).encode()).hexdigest()
+    taken = [FORMAT, size, selection.key, entries]
+    return hashlib.sha256(json.dumps(taken).encode()).hexdigest()
 
 
 def _sweep(base: Path) -> None:

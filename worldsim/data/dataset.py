@@ -13,6 +13,7 @@ from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.features import ENVIRONMENT_STATE, STATE, derive_spec
 from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index, read_parquet
 from worldsim.data.rows import column_array, episode_meta
+from worldsim.data.selection import Selection, selected
 from worldsim.data.video import Pixels, VideoFile
 from worldsim.errors import DataError, UsageError
 from worldsim.files import read_json
@@ -28,14 +29,24 @@ class LeRobotDataset:
 
     Args:
         root: folder that holds `meta/info.json`.
+        selection: which episodes, and which columns are what; None takes all as it is named.
+        strict: leave out episodes whose files are not there; False keeps them, for `verify`.
 
     Raises:
         DataError: missing or unreadable metadata, an unfinished collection.
+        UsageError: `selection` names what is not there.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(
+        self, root: Path | str, selection: Selection | None = None, strict: bool = True
+    ) -> None:
         self.root = Path(root)
-        self.index: DatasetIndex = load_index(self.root)
+        whole = load_index(self.root)
+        self._selection = selection or Selection()
+        self.index: DatasetIndex
+        self.index, self._columns = selected(
+            whole, self._selection, _is_own(whole.info), skip_missing=strict
+        )
         self.info = self.index.info
         if not self.index.records:
             raise DataError(f"{self.root} holds no episode")
@@ -62,9 +73,11 @@ class LeRobotDataset:
     def spec(self) -> WorldSpec:
         """The world it was recorded in; derived from the features if it is not stored."""
         if "spec" in self.own:
-            return WorldSpec.from_json(self.own["spec"])
+            spec = WorldSpec.from_json(self.own["spec"])
+            chosen = self._selection.columns.cameras
+            return spec.seen_by(camera.name for camera in self.index.cameras) if chosen else spec
         low, high = self._action_range()
-        return derive_spec(self.info, low, high, self.root)
+        return derive_spec(self.info, self.index.cameras, low, high, self.root)
 
     def record(self, episode: int) -> EpisodeRecord:
         """Where episode number `episode` lies.
@@ -86,7 +99,7 @@ class LeRobotDataset:
         """
         record = self.record(episode)
         if self._table is None or self._table[0] != record.data:
-            table = read_parquet(record.data)
+            table = self._columns.table(read_parquet(record.data), str(record.data))
             if "episode_index" not in table.column_names:
                 raise DataError(f"{record.data} lacks the column episode_index")
             owners = table["episode_index"].to_numpy()
@@ -192,11 +205,13 @@ class LeRobotDataset:
         """Least and greatest recorded action, from stats.json or else from the rows."""
         path = self.root / "meta" / "stats.json"
         stats = read_json(path).get("action", {}) if path.exists() else {}
-        if "min" in stats and "max" in stats:
+        if "min" in stats and "max" in stats and "action" not in self._columns.joined:
             low, high = np.ravel(stats["min"]), np.ravel(stats["max"])
         elif "action" in self.info["features"]:
             files = sorted({record.data for record in self.index.records})
-            parts = [column_array(read_parquet(f, ["action"])["action"], str(f)) for f in files]
+            stored = [*self._columns.sources("action")]
+            tables = {str(file): read_parquet(file, stored) for file in files}
+            parts = [self._columns.vector("action", t, where) for where, t in tables.items()]
             low = np.min([part.min(0) for part in parts], axis=0)
             high = np.max([part.max(0) for part in parts], axis=0)
         else:
@@ -217,6 +232,12 @@ class LeRobotDataset:
         for video in self._video.values():
             video.close()
         self._video.clear()
+
+
+def _is_own(info: dict[str, Any]) -> bool:
+    """Whether info.json says what world the set was recorded in, as worldsim's do."""
+    own = info.get("worldsim")
+    return isinstance(own, dict) and "spec" in own
 
 
 SUCCESS_COLUMNS = ("success", "next.success", "is_episode_successful")

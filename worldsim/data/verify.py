@@ -12,6 +12,7 @@ from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.features import ImageFeature
 from worldsim.data.records import EpisodeRecord
 from worldsim.data.rows import column_array
+from worldsim.data.selection import Selection
 from worldsim.data.video import VideoFile
 from worldsim.errors import DataError
 
@@ -39,7 +40,10 @@ class Fault:
 
 
 def verify(
-    root: Path, decode: bool = True, progress: Callable[[int, int], None] | None = None
+    root: Path,
+    decode: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+    selection: Selection | None = None,
 ) -> list[Fault]:
     """Every fault of a data set; an empty list means that it is sound.
 
@@ -47,21 +51,23 @@ def verify(
         root: data set folder.
         decode: also decode every video frame.
         progress: called with (steps done, steps), two steps an episode.
+        selection: which episodes, and which columns are what; None takes all as it is named.
     """
     try:
-        dataset = LeRobotDataset(root)
+        dataset = LeRobotDataset(root, selection, strict=False)
     except DataError as error:
         return [Fault("meta", None, str(error))]
-    faults = list(_check_counts(dataset))
+    whole = selection is None or not selection.episodes
+    faults = list(_check_counts(dataset)) if whole else []
     expected_row = 0
     for episode, record in enumerate(dataset.index.records):
-        faults += _check_rows(dataset, episode, expected_row)
+        faults += _check_rows(dataset, episode, expected_row if whole else record.first_row)
         expected_row += record.length
         if progress is not None:
             progress(episode + 1, 2 * dataset.num_episodes)
     done = 0
     for file, owners in _video_files(dataset).items():
-        faults += _check_video(dataset, file, owners, decode)
+        faults += _check_video(dataset, file, owners, decode, whole)
         done += len(owners)
         if progress is not None:
             share = done // len(dataset.index.cameras)
@@ -86,7 +92,9 @@ def _check_counts(dataset: LeRobotDataset) -> Iterator[Fault]:
         yield Fault("meta/episodes", None, f"episode indices have gaps or repeats: {missing[:9]}")
 
 
-def _check_rows(dataset: LeRobotDataset, episode: int, expected_row: int) -> Iterator[Fault]:
+def _check_rows(
+    dataset: LeRobotDataset, episode: int, expected_row: int | None
+) -> Iterator[Fault]:
     record = dataset.record(episode)
     file = _relative(dataset, record.data)
     if record.first_row is not None and record.first_row != expected_row:
@@ -101,10 +109,16 @@ def _check_rows(dataset: LeRobotDataset, episode: int, expected_row: int) -> Ite
 
 
 def _check_bookkeeping(
-    dataset: LeRobotDataset, record: EpisodeRecord, table: pa.Table, file: str, expected_row: int
+    dataset: LeRobotDataset,
+    record: EpisodeRecord,
+    table: pa.Table,
+    file: str,
+    expected_row: int | None,
 ) -> Iterator[Fault]:
     frames = np.arange(len(table))
-    expected = {"frame_index": frames, "index": frames + expected_row}
+    expected = {"frame_index": frames}
+    if expected_row is not None:
+        expected["index"] = frames + expected_row
     for name, values in expected.items():
         if name in table.column_names and not np.array_equal(table[name].to_numpy(), values):
             yield Fault(file, record.index, f"{name} does not count up from {values[0]}")
@@ -156,7 +170,7 @@ def _video_files(dataset: LeRobotDataset) -> dict[Path, Owners]:
 
 
 def _check_video(
-    dataset: LeRobotDataset, path: Path, owners: Owners, decode: bool
+    dataset: LeRobotDataset, path: Path, owners: Owners, decode: bool, whole: bool
 ) -> Iterator[Fault]:
     file, camera = _relative(dataset, path), owners[0][1]
     try:
@@ -172,14 +186,17 @@ def _check_video(
         if (video.height, video.width) != (camera.height, camera.width):
             found, wanted = (video.height, video.width), (camera.height, camera.width)
             yield Fault(file, None, f"frames are {found}, info.json says {wanted}")
-        yield from _check_segments(video, file, owners, decode)
+        yield from _check_segments(video, file, owners, decode, whole)
 
 
-def _check_segments(video: VideoFile, file: str, owners: Owners, decode: bool) -> Iterator[Fault]:
+def _check_segments(
+    video: VideoFile, file: str, owners: Owners, decode: bool, whole: bool
+) -> Iterator[Fault]:
+    """Faults of each episode's frames and, of a `whole` data set, of what lies between them."""
     expected = 0
     for record, camera in owners:
         segment = record.videos[camera.key]
-        if segment.first != expected:
+        if whole and segment.first != expected:
             message = f"starts at frame {segment.first}, the episode before ends at {expected}"
             yield Fault(file, record.index, message)
         expected = segment.first + segment.count
@@ -191,7 +208,7 @@ def _check_segments(video: VideoFile, file: str, owners: Owners, decode: bool) -
                 video.read(segment.first, segment.count)
             except DataError as error:
                 yield Fault(file, record.index, str(error))
-    if expected < video.frame_count:
+    if whole and expected < video.frame_count:
         yield Fault(file, None, f"holds {video.frame_count} frames, its episodes use {expected}")
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from worldsim.data.selection import Selection, read_selection
 from worldsim.errors import UsageError
 from worldsim.evaluation.rollout_batch import World
 
@@ -29,6 +30,8 @@ class StartPlan:
         factors: factors of variation that are fixed in all of them.
         dataset: take the first frames of this data set's episodes instead; None asks the simulator.
         split: which of its episodes.
+        columns: which of its columns are what; see `worldsim.data.selection.read_selection`.
+        episodes: which of its episodes there are to choose from; see there.
     """
 
     count: int = 64
@@ -36,10 +39,18 @@ class StartPlan:
     factors: dict[str, Any] = field(default_factory=dict)
     dataset: str | None = None
     split: Literal["train", "val", "all"] = "val"
+    columns: dict[str, Any] = field(default_factory=dict)
+    episodes: Any = None
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.seed < 0:
             raise UsageError(f"starts: need count >= 1 and seed >= 0, got {self}")
+        _ = self.selection  # refuses what cannot be read
+
+    @property
+    def selection(self) -> Selection:
+        """What of the data set is taken."""
+        return read_selection(self.columns, self.episodes)
 
 
 @dataclass(frozen=True)
