@@ -6,7 +6,7 @@ cannot happen.
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -98,13 +98,13 @@ class ActionSpec:
         if self.limits == "measured":
             room = LIMIT_SLACK * (high - low)
             outside = (array < low - room) | (array > high + room)
-            beyond = np.any(outside.reshape(-1, self.dim), axis=0)
-            if beyond.any():
+            beyond = outside.reshape(-1, self.dim).any(axis=0).tolist()
+            if any(beyond):
                 self._warn_of_clipping(beyond)
         return np.clip(array, low, high)
 
-    def _warn_of_clipping(self, beyond: np.ndarray | np.bool_) -> None:
-        """Say which dimensions `[A]` leave their limits, once for each set of them."""
+    def _warn_of_clipping(self, beyond: Sequence[bool]) -> None:
+        """Say which of A dimensions leave their limits."""
         rows = zip(self.names, self.low, self.high, beyond, strict=True)
         ranges = ", ".join(f"{n} {low:g} to {high:g}" for n, low, high, out in rows if out)
         warnings.warn(

@@ -92,9 +92,7 @@ def _check_counts(dataset: LeRobotDataset) -> Iterator[Fault]:
         yield Fault("meta/episodes", None, f"episode indices have gaps or repeats: {missing[:9]}")
 
 
-def _check_rows(
-    dataset: LeRobotDataset, episode: int, expected_row: int | None
-) -> Iterator[Fault]:
+def _check_rows(dataset: LeRobotDataset, episode: int, expected_row: int | None) -> Iterator[Fault]:
     record = dataset.record(episode)
     file = _relative(dataset, record.data)
     if record.first_row is not None and record.first_row != expected_row:

@@ -1,7 +1,8 @@
 """Policies that ignore what they see: random, zero, replay. Floors and probes of a ranking."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,7 @@ class ReplayPolicy:
         actions: recordings `[T_i, A]`, if they are in memory.
         dataset: LeRobot folder to read them from otherwise.
         episodes: which of its episodes, all when empty.
+        columns: which of its columns is the action; see `worldsim.data.selection.read_selection`.
     """
 
     def __init__(
@@ -86,10 +88,11 @@ class ReplayPolicy:
         actions: Sequence[FloatArray] = (),
         dataset: str = "",
         episodes: Sequence[int] = (),
+        columns: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
         self.n_action_steps = 1
-        recorded = list(actions) if len(actions) else _recorded_actions(dataset, episodes)
+        recorded = list(actions) if len(actions) else _recorded_actions(dataset, episodes, columns)
         self._actions = [spec.action.check(a, f"recording {i}") for i, a in enumerate(recorded)]
         self._dim = spec.action.dim
         self._step: dict[int, int] = {}
@@ -111,13 +114,16 @@ class ReplayPolicy:
         return chosen
 
 
-def _recorded_actions(dataset: str, episodes: Sequence[int]) -> list[FloatArray]:
+def _recorded_actions(
+    dataset: str, episodes: Sequence[int], columns: Mapping[str, Any] | None
+) -> list[FloatArray]:
     """Commanded actions of the chosen episodes, each `[T, A]`."""
     from worldsim.data.cache import build_cache
+    from worldsim.data.selection import read_selection
 
     if not dataset:
         raise UsageError("replay policy: give `actions` or the folder of a `dataset`")
-    cache = build_cache(Path(dataset))
+    cache = build_cache(Path(dataset), selection=read_selection(columns))
     count = len(cache.episode_start) - 1
     wanted = list(episodes) or list(range(count))
     outside = [i for i in wanted if not 0 <= i < count]
