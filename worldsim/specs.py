@@ -6,7 +6,7 @@ cannot happen.
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -103,8 +103,8 @@ class ActionSpec:
                 self._warn_of_clipping(beyond)
         return np.clip(array, low, high)
 
-    def _warn_of_clipping(self, beyond: list[bool]) -> None:
-        """Say which of the A dimensions leave their limits, once for each set of them."""
+    def _warn_of_clipping(self, beyond: Sequence[bool]) -> None:
+        """Say which of A dimensions leave their limits."""
         rows = zip(self.names, self.low, self.high, beyond, strict=True)
         ranges = ", ".join(f"{n} {low:g} to {high:g}" for n, low, high, out in rows if out)
         warnings.warn(

@@ -118,7 +118,10 @@ def _run(name: str, overrides: list[str], show: bool) -> None:
 
 
 def _in_one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Shows once what this package warns of, without the place in its source; others as before."""
+    """Shows what this package warns of, once and without the place in its source.
+
+    Other warnings are shown as before.
+    """
     told: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
