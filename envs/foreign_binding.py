@@ -71,7 +71,7 @@ class Binding:
         if self.effector is not None:
             self.effector.hide_bodies(self.model)
 
-    def world(self, fps: int, size: int) -> WorldSpec:
+    def world(self, fps: float, size: int) -> WorldSpec:
         """The world that is recorded, with pictures of `size` x `size` pixels."""
         return WorldSpec(
             fps=fps,

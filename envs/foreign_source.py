@@ -12,14 +12,13 @@ import gymnasium
 from worldsim.envs.foreign_physics import physics_of
 from worldsim.envs.global_draws import GlobalDraws
 from worldsim.errors import MissingExtraError, UsageError, unknown_name
+from worldsim.rates import plain_rate
 
 DEFAULT_LIMIT = 1000
 """Episode length for sources that state none."""
 
 _FASTEST = 10_000.0
 """Hz beyond which a clock is taken to stand still."""
-_ROUNDING = 0.01
-"""Share of a rate that may be lost in silence where it is no whole number."""
 _ROBOTICS_NAMES = ("Fetch", "Hand", "Adroit", "Franka", "PointMaze", "AntMaze")
 
 
@@ -65,13 +64,13 @@ def make_source(
 
 def control_rate(
     env: gymnasium.Env[Any, Any], source: str, requested: float | None, draws: GlobalDraws
-) -> int:
+) -> float:
     """How often an env acts, in Hz: as requested, as its `dt` says, else as its clock runs.
 
     Reading the clock takes one step; the env needs a reset after it.
 
     Raises:
-        UsageError: no clock runs, or the rate is below 1 Hz.
+        UsageError: no clock runs, or the rate is no positive number.
     """
     seconds = getattr(env.unwrapped, "dt", None)
     if requested is not None:
@@ -85,14 +84,7 @@ def control_rate(
                 f"{source} does not tell how often it acts (no `dt`, and its simulation time does "
                 "not advance with a step); say it in Hz with env.fps"
             )
-    if round(rate) < 1:
-        raise UsageError(f"{source} acts at {rate:.3g} Hz; rates below 1 Hz cannot be recorded")
-    if abs(rate - round(rate)) > _ROUNDING * rate:
-        warnings.warn(
-            f"{source} acts at {rate:.4g} Hz and is recorded as {round(rate)} Hz; env.fps sets it",
-            stacklevel=2,
-        )
-    return round(rate)
+    return plain_rate(rate)
 
 
 def _step_seconds(env: gymnasium.Env[Any, Any], draws: GlobalDraws) -> float:

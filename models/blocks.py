@@ -1,4 +1,6 @@
-"""Convolution blocks shared by the autoencoder and the denoisers. Images `[F, channels, h, w]`."""
+"""Layers and blocks that networks share. Images `[F, channels, h, w]`."""
+
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,16 @@ class ChannelNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         """`[F, channels, h, w]` to the same shape."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """A layer whose inputs or outputs may be none, as of a world without a state.
+
+    Torch has nothing to initialise there, and would warn of it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+        return nn.Linear(inputs, outputs)
 
 
 def zero_init(module: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from worldsim.models.blocks import linear
+
 MOVED_GAIN = 4.0
 """What a body moves in a step is a fraction of its spread over a data set; this evens them."""
 
@@ -125,7 +127,7 @@ class FrameConditioner(nn.Module):
         self.action = nn.Sequential(
             nn.Linear(action_dim + 1, width), nn.SiLU(), nn.Linear(width, width)
         )
-        self.body = nn.Linear(2 * body_dim, width)
+        self.body = linear(2 * body_dim, width)
         self.view = nn.Embedding(views, width)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         # No bias and zero at first: a network that knows no jumps becomes one that does, unchanged.

@@ -20,7 +20,7 @@ from worldsim.geometry.body_maps import end_effector_pose
 from worldsim.geometry.contact_axes import contact_yaw, in_axes
 from worldsim.geometry.contact_features import Scene, contact_features, feature_count
 from worldsim.geometry.scene_points import ScenePoint, scene_points
-from worldsim.models.blocks import zero_init
+from worldsim.models.blocks import linear, zero_init
 from worldsim.specs import WorldSpec
 
 LEAST_STEP = 1e-3
@@ -67,11 +67,11 @@ class BodyDynamics(nn.Module):
         self.register_buffer("low", torch.full((self.dim,), -torch.inf))
         self.register_buffer("high", torch.full((self.dim,), torch.inf))
         inputs = 2 * self.dim + feature_count(spec, self.points) + spec.action.dim + 1
-        self.straight = zero_init(nn.Linear(inputs, self.dim))
+        self.straight = zero_init(linear(inputs, self.dim))
         self.enter = nn.Linear(inputs, config.width)
         self.blocks = nn.ModuleList([_block(config.width) for _ in range(config.depth)])
         self.modes = config.modes
-        self.leave = nn.Linear(config.width, config.modes * self.dim)
+        self.leave = linear(config.width, config.modes * self.dim)
         if config.modes == 1:
             zero_init(self.leave)
         else:  # nearly nothing: what is equal at first stays equal

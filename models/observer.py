@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from worldsim.errors import DataError, UsageError
 from worldsim.files import write_json
 from worldsim.hardware import has_fast_bf16
+from worldsim.models.blocks import linear
 from worldsim.models.weights import CONFIG, WEIGHTS, load_weights, read_config, save_weights
 
 
@@ -125,7 +126,7 @@ class Observer(nn.Module):
             nn.Linear(config.hidden, config.hidden),
             nn.SiLU(),
         )
-        self.state_head = nn.Linear(config.hidden, config.state_dim)
+        self.state_head = linear(config.hidden, config.state_dim)
         # Success and progress are mostly comparisons within the state (object against goal), so
         # their head sees the estimate beside the features.
         self.verdict = nn.Sequential(

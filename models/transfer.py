@@ -29,13 +29,15 @@ def transferred(source: WorldModel, spec: WorldSpec, dynamics: DynamicsConfig) -
 
     Args:
         source: of a world with the same cameras, actions and proprioception.
-        spec: the new world.
+        spec: the new world; limits of its actions that were measured are widened to the source's.
         dynamics: sizes of its dynamics, which are fresh.
 
     Raises:
         SpecMismatchError: robots or cameras differ.
     """
     source.spec.require_same_robot(spec, "the model to transfer from", "the data set")
+    limits = source.spec.action.widened(spec.action)
+    spec = replace(spec, action=spec.action.limited_as(limits))
     model = WorldModel(replace(source.config, dynamics=dynamics), spec)
     old, new = source.state_dict(), model.state_dict()
     inputs, bodies, readings = (

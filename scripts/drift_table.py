@@ -30,7 +30,8 @@ def row(data: dict[str, Any], seconds: float) -> list[str]:
     """Cells of one measurement."""
     summary, fps = data["summary"], data["fps"]
     at, half = round(seconds * fps), round(HALF_WINDOW_S * fps)
-    valid = min(summary["valid_horizon_first_frame"], summary["valid_horizon_shuffled_actions"])
+    baselines = ("first_frame", "shuffled_actions")
+    valid = min(summary[k] for b in baselines if (k := f"valid_horizon_{b}") in summary)
     seen = around(data["probe_error_m"].get("object", []), at, half)
     apart = around(data["divergence_m"].get("object", []), at, half)
     return [

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from inspect import getattr_static
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import gymnasium
 import numpy as np
@@ -19,6 +19,9 @@ from worldsim.envs.imagination.start import Start, start_of_observation
 from worldsim.errors import UsageError
 from worldsim.geometry.cameras import CameraRig
 from worldsim.specs import WorldSpec
+
+if TYPE_CHECKING:
+    from worldsim.data.selection import Selection
 
 
 class StartSource(Protocol):
@@ -99,6 +102,7 @@ class DatasetStarts:
         root: folder of the data set.
         split: "val" (what training holds out), "train" (the others) or "all".
         size: (height, width) that frames are resized to, as the model's were; None keeps theirs.
+        selection: which episodes, and which columns are what; None takes all as it is named.
 
     Raises:
         DataError: the data set cannot be read.
@@ -112,6 +116,7 @@ class DatasetStarts:
         root: Path | str,
         split: Literal["train", "val", "all"] = "val",
         size: tuple[int, int] | None = None,
+        selection: "Selection | None" = None,
     ) -> None:
         from worldsim.data.cache_writer import resized_spec
         from worldsim.data.dataset import LeRobotDataset
@@ -119,7 +124,7 @@ class DatasetStarts:
 
         if split not in ("train", "val", "all"):
             raise UsageError(f"DatasetStarts: split {split!r} is unknown; known: train, val, all")
-        self._data = LeRobotDataset(root)
+        self._data = LeRobotDataset(root, selection)
         self.spec = resized_spec(self._data, size)
         self.episodes = episodes_of(self._data.folds, split)
         if not self.episodes:

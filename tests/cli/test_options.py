@@ -213,7 +213,7 @@ def test_what_is_right_begins(
         ("rank device=cuda:99", "device: "),
         ("rollout name=expertt", "Did you mean 'expert'"),
         ("drift dataset={tmp}/none", "dataset is "),
-        ("drift episodes=1", "episodes is 1; expected a whole number from 2"),
+        ("drift episodes=0", "episodes is 0; expected 1 or more"),
         ("drift sampler.kind=auto", "Known: autoregressive, full_sequence, rolling"),
         ("play sampler.steps=9", "sampler.steps is 9; expected a whole number from 1 to 8"),
         ("play model=shipped/pusch", "model: no shipped model"),

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,9 +96,9 @@ def test_cache_is_reused_until_the_data_change(
     opened: list[Path] = []
 
     class Counted(LeRobotDataset):
-        def __init__(self, root: Path | str) -> None:
+        def __init__(self, root: Path | str, *rest: Any) -> None:
             opened.append(Path(root))
-            super().__init__(root)
+            super().__init__(root, *rest)
 
     monkeypatch.setattr(cache_module, "LeRobotDataset", Counted)
     first = build_cache(root, 32)

@@ -244,9 +244,13 @@ def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
         DriftConfig(**wrong)  # type: ignore[arg-type]
 
 
-def test_one_episode_is_not_enough(pushes: CachedDataset) -> None:
-    with pytest.raises(UsageError, match="two episodes"):
-        measure_drift(nano_model(), pushes, [0], Sampler(), DriftConfig())
+def test_one_episode_is_enough_but_for_exchanged_actions(pushes: CachedDataset) -> None:
+    model, config = nano_model(spec=pushes.spec), DriftConfig(max_steps=2, closure_s=0)
+    summary = measure_drift(model, pushes, [0], Sampler(steps=1), config).summary()
+    assert summary["valid_horizon_first_frame"] >= 0
+    assert not [name for name in summary if "shuffled" in name]
+    with pytest.raises(UsageError, match="there is none"):
+        measure_drift(model, pushes, [], Sampler(steps=1), config)
 
 
 def test_the_command_writes_figures_films_and_a_page(

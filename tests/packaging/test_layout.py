@@ -25,6 +25,7 @@ ORDER = (
         "browser_guard",
         "allocator",
         "hardware",
+        "rates",
         "specs",
         "config_groups",
         "config_errors",

@@ -1,5 +1,6 @@
 """Policies of the user's own code, named in a pool as file.py:Name or module:Name."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,65 @@ def test_results_depend_on_weights_and_not_on_what_is_said_of_them(
     assert comparison.digest("away", "imagination") == before
     (model / "config.json").write_text('{"width": 2}')
     assert comparison.digest("away", "imagination") != before
+
+
+SIBLINGS = {
+    "away.py": """
+import numpy as np
+import lib.net
+from helpers import WIDTH
+
+class Away:
+    n_action_steps = 1
+
+    def reset(self, env_ids, seed):
+        pass
+
+    def act(self, observation, env_ids):
+        import late
+        from lib import net
+        assert net is lib.net
+        values = (WIDTH, late.VALUE, net.SUM, 0, 0)
+        return np.tile(np.float32(values), (len(env_ids), 1, 1))
+""",
+    "helpers.py": "from common import VALUE\nWIDTH = VALUE",
+    "late.py": "import common\nVALUE = 10 * common.VALUE",
+    "lib/__init__.py": "from . import net",
+    "lib/net.py": "import common\nfrom helpers import WIDTH\nSUM = common.VALUE + WIDTH",
+}
+
+
+def test_modules_beside_a_policy_file_are_its_own(tmp_path: Path) -> None:
+    """Two folders hold modules of the same names; one imports some of them only when it acts."""
+    for number, name in enumerate(("one", "two"), start=1):
+        for file, text in {**SIBLINGS, "common.py": f"VALUE = {number}"}.items():
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_text(text)
+    before = list(sys.path)
+    policies = [
+        build_policy(nano_spec(), name, "python", target=f"{tmp_path / name}/away.py:Away")
+        for name in ("one", "two")
+    ]
+    observation = {"pixels": {}, "agent_pos": np.zeros((1, 1)), "task": [""]}
+    for number, policy in enumerate(policies, start=1):
+        action = policy.act(observation, [0])[0, 0]
+        assert action[:3].tolist() == [number, 10 * number, 2 * number]
+    assert sys.path == before and not {"helpers", "common", "late"} & set(sys.modules)
+
+
+def test_a_policy_file_is_read_anew_with_what_it_imports(code: Path) -> None:
+    code.write_text("from push import PUSH\n" + CODE.replace("push=0.5", "push=PUSH"))
+    helper = code.parent / "push.py"
+    pushes = []
+    for push in (0.25, 0.125):
+        helper.write_text(f"PUSH = {push}\n" + "#" * int(100 * push))
+        pushes.append(build_policy(nano_spec(), "away", "python", target=f"{code}:Away").push)  # type: ignore[attr-defined]
+    assert pushes == [0.25, 0.125]
+
+
+def test_code_beside_a_policy_file_hides_nothing_that_is_installed(code: Path) -> None:
+    for name in ("worldsim", "torch"):  # a checkout, and a folder without code
+        (code.parent / name).mkdir()
+    (code.parent / "worldsim" / "__init__.py").write_text("raise ValueError('a second one')")
+    code.write_text("import torch, worldsim.specs\nassert torch.zeros(1) == 0\n" + CODE)
+    build_policy(nano_spec(), "away", "python", target=f"{code}:Away")

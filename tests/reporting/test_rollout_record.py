@@ -30,7 +30,7 @@ def test_absent_arrays_stay_absent(rollout: RolloutRecord, tmp_path: Path) -> No
     ("change", "message"),
     [
         ({"truth": None, "imagined": None}, "neither truth nor imagined"),
-        ({"fps": 0}, "fps must be at least 1"),
+        ({"fps": 0}, "fps must be positive"),
         ({"cameras": ("one",)}, "1 cameras"),
         ({"imagined": np.zeros((3, 3, 8, 8, 3), np.float32)}, "float32"),
         ({"truth": np.zeros((0, 3, 8, 8, 3), np.uint8)}, "T, H, W > 0"),

@@ -158,3 +158,20 @@ def test_films_hold_truth_and_imagination(model: WorldModel, square_data: Cached
     assert record.truth is not None and record.imagined is not None
     assert record.truth.shape == record.imagined.shape == (5, 2, 32, 32, 3)
     assert np.array_equal(record.truth[0], record.imagined[0])
+
+
+def test_one_episode_is_measured_without_exchanged_actions(
+    model: WorldModel, square_data: CachedDataset
+) -> None:
+    alone = evaluate_open_loop(model, square_data, [3], max_steps=4)
+    beside = evaluate_open_loop(model, square_data, [3, 5], max_steps=4)
+    assert alone.episodes.tolist() == [1] * 4 and beside.episodes.tolist() == [2] * 4
+    left_out = set(beside.summary()) - set(alone.summary())
+    assert left_out == {f"{kind}_shuffled_actions" for kind in ("psnr", "beats", "valid_horizon")}
+    assert np.isfinite(alone.summary()["psnr_model"])
+    assert alone.intervals == {}, "one episode tells nothing of others"
+    stored = json.loads(json.dumps(alone.to_json()))
+    assert stored["psnr"]["shuffled_actions"] == [[None, None]] * 4
+    assert stored["psnr_exchanged"] == [[None, None]] * 4
+    with pytest.raises(UsageError, match="needs an episode"):
+        evaluate_open_loop(model, square_data, [])

@@ -37,7 +37,7 @@ def run(config: DictConfig) -> None:
 
 
 def _inspect(settings: Settings) -> None:
-    print("\n".join(describe(LeRobotDataset(settings.one_root))))
+    print("\n".join(describe(LeRobotDataset(settings.one_root, settings.selection))))
 
 
 def _verify(settings: Settings) -> None:
@@ -53,7 +53,7 @@ def _verify(settings: Settings) -> None:
             advance(done - shown)
             shown = done
 
-        faults = verify(root, settings.decode, step)
+        faults = verify(root, settings.decode, step, settings.selection)
     for fault in faults:
         print(fault if fault.severity == "error" else f"warning: {fault}")
     raise_faults(root, faults)
@@ -62,16 +62,17 @@ def _verify(settings: Settings) -> None:
 
 def _merge(settings: Settings) -> None:
     assert settings.out is not None
-    total = sum(LeRobotDataset(root).num_episodes for root in settings.roots)
+    roots, chosen = settings.roots, settings.selection
+    total = sum(LeRobotDataset(root, chosen).num_episodes for root in roots)
     with progress("episodes", total) as advance:
-        merged = merge(settings.roots, settings.out, progress=lambda *_: advance(1))
+        merged = merge(roots, settings.out, progress=lambda *_: advance(1), selection=chosen)
     for line in behaviour_lines(merged):
         say(line)
     finish(f"data set of {merged.num_episodes} episodes", merged.root)
 
 
 def _preview(settings: Settings) -> None:
-    dataset = LeRobotDataset(settings.one_root)
+    dataset = LeRobotDataset(settings.one_root, settings.selection)
     path = preview(
         dataset, settings.episode, settings.preview_file, settings.frames, settings.scale
     )

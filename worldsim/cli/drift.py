@@ -3,7 +3,6 @@
 from omegaconf import DictConfig, OmegaConf
 
 from worldsim.cli.console import finish, progress, say
-from worldsim.errors import UsageError
 
 DESCRIPTION = """
 Imagines recorded episodes from their first frames under their own actions, for as long as they
@@ -29,6 +28,7 @@ def run(config: DictConfig) -> None:
     from worldsim.cli.settings.drift import Settings
     from worldsim.config import build
     from worldsim.data.cache import build_cache
+    from worldsim.data.cache_writer import resizing
     from worldsim.data.dataset import LeRobotDataset
     from worldsim.envs.imagination.loading import find_judge
     from worldsim.evaluation.drift import measure_drift
@@ -41,13 +41,7 @@ def run(config: DictConfig) -> None:
     settings = build(Settings, config)
     sampler, drift = settings.sampler, settings.drift
     earlier = [read_column(folder) for folder in settings.also]
-    recorded = LeRobotDataset(settings.dataset).num_episodes
-    count = settings.episodes or recorded
-    if not 2 <= count <= recorded:
-        raise UsageError(
-            f"episodes is {count}; {settings.dataset} holds {recorded}, and shuffled actions need "
-            "two"
-        )
+    recorded = LeRobotDataset(settings.dataset, settings.selection)
     model = WorldModel.from_pretrained(settings.model)
     sampler.stream(model)  # refuses what the model was not trained for
     device = inference_device(settings.device)
@@ -57,8 +51,10 @@ def run(config: DictConfig) -> None:
         say("no judge lies with this model: places are not read off its frames; give judge=FOLDER")
     else:
         judge.to(device)
-    cache = build_cache(settings.dataset, folder=settings.cache)
-    episodes = list(range(count))
+    camera = model.spec.cameras[0]
+    size = resizing(recorded, (camera.height, camera.width))
+    cache = build_cache(recorded.root, size, settings.cache, selection=settings.selection)
+    episodes = list(range(cache.num_episodes))
     longest = max(cache.rows(e).stop - cache.rows(e).start - 1 for e in episodes)
     steps = min(longest, drift.max_steps) if drift.max_steps else longest
     with progress("steps", steps) as advance:
@@ -86,10 +82,13 @@ def summary_lines(
         found = intervals.get(key)
         return "" if found is None else f" [{', '.join(shape.format(end) for end in found)}]"
 
-    valid = summary["valid_horizon_first_frame"]
+    valid, under_others = (
+        summary["valid_horizon_first_frame"],
+        summary.get("valid_horizon_shuffled_actions"),  # a single episode has none
+    )
+    shuffled = "" if under_others is None else f", than shuffled actions for {under_others:.0f}"
     lines = [
-        f"better than the first frame held for {valid:.0f} steps, than shuffled actions for "
-        f"{summary['valid_horizon_shuffled_actions']:.0f}",
+        f"better than the first frame held for {valid:.0f} steps{shuffled}",
         f"PSNR {summary['psnr_model']:.1f} dB, where something moved "
         f"{summary['psnr_moving_model']:.1f}{ends('psnr_moving_model', '{:.1f}')}",
     ]

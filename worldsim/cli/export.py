@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from worldsim.cli.console import finish, progress
 from worldsim.cli.settings.export import Settings
 from worldsim.config import build
+from worldsim.data.selection import Selection
 from worldsim.errors import DataError
 from worldsim.evaluation.record import Pixels, RolloutRecord
 from worldsim.reporting.film import FilmStyle, write_film
@@ -54,7 +55,7 @@ def _records(settings: Settings) -> tuple[int, Iterator[tuple[str, RolloutRecord
     if source.is_file():
         return 1, iter([(source.stem, RolloutRecord.load(source))])
     if (source / "meta" / "info.json").exists():
-        return _episodes(source, settings.episode)
+        return _episodes(source, settings.episode, settings.selection)
     files = sorted(source.rglob("*.npz"))
     if not files:
         raise DataError(
@@ -89,10 +90,12 @@ def _load(name: Path, worlds: dict[str, Path]) -> RolloutRecord:
     return next(iter(records.values()))
 
 
-def _episodes(root: Path, episode: int | None) -> tuple[int, Iterator[tuple[str, RolloutRecord]]]:
+def _episodes(
+    root: Path, episode: int | None, selection: Selection | None = None
+) -> tuple[int, Iterator[tuple[str, RolloutRecord]]]:
     from worldsim.data.dataset import LeRobotDataset
 
-    dataset = LeRobotDataset(root)
+    dataset = LeRobotDataset(root, selection)
     if episode is not None:
         dataset.record(episode)  # refuses what is not there, before anything is written
     wanted = range(dataset.num_episodes) if episode is None else [episode]

@@ -118,11 +118,17 @@ def _run(name: str, overrides: list[str], show: bool) -> None:
 
 
 def _in_one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Shows what this package warns of without the place in its source; the rest as before."""
+    """Shows what this package warns of, once and without the place in its source.
+
+    Other warnings are shown as before.
+    """
+    told: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, QualityWarning):
-            print(f"warning: {message}", file=sys.stderr)
+            if str(message) not in told:  # Python forgets whenever anyone sets a filter
+                print(f"warning: {message}", file=sys.stderr)
+            told.add(str(message))
         else:
             otherwise(message, category, *place, **more)
 

@@ -75,6 +75,7 @@ def worlds(config: DictConfig, model: Any, judge: Any) -> tuple[Any, Any]:
     Raises:
         UsageError: there is neither a simulator nor a data set.
     """
+    from worldsim.data.selection import read_selection
     from worldsim.envs import make
     from worldsim.envs.imagination import DatasetStarts, SimulatorStarts
 
@@ -82,7 +83,8 @@ def worlds(config: DictConfig, model: Any, judge: Any) -> tuple[Any, Any]:
     if config.starts.dataset is not None:
         camera = model.spec.cameras[0]
         size = (camera.height, camera.width)
-        starts: Any = DatasetStarts(config.starts.dataset, config.starts.split, size)
+        chosen = read_selection(config.starts.columns, config.starts.episodes)
+        starts: Any = DatasetStarts(config.starts.dataset, config.starts.split, size, chosen)
         model.spec.require_compatible(starts.spec, "the world model", "the starts")
         return starts, None
     if source is None:

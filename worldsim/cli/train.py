@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from worldsim.cli.console import counted, finish, say
 from worldsim.cli.train_validation import validators
 from worldsim.errors import DataError
+
+if TYPE_CHECKING:
+    from worldsim.data.selection import Selection
 
 DESCRIPTION = """
 Trains on a LeRobot data set: a tokenizer, the latents of all frames, the dynamics of hand and
@@ -56,7 +59,7 @@ def run(config: DictConfig) -> None:
     settings = build(Settings, config)
     training, stage = settings.training.config(settings.validation.every), settings.stage
     folder = RunFolder(settings.out)
-    cache = _open_data(settings.dataset, settings.size, settings.cache)
+    cache = _open_data(settings.dataset, settings.size, settings.cache, settings.selection)
     pipeline = Pipeline(training, cache, folder)
     _record(folder.root, config, describe_environment())
     steps: dict[str, Callable[[], bool]] = {
@@ -90,7 +93,12 @@ def _stages(config: DictConfig, cache: Any) -> list[str]:
     return list(STAGES)
 
 
-def _open_data(root: Path, size: tuple[int, int] | None, place: Path | None = None) -> Any:
+def _open_data(
+    root: Path,
+    size: tuple[int, int] | None,
+    place: Path | None = None,
+    selection: "Selection | None" = None,
+) -> Any:
     from worldsim.data.cache import build_cache
     from worldsim.data.cache_writer import resized_spec
     from worldsim.data.dataset import LeRobotDataset
@@ -98,12 +106,12 @@ def _open_data(root: Path, size: tuple[int, int] | None, place: Path | None = No
     from worldsim.data.readiness import training_faults
     from worldsim.models.world_model import require_image_size
 
-    dataset = LeRobotDataset(root)
+    dataset = LeRobotDataset(root, selection)
     raise_faults(root, training_faults(dataset))
     camera = resized_spec(dataset, size).cameras[0]
     require_image_size(camera.height, camera.width)
     with counted("decoded episodes") as show:
-        return build_cache(root, size, place, progress=show)
+        return build_cache(root, size, place, show, selection)
 
 
 def _record(root: Path, config: DictConfig, environment: dict[str, Any]) -> None:

@@ -33,8 +33,8 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
 
     def validate(model: Any, step: int) -> dict[str, float]:
         steps = model.config.ladder.nearest(settings.sampling_steps)
-        if len(held_out) < 2:
-            say("validation is skipped: it needs two held-out episodes, so record 20 or more")
+        if not held_out:
+            say("validation is skipped: no episode is held out that shows an action; record more")
             return {}
         with counted("validation steps") as show:
             report = evaluate_open_loop(
@@ -75,8 +75,9 @@ def _in_words(report: Any) -> str:
     places = "".join(f"; {name} {figure(f'{name}_error_m', 100)} cm off" for name in report.error_m)
     moved = math.isfinite(summary["psnr_moving_model"])
     where, of = ("where something moved", "psnr_moving") if moved else ("nothing moved;", "psnr")
+    episodes = "episode" if report.episodes[0] == 1 else "episodes"
     return (
-        f"open loop, {report.episodes[0]} held-out episodes: {where} "
+        f"open loop, {report.episodes[0]} held-out {episodes}: {where} "
         f"{figure(f'{of}_model', 1)} dB, the first frame held "
         f"{figure(f'{of}_first_frame', 1)}{places}"
     )
@@ -107,7 +108,7 @@ def _step_quality(model: Any, cache: Any, held_out: list[int], settings: Any) ->
     from worldsim.evaluation.open_loop_report import evaluate_open_loop
     from worldsim.models.quality import StepQuality
 
-    if len(held_out) < 2 or not settings.step_counts:
+    if not held_out or not settings.step_counts:
         return None
     found = {
         steps: evaluate_open_loop(model, cache, held_out, steps, settings.step_horizon).summary()[

@@ -122,7 +122,7 @@ class ParquetSink:
 class VideoSink:
     """Segments of one camera appended to a sequence of MP4 files."""
 
-    def __init__(self, root: Path, key: str, fps: int, limits: Limits) -> None:
+    def __init__(self, root: Path, key: str, fps: float, limits: Limits) -> None:
         self.root, self.key, self.fps, self.limits = root, key, fps, limits
         self.slot = Slot()
         self._joiner: VideoJoiner | None = None
@@ -202,7 +202,7 @@ class Assembler:
     """
 
     root: Path
-    fps: int
+    fps: float
     features: Mapping[str, Any]
     info: Mapping[str, Any]
     limits: Limits = field(default_factory=Limits)

@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.data.cache_writer import ARRAYS, RIG_ARRAYS, Progress, write_cache
+from worldsim.data.channels import is_own
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.disk import disk_errors
 from worldsim.data.episode import EpisodeMeta
 from worldsim.data.layout import read_info
 from worldsim.data.lock import FileLock
 from worldsim.data.rows import episode_meta
+from worldsim.data.selection import Selection
 from worldsim.data.split import folds_by_index
 from worldsim.data.statistics import FeatureStatistics, feature_statistics
 from worldsim.data.video import Pixels
@@ -33,8 +35,8 @@ from worldsim.specs import WorldSpec
 FORMAT = 2
 """Raised whenever the layout of the cache changes, so that older ones are rebuilt."""
 
-
-BY_TIME = "frames by time"
+FOREIGN = "frames by time, measured limits"
+"""What caches of sets that others recorded hold; raised likewise, for these alone."""
 
 VARIABLE = "WORLDSIM_CACHE"
 """Environment variable that names a place for caches."""
@@ -67,7 +69,7 @@ class CachedDataset:
     Attributes:
         root: the data set it was made from.
         folder: where the arrays lie.
-        fingerprint: changes whenever the data set or the image size does.
+        fingerprint: changes whenever the data set, the image size or the selection does.
         spec: the world, with the cached image sizes.
         pixels: uint8 `[N, V, H, W, 3]`.
         agent_pos: `[N, P]`.
@@ -146,6 +148,7 @@ def build_cache(
     image_size: int | tuple[int, int] | None = None,
     folder: Path | str | None = None,
     progress: Progress | None = None,
+    selection: Selection | None = None,
 ) -> CachedDataset:
     """Open the cache of a data set, building it if it is absent or stale.
 
@@ -155,20 +158,22 @@ def build_cache(
             which must then be one for all cameras.
         folder: where caches live, see `cache_folder`.
         progress: called with (episodes done, episodes) while building.
+        selection: which episodes, and which columns are what; each selection has its own cache.
 
     Raises:
         DataError: the data set is broken.
-        UsageError: cameras differ in size and no `image_size` is given, or the cache's folder
-            cannot be written to.
+        UsageError: cameras differ in size and no `image_size` is given, the cache's folder cannot
+            be written to, or `selection` names what is not there.
         DiskFullError: no space left; no half cache stays behind.
     """
     root = Path(root)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    target = cache_folder(root, folder) / ("native" if size is None else f"{size[0]}x{size[1]}")
-    fingerprint = _fingerprint(root, size)
+    chosen = selection or Selection()
+    target = cache_folder(root, folder) / _name(size, chosen)
+    fingerprint = _fingerprint(root, size, chosen)
     if (cache := _open_fresh(target, root, fingerprint)) is not None:
         return cache
-    dataset = LeRobotDataset(root)  # what is none is refused before a folder is made
+    dataset = LeRobotDataset(root, chosen)  # what is none is refused before a folder is made
     with disk_errors(target.parent), _lock(target):
         # Another process may have built it while this one waited.
         if (cache := _open_fresh(target, root, fingerprint)) is not None:
@@ -247,8 +252,15 @@ def _load(path: Path) -> NDArray[Any]:
     return array
 
 
-def _fingerprint(root: Path, size: tuple[int, int] | None) -> str:
-    """Hash over names, sizes and times of all files of the data set, and over the image size."""
+def _name(size: tuple[int, int] | None, selection: Selection) -> str:
+    """Folder of a cache, by image size and what was selected."""
+    name = "native" if size is None else f"{size[0]}x{size[1]}"
+    digest = hashlib.sha256(selection.key.encode()).hexdigest()[:12]
+    return f"{name}-{digest}" if selection.key else name
+
+
+def _fingerprint(root: Path, size: tuple[int, int] | None, selection: Selection) -> str:
+    """Hash over names, sizes and times of all files of the data set, and over what is taken."""
     files = sorted(
         path for part in ("meta", "data", "videos") for path in (root / part).glob("**/*.*")
     )
@@ -256,9 +268,10 @@ def _fingerprint(root: Path, size: tuple[int, int] | None) -> str:
         (str(path.relative_to(root)), (stat := path.stat()).st_size, stat.st_mtime_ns)
         for path in files
     ]
-    # Of sets that others recorded, older caches hold frames by number instead of by time.
-    reading = [] if "worldsim" in read_info(root) else [BY_TIME]
-    return hashlib.sha256(json.dumps([FORMAT, size, entries, *reading]).encode()).hexdigest()
+    foreign = [] if is_own(read_info(root)) else [FOREIGN]
+    chosen = [selection.key] if selection.key else []
+    taken = [FORMAT, size, entries, *foreign, *chosen]
+    return hashlib.sha256(json.dumps(taken).encode()).hexdigest()
 
 
 def _lock(target: Path) -> FileLock:

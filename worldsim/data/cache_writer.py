@@ -108,6 +108,12 @@ def resized_spec(dataset: LeRobotDataset, size: tuple[int, int] | None) -> World
     return replace(dataset.spec, cameras=cameras)
 
 
+def resizing(dataset: LeRobotDataset, size: tuple[int, int]) -> tuple[int, int] | None:
+    """`size` (height, width), or None where all frames of a data set have it as they are."""
+    native = {(camera.height, camera.width) for camera in dataset.spec.cameras}
+    return None if native == {size} else size
+
+
 def resize(frame: Pixels, height: int, width: int) -> Pixels:
     """A frame `[h, w, 3]` to `[height, width, 3]` by area averaging."""
     if frame.shape[:2] == (height, width):

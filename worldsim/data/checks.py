@@ -21,7 +21,8 @@ from worldsim.data.rows import column_array
 from worldsim.data.timing import TOLERANCE, row_times
 from worldsim.data.video import VideoFile
 from worldsim.errors import DataError, SpecMismatchError
-from worldsim.specs import ActionSpec, WorldSpec
+from worldsim.rates import same_rate
+from worldsim.specs import LIMIT_SLACK, ActionSpec, WorldSpec
 
 USED = (
     *(ACTION, ACHIEVED_ACTION, VALID_ACTION, STATE, PRIVILEGED_STATE),
@@ -114,7 +115,7 @@ def _own_spec(index: DatasetIndex) -> Iterator[Fault]:
     except SpecMismatchError as error:
         yield Fault(INFO, None, f"worldsim.spec: {error}")
         return
-    if spec.fps != index.info["fps"]:
+    if not same_rate(spec.fps, index.info["fps"]):
         yield Fault(INFO, None, f"fps is {index.info['fps']}, worldsim.spec says {spec.fps}")
     sizes = {camera.name: (camera.height, camera.width) for camera in index.cameras}
     for camera in spec.cameras:
@@ -215,7 +216,7 @@ def film_faults(index: DatasetIndex, camera: ImageFeature, video: VideoFile) -> 
 def limit_faults(spec: ActionSpec, action: NDArray[np.float32], where: str) -> list[Fault]:
     """Actions `[N, A]` beyond the limits that the data set's world states."""
     low, high = np.asarray(spec.low), np.asarray(spec.high)
-    room = 1e-3 * np.maximum(high - low, 1e-3)
+    room = LIMIT_SLACK * np.maximum(high - low, 1e-3)
     beyond = ((action < low - room) | (action > high + room)).any(axis=1)
     if not beyond.any():
         return []

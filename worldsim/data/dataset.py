@@ -12,22 +12,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from worldsim.data.cameras import colour_cameras
-from worldsim.data.channels import (
-    ACHIEVED_ACTION,
-    ACTION,
-    PRIVILEGED_STATE,
-    STATE,
-    current_columns,
-)
+from worldsim.data.channels import ACHIEVED_ACTION, ACTION, PRIVILEGED_STATE, STATE
 from worldsim.data.checks import film_faults, index_faults, limit_faults, row_faults
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.faults import Fault, errors_of, raise_faults, settle
 from worldsim.data.features import ImageFeature, derive_spec
 from worldsim.data.images import decoded_images
+from worldsim.data.layout import recorded_in
 from worldsim.data.outcomes import outcome, succeeded, success_of
-from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index, read_parquet
+from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index
+from worldsim.data.row_files import RowFiles
 from worldsim.data.rows import column_array, episode_meta
-from worldsim.data.split import stored_folds
+from worldsim.data.selection import Selection, downloaded, selected
+from worldsim.data.split import hold_one_out, stored_folds
 from worldsim.data.timing import frames_at, row_times
 from worldsim.data.video import Pixels, VideoFile
 from worldsim.errors import DataError, UsageError
@@ -46,27 +43,39 @@ class LeRobotDataset:
 
     Args:
         root: folder that holds `meta/info.json`.
-        strict: refuse faults of the metadata; False keeps them in `faults`, for `verify`.
+        selection: which episodes, and which columns are what; None takes all as it is named.
+        strict: refuse faults of the metadata, and leave out episodes whose files are not there, as
+            after a partial download; False keeps both, the former in `faults`, for `verify`.
+
+    Attributes:
+        index: what is selected; episodes are numbered by their place in it.
+        whole: the same of all episodes and colour cameras, as they are stored.
 
     Raises:
         DataError: missing, unreadable or contradictory metadata, an unfinished collection.
+        UsageError: `selection` names what is not there.
     """
 
-    def __init__(self, root: Path | str, strict: bool = True) -> None:
-        self.root = Path(root)
+    def __init__(
+        self, root: Path | str, selection: Selection | None = None, strict: bool = True
+    ) -> None:
+        self.root, self._selection = Path(root), selection or Selection()
         index = load_index(self.root)
         cameras, left_out = colour_cameras(index)
-        self.index: DatasetIndex = replace(index, cameras=cameras)
-        self.faults: list[Fault] = [*left_out, *index_faults(self.index)]
+        self.whole: DatasetIndex = replace(index, cameras=cameras)
+        self.index, columns = selected(self.whole, self._selection)
+        self.faults: list[Fault] = [*columns.faults(), *left_out, *self._index_faults()]
         if strict:
-            settle(self.root, self.faults)
+            records, absent = downloaded(self.index, self._selection.episodes)
+            settle(self.root, [*self.faults, *absent])
+            self.index = replace(self.index, records=records)
         self.info = self.index.info
         if not self.index.records:
             raise DataError(f"{self.root} holds no episode")
-        self._table: tuple[Path, pa.Table, NDArray[Any]] | None = None
+        self._files = RowFiles(self.index, columns)
         self._video: dict[str, VideoFile] = {}
         self._sound: set[int] = set()
-        self._warned: set[str] = set() if strict else {*index.info["features"]}
+        self._warned: set[str] = set() if strict else {*self.info["features"]}
 
     @property
     def num_episodes(self) -> int:
@@ -82,20 +91,28 @@ class LeRobotDataset:
     @property
     def env_info(self) -> dict[str, Any]:
         """{"id", "kwargs"} of the environment it was recorded in, or empty."""
-        return dict(self.own.get("env") or {})
+        return recorded_in(self.info)
 
     @cached_property
     def spec(self) -> WorldSpec:
         """The world it was recorded in; derived from the features if it is not stored."""
         if "spec" in self.own:
-            return WorldSpec.from_json(self.own["spec"])
-        low, high = self._action_range()
+            spec = WorldSpec.from_json(self.own["spec"])
+            chosen = self._selection.columns.cameras
+            return spec.seen_by(camera.name for camera in self.index.cameras) if chosen else spec
+        known = ACTION in self.info["features"]
+        low, high = self._files.extremes(ACTION) if known else ([], [])
         return derive_spec(self.info, self.index.cameras, low, high, self.root)
 
     @cached_property
     def folds(self) -> list[int]:
-        """The fold of each episode, which says what is held out; see `worldsim.data.split`."""
-        return stored_folds([(r.index, r.extras) for r in self.index.records], str(self.root))
+        """The fold of each episode, which says what is held out; see `worldsim.data.split`.
+
+        It is the same whatever else is selected.
+        """
+        rows = [(record.index, record.extras) for record in self.whole.records]
+        fold_of = dict(zip([i for i, _ in rows], stored_folds(rows, str(self.root)), strict=True))
+        return hold_one_out([fold_of[record.index] for record in self.index.records])
 
     def record(self, episode: int) -> EpisodeRecord:
         """Where episode number `episode` lies.
@@ -123,23 +140,7 @@ class LeRobotDataset:
 
     def unchecked_rows(self, episode: int) -> pa.Table:
         """As `rows`, whatever the rows hold; only their number is checked."""
-        record = self.record(episode)
-        if self._table is None or self._table[0] != record.data:
-            table = current_columns(read_parquet(record.data), self.info)
-            if "episode_index" not in table.column_names:
-                raise DataError(f"{record.data} lacks the column episode_index")
-            owners = table["episode_index"].to_numpy()
-            self._table = (record.data, table, owners)
-        _, table, owners = self._table
-        places = np.flatnonzero(owners == record.index)
-        if len(places) != record.length:
-            raise DataError(
-                f"{record.data}: episode {record.index} has {len(places)} rows, "
-                f"the episodes table says {record.length}"
-            )
-        if len(places) and places[-1] - places[0] + 1 != len(places):
-            raise DataError(f"{record.data}: the rows of episode {record.index} are scattered")
-        return table.slice(int(places[0]), len(places))
+        return self._files.rows(self.record(episode))
 
     def frames(self, episode: int, camera: str, most: int | None = None) -> Pixels:
         """Frames of a camera, uint8 `[N, H, W, 3]`, the first `most` of them if that is given.
@@ -264,18 +265,11 @@ class LeRobotDataset:
             return self.index.tasks.get(table["task_index"][0].as_py(), "")
         return record.tasks[0] if record.tasks else ""
 
-    def _action_range(self) -> tuple[list[float], list[float]]:
-        """Least and greatest recorded action; of the rows, since stats.json may be of others."""
-        if "action" not in self.info["features"]:
-            return [], []
-        files = sorted({record.data for record in self.index.records})
-        parts = [column_array(read_parquet(f, ["action"])["action"], str(f)) for f in files]
-        filled = [part for part in parts if len(part)]
-        if not filled:
-            raise DataError(f"{self.root}: its data files hold no rows")
-        low = np.min([part.min(0) for part in filled], axis=0)
-        high = np.max([part.max(0) for part in filled], axis=0)
-        return [float(x) for x in low], [float(x) for x in high]
+    def _index_faults(self) -> Iterator[Fault]:
+        """What is wrong with the metadata, apart from faults of episodes that nobody selected."""
+        for fault in index_faults(self.whole):
+            if fault.episode is None or self._selection.takes(fault.episode):
+                yield fault
 
     def _open(self, key: str, path: Path) -> VideoFile:
         """One open file a camera: consecutive episodes mostly share it."""

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from worldsim.data.layout import Slot
 from worldsim.data.statistics import FeatureStatistics
+from worldsim.rates import exact_rate
 
 
 def episode_row(
@@ -20,7 +21,7 @@ def episode_row(
     start: int,
     data: Slot,
     videos: Mapping[str, tuple[Slot, int]],
-    fps: int,
+    fps: float,
     statistics: Mapping[str, FeatureStatistics],
     image_keys: frozenset[str],
     extras: pa.Table,
@@ -40,6 +41,7 @@ def episode_row(
         extras: one row of further columns.
     """
     integer, real = pa.int64(), pa.float64()
+    rate = exact_rate(fps)  # the films'
     columns: dict[str, pa.Array] = {
         "episode_index": pa.array([index], integer),
         "tasks": pa.array([list(source_tasks)], pa.list_(pa.string())),
@@ -52,8 +54,8 @@ def episode_row(
     for key, (slot, first) in videos.items():
         columns[f"videos/{key}/chunk_index"] = pa.array([slot.chunk], integer)
         columns[f"videos/{key}/file_index"] = pa.array([slot.file], integer)
-        columns[f"videos/{key}/from_timestamp"] = pa.array([first / fps], real)
-        columns[f"videos/{key}/to_timestamp"] = pa.array([(first + length) / fps], real)
+        columns[f"videos/{key}/from_timestamp"] = pa.array([float(first / rate)], real)
+        columns[f"videos/{key}/to_timestamp"] = pa.array([float((first + length) / rate)], real)
     for key, values in statistics.items():
         for name, value in values.to_json(image=key in image_keys).items():
             columns[f"stats/{key}/{name}"] = pa.array([value])

@@ -149,18 +149,17 @@ def derive_spec(
         high: greatest recorded value of each action dimension.
 
     Raises:
-        DataError: no colour camera, no `action`, or a frame rate that is no whole number.
+        DataError: no colour camera, or no `action`.
     """
     features = info["features"]
     if not cameras or "action" not in features:
         raise DataError(
-            f"{root}: a world model needs camera features and 'action'; it has {sorted(features)}"
+            f"{root}: a world model needs camera features and 'action'; it has {sorted(features)}; "
+            "columns.action=NAME says which of them is the action"
         )
-    if int(info["fps"]) != info["fps"] or info["fps"] <= 0:
-        raise DataError(f"{root}: fps must be a positive whole number, got {info['fps']}")
     action = vector_spec(features, "action")
     return WorldSpec(
-        fps=int(info["fps"]),
+        fps=info["fps"],
         cameras=tuple(CameraSpec(c.name, c.height, c.width) for c in cameras),
         action=ActionSpec(
             names=action.names,
@@ -168,6 +167,7 @@ def derive_spec(
             high=tuple(high),
             units=action.units,
             scale=(1.0,) * action.dim,
+            limits="measured",
         ),
         agent_pos=vector_spec(features, STATE),
         state=VectorSpec((), ()),

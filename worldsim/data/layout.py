@@ -1,5 +1,6 @@
 """Paths and file wrapping of LeRobot data sets, versions 3.0 and 2.1."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,12 @@ def read_info(root: Path) -> dict[str, Any]:
             "expected v3.0, v2.1 or v2.0"
         )
     return info
+
+
+def recorded_in(info: Mapping[str, Any]) -> dict[str, Any]:
+    """{"id", "kwargs"} of the environment that a data set was recorded in, or empty."""
+    own = info.get("worldsim")
+    return dict(own.get("env") or {}) if isinstance(own, dict) else {}
 
 
 def _check_values(info: dict[str, Any], path: Path) -> None:

@@ -16,8 +16,10 @@ from worldsim.data.features import BOOKKEEPING_FEATURES
 from worldsim.data.layout import Limits
 from worldsim.data.remux import VideoSegment, rewrite
 from worldsim.data.rows import column_array, hold_actions, meta_table, vector_column
+from worldsim.data.selection import Selection
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path
+from worldsim.rates import plain_rate, same_rate
 
 HORIZON = "max_episode_steps"
 """Says when an episode is cut short, not in which world."""
@@ -28,11 +30,20 @@ def merge(
     out: Path,
     limits: Limits | None = None,
     progress: Callable[[int, int], None] | None = None,
+    selection: Selection | None = None,
 ) -> LeRobotDataset:
     """Write the episodes of `roots`, in order, to a new data set at `out`.
 
+    Columns that are action, proprioception or chosen cameras are written under LeRobot's names.
     v2.1 sources become v3.0. What a source holds out of training stays held out. Columns of the
     episodes table that neither LeRobot nor worldsim knows are dropped; row features are all kept.
+
+    Args:
+        roots: data sets of one robot.
+        out: folder to write.
+        limits: when files are full.
+        progress: called with (episodes done, episodes).
+        selection: which episodes of each, and which of their columns are what.
 
     Raises:
         UsageError: fewer than two roots, or `out` exists.
@@ -43,13 +54,13 @@ def merge(
         raise UsageError(f"merge needs at least two data sets in `roots`, got {len(roots)}")
     if out.exists():
         raise UsageError(f"{out} exists already; choose a new folder for the merged data set")
-    datasets = [LeRobotDataset(root) for root in roots]
+    datasets = [LeRobotDataset(root, selection) for root in roots]
     features = _common_features(datasets)
     total = sum(dataset.num_episodes for dataset in datasets)
     done = 0
     with disk_errors(out.parent), atomic_path(out) as building:
         building.mkdir()
-        fps = int(datasets[0].info["fps"])
+        fps = plain_rate(datasets[0].info["fps"])
         assembler = Assembler(building, fps, features, _info(datasets), limits or Limits())
         for dataset in datasets:
             for episode in range(dataset.num_episodes):
@@ -82,7 +93,7 @@ def _common_features(datasets: Sequence[LeRobotDataset]) -> dict[str, Any]:
         if "spec" in first.own and "spec" in other.own:
             first.spec.require_compatible(other.spec, str(first.root), str(other.root))
         theirs = {key: (f["dtype"], list(f["shape"])) for key, f in _plain(other).items()}
-        if theirs != shapes or other.info["fps"] != first.info["fps"]:
+        if theirs != shapes or not same_rate(other.info["fps"], first.info["fps"]):
             odd = sorted(k for k in {*shapes, *theirs} if shapes.get(k) != theirs.get(k))
             raise SpecMismatchError(
                 f"{first.root} and {other.root} cannot be merged: fps {first.info['fps']} and "
@@ -96,8 +107,12 @@ def _info(datasets: Sequence[LeRobotDataset]) -> dict[str, Any]:
     info: dict[str, Any] = {"robot_type": first.info.get("robot_type")}
     if all("spec" in dataset.own for dataset in datasets):
         envs = [dataset.env_info for dataset in datasets]
-        alike = all(_world_of(other) == _world_of(envs[0]) for other in envs)
-        info["worldsim"] = {"spec": first.spec.to_json(), "env": envs[0] if alike else {}}
+        alike = all(_world_of(env) == _world_of(envs[0]) for env in envs)
+        action = first.spec.action
+        for other in datasets[1:]:
+            action = action.widened(other.spec.action)
+        spec = replace(first.spec, action=action)
+        info["worldsim"] = {"spec": spec.to_json(), "env": envs[0] if alike else {}}
     return info
 
 
@@ -131,7 +146,7 @@ def _source(dataset: LeRobotDataset, episode: int, features: dict[str, Any]) -> 
 
 
 def _films(
-    dataset: LeRobotDataset, episode: int, features: dict[str, Any], folder: Path, fps: int
+    dataset: LeRobotDataset, episode: int, features: dict[str, Any], folder: Path, fps: float
 ) -> dict[str, VideoSegment]:
     """The videos of an episode; a film of another rate than the rows' is encoded anew."""
     films = {}

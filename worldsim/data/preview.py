@@ -38,7 +38,7 @@ def preview(
     if frames < 1 or scale < 1:
         raise UsageError(f"frames and scale must be at least 1, got {frames} and {scale}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    fps = int(dataset.info["fps"])
+    fps = float(dataset.info["fps"])
     with disk_errors(out.parent), atomic_path(out) as temporary:
         if out.suffix == ".png":
             _write_sheet(dataset, episode, frames, scale, temporary)
@@ -86,9 +86,9 @@ def _enlarged(view: Pixels, scale: int) -> Pixels:
     return view.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def _write_gif(film: Iterator[Pixels], fps: int, path: Path) -> None:
+def _write_gif(film: Iterator[Pixels], fps: float, path: Path) -> None:
     from PIL import Image
 
     images = (Image.fromarray(frame) for frame in film)
     first = next(images)
-    first.save(path, save_all=True, append_images=images, duration=1000 // fps, loop=0)
+    first.save(path, save_all=True, append_images=images, duration=round(1000 / fps), loop=0)

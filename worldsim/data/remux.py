@@ -14,6 +14,7 @@ from worldsim.data.video import VideoFile
 from worldsim.data.video_writer import encode_video
 from worldsim.errors import DataError
 from worldsim.files import atomic_path
+from worldsim.rates import exact_rate
 
 
 class CutError(DataError):
@@ -37,7 +38,7 @@ class VideoJoiner:
         fps: frame rate of every segment.
     """
 
-    def __init__(self, path: Path, fps: int) -> None:
+    def __init__(self, path: Path, fps: float) -> None:
         self.path, self.fps = path, fps
         self.frame_count = 0
         self.bytes = 0
@@ -76,7 +77,7 @@ class VideoJoiner:
     def _cut(self, source: VideoFile, first: int, count: int) -> "list[av.Packet[Any]]":
         """Packets of the frames in decoding order, timed to follow what is already written."""
         pts = source.pts[first : first + count]
-        tick = 1 / (self.fps * cast(Fraction, source.stream.time_base))
+        tick = 1 / (exact_rate(self.fps) * cast(Fraction, source.stream.time_base))
         if int(pts[0]) not in source.key_pts or tick.denominator != 1:
             raise CutError(f"{source.path}: cannot cut at frame {first}, it is no key frame")
         rank = {int(time): row for row, time in enumerate(pts)}
@@ -99,12 +100,12 @@ class VideoJoiner:
             self._output.close()
 
 
-def reencode(segment: VideoSegment, path: Path, fps: int) -> VideoSegment:
+def reencode(segment: VideoSegment, path: Path, fps: float) -> VideoSegment:
     """Decode `segment` and encode it as a file of its own at `path`."""
     return rewrite(segment.path, np.arange(segment.first, segment.first + segment.count), path, fps)
 
 
-def rewrite(source: Path, numbers: NDArray[np.int64], path: Path, fps: int) -> VideoSegment:
+def rewrite(source: Path, numbers: NDArray[np.int64], path: Path, fps: float) -> VideoSegment:
     """Decode the frames `numbers` of `source` and encode them as a file of its own at `path`.
 
     Raises:

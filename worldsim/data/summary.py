@@ -30,7 +30,7 @@ def describe(dataset: LeRobotDataset) -> list[str]:
     lines = [
         f"data set: {dataset.root} (LeRobot {info['codebase_version']})",
         f"recorded in: {dataset.env_info.get('id') or info.get('robot_type') or 'unknown'}",
-        f"rate: {spec.fps} fps",
+        f"rate: {spec.fps:g} fps",
         f"cameras: {cameras}",
         f"action: {', '.join(action.names)} ({action.mode}, {action.frame} frame)",
         f"proprioception: {', '.join(spec.agent_pos.names) or 'none'}",

@@ -15,6 +15,7 @@ from worldsim.data.checks import film_faults, row_faults
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.faults import Fault, errors_of
 from worldsim.data.readiness import training_faults
+from worldsim.data.selection import Selection
 from worldsim.data.stillness import asks_to_move, is_still, is_still_film
 from worldsim.data.stored_statistics import ExtremesSeen
 from worldsim.data.video import VideoFile
@@ -25,16 +26,28 @@ Progress = Callable[[int, int], None]
 _NEVER = "never changes, though actions ask for motion: did the recorder look at the live robot?"
 
 
-def verify(root: Path, decode: bool = True, progress: Progress | None = None) -> list[Fault]:
+def verify(
+    root: Path,
+    decode: bool = True,
+    progress: Progress | None = None,
+    selection: Selection | None = None,
+) -> list[Fault]:
     """Every fault of a data set; where none is an error, training can use it.
+
+    Files that are not there are errors here; training leaves their episodes out and says so.
 
     Args:
         root: data set folder.
         decode: also decode every frame.
         progress: called with (steps done, steps), two steps an episode.
+        selection: which episodes, and which columns are what; the others are not looked at.
+
+    Raises:
+        UsageError: `selection` names what is not there.
     """
+    chosen = selection or Selection()
     try:
-        dataset = LeRobotDataset(root, strict=False)
+        dataset = LeRobotDataset(root, chosen, strict=False)
     except DataError as error:
         return [Fault("meta", None, str(error))]
     count, seen = dataset.num_episodes, ExtremesSeen(dataset.info["features"])
@@ -46,7 +59,7 @@ def verify(root: Path, decode: bool = True, progress: Progress | None = None) ->
             faults += _check_rows(dataset, episode, seen, has_spec)
             if progress is not None:
                 progress(episode + 1, 2 * count)
-        if not errors_of(faults):
+        if not errors_of(faults) and not chosen.key:  # the stored statistics are of all
             faults += seen.faults(root)
         faults += _check_films(dataset)
         broken = {(fault.file, fault.episode) for fault in errors_of(faults)}
@@ -95,18 +108,18 @@ def _asks_to_move(dataset: LeRobotDataset, episode: int) -> bool:
 
 def _check_films(dataset: LeRobotDataset) -> Iterator[Fault]:
     """Faults of whole video files; those that do not open are told with their episodes."""
-    used: dict[Path, float] = defaultdict(float)
-    cameras = {}
-    for record in dataset.index.records:
-        for camera in dataset.index.cameras:
-            if camera.video:
-                film = record.videos[camera.key]
-                end = film.start + record.length / dataset.info["fps"]
-                used[film.path], cameras[film.path] = max(used[film.path], end), camera
-    for path, end in used.items():
+    ends: dict[Path, float] = defaultdict(float)
+    for record in dataset.whole.records:
+        for film in record.videos.values():
+            end = film.start + record.length / dataset.info["fps"]
+            ends[film.path] = max(ends[film.path], end)
+    cameras = [camera for camera in dataset.index.cameras if camera.video]
+    used = {r.videos[c.key].path: c for r in dataset.index.records for c in cameras}
+    for path, camera in used.items():
+        end = ends[path]
         try:
             with VideoFile(path) as video:
-                yield from film_faults(dataset.index, cameras[path], video)
+                yield from film_faults(dataset.index, camera, video)
                 unused = int((video.times > end - 0.5 / max(float(video.fps), 1.0)).sum())
         except DataError:
             continue

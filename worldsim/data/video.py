@@ -81,7 +81,7 @@ class VideoCodec(Checked):
             "x264-params": "mbtree=0:rc-lookahead=0",
         }
 
-    def info(self, height: int, width: int, fps: int) -> dict[str, Any]:
+    def info(self, height: int, width: int, fps: float) -> dict[str, Any]:
         """The `info` entry of a LeRobot video feature."""
         return {
             "video.height": height,

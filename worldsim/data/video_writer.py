@@ -10,6 +10,7 @@ import numpy as np
 
 from worldsim.data.video import Converter, Pixels, VideoCodec, pixel_format
 from worldsim.errors import UsageError
+from worldsim.rates import exact_rate
 
 
 class VideoWriter:
@@ -24,7 +25,7 @@ class VideoWriter:
         codec: how frames are encoded.
     """
 
-    def __init__(self, path: Path, fps: int, codec: VideoCodec | None = None) -> None:
+    def __init__(self, path: Path, fps: float, codec: VideoCodec | None = None) -> None:
         self.path, self.fps, self.codec = path, fps, codec or VideoCodec()
         self.count = 0
         self._shape: tuple[int, ...] = ()
@@ -54,7 +55,8 @@ class VideoWriter:
     def _open(self, height: int, width: int) -> None:
         self._shape = (height, width, 3)
         self._container = av.open(str(self.path), "w")
-        stream = self._container.add_stream("libx264", rate=self.fps, options=self.codec.options())
+        rate, options = exact_rate(self.fps), self.codec.options()
+        stream = self._container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = width, height
         stream.pix_fmt = pixel_format(height, width)
         stream.codec_context.thread_count = 1  # output must not depend on the machine's cores
@@ -76,7 +78,7 @@ class VideoWriter:
 
 
 def encode_video(
-    path: Path, frames: Iterable[Pixels], fps: int, codec: VideoCodec | None = None
+    path: Path, frames: Iterable[Pixels], fps: float, codec: VideoCodec | None = None
 ) -> None:
     """Write `frames`, each uint8 `[H, W, 3]`, with a `VideoWriter`.
 

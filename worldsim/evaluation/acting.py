@@ -69,8 +69,7 @@ class GuardedPolicy:
         chunk = answer[:, : self.n_action_steps]
         finite = np.asarray(np.isfinite(chunk).all(axis=(1, 2)))
         errors = [None if fine else "the policy returned NaN or infinity" for fine in finite]
-        low, high = np.asarray(self.spec.low), np.asarray(self.spec.high)
-        actions = np.where(finite[:, None, None], np.clip(chunk, low, high), 0.0)
+        actions = np.where(finite[:, None, None], self.spec.clip(chunk), 0.0)
         return Chunk(actions.astype(np.float32), errors)
 
     def _shape_complaint(self, answer: Float, rows: int) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from worldsim.config_limits import Count, FewSteps, Seed, Text, Whole
 from worldsim.config_values import Checked
+from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
 from worldsim.evaluation.dependencies import (
     digest_dataset,
@@ -44,6 +45,9 @@ class StartPlan(Checked):
         factors: factors of variation that are fixed in all of them.
         dataset: take the first frames of this data set's episodes instead; None asks the simulator.
         split: which of its episodes.
+        columns: which of its columns are what.
+        episodes: which of its episodes there are to choose from; see
+            `worldsim.data.selection.read_episodes`.
     """
 
     count: Count = 64
@@ -51,9 +55,12 @@ class StartPlan(Checked):
     factors: dict[str, Any] = field(default_factory=dict)
     dataset: Text | None = None
     split: Literal["train", "val", "all"] = "val"
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
+    episodes: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _ = self.selection  # refuses what cannot be read
         blocks = sorted(self.blocks)
         if not blocks:
             raise UsageError("starts.seed names no block of starts; give a seed, such as 0")
@@ -79,6 +86,11 @@ class StartPlan(Checked):
         """The N seeds of simulator starts."""
         length = self.count // len(self.blocks)
         return [first + i for first in self.blocks for i in range(length)]
+
+    @property
+    def selection(self) -> Selection:
+        """What of the data set is taken."""
+        return read_selection(self.columns, self.episodes)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ def divergence(
         seed: of the disturbances.
 
     Returns:
-        For each position of the state, `[T]`; NaN where no episode lasts so long.
+        For each position of the state, `[T]`; NaN where no episode lasts so long. A state without
+        positions, as of a real robot's data, needs no simulator and gives nothing.
 
     Raises:
         DataError: the data set names no env, or lacks initial states.
@@ -43,6 +44,8 @@ def divergence(
     groups = {
         name: list(axes.values()) for name, axes in position_entries(cache.spec.state).items()
     }
+    if not groups:
+        return {}
     actions = [recorded_actions(cache, episode, max_steps) for episode in episodes]
     longest = max((len(each) for each in actions), default=0)
     sums = {name: np.zeros(longest) for name in groups}

@@ -65,14 +65,14 @@ def measure_drift(
     Args:
         model: a world model of the cache's world.
         cache: decoded data set, recorded in a simulator.
-        episodes: at least two, none of them trained on.
+        episodes: none of them trained on; with one alone, no actions are exchanged.
         sampler: of the stream.
         config: how long, how often.
         on_step: called with every horizon reached.
         probe: reads places off the frames of both worlds; None leaves that out.
 
     Raises:
-        UsageError: fewer than two episodes.
+        UsageError: there is no episode.
         SpecMismatchError: model, probe and data describe different worlds.
         DataError: the episodes cannot be repeated in their simulator.
     """

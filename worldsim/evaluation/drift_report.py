@@ -43,7 +43,7 @@ class DriftReport:
     """
 
     open_loop: OpenLoopReport
-    fps: int
+    fps: float
     window: int
     imagined: dict[str, Float]
     simulated: dict[str, Float]

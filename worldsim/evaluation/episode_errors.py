@@ -99,9 +99,11 @@ def quotient_interval(
         seed: of the draws.
 
     Returns:
-        None where it is not defined, or in most draws not.
+        None where it is not defined, or in most draws not. One episode tells nothing of others.
     """
     count = len(sums)
+    if count < 2:
+        return None
 
     def statistic(weights: Float) -> Float:
         total, number = (weights @ x.reshape(len(x), -1) for x in (sums, counts))
@@ -128,7 +130,7 @@ def ratio_interval(above: Float, below: Float, counts: Float, seed: int = 0) -> 
         seed: of the draws.
 
     Returns:
-        None where it is not defined, or in most draws not.
+        None where it is not defined, or in most draws not. One episode tells nothing of others.
     """
 
     def statistic(weights: Float) -> Float:
@@ -140,6 +142,8 @@ def ratio_interval(above: Float, below: Float, counts: Float, seed: int = 0) -> 
         return ratio
 
     count = len(above)
+    if count < 2:
+        return None
     value = float(statistic(np.ones((1, count)))[0])
     if not np.isfinite(value):
         return None

@@ -10,6 +10,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
+from worldsim.data.layout import read_info, recorded_in
 from worldsim.errors import DataError
 from worldsim.evaluation.judge import EnvReference, Judge, read_pixels
 from worldsim.evaluation.judge_augment import augment
@@ -76,9 +77,7 @@ def train_judge(
 
 def env_of(dataset: Path) -> EnvReference | None:
     """The simulator a data set says it was recorded in, or None."""
-    from worldsim.data.dataset import LeRobotDataset
-
-    found = LeRobotDataset(dataset).env_info
+    found = recorded_in(read_info(dataset))
     return EnvReference(str(found["id"]), dict(found.get("kwargs") or {})) if found else None
 
 

@@ -86,7 +86,7 @@ def actions_of_another(actions: Sequence[Float]) -> list[Float]:
 
 @dataclass(frozen=True, eq=False)
 class PairedDrives:
-    """Episodes under their own actions and under exchanged ones.
+    """Episodes under their own actions and, if there are two, under exchanged ones.
 
     Attributes:
         drives: `samples` for each episode under its own, then one under the next one's actions;
@@ -115,16 +115,19 @@ def paired_drives(
         max_steps: longest drive; 0 is whole episodes.
         samples: drives of each episode under its own actions.
         exchanged: how many of the episodes, the first, are also driven by another's actions; 0 is
-            all of them.
+            all of them. A single episode has no other to exchange with.
 
     Raises:
-        UsageError: fewer than two episodes.
+        UsageError: there is no episode.
     """
+    if not episodes:
+        raise UsageError("open loop needs an episode, and there is none")
     own = [recorded_actions(cache, episode, max_steps) for episode in episodes]
+    others = actions_of_another(own)[: exchanged or None] if len(own) > 1 else []
     count = len(own)
     drives = [
         Drive(episode, actions, place + count * sample)
-        for group, times in ((own, samples), (actions_of_another(own)[: exchanged or None], 1))
+        for group, times in ((own, samples), (others, 1))
         for sample in range(times)
         for place, (episode, actions) in enumerate(zip(episodes[: len(group)], group, strict=True))
     ]
@@ -169,7 +172,8 @@ def imagine(
         state=np.asarray(cache.state[rows]),
         views=cache.views_seen[episodes],
     )
-    stream.push(_padded([drive.actions for drive in driven], stream.schedule))
+    filler = model.spec.action.nearest_to_zero
+    stream.push(_padded([drive.actions for drive in driven], stream.schedule, filler))
     horizon = 0
     while len(running):
         chunk = stream.step()
@@ -193,11 +197,12 @@ def imagine(
             running = running[alive]
 
 
-def _padded(actions: Sequence[Float], schedule: Schedule) -> Float:
-    """Actions `[N, T, A]` of one length, and so many more that the schedule never runs dry."""
+def _padded(actions: Sequence[Float], schedule: Schedule, filler: Float) -> Float:
+    """Actions `[N, T, A]` of one length, and so many `filler` `[A]` more that the schedule never
+    runs dry."""
     longest = max(len(each) for each in actions)
     spare = (schedule.most_in_flight + schedule.most_emitted) * schedule.chunk
-    padded = np.zeros((len(actions), longest + spare, actions[0].shape[1]), np.float32)
+    padded = np.tile(filler, (len(actions), longest + spare, 1)).astype(np.float32)
     for row, each in enumerate(actions):
         padded[row, : len(each)] = each
     return padded

@@ -93,13 +93,17 @@ class OpenLoopReport:
         return int(worse[0]) if len(worse) else int(measured.sum())
 
     def summary(self) -> dict[str, float]:
-        """Scalars for logs: means over horizons and cameras, shares won, errors in metres."""
-        values = {f"psnr_{name}": _mean(self.psnr[name]) for name in SOURCES}
+        """Scalars for logs: means over horizons and cameras, shares won, errors in metres.
+
+        Without exchanged actions, as of a single episode, there are none about that baseline.
+        """
+        measured = [name for name in SOURCES if not np.isnan(self.psnr[name]).all()]
+        values = {f"psnr_{name}": _mean(self.psnr[name]) for name in measured}
         values["ssim_model"] = _mean(self.ssim["model"])
         values["psnr_moving_model"] = _mean(self.psnr_moving["model"])
         values["psnr_moving_first_frame"] = _mean(self.psnr_moving["first_frame"])
         values["psnr_static_model"] = _mean(self.psnr_static["model"])
-        for name in SOURCES[1:]:
+        for name in measured[1:]:
             values[f"beats_{name}"] = _mean(self.beats(name)[~np.isnan(self.psnr[name])])
             values[f"valid_horizon_{name}"] = float(self.valid_horizon(name))
         for name, error in self.error_m.items():
@@ -156,14 +160,14 @@ def evaluate_open_loop(
     Args:
         model: a world model of the cache's world.
         cache: decoded data set.
-        episodes: at least two, none of them trained on.
+        episodes: none of them trained on; with one alone, nothing is exchanged.
         sampling_steps: denoising steps a frame.
         max_steps: longest rollout; 0 is whole episodes.
         seed: of sampling noise.
         progress: called with (steps imagined, longest rollout).
 
     Raises:
-        UsageError: fewer than two episodes.
+        UsageError: there is no episode.
         SpecMismatchError: model and data describe different worlds.
     """
     pairs = paired_drives(cache, episodes, max_steps)
@@ -197,7 +201,7 @@ class OpenLoopTally:
         self.model, self.cache, self.episodes = model, cache, np.asarray(episodes)
         views = len(cache.spec.cameras)
         self.errors = {name: HorizonErrors(horizons, views) for name in SOURCES}
-        self._also = exchanged or len(episodes)
+        self._also = 0 if len(episodes) < 2 else exchanged or len(episodes)
         some = self._also < len(episodes)
         self.exchanged = HorizonErrors(horizons, views) if some else self.errors["model"]
         self.counts = np.zeros(horizons, np.int64)

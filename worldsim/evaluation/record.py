@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from worldsim.errors import DataError, UsageError
 from worldsim.files import atomic_path
+from worldsim.rates import plain_rate, same_rate
 
 Pixels = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -39,7 +40,7 @@ class RolloutRecord:
     """
 
     cameras: tuple[str, ...]
-    fps: int
+    fps: float
     title: str = ""
     truth: Pixels | None = None
     imagined: Pixels | None = None
@@ -51,8 +52,8 @@ class RolloutRecord:
     def __post_init__(self) -> None:
         if self.truth is None and self.imagined is None:
             raise UsageError(f"rollout {self.title!r} has neither truth nor imagined frames")
-        if self.fps < 1:
-            raise UsageError(f"rollout {self.title!r}: fps must be at least 1, got {self.fps}")
+        if not self.fps > 0:
+            raise UsageError(f"rollout {self.title!r}: fps must be positive, got {self.fps}")
         for name in ("truth", "imagined"):
             self._check_frames(name, getattr(self, name))
         for name, rank in (
@@ -91,7 +92,7 @@ class RolloutRecord:
         """
         if self.truth is None or imagination.imagined is None:
             raise UsageError(f"rollout {self.title!r}: truth or imagination is missing")
-        if (self.cameras, self.fps) != (imagination.cameras, imagination.fps):
+        if self.cameras != imagination.cameras or not same_rate(self.fps, imagination.fps):
             raise UsageError(
                 f"rollout {self.title!r}: truth has cameras {self.cameras} at {self.fps} Hz, "
                 f"imagination {imagination.cameras} at {imagination.fps} Hz"
@@ -102,7 +103,7 @@ class RolloutRecord:
         """Write a compressed .npz, whole or not at all."""
         arrays: dict[str, Any] = {
             "cameras": np.array(self.cameras, dtype=np.str_),
-            "fps": np.array(self.fps, dtype=np.int64),
+            "fps": np.array(self.fps),
             "title": np.array(self.title, dtype=np.str_),
         }
         for name in OPTIONAL:
@@ -125,7 +126,7 @@ class RolloutRecord:
                 data = {name: file[name] for name in file.files}
             return RolloutRecord(
                 cameras=tuple(str(name) for name in data["cameras"]),
-                fps=int(data["fps"]),
+                fps=plain_rate(float(data["fps"])),
                 title=str(data.get("title", "")),
                 **{name: data[name] for name in OPTIONAL if name in data},
             )

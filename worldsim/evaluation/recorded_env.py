@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.data.cache import CachedDataset
+from worldsim.data.layout import read_info, recorded_in
 from worldsim.errors import DataError
 
 
@@ -21,10 +22,9 @@ def recorded_env(cache: CachedDataset, **changes: Any) -> Iterator[Any]:
     Raises:
         DataError: the data set names no env.
     """
-    from worldsim.data.dataset import LeRobotDataset
     from worldsim.envs import make
 
-    info = LeRobotDataset(cache.root).env_info
+    info = recorded_in(read_info(cache.root))
     if not info.get("id"):
         raise DataError(f"{cache.root} does not say which environment it was recorded in")
     env = make(str(info["id"]), **{**dict(info.get("kwargs") or {}), **changes})

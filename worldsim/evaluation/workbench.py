@@ -78,7 +78,8 @@ class Workbench:
         if plan.dataset is None:
             return None
         camera = self.model.spec.cameras[0]
-        data = DatasetStarts(plan.dataset, plan.split, (camera.height, camera.width))
+        size = (camera.height, camera.width)
+        data = DatasetStarts(plan.dataset, plan.split, size, plan.selection)
         if len(data.episodes) < plan.count:
             raise UsageError(
                 f"{plan.dataset} has {len(data.episodes)} episodes in split {plan.split!r}, "

@@ -62,8 +62,7 @@ class BCPolicy:
                 f"its chunks have {chunk} actions"
             )
         self._cameras = trained_in.camera_names
-        self._low = np.asarray(spec.action.low, np.float32)
-        self._high = np.asarray(spec.action.high, np.float32)
+        self._action = spec.action
         self._batch_size = batch_size
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
@@ -80,7 +79,7 @@ class BCPolicy:
             for at in range(0, len(pixels), size)
         ]
         actions: FloatArray = torch.cat(parts).numpy()
-        return np.clip(actions, self._low, self._high)
+        return self._action.clip(actions)
 
 
 def save_behaviour(

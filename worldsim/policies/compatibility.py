@@ -20,7 +20,7 @@ def require_same_interface(policy: WorldSpec, env: WorldSpec, what: str) -> None
     differences = [
         f"{field}: made for {getattr(policy, field)}, given {getattr(env, field)}"
         for field in ("fps", "action", "agent_pos")
-        if getattr(policy, field) != getattr(env, field)
+        if not policy.agrees(env, field)
     ]
     lacking = [camera for camera in policy.cameras if camera not in env.cameras]
     if lacking:

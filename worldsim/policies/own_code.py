@@ -4,8 +4,6 @@ Only the user's command or pool names it: no data set, checkpoint or model does.
 """
 
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from inspect import signature
@@ -15,6 +13,7 @@ from typing import Any
 
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, Policy
+from worldsim.policies.own_imports import Folder
 from worldsim.specs import WorldSpec
 
 
@@ -27,7 +26,7 @@ def own_policy(
         spec: world it acts in; passed on if the target has a parameter of that name.
         name: shown in rankings.
         target: `path/to/file.py:Name` or `package.module:Name`, where Name is a class or function
-            that returns a `worldsim.policies.base.Policy`.
+            that returns a `worldsim.policies.base.Policy`. A file may import modules beside it.
         arguments: keyword arguments for it.
 
     Raises:
@@ -62,15 +61,10 @@ POLICIES.register("python")(own_policy)  # type: ignore[arg-type]
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise UsageError(f"no policy file {path}")
-    found = importlib.util.spec_from_file_location(f"worldsim_own_{path.stem}", path.resolve())
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module  # dataclasses and pickles look their module up
     try:
-        found.loader.exec_module(module)
+        return Folder(path.parent).load(path)
     except Exception as error:
         raise UsageError(f"policy file {path} does not run: {error!r}") from error
-    return module
 
 
 def _import(name: str) -> ModuleType:

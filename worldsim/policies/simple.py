@@ -1,6 +1,7 @@
 """Policies that ignore what they see: random, zero, replay. Floors and probes of a ranking."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -122,6 +123,7 @@ class ReplayPolicy:
         actions: recordings `[T_i, A]`, if they are in memory.
         dataset: LeRobot folder to read them from otherwise.
         episodes: which of its episodes, all when empty.
+        columns: which of its columns is the action; see `worldsim.data.selection.ColumnOptions`.
     """
 
     def __init__(
@@ -131,10 +133,11 @@ class ReplayPolicy:
         actions: Sequence[FloatArray] = (),
         dataset: str = "",
         episodes: Sequence[int] = (),
+        columns: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
         self.n_action_steps = 1
-        recorded = list(actions) if len(actions) else _recorded_actions(dataset, episodes)
+        recorded = list(actions) if len(actions) else _recorded_actions(dataset, episodes, columns)
         self._actions = [spec.action.check(a, f"recording {i}") for i, a in enumerate(recorded)]
         self._dim = spec.action.dim
         self._stays = spec.action.mode == "absolute"
@@ -164,13 +167,16 @@ class ReplayPolicy:
         return chosen
 
 
-def _recorded_actions(dataset: str, episodes: Sequence[int]) -> list[FloatArray]:
+def _recorded_actions(
+    dataset: str, episodes: Sequence[int], columns: Mapping[str, Any] | None
+) -> list[FloatArray]:
     """Commanded actions of the chosen episodes, each `[T, A]`."""
     from worldsim.data.dataset import LeRobotDataset
+    from worldsim.data.selection import read_selection
 
     if not dataset:
         raise UsageError("replay policy: give `actions` or the folder of a `dataset`")
-    recorded = LeRobotDataset(dataset)
+    recorded = LeRobotDataset(dataset, read_selection(columns))
     count = recorded.num_episodes
     wanted = list(episodes) or list(range(count))
     outside = [i for i in wanted if not 0 <= i < count]

@@ -193,7 +193,7 @@ def _scaled(curve: list[float | None]) -> list[float | None]:
     return [_hundred(value) for value in curve]
 
 
-def _chart(caption: str, curves: list[tuple[list[float | None], str]], fps: int) -> Markup:
+def _chart(caption: str, curves: list[tuple[list[float | None], str]], fps: float) -> Markup:
     known = [value for curve, _ in curves for value in curve if value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     margin = 0.08 * (high - low) or 0.5

@@ -1,7 +1,6 @@
 """Finished films to files: MP4 that browsers play, or GIF."""
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 from worldsim.errors import UsageError
 from worldsim.files import atomic_path
+from worldsim.rates import exact_rate
 
 Pixels = NDArray[np.uint8]
 
@@ -65,8 +65,7 @@ def _write_mp4(path: Path, first: Pixels, others: Iterator[Pixels], fps: float) 
     odd = ((0, height % 2), (0, width % 2), (0, 0))
     options = {"crf": str(CRF), "preset": "medium", "tune": "animation"}
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        rate = Fraction(fps).limit_denominator(1000)
-        stream = container.add_stream("libx264", rate=rate, options=options)
+        stream = container.add_stream("libx264", rate=exact_rate(fps), options=options)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context

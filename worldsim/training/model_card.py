@@ -17,7 +17,7 @@ def model_card(model: WorldModel, fitted: Fitted, cache: CachedDataset) -> str:
     losses = "\n".join(f"| {name} | {value:.4f} |" for name, value in fitted.logs.items())
     return f"""# worldsim world model
 
-{millions:.1f} M parameters, backbone `{model.config.denoiser.name}`, {spec.fps} Hz, cameras
+{millions:.1f} M parameters, backbone `{model.config.denoiser.name}`, {spec.fps:g} Hz, cameras
 {", ".join(f"`{c.name}` {c.height}x{c.width}" for c in spec.cameras)};
 actions {", ".join(f"`{name}`" for name in spec.action.names)}.
 {STATE_ASSISTED if model.state_assisted else ""}

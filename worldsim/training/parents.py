@@ -1,12 +1,13 @@
 """What a run takes over from earlier ones: a model to train further, or parts of a donor."""
 
 import copy
+import warnings
 from dataclasses import replace
 from functools import cached_property
 
 import torch
 
-from worldsim.errors import UsageError
+from worldsim.errors import DataWarning, UsageError
 from worldsim.models.autoencoder import Autoencoder
 from worldsim.models.dynamics import BodyDynamics
 from worldsim.models.trained_ladder import TrainedLadder
@@ -89,7 +90,9 @@ class Parents:
         torch.manual_seed(mix(self._config.seed, "world"))
         if self.further is not None:
             sizes = self._config.model
-            return student_of(self.further, self._config.plan).remembering(sizes.recent, sizes.sink)
+            model = student_of(self.further, self._config.plan)
+            model.spec = self._widened(self.further.spec)
+            return model.remembering(sizes.recent, sizes.sink)
         if self._relative is not None:
             sizes = self._config.model
             model = transferred(self._relative, self._spec, sizes.dynamics)
@@ -97,6 +100,21 @@ class Parents:
             return model.remembering(sizes.recent, sizes.sink)
         ladder = self._config.plan.ladder(TrainedLadder())
         return WorldModel(replace(self._config.model, ladder=ladder), self._spec)
+
+    def _widened(self, spec: WorldSpec) -> WorldSpec:
+        """The world of the model to train further, whose actions also reach as far as the data's.
+
+        Warns if they do so only now.
+        """
+        action = spec.action.widened(self._spec.action)
+        if action != spec.action:
+            warnings.warn(
+                f"the data set's actions leave the limits of model {self._config.start_from}, "
+                "which were measured in its own data; the trained model's hold both",
+                DataWarning,
+                stacklevel=2,
+            )
+        return replace(spec, action=action)
 
     def teacher(self) -> WorldModel | None:
         """The frozen model that training starts from, where the plan needs it further on."""

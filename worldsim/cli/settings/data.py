@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from worldsim.cli.settings.selection import Selecting
 from worldsim.config_limits import Whole, between
 from worldsim.config_paths import DatasetFolder, writable
-from worldsim.config_values import Checked
 from worldsim.data.preview import KINDS
 from worldsim.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Settings(Checked):
+class Settings(Selecting):
     """See `configs/data.yaml`."""
 
     action: Literal["inspect", "verify", "merge", "preview"]

@@ -5,21 +5,21 @@ from pathlib import Path
 from typing import Annotated
 
 from worldsim.cli.settings.names import Device, JudgeName, ModelName
-from worldsim.config_limits import MOST, Text, Whole, between
+from worldsim.cli.settings.selection import Selecting
+from worldsim.config_limits import Text, Whole
 from worldsim.config_paths import DatasetFolder, InputFolder, OutputFolder
-from worldsim.config_values import INLINE, Checked
+from worldsim.config_values import INLINE
 from worldsim.evaluation.drift import DriftConfig
 from worldsim.streaming.sampler import Sampler
 
 
 @dataclass(frozen=True)
-class Settings(Checked):
+class Settings(Selecting):
     """See `configs/drift.yaml`."""
 
     out: OutputFolder
     dataset: DatasetFolder
     cache: Path | None
-    episodes: Annotated[int, between(2, MOST)] | None
     model: ModelName
     judge: JudgeName | None
     sampler: Sampler

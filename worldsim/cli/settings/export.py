@@ -6,6 +6,7 @@ from typing import Literal
 from worldsim.config_limits import Positive, Whole
 from worldsim.config_paths import InputPath, OutputFolder
 from worldsim.config_values import Checked
+from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.reporting.film import Tile
 
 
@@ -14,9 +15,15 @@ class Settings(Checked):
     """See `configs/export.yaml`."""
 
     source: InputPath
+    columns: ColumnOptions
     out: OutputFolder
     episode: Whole | None
     format: Literal["mp4", "gif"]
     tile: Tile
     overlay: bool
     speed: Positive
+
+    @property
+    def selection(self) -> Selection:
+        """What of a data set is taken."""
+        return read_selection(self.columns)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from worldsim.cli.settings.names import Device, JudgeName, ModelName
+from worldsim.cli.settings.selection import Selecting
 from worldsim.config_limits import FewSteps, Port, Positive, Text, Workers, between
 from worldsim.config_paths import DatasetFolder, OutputFolder
 from worldsim.config_values import Checked
@@ -11,7 +12,7 @@ from worldsim.streaming.acceleration import Acceleration
 
 
 @dataclass(frozen=True)
-class PlayStarts(Checked):
+class PlayStarts(Selecting):
     """Node `starts`."""
 
     dataset: DatasetFolder | None

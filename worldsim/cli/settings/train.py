@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 from worldsim.cli.settings.names import DONOR, MODEL
+from worldsim.cli.settings.selection import Selecting
 from worldsim.config_limits import OneOf, between
 from worldsim.config_paths import DatasetFolder, OutputFolder
-from worldsim.config_values import INLINE, Checked
+from worldsim.config_values import INLINE
 from worldsim.evaluation.judge_sampling import JudgeConfig
 from worldsim.hardware import training_device
 from worldsim.models.world_model import require_image_size
@@ -21,7 +22,7 @@ Side = Annotated[int, between(16, 4096)]
 
 
 @dataclass(frozen=True)
-class Settings(Checked):
+class Settings(Selecting):
     """See `configs/train.yaml`."""
 
     dataset: DatasetFolder

@@ -1,0 +1,37 @@
+"""What `worldsim train` measures with few held-out episodes."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from worldsim_testing import nano_model
+
+from worldsim.cli import train_validation
+from worldsim.data.cache import CachedDataset
+from worldsim.training.config import ValidationConfig
+from worldsim.training.layout import RunFolder
+
+SETTINGS = ValidationConfig(max_steps=2, films=1, swap=False, step_counts=(1,), step_horizon=2)
+
+
+def test_one_held_out_episode_is_enough(
+    square_data: CachedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, folder = nano_model(spec=square_data.spec), RunFolder(tmp_path)
+    found = train_validation._validator(SETTINGS, [9], square_data, folder)(model, 5)
+    assert found["psnr_model"] > 0 and "psnr_shuffled_actions" not in found
+    stored = json.loads((tmp_path / "validation.json").read_text())
+    assert stored["step"] == 5 and stored["episodes"] == [1, 1]
+    assert len(list(folder.films.iterdir())) == 1
+    assert "1 held-out episode:" in capsys.readouterr().err
+    quality = train_validation._step_quality(model, square_data, [9], SETTINGS)
+    assert quality is None or set(quality.psnr_moving) == {1}
+
+
+def test_no_held_out_episode_is_said(
+    square_data: CachedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validate = train_validation._validator(SETTINGS, [], square_data, RunFolder(tmp_path))
+    assert validate(SimpleNamespace(config=nano_model().config), 1) == {}
+    assert "no episode is held out" in capsys.readouterr().err
