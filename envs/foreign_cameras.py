@@ -13,7 +13,7 @@ from worldsim.config import build
 from worldsim.config_limits import Limit, Text, between
 from worldsim.config_values import Checked
 from worldsim.envs.rendering import SceneRenderer, camera_indices, pinhole
-from worldsim.errors import UsageError
+from worldsim.errors import QualityWarning, UsageError
 from worldsim.geometry.cameras import CameraRig
 
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
@@ -171,6 +171,7 @@ def warn_of_moving(views: Sequence[View], model: mujoco.MjModel) -> None:
             warnings.warn(
                 f"camera {view.name!r} moves with the model; its images are right, but its "
                 "calibration is recorded where it stands at reset",
+                QualityWarning,
                 stacklevel=2,
             )
 

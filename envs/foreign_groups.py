@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 
 from worldsim.config_limits import Limit, between
-from worldsim.errors import UsageError
+from worldsim.errors import QualityWarning, UsageError
 
 DEFAULT = (0, 1, 2)
 """What MuJoCo draws by itself; models in the style of the menagerie collide in group 3."""
@@ -61,5 +61,6 @@ def warn_of_groups(groups: Sequence[int], requested: Sequence[int] | None, sourc
         warnings.warn(
             f"{source}: geom group 0 holds collision shapes in front of visual ones and is not "
             f"drawn; env.geom_groups={list(DEFAULT)} draws it",
+            QualityWarning,
             stacklevel=2,
         )

@@ -41,11 +41,11 @@ def physics_of(env: Any) -> Physics | None:
         if model is not None and data is not None:
             return model, data
         if holder is not None and depth < _DEEPEST:
-            waiting += [(_read(holder, name), depth + 1) for name in _INSIDE]
+            waiting += [(read_attribute(holder, name), depth + 1) for name in _INSIDE]
     return None
 
 
-def _read(holder: Any, name: str) -> Any:
+def read_attribute(holder: Any, name: str) -> Any:
     """An attribute; None if it is absent or cannot be told before the first reset."""
     try:
         return getattr(holder, name, None)
@@ -55,8 +55,8 @@ def _read(holder: Any, name: str) -> Any:
 
 def _handle(holder: Any, name: str, kind: type) -> Any:
     """`holder.<name>` if it is MuJoCo's own, or MuJoCo's own inside another library's class."""
-    value = _read(holder, name)
-    found = [value, *(_read(value, inner) for inner in (f"_{name}", "ptr"))]
+    value = read_attribute(holder, name)
+    found = [value, *(read_attribute(value, inner) for inner in (f"_{name}", "ptr"))]
     return next((one for one in found if isinstance(one, kind)), None)
 
 

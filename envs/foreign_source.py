@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium
 
-from worldsim.envs.foreign_physics import physics_of
+from worldsim.envs.foreign_physics import physics_of, read_attribute
 from worldsim.envs.global_draws import GlobalDraws
 from worldsim.errors import MissingExtraError, UsageError, unknown_name
 from worldsim.rates import plain_rate
@@ -72,7 +72,7 @@ def control_rate(
     Raises:
         UsageError: no clock runs, or the rate is no positive number.
     """
-    seconds = getattr(env.unwrapped, "dt", None)
+    seconds = read_attribute(env.unwrapped, "dt")
     if requested is not None:
         rate = float(requested)
     elif isinstance(seconds, int | float) and seconds > 0:

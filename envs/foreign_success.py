@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from worldsim.config import build
 from worldsim.envs.foreign_spec import Readout, goal_spec
-from worldsim.errors import UsageError
+from worldsim.errors import QualityWarning, UsageError
 
 Outcome = tuple[bool, float]
 """Success, and progress in [0, 1]."""
@@ -261,5 +261,6 @@ def _ask_for_success(info: Mapping[str, Any]) -> None:
         f"the env's info has no {' or '.join(map(repr, _REPORTED))}: every episode counts as a "
         f"failure; its numbers are {', '.join(sorted(numbers)) or 'none'}. A rule makes success of "
         "one, as in 'env.success={key: NAME, above: NUMBER}'; env.success=false says there is none",
+        QualityWarning,
         stacklevel=2,
     )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.conventions import stack_views
-from worldsim.errors import WorldsimError
+from worldsim.errors import QualityWarning, WorldsimError
 from worldsim.specs import VectorSpec, WorldSpec
 
 Float = NDArray[np.float32]
@@ -115,6 +115,7 @@ def check_simulator(make: Callable[[], gymnasium.Env[Any, Any]], name: str, seed
             warnings.warn(
                 f"{name} begins the same way with seeds {seed} and {seed + 1}: its episodes may "
                 "all have one start, and a ranking of many starts would be one of a single start",
+                QualityWarning,
                 stacklevel=2,
             )
         trial.compare(first, trial.play(seed), f"{name}: two resets with seed {seed} differ")

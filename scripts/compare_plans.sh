@@ -39,7 +39,7 @@ beside() { # name, overrides: train with the tokenizer and the latents of the ba
 further() { # name, overrides: train on from the base
   local name=$1
   shift
-  beside "$name" start_from="$out/base" trainer.max_time_s="$seconds" trainer.lr=7e-4 "$@"
+  beside "$name" start_from="$out/base" reuse=null trainer.max_time_s="$seconds" trainer.lr=7e-4 "$@"
 }
 
 measure() { # row, model, overrides of the sampler

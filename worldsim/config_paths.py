@@ -26,6 +26,13 @@ def _can_be_written(folder: Path) -> bool:
     return True
 
 
+def _holds_no_dataset(folder: Path) -> bool:
+    """Whether a folder can take results without mixing them with recordings."""
+    if (folder / "meta" / "info.json").exists():
+        raise UsageError(f"{folder} is a data set; results belong in a folder of their own")
+    return True
+
+
 def _is_folder(name: Path | str) -> bool:
     path = Path(name)
     if path.is_file():
@@ -42,3 +49,5 @@ InputFile = Annotated[Path, Limit("a file that exists", Path.is_file)]
 InputPath = Annotated[Path, Limit("a file or folder that exists", Path.exists)]
 OutputFolder = Annotated[Path, writable]
 """A folder to make or to go on in; `.` is the current one, and must be asked for as such."""
+ResultFolder = Annotated[Path, writable, Limit("no data set", _holds_no_dataset)]
+"""The same for what is no data set."""

@@ -3,8 +3,10 @@
 A message says what was given, what was expected and what to do.
 """
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class WorldsimError(Exception):
@@ -59,5 +61,23 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     names = sorted(known)
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    listing = ", ".join(names) if names else "(none are registered)"
+    listing = ", ".join(names) if names else "none"
     return UsageError(f"unknown {kind} {name!r}.{hint} Known: {listing}")
+
+
+def in_one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Shows what this package warns of, once and without the place in its source.
+
+    Other warnings are shown as before.
+    """
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, QualityWarning):
+            if str(message) not in told:  # Python forgets whenever anyone sets a filter
+                print(f"warning: {message}", file=sys.stderr)
+            told.add(str(message))
+        else:
+            otherwise(message, category, *place, **more)
+
+    return show

@@ -24,7 +24,8 @@ def inference_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        known = name.partition(":")[0] in ("cpu", "cuda")
+        reason = str(error).splitlines()[0] if known else "no such device"
         raise UsageError(f"device={name}: {reason}; expected cpu, cuda or auto") from error
     return device
 

@@ -81,7 +81,9 @@ def test_merge_refuses_different_worlds(
     with pytest.raises(UsageError, match="at least two"):
         merge([first], tmp_path / "both")
     with pytest.raises(UsageError, match="exists already"):
-        merge([first, first], second)
+        merge([first, tmp_path / "other"], second)
+    with pytest.raises(UsageError, match="twice"):
+        merge([first, first / ".." / first.name], tmp_path / "both")
 
 
 def test_odd_frame_sizes_are_collected_and_merged(

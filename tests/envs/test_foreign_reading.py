@@ -97,6 +97,18 @@ def test_the_rate_is_the_clocks_where_dt_is_missing_and_can_be_given() -> None:
     assert make(SlideEnv, fps=12.5).spec_world.fps == 12.5
 
 
+class Shy(SlideEnv):
+    """Tells its time step only after the first reset, and raises before."""
+
+    @property
+    def dt(self) -> float:
+        raise RuntimeError("later")
+
+
+def test_a_time_step_that_cannot_be_told_yet_is_the_clocks() -> None:
+    assert make(Shy).spec_world.fps == 20
+
+
 class Raising(SlideEnv):
     """Fails in the middle of an episode."""
 

@@ -60,8 +60,28 @@ def test_finished_stages_are_skipped(
 def test_another_config_in_the_same_folder_is_refused(
     finished: Path, data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    kept = (finished / "config.yaml").read_bytes()
     assert train(data, finished, "plan.noise.shift=2.0") == 2
     assert "overwrite=true" in capfd.readouterr().err
+    assert (finished / "config.yaml").read_bytes() == kept, "the config to restore is there"
+
+
+@pytest.mark.parametrize("other", ["start_from", "transfer_from"])
+def test_two_models_of_which_one_would_not_be_read_are_refused(
+    other: str, finished: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, tmp_path / "out", f"reuse={finished}", f"{other}={finished}") == 2
+    assert f"reuse={finished}" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_are_not_written_into_a_data_set(
+    data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(data.rglob("*"))
+    assert train(data, data) == 2
+    assert "is a data set" in capfd.readouterr().err
+    assert sorted(data.rglob("*")) == before
 
 
 def test_a_stage_alone_and_a_tokenizer_reused(finished: Path, data: Path, tmp_path: Path) -> None:

@@ -7,19 +7,18 @@ import errno
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any, TextIO
+from typing import TextIO
 
 from worldsim.allocator import keep_freed_memory
 from worldsim.cli.commands import COMMANDS
 from worldsim.cli.help import command_help, overview
 from worldsim.errors import (
     MissingExtraError,
-    QualityWarning,
     UsageError,
     WorldsimError,
+    in_one_line,
     unknown_name,
 )
 from worldsim.extras import EXTRAS
@@ -38,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     command = next((word for word in arguments if word in COMMANDS), None)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _in_one_line(warnings.showwarning)
+            warnings.showwarning = in_one_line(warnings.showwarning)
             _dispatch(arguments)
         sys.stdout.flush()
         return 0
@@ -115,24 +114,6 @@ def _run(name: str, overrides: list[str], show: bool) -> None:
         command.run(config)
     except OmegaConfBaseException as error:
         raise UsageError(f"configuration of `worldsim {name}`: {error}") from error
-
-
-def _in_one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Shows what this package warns of, once and without the place in its source.
-
-    Other warnings are shown as before.
-    """
-    told: set[str] = set()
-
-    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, QualityWarning):
-            if str(message) not in told:  # Python forgets whenever anyone sets a filter
-                print(f"warning: {message}", file=sys.stderr)
-            told.add(str(message))
-        else:
-            otherwise(message, category, *place, **more)
-
-    return show
 
 
 def _report(error: Exception, command: str | None) -> int:

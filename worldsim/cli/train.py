@@ -53,6 +53,7 @@ def run(config: DictConfig) -> None:
     """
     from worldsim.cli.settings.train import Settings
     from worldsim.config import build
+    from worldsim.training.config import STAGES
     from worldsim.training.layout import RunFolder, describe_environment
     from worldsim.training.pipeline import Pipeline
 
@@ -61,6 +62,8 @@ def run(config: DictConfig) -> None:
     folder = RunFolder(settings.out)
     cache = _open_data(settings.dataset, settings.size, settings.cache, settings.selection)
     pipeline = Pipeline(training, cache, folder)
+    names = _stages(config, cache) if stage == "all" else [stage]
+    pipeline.check([name for name in STAGES if name in names])
     _record(folder.root, config, describe_environment())
     steps: dict[str, Callable[[], bool]] = {
         "tokenizer": pipeline.tokenizer,
@@ -71,7 +74,7 @@ def run(config: DictConfig) -> None:
         "judge": lambda: _judge(config, cache, folder),
         "policies": lambda: _policies(config, cache, folder.root, training.run),
     }
-    for name in _stages(config, cache) if stage == "all" else (stage,):
+    for name in names:
         say(f"{name}: {'done' if steps[name]() else 'was finished before'}")
     finish("run", folder.root)
 

@@ -52,6 +52,9 @@ def merge(
     """
     if len(roots) < 2:
         raise UsageError(f"merge needs at least two data sets in `roots`, got {len(roots)}")
+    places = [Path(root).resolve() for root in roots]
+    if twice := sorted({str(place) for place in places if places.count(place) > 1}):
+        raise UsageError(f"roots names {', '.join(twice)} twice; its episodes would count double")
     if out.exists():
         raise UsageError(f"{out} exists already; choose a new folder for the merged data set")
     datasets = [LeRobotDataset(root, selection) for root in roots]

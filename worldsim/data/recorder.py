@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +19,7 @@ from worldsim.config_values import Checked
 from worldsim.data.behaviours import Behaviour, choose, dial_generator
 from worldsim.data.staging import Staging
 from worldsim.data.video import VideoCodec
-from worldsim.errors import DataError, DiskFullError, UsageError, WorldsimError
+from worldsim.errors import DataError, DiskFullError, QualityWarning, UsageError, WorldsimError
 from worldsim.specs import WorldSpec
 
 
@@ -167,6 +168,7 @@ def _start_worker(config: CollectionConfig, root: Path, stop: Any, registration:
     from multiprocessing import parent_process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; this episode is finished
+    warnings.simplefilter("ignore", QualityWarning)  # the parent has said it of its own env
     parent = parent_process()
     assert parent is not None
 

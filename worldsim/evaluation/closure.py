@@ -89,7 +89,10 @@ def loop_closure(
         if len(actions) == steps
     ]
     if not drives or steps < 1:
-        raise UsageError(f"loop closure over {steps} steps: no episode lasts so long")
+        raise UsageError(
+            f"loop closure over {steps} steps: no episode lasts so long; take a shorter closure_s, "
+            "or 0 to leave it out"
+        )
     ends: list[Pixels] = []
     for frames in imagine(model, cache, drives, sampler, seed):
         if frames.horizon == 2 * steps:

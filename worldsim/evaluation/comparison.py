@@ -63,16 +63,16 @@ class StartPlan(Checked):
         _ = self.selection  # refuses what cannot be read
         blocks = sorted(self.blocks)
         if not blocks:
-            raise UsageError("starts.seed names no block of starts; give a seed, such as 0")
+            raise UsageError("seed names no block of starts; give one, such as 0")
         length, rest = divmod(self.count, len(blocks))
         if rest:
             raise UsageError(
-                f"starts.count is {self.count}; expected a multiple of {len(blocks)}, as "
-                f"starts.seed begins {len(blocks)} blocks of equal length"
+                f"count is {self.count}; expected a multiple of {len(blocks)}, as "
+                f"seed begins {len(blocks)} blocks of equal length"
             )
         if any(after - before < length for before, after in pairwise(blocks)):
             raise UsageError(
-                f"starts.seed={blocks}: blocks of {length} seeds overlap, so the same starts "
+                f"seed={blocks}: blocks of {length} seeds overlap, so the same starts "
                 "would count twice"
             )
 

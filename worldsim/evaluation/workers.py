@@ -3,13 +3,14 @@
 import multiprocessing
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from worldsim.allocator import keep_freed_memory
-from worldsim.errors import UsageError, WorldsimError
+from worldsim.errors import UsageError, WorldsimError, in_one_line
 
 Setup = TypeVar("Setup")
 Job = TypeVar("Job")
@@ -98,6 +99,7 @@ def _serve(
 ) -> None:
     """Body of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    warnings.showwarning = in_one_line(warnings.showwarning)
     keep_freed_memory()
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch

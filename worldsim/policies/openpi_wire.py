@@ -95,4 +95,5 @@ def unpack(data: bytes) -> Any:
             max_ext_len=0,
         )
     except (ValueError, TypeError, KeyError, OverflowError, msgpack.UnpackException) as error:
-        raise DataError(f"not an openpi message ({len(data)} bytes): {error}") from error
+        why = str(error) or type(error).__name__
+        raise DataError(f"not an openpi message ({len(data)} bytes): {why}") from error

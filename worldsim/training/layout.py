@@ -94,19 +94,31 @@ class RunFolder:
         Raises:
             UsageError: the stage was begun under another config and `overwrite` is False.
         """
+        self.check_claim(stage, config_hash, overwrite)
         path = self.root / "stages" / f"{stage}.json"
         record = read_json(path) if path.exists() else None
         if record is not None and record["config"] == config_hash:
             return bool(record["finished"])
-        if record is not None and (record["finished"] or self.checkpoint(stage).exists()):
-            if not overwrite:
-                raise UsageError(
-                    f"{self.root} holds a {stage} stage begun under another config. Choose another "
-                    "out=, restore the config, or give overwrite=true to train it anew."
-                )
+        if record is not None:
             self.checkpoint(stage).unlink(missing_ok=True)
         write_json(path, {"config": config_hash, "finished": False})
         return False
+
+    def check_claim(self, stage: StageName, config_hash: str, overwrite: bool) -> None:
+        """Refuse what `is_finished` refuses; writes nothing.
+
+        Raises:
+            UsageError: the stage was begun under another config and `overwrite` is False.
+        """
+        path = self.root / "stages" / f"{stage}.json"
+        record = read_json(path) if path.exists() and not overwrite else None
+        if record is None or record["config"] == config_hash:
+            return
+        if record["finished"] or self.checkpoint(stage).exists():
+            raise UsageError(
+                f"{self.root} holds a {stage} stage begun under another config. Choose another "
+                "out=, restore the config, or give overwrite=true to train it anew."
+            )
 
     def holds(self, stage: StageName, config_hash: str) -> bool:
         """Whether `stage` is done under this config; claims nothing."""

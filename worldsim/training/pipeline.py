@@ -3,6 +3,7 @@
 Evaluation lies above training in the import order, so validation and the judge are handed in.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,6 +25,7 @@ from worldsim.training.decoder import DecoderLoss, decoder_batch, imagine_bank
 from worldsim.training.draws import mix
 from worldsim.training.dynamics import BodyTable, DynamicsLoss, open_loop_gaps
 from worldsim.training.fit import Fitted, fit
+from worldsim.training.inheritance import LEARNT
 from worldsim.training.latents import encode_cache, latent_statistics, open_latents
 from worldsim.training.layout import RunFolder, fingerprint
 from worldsim.training.model_card import model_card
@@ -62,6 +64,16 @@ class Pipeline:
         self.held_out = episodes_of(cache.folds, "val")
         if config.run.threads:
             torch.set_num_threads(config.run.threads)
+
+    def check(self, stages: Sequence[StageName]) -> None:
+        """Refuse stages of the folder that were begun under another config, before any begins.
+
+        Raises:
+            UsageError: see above.
+        """
+        for stage in stages:
+            if stage != "judge":  # which depends on the model that will be there
+                self.folder.check_claim(stage, self._hash(stage), self.config.overwrite)
 
     def tokenizer(self) -> bool:
         """Train the tokenizer; False if it was there already."""
@@ -326,8 +338,7 @@ class Pipeline:
             own["reuse"] = str(config.reuse)
         if stage in ("world", "decoder"):
             # What a model was trained for is the plan's and the data's.
-            learnt = ("ladder", "calibrated")
-            own["model"] = {k: v for k, v in asdict(config.model).items() if k not in learnt}
+            own["model"] = {k: v for k, v in asdict(config.model).items() if k not in LEARNT}
             own["plan"], own["fit"] = asdict(config.plan), asdict(config.world_fit)
         if stage == "decoder":
             own["decoder"] = [asdict(config.decoder), asdict(config.decoder_fit)]

@@ -65,6 +65,16 @@ class TrainConfig(Checked):
                 "start_from trains a model of this very world further, transfer_from begins with "
                 "one of another task; give one of them"
             )
+        if self.reuse is not None and self.start_from is not None:
+            raise UsageError(
+                f"start_from={self.start_from} brings its own tokenizer and dynamics, so nothing "
+                f"of reuse={self.reuse} would be read; give one of them (reuse=null drops one)"
+            )
+        if self.reuse is not None and self.transfer_from is not None and not self.dynamics.keep:
+            raise UsageError(
+                f"transfer_from={self.transfer_from} brings its own tokenizer, so nothing of "
+                f"reuse={self.reuse} would be read unless dynamics.keep=true; give one of them"
+            )
         if self.plan.has_teacher and self.start_from is None:
             raise UsageError(
                 "plan.distillation and plan.matching need a teacher: start_from=FOLDER of a "

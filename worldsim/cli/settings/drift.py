@@ -7,7 +7,7 @@ from typing import Annotated
 from worldsim.cli.settings.names import Device, JudgeName, ModelName
 from worldsim.cli.settings.selection import Selecting
 from worldsim.config_limits import Text, Whole
-from worldsim.config_paths import DatasetFolder, InputFolder, OutputFolder
+from worldsim.config_paths import DatasetFolder, InputFolder, ResultFolder
 from worldsim.config_values import INLINE
 from worldsim.evaluation.drift import DriftConfig
 from worldsim.streaming.sampler import Sampler
@@ -17,7 +17,7 @@ from worldsim.streaming.sampler import Sampler
 class Settings(Selecting):
     """See `configs/drift.yaml`."""
 
-    out: OutputFolder
+    out: ResultFolder
     dataset: DatasetFolder
     cache: Path | None
     model: ModelName

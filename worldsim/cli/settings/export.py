@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from worldsim.config_limits import Positive, Whole
-from worldsim.config_paths import InputPath, OutputFolder
+from worldsim.config_paths import InputPath, ResultFolder
 from worldsim.config_values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.reporting.film import Tile
@@ -16,7 +16,7 @@ class Settings(Checked):
 
     source: InputPath
     columns: ColumnOptions
-    out: OutputFolder
+    out: ResultFolder
     episode: Whole | None
     format: Literal["mp4", "gif"]
     tile: Tile

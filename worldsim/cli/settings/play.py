@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from worldsim.cli.settings.names import Device, JudgeName, ModelName
 from worldsim.cli.settings.selection import Selecting
 from worldsim.config_limits import FewSteps, Port, Positive, Text, Workers, between
-from worldsim.config_paths import DatasetFolder, OutputFolder
+from worldsim.config_paths import DatasetFolder, ResultFolder
 from worldsim.config_values import Checked
 from worldsim.streaming.acceleration import Acceleration
 
@@ -42,6 +42,6 @@ class Settings(Checked):
     names: tuple[Text, ...]
     recording_s: Positive
     max_sessions: Annotated[int, between(1, 1024)]
-    out: OutputFolder
+    out: ResultFolder
     device: Device
     threads: Workers

@@ -7,7 +7,7 @@ from typing import Any
 from worldsim.cli.settings.env import EnvNode, check_env_node
 from worldsim.cli.settings.names import Device, JudgeName, ModelName
 from worldsim.config_limits import Count, FewSteps, Seed, Workers
-from worldsim.config_paths import OutputFolder, dataset_folder
+from worldsim.config_paths import ResultFolder, dataset_folder
 from worldsim.config_values import Checked
 from worldsim.errors import UsageError, unknown_name
 from worldsim.evaluation.comparison import StartPlan
@@ -28,7 +28,7 @@ class RolloutSettings(Checked):
 
     env: EnvNode | None
     policy: PoolNode | None
-    out: OutputFolder
+    out: ResultFolder
     model: ModelName
     judge: JudgeName | None
     starts: StartPlan

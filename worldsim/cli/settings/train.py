@@ -7,7 +7,7 @@ from typing import Annotated
 from worldsim.cli.settings.names import DONOR, MODEL
 from worldsim.cli.settings.selection import Selecting
 from worldsim.config_limits import OneOf, between
-from worldsim.config_paths import DatasetFolder, OutputFolder
+from worldsim.config_paths import DatasetFolder, ResultFolder
 from worldsim.config_values import INLINE
 from worldsim.evaluation.judge_sampling import JudgeConfig
 from worldsim.hardware import training_device
@@ -28,7 +28,7 @@ class Settings(Selecting):
     dataset: DatasetFolder
     image_size: Side | tuple[Side, Side] | None
     cache: Path | None
-    out: OutputFolder
+    out: ResultFolder
     stage: Annotated[str, OneOf(lambda: ("all", "policies", *STAGES))]
     training: Annotated[TrainingNodes, INLINE]
     validation: ValidationConfig
