@@ -13,10 +13,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from worldsim.config_limits import Count, ImageSize, Positive
+from worldsim.config_limits import Count, ImageSize, Rate
 from worldsim.envs.foreign_binding import Request, bind, require_same_world
 from worldsim.envs.foreign_cameras import CameraRequest, rig_of, warn_of_moving
-from worldsim.envs.foreign_groups import warn_of_groups
+from worldsim.envs.foreign_groups import GeomGroups, warn_of_groups
 from worldsim.envs.foreign_memory import SourceMemory
 from worldsim.envs.foreign_physics import assets, get_physics, look, physics_of, set_physics
 from worldsim.envs.foreign_source import control_rate, make_source
@@ -71,8 +71,8 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         task: str | None = None,
         end_effector: Mapping[str, Any] | None = None,
         success: SuccessRequest = None,
-        geom_groups: Sequence[int] | None = None,
-        fps: Positive | None = None,
+        geom_groups: GeomGroups | None = None,
+        fps: Rate | None = None,
         repeatable: bool = True,
         source_kwargs: Mapping[str, Any] | None = None,
         render_mode: str | None = None,

@@ -2,14 +2,23 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Annotated
 
 import mujoco
 import numpy as np
 
+from worldsim.config_limits import Limit, between
 from worldsim.errors import UsageError
 
 DEFAULT = (0, 1, 2)
 """What MuJoCo draws by itself; models in the style of the menagerie collide in group 3."""
+
+
+GeomGroups = Annotated[
+    Sequence[Annotated[int, between(0, mujoco.mjNGROUP - 1)]],
+    Limit(f"numbers of 0 to {mujoco.mjNGROUP - 1}, as in [1, 2]", lambda groups: len(groups) > 0),
+]
+"""Geom groups to draw."""
 
 
 def choose_groups(model: mujoco.MjModel, requested: Sequence[int] | None) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ class SuccessRule:
     above: float = 0.5
 
 
-SuccessRequest = Mapping[str, Any] | bool | None
+SuccessRequest = Mapping[str, Any] | Literal[False] | None
 """A rule; None: as the env itself reports it; False: nothing counts as success."""
 
 _REPORTED = ("is_success", "success")

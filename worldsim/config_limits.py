@@ -124,6 +124,8 @@ Port = Annotated[int, between(0, 2**16 - 1)]
 Seed = Annotated[int, between(0, 2**32 - 1)]
 """What every generator of random numbers takes, numpy's global one included."""
 Positive = Annotated[float, more_than(0)]
+Rate = Annotated[float, between(1e-3, 1e4)]
+"""How many a second."""
 Weight = Annotated[float, at_least(0)]
 Share = Annotated[float, between(0, 1)]
 Fraction = Annotated[float, at_least(0), below(1)]

@@ -42,8 +42,8 @@ def read_value(kind: Any, value: Any, key: str) -> Any:
     if origin in (Union, UnionType):
         return _read_union(kind, value, key)
     if origin is Literal:
-        if value not in get_args(kind):
-            raise unknown_name(key, _shown(value), get_args(kind))
+        if not any(type(value) is type(one) and value == one for one in get_args(kind)):
+            raise unknown_name(key, _shown(value), [_shown(one) for one in get_args(kind)])
         return value
     if is_dataclass(origin):
         return _read_node(kind, value, key)
@@ -157,7 +157,7 @@ def expected(kind: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(expected(arm) for arm in inner)
     if origin is Literal:
-        return f"one of {', '.join(map(str, inner))}"
+        return f"one of {', '.join(map(_shown, inner))}" if len(inner) > 1 else _shown(inner[0])
     if origin is tuple and inner and inner[-1] is not Ellipsis:
         return f"a list of {len(inner)}"
     if _is_mapping(origin):
@@ -226,7 +226,7 @@ def _is_of_shape(kind: Any, value: Any) -> bool:
     if origin in _NAMES:
         return _fits(origin, value)
     if origin is Literal:
-        return isinstance(value, str)
+        return any(type(value) is type(one) for one in get_args(bare))
     if _is_mapping(origin):
         return isinstance(value, Mapping) or (isclass(origin) and isinstance(value, origin))
     return _is_list(value) if _is_sequence(origin) else True
@@ -294,4 +294,6 @@ def _refuse(kind: Any, value: Any, key: str, hint: str = "") -> Any:
 
 
 def _shown(value: Any) -> str:
-    return "null" if value is None else str(value)
+    return (
+        str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+    )

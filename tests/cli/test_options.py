@@ -35,7 +35,6 @@ OTHER_GROUPS = [
     (
         "train",
         [
-            "model=tiny_dit",
             "plan=dmd",
             "start_from=shipped/push",
             "trainer=gpu",

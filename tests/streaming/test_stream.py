@@ -1,5 +1,6 @@
 """Streams at every slope: order, independence of rows, branching, revision, refusals."""
 
+import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -71,7 +72,7 @@ def test_hand_and_scene_follow_the_dynamics(stream: Stream) -> None:
 
 @pytest.mark.parametrize("told", [True, False])
 def test_frames_are_told_of_bodies_or_of_actions_alone(told: bool) -> None:
-    model = nano_model()
+    model = copy.copy(nano_model())
     model.config = replace(model.config, bodies=told)
     stream = Stream(model, autoregressive((1.0, 0.0)), precision="float32")
     actions, other = random_actions(1, 3), random_actions(1, 3, seed=1)

@@ -151,4 +151,4 @@ def test_the_command_refuses_before_it_touches_anything(
 def test_a_judge_asks_no_parent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words: Any = (f"start_from={tmp_path / 'gone'}", "stage=judge")
     assert train(tmp_path / "nowhere", tmp_path / "run", *words) == 2
-    assert "no data set" in capsys.readouterr().err
+    assert "expected the folder of a data set" in capsys.readouterr().err

@@ -160,7 +160,7 @@ def test_calibration_is_hidden_now_and_then_and_repeatably(model: WorldModel, ba
         assert torch.equal(clip.view_mask, untouched.view_mask)
         assert chance or torch.equal(clip.cond.maps, untouched.cond.maps)
     assert 0 < DropoutConfig().rig < 0.2
-    with pytest.raises(UsageError, match="dropout"):
+    with pytest.raises(UsageError, match="rig is 1.5"):
         DropoutConfig(rig=1.5)
 
 
