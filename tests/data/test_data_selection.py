@@ -109,6 +109,9 @@ def test_a_partial_download_is_used_and_said(whole: Path) -> None:
         assert LeRobotDataset(root, some([1, 4])).num_episodes == 2
     faults = verify(root)
     assert {fault.episode for fault in faults} == {0, 3}, "verify says what is not there"
+    assert [dataset.place(index) for index in (1, 2, 4)] == [0, 1, 2]
+    with pytest.raises(UsageError, match="no episode 3 among the 3 from 1 to 4"):
+        dataset.place(3)
 
 
 def test_a_file_that_several_episodes_share_takes_them_all(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_an_episode_of_a_data_set(tmp_path: Path) -> None:
     export(f"source={tmp_path / 'data'}", f"out={tmp_path / 'out'}")
     film = read_video(tmp_path / "out" / "episode_000000.mp4")
     assert len(film) == 5
-    with pytest.raises(UsageError, match="episodes 0 to 0"):
+    with pytest.raises(UsageError, match="no episode 7"):
         export(f"source={tmp_path / 'data'}", "episode=7")
 
 

@@ -74,6 +74,10 @@ def _merge(settings: Settings) -> None:
 def _preview(settings: Settings) -> None:
     dataset = LeRobotDataset(settings.one_root, settings.selection)
     path = preview(
-        dataset, settings.episode, settings.preview_file, settings.frames, settings.scale
+        dataset,
+        dataset.place(settings.episode),
+        settings.preview_file,
+        settings.frames,
+        settings.scale,
     )
     finish("preview", path)

@@ -96,22 +96,21 @@ def _episodes(
     from worldsim.data.dataset import LeRobotDataset
 
     dataset = LeRobotDataset(root, selection)
-    if episode is not None:
-        dataset.record(episode)  # refuses what is not there, before anything is written
-    wanted = range(dataset.num_episodes) if episode is None else [episode]
+    # What is not there is refused before anything is written.
+    wanted = range(dataset.num_episodes) if episode is None else [dataset.place(episode)]
 
     def film(number: int) -> tuple[str, RolloutRecord]:
-        arrays = dataset.arrays(number)
+        arrays, index = dataset.arrays(number), dataset.record(number).index
         record = RolloutRecord(
             cameras=dataset.spec.camera_names,
             fps=dataset.spec.fps,
-            title=f"episode {number}: {dataset.meta(number).policy or dataset.task(number)}",
+            title=f"episode {index}: {dataset.meta(number).policy or dataset.task(number)}",
             truth=_stacked(dataset, number),
             actions=arrays["action"][:-1],
             progress=arrays["progress"],
             truth_success=arrays["success"],
         )
-        return f"episode_{number:06d}", record
+        return f"episode_{index:06d}", record
 
     return len(wanted), (film(number) for number in wanted)
 

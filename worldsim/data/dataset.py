@@ -126,6 +126,22 @@ class LeRobotDataset:
             )
         return self.index.records[episode]
 
+    def place(self, index: int) -> int:
+        """Number of the episode that the data set itself calls `index`.
+
+        The two differ where episodes are not selected, or not there.
+
+        Raises:
+            UsageError: it is not among these.
+        """
+        indices = [record.index for record in self.index.records]
+        if index not in indices:
+            raise UsageError(
+                f"{self.root} has no episode {index} among the {len(indices)} from {indices[0]} "
+                f"to {indices[-1]}"
+            )
+        return indices.index(index)
+
     def rows(self, episode: int) -> pa.Table:
         """All columns of an episode.
 

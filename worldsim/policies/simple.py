@@ -177,10 +177,6 @@ def _recorded_actions(
     if not dataset:
         raise UsageError("replay policy: give `actions` or the folder of a `dataset`")
     recorded = LeRobotDataset(dataset, read_selection(columns))
-    count = recorded.num_episodes
-    wanted = list(episodes) or list(range(count))
-    outside = [i for i in wanted if not 0 <= i < count]
-    if outside or not wanted:
-        raise UsageError(f"replay policy: {dataset} has {count} episodes, asked for {outside}")
+    wanted = [recorded.place(i) for i in episodes] or range(recorded.num_episodes)
     # The last row of an episode carries no action.
     return [recorded.arrays(i)["action"][:-1] for i in wanted]
