@@ -101,7 +101,7 @@ class Shy(SlideEnv):
     """Tells its time step only after the first reset, and raises before."""
 
     @property
-    def dt(self) -> float:
+    def dt(self) -> float:  # type: ignore[override]
         raise RuntimeError("later")
 
 
