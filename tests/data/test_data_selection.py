@@ -85,7 +85,8 @@ def test_starts_and_merged_sets_are_of_chosen_episodes(whole: Path, tmp_path: Pa
     np.testing.assert_array_equal(
         starts.episode(0).agent_pos, LeRobotDataset(whole).episode(1).agent_pos[0]
     )
-    merged = merge([whole, whole], tmp_path / "both", selection=some([3]))
+    other = ForeignSet("v2.1", lengths=LENGTHS).write(tmp_path / "other")
+    merged = merge([whole, other], tmp_path / "both", selection=some([3]))
     assert [record.length for record in merged.index.records] == [4, 4]
 
 
