@@ -8,11 +8,12 @@ from worldsim.cli.console import Advance, finish, progress, say
 from worldsim.cli.settings.data import Settings
 from worldsim.config import build
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.faults import raise_faults
+from worldsim.data.faults import errors_of, raise_faults
 from worldsim.data.merge import merge
 from worldsim.data.preview import preview
 from worldsim.data.summary import behaviour_lines, describe
 from worldsim.data.verify import verify
+from worldsim.errors import DataError
 
 DESCRIPTION = """\
 Look at data sets in LeRobot format (v3.0 and v2.1, recorded by worldsim or by others).
@@ -56,6 +57,8 @@ def _verify(settings: Settings) -> None:
         faults = verify(root, settings.decode, step, settings.selection)
     for fault in faults:
         print(fault if fault.severity == "error" else f"warning: {fault}")
+    if (count := len(errors_of(faults))) > 1:
+        raise DataError(f"{root} has {count} faults, told above, and cannot be used")
     raise_faults(root, faults)
     finish(f"no error found; warnings: {len(faults)}" if faults else "no fault found", root)
 

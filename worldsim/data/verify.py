@@ -49,7 +49,7 @@ def verify(
     try:
         dataset = LeRobotDataset(root, chosen, strict=False)
     except DataError as error:
-        return [Fault("meta", None, str(error))]
+        return [Fault("meta", None, _message(root, error))]
     count, seen = dataset.num_episodes, ExtremesSeen(dataset.info["features"])
     with closing(dataset):
         unfit = training_faults(dataset)
@@ -86,7 +86,7 @@ def _check_rows(
             if has_spec:
                 yield from _check_states(dataset, episode, file)
     except DataError as error:
-        yield Fault(file, record.index, str(error))
+        yield Fault(file, record.index, _message(dataset.root, error))
 
 
 def _check_states(dataset: LeRobotDataset, episode: int, file: str) -> Iterator[Fault]:
@@ -151,8 +151,13 @@ def _check_frames(
             elif camera.video:
                 dataset.frame_numbers(episode, camera.key)
         except DataError as error:
-            yield Fault(file, record.index, str(error))
+            yield Fault(file, record.index, _message(dataset.root, error))
 
 
 def _relative(dataset: LeRobotDataset, path: Path) -> str:
     return str(path.relative_to(dataset.root))
+
+
+def _message(root: Path, error: DataError) -> str:
+    """What an error says, without the data set's own name, which stands beside it anyway."""
+    return str(error).replace(f"{root}: ", "").replace(f"{root}/", "")
