@@ -8,7 +8,7 @@ import gymnasium
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.wrappers import OrderEnforcing
 
-from worldsim.config_values import check_arguments
+from worldsim.config.values import check_arguments
 from worldsim.envs.gl import choose_backend
 from worldsim.errors import unknown_name
 

@@ -13,7 +13,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from worldsim.config_limits import Count, ImageSize, Rate
+from worldsim.cameras.rig import CameraRig
+from worldsim.config.limits import Count, ImageSize, Rate
 from worldsim.envs.foreign_binding import Request, bind, require_same_world
 from worldsim.envs.foreign_cameras import CameraRequest, rig_of, warn_of_moving
 from worldsim.envs.foreign_groups import GeomGroups, warn_of_groups
@@ -26,7 +27,6 @@ from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.rendering import shared_renderer
 from worldsim.envs.task_space import TaskText
 from worldsim.errors import UsageError, WorldsimError
-from worldsim.geometry.cameras import CameraRig
 
 Info = dict[str, Any]
 State = dict[str, Any]

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.config import build
+from worldsim.config.compose import build
 from worldsim.envs.foreign_cameras import CameraRequest, View, make_views
 from worldsim.envs.foreign_groups import choose_groups
 from worldsim.envs.foreign_physics import physics_of
@@ -23,7 +23,7 @@ from worldsim.envs.foreign_spec import (
 )
 from worldsim.envs.foreign_success import SuccessRequest, Task, make_task
 from worldsim.errors import UsageError
-from worldsim.specs import ActionSpec, CameraSpec, WorldSpec
+from worldsim.spec import ActionSpec, CameraSpec, WorldSpec
 
 Vector = NDArray[np.float32]
 

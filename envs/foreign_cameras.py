@@ -9,12 +9,12 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.config import build
-from worldsim.config_limits import Limit, Text, between
-from worldsim.config_values import Checked
+from worldsim.cameras.rig import CameraRig
+from worldsim.config.compose import build
+from worldsim.config.limits import Limit, Text, between
+from worldsim.config.values import Checked
 from worldsim.envs.rendering import SceneRenderer, camera_indices, pinhole
 from worldsim.errors import QualityWarning, UsageError
-from worldsim.geometry.cameras import CameraRig
 
 _OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import mujoco
 import numpy as np
 
-from worldsim.config_limits import Limit, between
+from worldsim.config.limits import Limit, between
 from worldsim.errors import QualityWarning, UsageError
 
 DEFAULT = (0, 1, 2)

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.errors import UsageError
-from worldsim.specs import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, ActionSpec, VectorSpec
+from worldsim.spec import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, ActionSpec, VectorSpec
 
 Vector = NDArray[np.float32]
 

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from worldsim.config import build
+from worldsim.config.compose import build
 from worldsim.envs.foreign_spec import Readout, goal_spec
 from worldsim.errors import QualityWarning, UsageError
 

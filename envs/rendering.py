@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.envs.gl import choose_backend, drawing_backend
 from worldsim.errors import UsageError, WorldsimError
-from worldsim.geometry.cameras import CameraRig
 
 choose_backend()
 

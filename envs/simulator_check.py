@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from worldsim.conventions import stack_views
 from worldsim.errors import QualityWarning, WorldsimError
-from worldsim.specs import VectorSpec, WorldSpec
+from worldsim.spec import VectorSpec, WorldSpec
 
 Float = NDArray[np.float32]
 

@@ -19,7 +19,7 @@ from worldsim.envs.vector_chunk import Reset, Row
 from worldsim.envs.vector_memory import SharedObservations, memory_size, open_memory
 from worldsim.envs.vector_process import WorkerHandle
 from worldsim.errors import UsageError, WorldsimError, unknown_name
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 Flags = NDArray[np.bool_]
 Step = tuple[dict[str, Any], NDArray[np.float64], Flags, Flags, dict[str, Any]]

@@ -17,7 +17,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from worldsim.errors import DataError, UsageError
-from worldsim.models.observer import SpatialSoftmax
+from worldsim.models.heads.state_estimator import SpatialSoftmax
 from worldsim.registry import Registry
 
 PATCH = 4

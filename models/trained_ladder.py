@@ -8,8 +8,8 @@ distilled on, and says nothing sensible of what lies between.
 import warnings
 from dataclasses import dataclass
 
-from worldsim.config_limits import Positive, Whole
-from worldsim.config_values import Checked
+from worldsim.config.limits import Positive, Whole
+from worldsim.config.values import Checked
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import QualityWarning, UsageError

@@ -14,11 +14,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from worldsim.geometry.body_maps import map_names
-from worldsim.models.denoiser import PREDECESSORS
-from worldsim.models.dynamics import DynamicsConfig
+from worldsim.models.denoisers.base import PREDECESSORS
+from worldsim.models.tabletop.contact_dynamics import DynamicsConfig
+from worldsim.models.tabletop.maps import map_names
 from worldsim.models.world_model import WorldModel
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 OWN = ("dynamics.", "normalizer.state")
 """What the new world learns from its own data alone."""

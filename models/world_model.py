@@ -1,8 +1,8 @@
 """`WorldModel`: tokenizer, dynamics, denoiser, state head, normaliser and the spec of its world.
 
 Legend: B batch, T frames, V views, H W pixels, c latent channels, h w latent size, A action,
-P proprioception, S state, D body (see `worldsim.models.dynamics`). "Latents" are normalised to
-unit variance everywhere outside.
+P proprioception, S state, D body (see `worldsim.models.tabletop.contact_dynamics`).
+"Latents" are normalised to unit variance everywhere outside.
 """
 
 from collections.abc import Mapping
@@ -12,22 +12,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from worldsim.config import build
-from worldsim.config_limits import Count, Share, Whole
-from worldsim.config_values import Checked
+from worldsim.config.compose import build
+from worldsim.config.limits import Count, Share, Whole
+from worldsim.config.values import Checked
 from worldsim.conventions import to_model_video, to_pixels
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json, write_text
-from worldsim.geometry.body_maps import BodyPair, RigTensors, body_maps, map_channels
-from worldsim.models.autoencoder import DOWNSAMPLE, Autoencoder, AutoencoderConfig
-from worldsim.models.backbones import build_denoiser
-from worldsim.models.conditioning import Conditioning
-from worldsim.models.denoiser import DenoiserConfig, DenoiserShape
-from worldsim.models.dynamics import BodyDynamics, DynamicsConfig
-from worldsim.models.heads import HeadConfig, StateHead, StateReading
+from worldsim.models.denoisers.base import DenoiserConfig, DenoiserShape
+from worldsim.models.denoisers.conditioning import Conditioning
+from worldsim.models.denoisers.registry import build_denoiser
+from worldsim.models.heads.state import HeadConfig, StateHead, StateReading
 from worldsim.models.normalizer import Normalizer
 from worldsim.models.pretrained import resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
+from worldsim.models.tabletop.contact_dynamics import BodyDynamics, DynamicsConfig
+from worldsim.models.tabletop.maps import BodyPair, RigTensors, body_maps, map_channels
+from worldsim.models.tokenizers.autoencoder import DOWNSAMPLE, Autoencoder, AutoencoderConfig
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.weights import (
     CONFIG,
@@ -37,7 +37,7 @@ from worldsim.models.weights import (
     save_config,
     save_weights,
 )
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 KIND = "world_model"
 

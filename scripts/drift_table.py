@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.evaluation.drift_report import LEAST_DIVERGENCE_M
 from worldsim.files import read_json
+from worldsim.validation.drift_report import LEAST_DIVERGENCE_M
 
 HALF_WINDOW_S = 2.5
 LOOKS = ("luminance", "saturation", "sharpness", "motion")

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from worldsim.cli.train_validation import validators
-from worldsim.config import compose_config
+from worldsim.config.compose import compose_config
 from worldsim.data.cache import build_cache
 from worldsim.errors import DataError, WorldsimError
 from worldsim.files import atomic_path

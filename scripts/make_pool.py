@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import combinations
 from pathlib import Path
 
-from worldsim.config import compose_config
+from worldsim.config.compose import compose_config
 from worldsim.errors import UsageError, WorldsimError
 from worldsim.files import read_json, write_json
 from worldsim.models.weights import CONFIG, WEIGHTS
@@ -31,8 +31,8 @@ def success_rate(task: str, kind: str, options: dict[str, object], starts: int, 
     import torch
 
     from worldsim.envs.imagination.starts import SimulatorStarts
-    from worldsim.evaluation.rollouts import rollout_simulator
     from worldsim.policies.pool import build_policy
+    from worldsim.rollout.rollouts import rollout_simulator
 
     torch.set_num_threads(1)
     env_id = str(compose_config("collect", [f"env={task}", "out=unused"]).env.id)

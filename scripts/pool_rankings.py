@@ -14,8 +14,8 @@ from pathlib import Path
 
 from worldsim.cli.rank_report import ranking_json, section_of, write_page
 from worldsim.errors import WorldsimError
-from worldsim.evaluation.outcomes import pool_outcomes, read_outcomes
 from worldsim.files import write_json
+from worldsim.ranking.outcomes import pool_outcomes, read_outcomes
 from worldsim.reporting.terminal import print_ranking
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldsim.config import compose_config
+from worldsim.config.compose import compose_config
 from worldsim.envs import make
 from worldsim.envs.tabletop.base import TabletopEnv
 from worldsim.policies.base import Policy

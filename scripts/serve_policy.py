@@ -11,7 +11,7 @@ import sys
 
 from omegaconf import OmegaConf
 
-from worldsim.config import compose_config
+from worldsim.config.compose import compose_config
 from worldsim.envs import make
 from worldsim.errors import UsageError, WorldsimError
 from worldsim.policies.pool import load_pool

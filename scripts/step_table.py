@@ -20,9 +20,9 @@ from stream import begin, next_frames, repeat
 
 from worldsim.data.cache import build_cache
 from worldsim.envs.imagination.loading import find_judge
-from worldsim.evaluation.drift import DriftConfig, measure_drift
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.sampler import Sampler
+from worldsim.sampling.sampler import Sampler
+from worldsim.validation.drift import DriftConfig, measure_drift
 
 STREAMS = (1, 16)
 HEAD = (

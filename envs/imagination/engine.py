@@ -17,10 +17,10 @@ from worldsim.envs.imagination.start import (
     stack_views_seen,
 )
 from worldsim.errors import QualityWarning, UsageError
-from worldsim.evaluation.judge import Judge, Judgement
+from worldsim.judge.judge import Judge, Judgement
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.acceleration import Acceleration
-from worldsim.streaming.sampler import Sampler
+from worldsim.sampling.acceleration import Acceleration
+from worldsim.sampling.sampler import Sampler
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -59,7 +59,7 @@ class ImaginationEngine:
         judge: must know the same world.
         sampling_steps: denoising steps a frame, 1 to 8.
         success_bonus: see above.
-        acceleration: how the model's passes are run; see `worldsim.streaming.acceleration`.
+        acceleration: how the model's passes are run; see `worldsim.sampling.acceleration`.
 
     Raises:
         SpecMismatchError: model and judge describe different worlds.

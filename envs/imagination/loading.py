@@ -5,7 +5,7 @@ from typing import Any
 
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.evaluation.judge import Judge
+from worldsim.judge.judge import Judge
 from worldsim.models.pretrained import locate, resolve_folder
 from worldsim.models.world_model import WorldModel
 

@@ -23,10 +23,10 @@ from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, obser
 from worldsim.envs.imagination.start import Start, is_observation
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource, known_rig
 from worldsim.errors import UsageError
-from worldsim.evaluation.judge import Judge
+from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
-from worldsim.specs import WorldSpec
-from worldsim.streaming.acceleration import Acceleration
+from worldsim.sampling.acceleration import Acceleration
+from worldsim.spec import WorldSpec
 
 Info = dict[str, Any]
 NOISE_RANGE = 2**62
@@ -50,7 +50,7 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
             simulator's own horizon, or 50 where the starts come from no simulator.
         success_bonus: reward of success.
         acceleration: how the model's passes are run: none, compile or cuda_graphs; see
-            `worldsim.streaming.acceleration`.
+            `worldsim.sampling.acceleration`.
         render_mode: None or "rgb_array" (the cameras side by side).
     """
 

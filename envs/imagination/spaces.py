@@ -5,7 +5,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.envs.task_space import TaskText
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 
 def observation_space(spec: WorldSpec) -> spaces.Dict:

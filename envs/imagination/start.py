@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.conventions import stack_views
 from worldsim.errors import UsageError
-from worldsim.geometry.cameras import CameraRig
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 Float = NDArray[np.float32]
 
@@ -128,7 +128,7 @@ def _check_rig(rig: Any, spec: WorldSpec, where: str) -> None:
     """
     if rig is None:
         return
-    expected = f"a worldsim.geometry.cameras.CameraRig of cameras {', '.join(spec.camera_names)}"
+    expected = f"a worldsim.cameras.rig.CameraRig of cameras {', '.join(spec.camera_names)}"
     if not isinstance(rig, CameraRig):
         raise UsageError(f"{where}: rig is a {type(rig).__name__}, expected {expected}")
     if not set(spec.camera_names) <= set(rig.names):

@@ -14,11 +14,11 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.conventions import stack_views
 from worldsim.envs.imagination.start import Start, start_of_observation
 from worldsim.errors import UsageError
-from worldsim.geometry.cameras import CameraRig
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 if TYPE_CHECKING:
     from worldsim.data.selection import Selection

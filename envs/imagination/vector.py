@@ -25,10 +25,10 @@ from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, obser
 from worldsim.envs.imagination.start import Start
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
 from worldsim.errors import UsageError
-from worldsim.evaluation.judge import Judge
+from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
-from worldsim.specs import WorldSpec
-from worldsim.streaming.acceleration import Acceleration
+from worldsim.sampling.acceleration import Acceleration
+from worldsim.spec import WorldSpec
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -49,7 +49,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
             simulator's own horizon, or 50 where the starts come from no simulator.
         success_bonus: reward of success.
         acceleration: how the model's passes are run: none, compile or cuda_graphs; see
-            `worldsim.streaming.acceleration`.
+            `worldsim.sampling.acceleration`.
         autoreset_mode: NEXT_STEP (the step after the last one begins an episode, its action is
             ignored), SAME_STEP (`final_obs` and `final_info` in the info), or DISABLED (begin
             again with `reset(options={"reset_mask": mask})`; a finished env must not be stepped).

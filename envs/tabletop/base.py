@@ -10,8 +10,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from worldsim.config_limits import Count, ImageSize
-from worldsim.config_values import check_arguments
+from worldsim.cameras.rig import CameraRig
+from worldsim.config.limits import Count, ImageSize
+from worldsim.config.values import check_arguments
 from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.rendering import SceneRenderer, fixed_rig, shared_renderer
 from worldsim.envs.tabletop.gripper import ACTION, AGENT_POS, Gripper
@@ -20,8 +21,7 @@ from worldsim.envs.tabletop.score import TaskScore
 from worldsim.envs.tabletop.variation import TABLETOP_FACTORS, ModelVariation
 from worldsim.envs.task_space import TaskText
 from worldsim.errors import UsageError
-from worldsim.geometry.cameras import CameraRig
-from worldsim.specs import CameraSpec, VectorSpec, WorldSpec
+from worldsim.spec import CameraSpec, VectorSpec, WorldSpec
 
 Float = NDArray[np.float32]
 Observation = dict[str, Any]

@@ -7,7 +7,7 @@ from worldsim.envs.tabletop.base import TabletopEnv
 from worldsim.envs.tabletop.placing import yaw_quaternion
 from worldsim.envs.tabletop.scene import ASSETS
 from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
-from worldsim.specs import VectorSpec
+from worldsim.spec import VectorSpec
 
 SUCCESS_OPENING = 0.07
 """Opening in metres at which the task is solved; the drawer moves 10 cm."""

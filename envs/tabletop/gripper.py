@@ -11,7 +11,7 @@ from worldsim.envs.tabletop.scene import (
     WORKSPACE_HIGH,
     WORKSPACE_LOW,
 )
-from worldsim.specs import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, ActionSpec, VectorSpec
+from worldsim.spec import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, ActionSpec, VectorSpec
 
 STEP_METRES = 0.03
 STEP_RADIANS = 0.2

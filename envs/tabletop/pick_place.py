@@ -7,7 +7,7 @@ from worldsim.envs.tabletop.base import TabletopEnv
 from worldsim.envs.tabletop.placing import apart, cos_sin_4, upward, yaw_quaternion
 from worldsim.envs.tabletop.scene import cube_xml
 from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
-from worldsim.specs import VectorSpec
+from worldsim.spec import VectorSpec
 
 PLATFORM_HEIGHT = 0.03
 """Height of the platform's top in metres; a pushed cube cannot climb it."""

@@ -8,7 +8,7 @@ from worldsim.envs.tabletop.base import TabletopEnv
 from worldsim.envs.tabletop.placing import apart, cos_sin_4, yaw_quaternion
 from worldsim.envs.tabletop.scene import cube_xml
 from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
-from worldsim.specs import VectorSpec
+from worldsim.spec import VectorSpec
 
 SUCCESS_RADIUS = 0.04
 """Plane distance in metres between cube and disc centre at which the task is solved."""

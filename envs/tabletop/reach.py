@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from worldsim.envs.tabletop.base import TabletopEnv
 from worldsim.envs.tabletop.placing import apart
 from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
-from worldsim.specs import VectorSpec
+from worldsim.spec import VectorSpec
 
 SUCCESS_RADIUS = 0.03
 """Distance in metres between fingertips and marker at which the task is solved."""

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from worldsim.envs.tabletop.placing import apart, yaw_quaternion
 from worldsim.envs.tabletop.push import SUCCESS_RADIUS, TabletopPush
 from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
-from worldsim.specs import VectorSpec
+from worldsim.spec import VectorSpec
 
 VISITS = 4
 """How often the cube must reach the disc."""

@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from worldsim.config import build, compose_config
-from worldsim.data.behaviours import Behaviour
-from worldsim.data.collection import Collection
-from worldsim.data.recorder import CollectionConfig
+from worldsim.collection.behaviours import Behaviour
+from worldsim.collection.collect import Collection
+from worldsim.collection.recorder import CollectionConfig
+from worldsim.config.compose import build, compose_config
 
 
 def main() -> None:

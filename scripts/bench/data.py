@@ -21,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from worldsim.config import build, compose_config
-from worldsim.data.behaviours import Behaviour
+from worldsim.collection.behaviours import Behaviour
+from worldsim.collection.collect import collect
+from worldsim.collection.recorder import CollectionConfig
+from worldsim.config.compose import build, compose_config
 from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.data.clips import ClipDataset
-from worldsim.data.collection import collect
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.recorder import CollectionConfig
 from worldsim.data.video import VideoFile
 
 Reader = Callable[[NDArray[np.int64]], Any]

@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldsim.config import build, compose_config
+from worldsim.config.compose import build, compose_config
 from worldsim.diffusion.flow import as_history, step_down
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.envs.imagination import FrameStarts, ImaginationVectorEnv, SimulatorStarts, Start
 from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError
-from worldsim.evaluation.judge import Judge, JudgeReport
-from worldsim.evaluation.judge_tracker import VerdictRule
-from worldsim.models.conditioning import Conditioning
-from worldsim.models.observer import Observer, ObserverConfig
+from worldsim.judge.judge import Judge, JudgeReport
+from worldsim.judge.tracker import VerdictRule
+from worldsim.models.denoisers.conditioning import Conditioning
+from worldsim.models.heads.state_estimator import Observer, ObserverConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
-from worldsim.streaming.stream import Stream
+from worldsim.sampling.stream import Stream
 
 SAMPLING_STEPS = 4
 ENVS = (1, 16)

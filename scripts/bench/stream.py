@@ -28,14 +28,14 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from worldsim.config import build, compose_config
-from worldsim.config_groups import group_options
+from worldsim.config.compose import build, compose_config
+from worldsim.config.groups import group_options
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.hardware import inference_device
 from worldsim.models.world_model import WorldModel, WorldModelConfig
-from worldsim.streaming.acceleration import Acceleration
-from worldsim.streaming.stream import Stream
+from worldsim.sampling.acceleration import Acceleration
+from worldsim.sampling.stream import Stream
 
 SHIPPED = "shipped/push"
 

@@ -22,11 +22,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from worldsim.config import compose_config
-from worldsim.models.attention import FrameOrder
-from worldsim.models.dit import DiT
+from worldsim.config.compose import compose_config
+from worldsim.models.denoisers.attention import FrameOrder
+from worldsim.models.denoisers.dit import DiT
 from worldsim.models.world_model import WorldModel
-from worldsim.specs import (
+from worldsim.spec import (
     EE_POSITION,
     EE_ROTATION_6D,
     ActionSpec,

@@ -7,7 +7,7 @@ import pytest
 
 from worldsim.cli.main import main
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.evaluation.record import RolloutRecord
+from worldsim.rollout.record import RolloutRecord
 
 LOOK = "{name: front, position: [1.7,-0.3,0.9], target: [0.25,-0.25,-0.2]}"
 SMALL = ("episodes=2", "max_steps=6", "workers=0")

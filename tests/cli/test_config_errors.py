@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from worldsim import config_groups
-from worldsim.config import build, compose_config
-from worldsim.config_errors import check_overrides, unknown_key
-from worldsim.config_groups import group_options, read_command_file
+from worldsim.config import groups as config_groups
+from worldsim.config.compose import build, compose_config
+from worldsim.config.errors import check_overrides, unknown_key
+from worldsim.config.groups import group_options, read_command_file
 from worldsim.errors import UsageError
 
 COMMAND = """\

@@ -3,8 +3,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from worldsim.config import compose_config
-from worldsim.config_open import open_mappings
+from worldsim.config.compose import compose_config
+from worldsim.config.open import open_mappings
 from worldsim.errors import UsageError
 
 

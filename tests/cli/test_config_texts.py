@@ -6,7 +6,7 @@ import pytest
 from lerobot_testing import ForeignSet
 
 from worldsim.cli.main import main
-from worldsim.config import compose_config
+from worldsim.config.compose import compose_config
 
 
 @pytest.mark.parametrize("name", ["20261126", "2026_11_26", "1.10", "1e3", "true", "0x10"])

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
-from worldsim.config import build
-from worldsim.config_limits import Count, OneOf, Share, Text
-from worldsim.config_values import INLINE, Checked, check_arguments, keys_of, takes_text
+from worldsim.config.compose import build
+from worldsim.config.limits import Count, OneOf, Share, Text
+from worldsim.config.values import INLINE, Checked, check_arguments, keys_of, takes_text
 from worldsim.errors import UsageError
 
 

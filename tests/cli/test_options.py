@@ -13,7 +13,7 @@ import worldsim.cli.settings.check as check_module
 from worldsim.cli.commands import COMMANDS
 from worldsim.cli.main import main
 from worldsim.cli.settings.check import check_options, check_values
-from worldsim.config import compose_config
+from worldsim.config.compose import compose_config
 from worldsim.errors import DataError, UsageError
 
 Path_ = tuple[str | int, ...]

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.writer import LeRobotWriter
-from worldsim.geometry.cameras import CameraRig
-from worldsim.specs import ActionSpec, CameraSpec, VectorSpec, WorldSpec
+from worldsim.spec import ActionSpec, CameraSpec, VectorSpec, WorldSpec
 
 MakeEpisode = Callable[..., Episode]
 

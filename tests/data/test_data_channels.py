@@ -14,7 +14,7 @@ from worldsim.data.layout import Limits
 from worldsim.data.merge import merge
 from worldsim.data.verify import verify
 from worldsim.data.writer import LeRobotWriter
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 WriteSet = Callable[..., Path]
 MakeEpisode = Callable[..., Episode]

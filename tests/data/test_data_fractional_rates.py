@@ -19,8 +19,8 @@ from worldsim.data.summary import describe
 from worldsim.data.verify import verify
 from worldsim.data.video import VideoFile
 from worldsim.errors import DataError
-from worldsim.evaluation.record import RolloutRecord
 from worldsim.reporting.film import write_film
+from worldsim.rollout.record import RolloutRecord
 
 NTSC = Fraction(30000, 1001)
 

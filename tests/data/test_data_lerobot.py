@@ -16,7 +16,7 @@ from worldsim.data.episode import Episode
 from worldsim.data.layout import Limits
 from worldsim.data.writer import LeRobotWriter
 from worldsim.errors import DataError, UsageError
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 pd: Any = import_module("pandas")
 WriteSet = Callable[..., Path]

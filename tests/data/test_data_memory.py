@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from worldsim.cli.export import _episodes
+from worldsim.collection.record import record_episode
 from worldsim.data.cache import build_cache
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import Episode
 from worldsim.data.preview import preview
-from worldsim.data.record import record_episode
 from worldsim.data.remux import VideoSegment, reencode
 from worldsim.data.verify import verify
 from worldsim.data.writer import LeRobotWriter
 from worldsim.envs.imagination import DatasetStarts
 from worldsim.policies.simple import ZeroPolicy
 from worldsim.reporting.film import FilmStyle, write_film
-from worldsim.specs import CameraSpec, WorldSpec
+from worldsim.spec import CameraSpec, WorldSpec
 
 STEPS, HEIGHT, WIDTH = 300, 96, 128
 MOST = STEPS * HEIGHT * WIDTH * 3 // 4

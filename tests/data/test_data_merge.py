@@ -18,7 +18,7 @@ from worldsim.data.verify import verify
 from worldsim.data.video import read_video
 from worldsim.data.writer import LeRobotWriter
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.specs import CameraSpec, WorldSpec
+from worldsim.spec import CameraSpec, WorldSpec
 
 WriteSet = Callable[..., Path]
 MakeEpisode = Callable[..., Episode]

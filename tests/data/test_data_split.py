@@ -18,7 +18,7 @@ from worldsim.data.split import episodes_of, folds_by_index, stored_folds
 from worldsim.data.writer import LeRobotWriter
 from worldsim.envs.imagination import DatasetStarts
 from worldsim.errors import DataError
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 MakeEpisode = Callable[..., Episode]
 

@@ -12,7 +12,7 @@ from worldsim.data.faults import Fault, errors_of
 from worldsim.data.stillness import asks_to_move, is_still, is_still_film
 from worldsim.data.verify import verify
 from worldsim.data.writer import LeRobotWriter
-from worldsim.specs import ActionMode, ActionSpec, WorldSpec
+from worldsim.spec import ActionMode, ActionSpec, WorldSpec
 
 ROWS = 12
 

@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import check_env
 from worldsim.envs.foreign import ForeignMujocoEnv
 from worldsim.envs.imagination import SimulatorStarts
 from worldsim.errors import UsageError
-from worldsim.specs import EE_POSITION
+from worldsim.spec import EE_POSITION
 
 PUSHER_CAMERAS = (
     {"name": "front", "position": [1.7, -0.3, 0.9], "target": [0.25, -0.25, -0.2]},

@@ -13,7 +13,7 @@ from worldsim.envs import make
 from worldsim.envs.tabletop.base import TabletopEnv
 from worldsim.envs.tabletop.placing import cos_sin_4, upward
 from worldsim.errors import UsageError
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 TASKS = ("Reach", "Push", "PickPlace", "Drawer", "Shuttle")
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-FOLDER = Path(__file__).parent / "values"
+FOLDER = Path(os.environ.get("WORLDSIM_GOLDEN_VALUES", Path(__file__).parent / "values"))
 WRITES = os.environ.get("WORLDSIM_GOLDEN") == "write"
 
 

@@ -9,8 +9,8 @@ import pytest
 from golden_store import check
 
 from worldsim.cli.main import main
-from worldsim.evaluation.ranking import rank
-from worldsim.evaluation.rates import JudgeRates
+from worldsim.ranking.rank import rank
+from worldsim.ranking.rates import JudgeRates
 
 FIGURES = ("pearson", "spearman", "kendall", "mmrv")
 RATES = ("reference_rate", "imagined_rate", "corrected_rate", "calibrated_rate")

@@ -9,8 +9,8 @@ from golden_store import FOLDER, WRITES, check, sketch
 
 from worldsim.conventions import stack_views
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.sampler import Sampler
-from worldsim.streaming.stream import Stream
+from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.stream import Stream
 
 FRAMES = 30
 SHIPPED = {"push": "Push", "pick_place": "PickPlace", "shuttle": "Shuttle"}

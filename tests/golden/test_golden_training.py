@@ -9,7 +9,7 @@ from golden_store import check
 from square_world import square_cache
 from worldsim_testing import nano_model
 
-from worldsim.config import build, compose_config
+from worldsim.config.compose import build, compose_config
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
 from worldsim.training.plan.matching import critic_of

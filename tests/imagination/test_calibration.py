@@ -11,6 +11,7 @@ import pytest
 from imagination_testing import nano_judge, nano_starts
 from worldsim_testing import CAMERAS, nano_model, nano_spec
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.conventions import split_views, stack_views
 from worldsim.envs import make
 from worldsim.envs.imagination import (
@@ -22,11 +23,10 @@ from worldsim.envs.imagination import (
 )
 from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.errors import QualityWarning, UsageError
-from worldsim.geometry.cameras import CameraRig
 from worldsim.models.pretrained import SHIPPED
 from worldsim.models.world_model import WorldModel
 from worldsim.play.session import PlaySession
-from worldsim.streaming.sampler import Sampler
+from worldsim.sampling.sampler import Sampler
 
 ACTIONS = np.random.default_rng(0).uniform(-1, 1, (2, 5)).astype(np.float32)
 

@@ -21,13 +21,13 @@ from worldsim.envs.imagination import (
 from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.envs.tabletop.reach import TabletopReach
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.evaluation.judge import EnvReference, Judge
-from worldsim.evaluation.judge_tracker import VerdictRule
-from worldsim.models.observer import Observer, ObserverConfig
+from worldsim.judge.judge import EnvReference, Judge
+from worldsim.judge.tracker import VerdictRule
+from worldsim.models.heads.state_estimator import Observer, ObserverConfig
 from worldsim.models.world_model import WorldModel
 from worldsim.play.session import PlaySession
-from worldsim.streaming.sampler import Sampler
-from worldsim.streaming.stream import Stream
+from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.stream import Stream
 
 ENV_ID = "worldsim/Imagination-v0"
 

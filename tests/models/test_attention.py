@@ -5,8 +5,8 @@ import torch
 from einops import rearrange
 from torch.nn.functional import scaled_dot_product_attention
 
-from worldsim.models import attention as module
-from worldsim.models.attention import DENSE, FrameOrder, attention, joint_attention
+from worldsim.models.denoisers import attention as module
+from worldsim.models.denoisers.attention import DENSE, FrameOrder, attention, joint_attention
 
 
 def inputs(length: int, keys: int) -> list[torch.Tensor]:

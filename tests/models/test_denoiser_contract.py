@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import UsageError
-from worldsim.models.backbones import DENOISERS, build_denoiser
-from worldsim.models.conditioning import Conditioning
-from worldsim.models.denoiser import Denoiser, DenoiserConfig, DenoiserShape
-from worldsim.streaming.context import Context, new_context
+from worldsim.models.denoisers.base import Denoiser, DenoiserConfig, DenoiserShape
+from worldsim.models.denoisers.conditioning import Conditioning
+from worldsim.models.denoisers.registry import DENOISERS, build_denoiser
+from worldsim.sampling.context import Context, new_context
 
 MAPS = 24
 SHAPE = DenoiserShape(3, 4, 8, 8, action_dim=5, body_dim=6, map_channels=MAPS)

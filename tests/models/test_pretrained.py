@@ -10,14 +10,14 @@ from imagination_testing import nano_judge
 from omegaconf import OmegaConf
 from worldsim_testing import nano_model, nano_spec
 
-from worldsim.config import compose_config
+from worldsim.config.compose import compose_config
 from worldsim.envs.imagination import ImaginationEnv
 from worldsim.envs.imagination.loading import find_judge, judge_folder
 from worldsim.errors import UsageError
-from worldsim.evaluation.dependencies import digest_network
 from worldsim.models.pretrained import SHIPPED, locate, resolve_folder
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.checkpoints import find_checkpoint
+from worldsim.rollout.dependencies import digest_network
 from worldsim.training.compose import train_config
 from worldsim.training.parents import Parents
 

@@ -15,7 +15,7 @@ from worldsim.errors import DataError, QualityWarning
 from worldsim.files import write_json
 from worldsim.models.quality import QUALITY, StepQuality
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.stream import Stream
+from worldsim.sampling.stream import Stream
 
 MEASURED = StepQuality({1: 14.0, 2: 17.7, 4: 18.0, 8: 17.9})
 

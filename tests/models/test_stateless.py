@@ -8,9 +8,9 @@ import torch
 from worldsim_testing import nano_model, nano_spec
 
 from worldsim.models.blocks import linear
-from worldsim.models.observer import Observer, ObserverConfig
+from worldsim.models.heads.state_estimator import Observer, ObserverConfig
 from worldsim.models.world_model import WorldModel
-from worldsim.specs import VectorSpec
+from worldsim.spec import VectorSpec
 
 NOTHING = VectorSpec((), ())
 

@@ -11,8 +11,8 @@ from worldsim_testing import nano_model
 from worldsim.errors import QualityWarning, UsageError
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.sampler import Sampler
-from worldsim.streaming.stream import Stream
+from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.stream import Stream
 from worldsim.training.plan.distillation import DistillationConfig
 from worldsim.training.plan.plan import PlanConfig, student_of
 from worldsim.training.plan.rollout import RolloutConfig

@@ -8,10 +8,10 @@ from torch import Tensor
 from worldsim_testing import nano_model, nano_spec, nano_start
 
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.models.conditioning import Conditioning
+from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.transfer import transferred
 from worldsim.models.world_model import WorldModel
-from worldsim.specs import VectorSpec, WorldSpec
+from worldsim.spec import VectorSpec, WorldSpec
 from worldsim.training.compose import train_config
 from worldsim.training.train_config import TrainConfig
 
@@ -85,7 +85,7 @@ def test_other_cameras_are_refused() -> None:
 
 
 def test_a_run_begins_with_one_model() -> None:
-    from worldsim.config import compose_config
+    from worldsim.config.compose import compose_config
 
     def composed(*words: str) -> TrainConfig:
         return train_config(compose_config("train", ["dataset=none", "out=none", *words]))

@@ -6,8 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from worldsim.cli.commands import COMMANDS
-from worldsim.config import compose_config
-from worldsim.config_groups import group_options, read_command_file
+from worldsim.config.compose import compose_config
+from worldsim.config.groups import group_options, read_command_file
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"

@@ -10,7 +10,7 @@ import pytest
 from worldsim.cli.commands import COMMANDS
 from worldsim.extras import EXTRAS
 
-MODULES = ("worldsim", "worldsim.cli.main", "worldsim.specs", "worldsim.policies.base")
+MODULES = ("worldsim", "worldsim.cli.main", "worldsim.spec", "worldsim.policies.base")
 LONGEST_SECONDS = 2.0
 
 BLOCKED = f"""

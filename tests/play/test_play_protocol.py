@@ -11,7 +11,7 @@ from worldsim.play.controls import controls_of
 from worldsim.play.drive import resting
 from worldsim.play.protocol import grid, pack_frame, parse, unpack_frame
 from worldsim.play.session import PlaySession
-from worldsim.specs import ActionSpec
+from worldsim.spec import ActionSpec
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from worldsim.envs.imagination import FrameStarts, ImaginationEnv
 from worldsim.errors import UsageError
 from worldsim.play.recording import Tape, TapeLimits
 from worldsim.play.session import PlaySession
-from worldsim.specs import CameraSpec
-from worldsim.streaming.sampler import Sampler
+from worldsim.sampling.sampler import Sampler
+from worldsim.spec import CameraSpec
 
 ACTIONS = np.random.default_rng(0).uniform(-1, 1, (5, 5)).astype(np.float32)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from worldsim.data.episode import EpisodeMeta
 from worldsim.data.split import folds_by_index
-from worldsim.specs import ActionSpec, CameraSpec, VectorSpec, WorldSpec
+from worldsim.spec import ActionSpec, CameraSpec, VectorSpec, WorldSpec
 
 SIZE = 16
 CAMERAS = ("left", "right")

@@ -8,8 +8,8 @@ import pytest
 from worldsim_testing import nano_spec
 
 from worldsim.errors import UsageError
-from worldsim.evaluation.comparison import Comparison
 from worldsim.policies.pool import build_policy
+from worldsim.rollout.comparison import Comparison
 
 CODE = """
 import numpy as np
@@ -158,5 +158,5 @@ def test_code_beside_a_policy_file_hides_nothing_that_is_installed(code: Path) -
     for name in ("worldsim", "torch"):  # a checkout, and a folder without code
         (code.parent / name).mkdir()
     (code.parent / "worldsim" / "__init__.py").write_text("raise ValueError('a second one')")
-    code.write_text("import torch, worldsim.specs\nassert torch.zeros(1) == 0\n" + CODE)
+    code.write_text("import torch, worldsim.spec\nassert torch.zeros(1) == 0\n" + CODE)
     build_policy(nano_spec(), "away", "python", target=f"{code}:Away")

@@ -19,7 +19,7 @@ from worldsim.models.behaviour import BehaviourConfig, BehaviourNet
 from worldsim.policies.base import POLICIES, FloatArray, Policy
 from worldsim.policies.behaviour_cloning import save_behaviour
 from worldsim.policies.pool import build_policy, register_policies
-from worldsim.specs import CameraSpec, WorldSpec
+from worldsim.spec import CameraSpec, WorldSpec
 
 SIZE = 16
 CAMERAS = ("exterior_1", "exterior_2", "wrist")

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from policy_fixtures import make_spec
 
-from worldsim.config import build, compose_config
+from worldsim.config.compose import build, compose_config
 from worldsim.envs.tabletop.drawer import TabletopDrawer
 from worldsim.envs.tabletop.gripper import ACTION, AGENT_POS
 from worldsim.envs.tabletop.pick_place import TabletopPickPlace
@@ -17,11 +17,11 @@ from worldsim.envs.tabletop.reach import TabletopReach
 from worldsim.envs.tabletop.scene import CAMERAS
 from worldsim.errors import UsageError
 from worldsim.files import read_json
+from worldsim.imitation.stage import PolicyTraining
 from worldsim.policies.behaviour_cloning import BCPolicy
 from worldsim.policies.checkpoints import shipped_checkpoints, shipped_root
 from worldsim.policies.pool import build_policy, load_pool
-from worldsim.policies.training_stage import PolicyTraining
-from worldsim.specs import CameraSpec, VectorSpec, WorldSpec
+from worldsim.spec import CameraSpec, VectorSpec, WorldSpec
 
 SPEC = make_spec()
 TASKS = {

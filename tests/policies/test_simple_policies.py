@@ -11,7 +11,7 @@ from policy_fixtures import make_observation, make_spec
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.simple import RandomPolicy, ReplayPolicy, ZeroPolicy, keeps_still
-from worldsim.specs import EE_POSITION, ActionSpec, VectorSpec
+from worldsim.spec import EE_POSITION, ActionSpec, VectorSpec
 
 SPEC = make_spec()
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from worldsim.evaluation.ranking import rank
-from worldsim.evaluation.ranking_report import RankingReport
-from worldsim.evaluation.rates import JudgeRates
-from worldsim.evaluation.record import RolloutRecord
+from worldsim.ranking.rank import rank
+from worldsim.ranking.rates import JudgeRates
+from worldsim.ranking.report import RankingReport
+from worldsim.rollout.record import RolloutRecord
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from worldsim.cli.export import run
-from worldsim.config import compose_config
+from worldsim.config.compose import compose_config
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.video import read_video
 from worldsim.data.writer import LeRobotWriter
 from worldsim.errors import DataError, UsageError
-from worldsim.evaluation.record import RolloutRecord
 from worldsim.reporting.film import compose_film
-from worldsim.specs import ActionSpec, CameraSpec, VectorSpec, WorldSpec
+from worldsim.rollout.record import RolloutRecord
+from worldsim.spec import ActionSpec, CameraSpec, VectorSpec, WorldSpec
 
 
 def export(*overrides: str) -> None:

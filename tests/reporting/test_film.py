@@ -10,10 +10,10 @@ from PIL import Image
 
 from worldsim.data.video import read_video
 from worldsim.errors import UsageError
-from worldsim.evaluation.record import RolloutRecord
 from worldsim.reporting.encode import write_frames
 from worldsim.reporting.film import GAP, SUCCESS, FilmStyle, compose_film, write_film
 from worldsim.reporting.film_overlay import GOOD, fit_text, font
+from worldsim.rollout.record import RolloutRecord
 
 PLAIN = FilmStyle(tile=40, overlay=False)
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from worldsim.errors import DataError, UsageError
-from worldsim.evaluation.ranking import rank
-from worldsim.evaluation.ranking_report import RankingReport
-from worldsim.evaluation.record import RolloutRecord
+from worldsim.ranking.rank import rank
+from worldsim.ranking.report import RankingReport
 from worldsim.reporting.html_report import TEMPLATES, render_report, write_report
 from worldsim.reporting.report_data import Film, HorizonCurves, ReportData, Section
+from worldsim.rollout.record import RolloutRecord
 
 VOID = {"meta", "br", "img", "input", "link", "hr"}
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from worldsim.evaluation.ranking_report import RankingReport
-from worldsim.evaluation.record import RolloutRecord
+from worldsim.ranking.report import RankingReport
 from worldsim.reporting.html_report import write_report
 from worldsim.reporting.report_data import Film, ReportData, Section
+from worldsim.rollout.record import RolloutRecord
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (

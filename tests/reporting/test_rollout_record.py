@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from worldsim.errors import DataError, UsageError
-from worldsim.evaluation.record import OPTIONAL, RolloutRecord
+from worldsim.rollout.record import OPTIONAL, RolloutRecord
 
 
 def test_round_trip(rollout: RolloutRecord, tmp_path: Path) -> None:

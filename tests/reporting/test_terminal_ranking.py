@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from rich.console import Console
 
-from worldsim.evaluation.ranking import rank
-from worldsim.evaluation.ranking_report import RankingReport
+from worldsim.ranking.rank import rank
+from worldsim.ranking.report import RankingReport
 from worldsim.reporting.terminal import print_ranking
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.writer import LeRobotWriter
-from worldsim.geometry.cameras import CameraRig
-from worldsim.specs import EE_POSITION, ActionSpec, CameraSpec, VectorSpec, WorldSpec
+from worldsim.spec import EE_POSITION, ActionSpec, CameraSpec, VectorSpec, WorldSpec
 
 SIZE = 32
 STEP = 3.0

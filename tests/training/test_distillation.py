@@ -12,10 +12,10 @@ from worldsim.diffusion.flow import linear_estimate, step_down
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import autoregressive
 from worldsim.errors import UsageError
-from worldsim.models.conditioning import Conditioning
+from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.stream import Stream
+from worldsim.sampling.stream import Stream
 from worldsim.training.plan.clip import Clip
 from worldsim.training.plan.distillation import (
     DISTILLATIONS,

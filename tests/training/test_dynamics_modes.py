@@ -8,7 +8,7 @@ from square_world import SPEC
 from torch import Tensor
 
 from worldsim.errors import UsageError
-from worldsim.models.dynamics import BodyDynamics, DynamicsConfig
+from worldsim.models.tabletop.contact_dynamics import BodyDynamics, DynamicsConfig
 from worldsim.training.batches import Batch
 from worldsim.training.dynamics import SOFTNESS, DynamicsLoss, DynamicsPlan, mixture_error
 

@@ -11,7 +11,7 @@ from square_world import SPEC, STEP
 
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
-from worldsim.models.dynamics import BodyDynamics, DynamicsConfig
+from worldsim.models.tabletop.contact_dynamics import BodyDynamics, DynamicsConfig
 from worldsim.training.dynamics import BodyTable, DynamicsLoss, DynamicsPlan, open_loop_gaps
 
 LOW, HIGH, TOUCH = 0.03, 0.29, 0.04

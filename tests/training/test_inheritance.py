@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from train_testing import train
 from worldsim_testing import nano_model
 
-from worldsim.config import compose_config, stated_keys
+from worldsim.config.compose import compose_config, stated_keys
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel, trained_config
 from worldsim.training.compose import train_config

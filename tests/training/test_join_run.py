@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from square_world import write_square_data
 
-from worldsim.config import build, compose_config
+from worldsim.config.compose import build, compose_config
 from worldsim.data.cache import build_cache
 from worldsim.files import read_json
 from worldsim.models.weights import save_weights

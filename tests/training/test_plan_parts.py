@@ -8,7 +8,7 @@ import torch
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
-from worldsim.models.heads import StateReading
+from worldsim.models.heads.state import StateReading
 from worldsim.training.plan.noise import NOISE_POLICIES, NoiseConfig, draw_levels
 from worldsim.training.plan.objective import (
     ObjectiveConfig,

@@ -12,7 +12,7 @@ from lerobot_testing import ForeignSet
 from omegaconf import OmegaConf
 from worldsim_testing import nano_model
 
-from worldsim.config import compose_config
+from worldsim.config.compose import compose_config
 from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.merge import merge
@@ -20,16 +20,16 @@ from worldsim.envs.imagination import DatasetStarts
 from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.envs.imagination.loading import load_starts
 from worldsim.errors import DataWarning, SpecMismatchError
-from worldsim.evaluation.drift import DriftConfig, measure_drift
-from worldsim.evaluation.judge import Judge, JudgeReport
-from worldsim.evaluation.judge_tracker import VerdictRule
-from worldsim.models.observer import Observer, ObserverConfig
+from worldsim.judge.judge import Judge, JudgeReport
+from worldsim.judge.tracker import VerdictRule
+from worldsim.models.heads.state_estimator import Observer, ObserverConfig
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.behaviour_cloning import BCPolicy, save_behaviour
 from worldsim.policies.pool import build_policy
-from worldsim.streaming.sampler import Sampler
+from worldsim.sampling.sampler import Sampler
 from worldsim.training.compose import train_config
 from worldsim.training.parents import Parents
+from worldsim.validation.drift import DriftConfig, measure_drift
 
 LENGTHS = (6, 5, 7)
 

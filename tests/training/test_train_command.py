@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from train_testing import train, world_rows
 
-from worldsim.config import compose_config
+from worldsim.config.compose import compose_config
 from worldsim.models.world_model import WorldModel
 from worldsim.training.compose import train_config
 from worldsim.training.dynamics import BodyTable

@@ -10,7 +10,7 @@ from square_world import write_square_data
 import worldsim.cli.train as train_module
 from worldsim.cli.main import main
 from worldsim.cli.settings.train import Settings
-from worldsim.config import build, compose_config
+from worldsim.config.compose import build, compose_config
 from worldsim.data.cache import CachedDataset, build_cache
 
 

@@ -11,13 +11,13 @@ from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
-from worldsim.models.autoencoder import AutoencoderConfig
-from worldsim.models.conditioning import Conditioning
-from worldsim.models.denoiser import DenoiserConfig
-from worldsim.models.dynamics import BodyDynamics, DynamicsConfig
-from worldsim.models.heads import HeadConfig
+from worldsim.models.denoisers.base import DenoiserConfig
+from worldsim.models.denoisers.conditioning import Conditioning
+from worldsim.models.heads.state import HeadConfig
+from worldsim.models.tabletop.contact_dynamics import BodyDynamics, DynamicsConfig
+from worldsim.models.tokenizers.autoencoder import AutoencoderConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
-from worldsim.streaming.stream import Stream
+from worldsim.sampling.stream import Stream
 from worldsim.training.batches import Batch
 from worldsim.training.plan.clip import (
     Clip,

@@ -6,10 +6,10 @@ from omegaconf import DictConfig
 
 from worldsim.cli.console import finish, progress, say
 from worldsim.cli.settings.collect import AUTO, Settings
-from worldsim.config import build
-from worldsim.data.collection import Collection, finished_dataset, has_expert
+from worldsim.collection.collect import Collection, finished_dataset, has_expert
+from worldsim.collection.recorder import CollectionConfig
+from worldsim.config.compose import build
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.recorder import CollectionConfig
 from worldsim.data.summary import behaviour_lines
 
 DESCRIPTION = """\

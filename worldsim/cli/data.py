@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from worldsim.cli.console import Advance, finish, progress, say
 from worldsim.cli.settings.data import Settings
-from worldsim.config import build
+from worldsim.config.compose import build
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.faults import errors_of, raise_faults
 from worldsim.data.merge import merge

@@ -10,7 +10,7 @@ from rich.table import Table
 from worldsim.cli.console import finish
 from worldsim.cli.doctor_checks import Finding, all_findings
 from worldsim.cli.settings.doctor import Settings
-from worldsim.config import build
+from worldsim.config.compose import build
 from worldsim.errors import WorldsimError
 from worldsim.files import write_json
 

@@ -26,17 +26,17 @@ def run(config: DictConfig) -> None:
         WorldsimError: the data set or the model is broken.
     """
     from worldsim.cli.settings.drift import Settings
-    from worldsim.config import build
+    from worldsim.config.compose import build
     from worldsim.data.cache import build_cache
     from worldsim.data.cache_writer import resizing
     from worldsim.data.dataset import LeRobotDataset
     from worldsim.envs.imagination.loading import find_judge
-    from worldsim.evaluation.drift import measure_drift
-    from worldsim.evaluation.open_loop_film import open_loop_records
     from worldsim.files import write_figures, write_text
     from worldsim.hardware import inference_device
     from worldsim.models.world_model import WorldModel
     from worldsim.reporting.drift_page import read_column, write_drift_page
+    from worldsim.validation.drift import measure_drift
+    from worldsim.validation.open_loop_film import open_loop_records
 
     settings = build(Settings, config)
     sampler, drift = settings.sampler, settings.drift

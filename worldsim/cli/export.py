@@ -10,11 +10,11 @@ from omegaconf import DictConfig
 
 from worldsim.cli.console import finish, progress
 from worldsim.cli.settings.export import Settings
-from worldsim.config import build
+from worldsim.config.compose import build
 from worldsim.data.selection import Selection
 from worldsim.errors import DataError
-from worldsim.evaluation.record import Pixels, RolloutRecord
 from worldsim.reporting.film import FilmStyle, write_film
+from worldsim.rollout.record import Pixels, RolloutRecord
 
 if TYPE_CHECKING:
     from worldsim.data.dataset import LeRobotDataset

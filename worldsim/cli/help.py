@@ -6,7 +6,7 @@ from itertools import groupby
 from textwrap import wrap
 
 from worldsim.cli.commands import COMMANDS
-from worldsim.config_groups import group_options, options_of, read_command_file
+from worldsim.config.groups import group_options, options_of, read_command_file
 
 WIDTH = 79
 

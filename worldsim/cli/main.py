@@ -93,7 +93,7 @@ def _run(name: str, overrides: list[str], show: bool) -> None:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from worldsim.config import compose_config
+    from worldsim.config.compose import compose_config
 
     config = compose_config(name, overrides)
     if show:

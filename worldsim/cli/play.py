@@ -32,13 +32,13 @@ def run(config: DictConfig) -> None:
     import torch
 
     from worldsim.cli.settings.play import Settings
-    from worldsim.config import build
+    from worldsim.config.compose import build
     from worldsim.envs.imagination.loading import find_judge, load_model
     from worldsim.hardware import inference_device
     from worldsim.play.recording import TapeLimits
     from worldsim.play.server import build_app, listen, serve
     from worldsim.play.session import PlaySession
-    from worldsim.streaming.sampler import Sampler
+    from worldsim.sampling.sampler import Sampler
 
     settings = build(Settings, config)
     limits = TapeLimits(seconds=settings.recording_s)

@@ -31,13 +31,13 @@ def run(config: DictConfig) -> None:
         WorldsimError: something other than a policy failed; finished results stay.
     """
     from worldsim.cli.rank_report import earlier_sections, write_ranking
-    from worldsim.evaluation.circumstances import Circumstances
-    from worldsim.evaluation.kept import standing
-    from worldsim.evaluation.outcomes import write_comparison
-    from worldsim.evaluation.paired import run_missing, wanted_results
-    from worldsim.evaluation.workbench import Workbench
     from worldsim.files import write_text
+    from worldsim.ranking.outcomes import write_comparison
+    from worldsim.ranking.paired import run_missing, wanted_results
     from worldsim.reporting.terminal import print_ranking
+    from worldsim.rollout.circumstances import Circumstances
+    from worldsim.rollout.kept import standing
+    from worldsim.rollout.workbench import Workbench
 
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
@@ -78,10 +78,10 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
     Raises:
         UsageError: a value is wrong, or a policy is not in the pool.
     """
-    from worldsim.config import build
-    from worldsim.evaluation.circumstances import RankingOptions
-    from worldsim.evaluation.comparison import StartPlan
-    from worldsim.evaluation.logged import read_logged_rates
+    from worldsim.config.compose import build
+    from worldsim.rollout.circumstances import RankingOptions
+    from worldsim.rollout.comparison import StartPlan
+    from worldsim.rollout.logged import read_logged_rates
 
     csv = settings["reference"]["csv"]
     pool = settings["policy"] or {}
@@ -111,8 +111,8 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
 def read_comparison(settings: dict[str, Any], policies: dict[str, Any], starts: Any) -> Any:
     """The `Comparison` that `rank` and `rollout` configs describe."""
     from worldsim.envs.imagination.loading import judge_folder
-    from worldsim.evaluation.comparison import Comparison
     from worldsim.models.pretrained import resolve_folder
+    from worldsim.rollout.comparison import Comparison
 
     env = dict(settings["env"] or {})
     env_id = env.pop("id", None)

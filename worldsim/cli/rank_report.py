@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.errors import DataError
-from worldsim.evaluation.dependencies import software
-from worldsim.evaluation.estimate import Estimate
-from worldsim.evaluation.film_store import Shown, choose_films, joined_record
-from worldsim.evaluation.outcomes import Outcomes, read_outcomes
-from worldsim.evaluation.ranked import judge_in_simulator, rank_results
-from worldsim.evaluation.ranking_report import RankingReport
 from worldsim.files import read_json, read_yaml, write_figures
+from worldsim.ranking.estimate import Estimate
+from worldsim.ranking.outcomes import Outcomes, read_outcomes
+from worldsim.ranking.ranked import judge_in_simulator, rank_results
+from worldsim.ranking.report import RankingReport
 from worldsim.reporting.html_report import write_report
 from worldsim.reporting.report_data import Film, HorizonCurves, ReportData, Section
+from worldsim.rollout.dependencies import software
+from worldsim.rollout.film_store import Shown, choose_films, joined_record
 
 CAPTIONS = {
     "success": "The policy succeeds in the simulator and in imagination.",

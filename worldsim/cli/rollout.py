@@ -9,8 +9,8 @@ from worldsim.cli.console import finish, progress, say
 from worldsim.errors import unknown_name
 
 if TYPE_CHECKING:
-    from worldsim.evaluation.kept import Job
-    from worldsim.evaluation.rollout_batch import World
+    from worldsim.rollout.batch import World
+    from worldsim.rollout.kept import Job
 
 DESCRIPTION = """
 Rolls one policy of a pool out from given starts in the simulator, in imagination, or in both,
@@ -38,12 +38,12 @@ def run(config: DictConfig) -> None:
         WorldsimError: something other than the policy failed.
     """
     from worldsim.cli.rank import chosen_policies, read_comparison, worker_count
-    from worldsim.config import build
-    from worldsim.evaluation.comparison import StartPlan
-    from worldsim.evaluation.kept import standing
-    from worldsim.evaluation.paired import run_missing, wanted_results
-    from worldsim.evaluation.workbench import Workbench
+    from worldsim.config.compose import build
     from worldsim.files import write_text
+    from worldsim.ranking.paired import run_missing, wanted_results
+    from worldsim.rollout.comparison import StartPlan
+    from worldsim.rollout.kept import standing
+    from worldsim.rollout.workbench import Workbench
 
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
@@ -69,7 +69,7 @@ def run(config: DictConfig) -> None:
 
 
 def _say_results(out: Path, jobs: "list[Job]") -> None:
-    from worldsim.evaluation.kept import read_result
+    from worldsim.rollout.kept import read_result
 
     for job in jobs:
         batch = read_result(out, job)

@@ -36,7 +36,7 @@ def prepare(config: DictConfig, overrides: list[str]) -> DictConfig:
     Raises:
         UsageError: the overrides ask for other sizes than those.
     """
-    from worldsim.config import stated_keys
+    from worldsim.config.compose import stated_keys
     from worldsim.training.inheritance import inherited
 
     if str(config.stage) in ("judge", "policies"):  # which do not read `model`
@@ -52,7 +52,7 @@ def run(config: DictConfig) -> None:
         DataError: the data set or a checkpoint cannot be read.
     """
     from worldsim.cli.settings.train import Settings
-    from worldsim.config import build
+    from worldsim.config.compose import build
     from worldsim.training.config import STAGES
     from worldsim.training.layout import RunFolder, describe_environment
     from worldsim.training.pipeline import Pipeline
@@ -81,8 +81,8 @@ def run(config: DictConfig) -> None:
 
 def _stages(config: DictConfig, cache: Any) -> list[str]:
     """All stages, without the judge's where the recordings cannot teach it success."""
-    from worldsim.config import build
-    from worldsim.evaluation.judge_sampling import JudgeConfig, taught_rows
+    from worldsim.config.compose import build
+    from worldsim.judge.sampling import JudgeConfig, taught_rows
     from worldsim.training.config import STAGES
 
     try:
@@ -128,9 +128,9 @@ def _record(root: Path, config: DictConfig, environment: dict[str, Any]) -> None
 
 def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     """Train the judge; False if that was done already."""
-    from worldsim.config import build
-    from worldsim.evaluation.judge_sampling import JudgeConfig, tells_progress
-    from worldsim.evaluation.judge_training import env_of, train_judge
+    from worldsim.config.compose import build
+    from worldsim.judge.sampling import JudgeConfig, tells_progress
+    from worldsim.judge.training import env_of, train_judge
     from worldsim.models.world_model import WorldModel
     from worldsim.training.layout import file_fingerprint, fingerprint
 
@@ -169,7 +169,7 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
 
 def _policies(config: DictConfig, cache: Any, out: Path, run: Any) -> bool:
     """Train the policies' networks; False if that was done already."""
-    from worldsim.policies.training_stage import train_policies
+    from worldsim.imitation.stage import train_policies
 
     wanted = OmegaConf.to_container(config.policy_training, resolve=True)
     assert isinstance(wanted, dict)

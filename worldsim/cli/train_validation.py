@@ -10,10 +10,10 @@ from worldsim.cli.console import counted, say
 
 def validators(config: DictConfig, cache: Any, folder: Any) -> tuple[Any, Any]:
     """What measures a model while it trains, and what measures the finished one."""
-    from worldsim.config import build
+    from worldsim.config.compose import build
     from worldsim.data.split import episodes_of
-    from worldsim.evaluation.open_loop import acting
     from worldsim.training.config import ValidationConfig
+    from worldsim.validation.open_loop import acting
 
     settings = build(ValidationConfig, config.validation, "validation")
     held_out = acting(cache, episodes_of(cache.folds, "val"))[: settings.episodes]
@@ -25,11 +25,11 @@ def validators(config: DictConfig, cache: Any, folder: Any) -> tuple[Any, Any]:
 
 def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> Any:
     """Open-loop validation: figures to validation.json and the log, films to films/."""
-    from worldsim.evaluation.open_loop_film import open_loop_records
-    from worldsim.evaluation.open_loop_report import evaluate_open_loop
     from worldsim.files import write_figures
     from worldsim.reporting.film import write_film
-    from worldsim.streaming.sampler import Sampler
+    from worldsim.sampling.sampler import Sampler
+    from worldsim.validation.open_loop_film import open_loop_records
+    from worldsim.validation.open_loop_report import evaluate_open_loop
 
     def validate(model: Any, step: int) -> dict[str, float]:
         steps = model.config.ladder.nearest(settings.sampling_steps)
@@ -63,7 +63,7 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
 
 def _in_words(report: Any) -> str:
     """The headline of an open-loop report, with intervals."""
-    from worldsim.evaluation.estimate import Estimate, finite
+    from worldsim.ranking.estimate import Estimate, finite
 
     summary, intervals = report.summary(), report.intervals
 
@@ -86,7 +86,7 @@ def _in_words(report: Any) -> str:
 def _swap(model: Any, cache: Any, held_out: list[int], settings: Any) -> dict[str, Any] | None:
     """Figures of the swap test, None where the simulator cannot replay."""
     from worldsim.errors import WorldsimError
-    from worldsim.evaluation.swap_test import swap_test
+    from worldsim.validation.action_swap import swap_test
 
     try:
         steps = model.config.ladder.nearest(settings.sampling_steps)
@@ -105,8 +105,8 @@ def _swap(model: Any, cache: Any, held_out: list[int], settings: Any) -> dict[st
 
 def _step_quality(model: Any, cache: Any, held_out: list[int], settings: Any) -> Any:
     """Quality by number of denoising steps, None where it is not asked for or cannot be told."""
-    from worldsim.evaluation.open_loop_report import evaluate_open_loop
     from worldsim.models.quality import StepQuality
+    from worldsim.validation.open_loop_report import evaluate_open_loop
 
     if not held_out or not settings.step_counts:
         return None

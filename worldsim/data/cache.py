@@ -30,7 +30,7 @@ from worldsim.data.statistics import FeatureStatistics, feature_statistics
 from worldsim.data.video import Pixels
 from worldsim.errors import DataError, UsageError
 from worldsim.files import atomic_path, is_disk_full, read_json
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 FORMAT = 2
 """Raised whenever the layout of the cache changes, so that older ones are rebuilt."""

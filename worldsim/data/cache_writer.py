@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import EpisodeMeta
 from worldsim.data.rows import meta_table
 from worldsim.data.video import Pixels
 from worldsim.errors import UsageError
 from worldsim.files import allocate_array, write_json
-from worldsim.geometry.cameras import CameraRig
-from worldsim.specs import CameraSpec, WorldSpec
+from worldsim.spec import CameraSpec, WorldSpec
 
 ARRAYS = (
     "pixels",

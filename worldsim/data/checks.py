@@ -22,7 +22,7 @@ from worldsim.data.timing import TOLERANCE, row_times
 from worldsim.data.video import VideoFile
 from worldsim.errors import DataError, SpecMismatchError
 from worldsim.rates import same_rate
-from worldsim.specs import LIMIT_SLACK, ActionSpec, WorldSpec
+from worldsim.spec import LIMIT_SLACK, ActionSpec, WorldSpec
 
 USED = (
     *(ACTION, ACHIEVED_ACTION, VALID_ACTION, STATE, PRIVILEGED_STATE),

@@ -28,7 +28,7 @@ from worldsim.data.split import hold_one_out, stored_folds
 from worldsim.data.timing import frames_at, row_times
 from worldsim.data.video import Pixels, VideoFile
 from worldsim.errors import DataError, UsageError
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 
 class LeRobotDataset:

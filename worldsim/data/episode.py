@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.geometry.cameras import CameraRig
+from worldsim.cameras.rig import CameraRig
 
 Float = NDArray[np.float32]
 

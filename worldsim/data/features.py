@@ -22,7 +22,7 @@ from worldsim.data.channels import (
 from worldsim.data.layout import PICTURES
 from worldsim.data.video import VideoCodec
 from worldsim.errors import DataError
-from worldsim.specs import ActionSpec, CameraSpec, VectorSpec, WorldSpec
+from worldsim.spec import ActionSpec, CameraSpec, VectorSpec, WorldSpec
 
 
 @dataclass(frozen=True)

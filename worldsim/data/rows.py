@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.data.channels import (
     ACHIEVED_ACTION,
     ACTION,
@@ -21,7 +22,6 @@ from worldsim.data.channels import (
 )
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.errors import DataError
-from worldsim.geometry.cameras import CameraRig
 
 
 def vector_column(values: NDArray[Any]) -> pa.Array:

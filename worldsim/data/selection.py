@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from worldsim.config_limits import MOST, Limit, Text
-from worldsim.config_values import Checked, read_value
+from worldsim.config.limits import MOST, Limit, Text
+from worldsim.config.values import Checked, read_value
 from worldsim.data.columns import ColumnMap, Columns, map_columns
 from worldsim.data.faults import Fault
 from worldsim.data.records import EPISODES, DatasetIndex, EpisodeRecord

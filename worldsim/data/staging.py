@@ -28,7 +28,7 @@ from worldsim.data.video import Pixels, VideoCodec
 from worldsim.data.video_writer import VideoWriter
 from worldsim.errors import UsageError
 from worldsim.files import atomic_path, read_json, write_json
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 STAGING = ".staging"
 

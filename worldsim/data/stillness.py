@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.data.cache import is_black
-from worldsim.specs import ActionSpec
+from worldsim.spec import ActionSpec
 
 LEAST_ROWS = 5
 """Rows with an action that asks for motion, from which on something must change."""

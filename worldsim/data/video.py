@@ -19,8 +19,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from worldsim.config_limits import Count, OneOf, between
-from worldsim.config_values import Checked
+from worldsim.config.limits import Count, OneOf, between
+from worldsim.config.values import Checked
 from worldsim.errors import DataError
 
 Pixels = NDArray[np.uint8]

@@ -16,7 +16,7 @@ from worldsim.data.split import folds_by_index
 from worldsim.data.staging import Staging
 from worldsim.data.video import VideoCodec
 from worldsim.errors import UsageError
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""

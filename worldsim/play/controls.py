@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from worldsim.specs import ActionSpec
+from worldsim.spec import ActionSpec
 
 PAIRS = (("s", "w"), ("d", "a"), ("f", "r"), ("e", "q"), ("g", "t"), ("h", "y"), ("j", "u"))
 """Keys toward less and toward more, given out in the order of the dimensions."""

@@ -17,10 +17,10 @@ from worldsim.data.disk import disk_errors
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.writer import LeRobotWriter
 from worldsim.errors import UsageError
-from worldsim.evaluation.record import RolloutRecord
 from worldsim.play.session import Float, Moment, Pixels
 from worldsim.reporting.film import write_film
-from worldsim.specs import WorldSpec
+from worldsim.rollout.record import RolloutRecord
+from worldsim.spec import WorldSpec
 
 ENV_ID = "worldsim/Imagination-v0"
 

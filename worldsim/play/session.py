@@ -17,10 +17,10 @@ from worldsim.envs.imagination import DatasetStarts, FrameStarts, SimulatorStart
 from worldsim.envs.imagination.start import stack_rigs, stack_states, stack_views_seen
 from worldsim.envs.imagination.starts import StartSource
 from worldsim.errors import UsageError
-from worldsim.evaluation.judge import Judge
+from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.sampler import Sampler
-from worldsim.streaming.stream import Chunk, Stream
+from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.stream import Chunk, Stream
 
 Pixels = NDArray[np.uint8]
 Float = NDArray[np.float32]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from worldsim.config_limits import Count, Whole
+from worldsim.config.limits import Count, Whole
 from worldsim.conventions import Observation, stack_views, to_model_video
 from worldsim.errors import DataError, UsageError
 from worldsim.models.behaviour import BehaviourNet, build_behaviour
@@ -20,7 +20,7 @@ from worldsim.policies.checkpoints import (
     save_checkpoint,
 )
 from worldsim.policies.compatibility import require_same_interface
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 KIND = "behaviour"
 

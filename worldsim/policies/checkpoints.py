@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
-from worldsim.config_limits import Limit
+from worldsim.config.limits import Limit
 from worldsim.errors import DataError, UsageError, unknown_name
 from worldsim.files import write_json
 from worldsim.models.pretrained import HUB_PREFIX, locate
 from worldsim.models.weights import CONFIG, WEIGHTS, read_config, save_weights
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 
 def shipped_root() -> Path:

@@ -1,7 +1,7 @@
 """Whether a policy made for one world can act in another."""
 
 from worldsim.errors import SpecMismatchError
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 
 def require_same_interface(policy: WorldSpec, env: WorldSpec, what: str) -> None:

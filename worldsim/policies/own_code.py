@@ -14,7 +14,7 @@ from typing import Any
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, Policy
 from worldsim.policies.own_imports import Folder
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 
 def own_policy(

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from worldsim.conventions import Observation, stack_views
 from worldsim.errors import DataError
-from worldsim.models.observer import Observer
+from worldsim.models.heads.state_estimator import Observer
 from worldsim.policies.checkpoints import find_checkpoint, read_checkpoint, save_checkpoint
 from worldsim.policies.compatibility import require_same_interface
-from worldsim.specs import VectorSpec, WorldSpec
+from worldsim.spec import VectorSpec, WorldSpec
 
 KIND = "perception"
 

@@ -5,11 +5,11 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldsim.config_limits import OneOf
-from worldsim.config_values import check_arguments
+from worldsim.config.limits import OneOf
+from worldsim.config.values import check_arguments
 from worldsim.errors import UsageError, unknown_name
 from worldsim.policies.base import POLICIES, Policy
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 
 def register_policies() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.config_limits import Port, Positive, Text, Whole
+from worldsim.config.limits import Port, Positive, Text, Whole
 from worldsim.conventions import Observation
 from worldsim.errors import SpecMismatchError, UsageError, WorldsimError
 from worldsim.policies.base import POLICIES, FloatArray
@@ -14,7 +14,7 @@ from worldsim.policies.compatibility import require_same_interface
 from worldsim.policies.remote_connection import ConnectionLost, ServerConnection
 from worldsim.policies.remote_limits import largest_reply, rows_per_message
 from worldsim.policies.remote_mapping import RemoteMapping
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 
 @POLICIES.register("remote")

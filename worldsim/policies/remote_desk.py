@@ -16,7 +16,7 @@ from worldsim.policies.base import Policy
 from worldsim.policies.openpi_wire import unpack
 from worldsim.policies.remote_limits import MOST_ENVS, rows_per_message
 from worldsim.policies.remote_mapping import RemoteMapping
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 
 class RequestRefused(UsageError):

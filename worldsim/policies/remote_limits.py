@@ -1,6 +1,6 @@
 """How much one message between a policy server and a client may hold, as their world needs."""
 
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 MOST_ENVS = 2**16
 """Env ids of clients are below this, so that what a policy keeps of them is bounded."""

@@ -23,7 +23,7 @@ from worldsim.policies.openpi_wire import pack
 from worldsim.policies.remote_desk import RequestDesk, RequestRefused
 from worldsim.policies.remote_limits import largest_request
 from worldsim.policies.remote_mapping import RemoteMapping
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import Server, ServerConnection

@@ -15,7 +15,7 @@ from worldsim.errors import (
     unknown_name,
 )
 from worldsim.policies.base import POLICIES, FloatArray
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 ALGORITHMS = ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.config_limits import Count
-from worldsim.config_values import check_arguments
+from worldsim.config.limits import Count
+from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, FloatArray
 from worldsim.policies.randomness import EnvStreams
-from worldsim.specs import EE_POSITION, WorldSpec
+from worldsim.spec import EE_POSITION, WorldSpec
 
 
 @POLICIES.register("random")

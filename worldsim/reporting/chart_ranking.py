@@ -2,8 +2,8 @@
 
 from markupsafe import Markup
 
-from worldsim.evaluation.estimate import Estimate
-from worldsim.evaluation.ranking_report import PolicyResult, RankingReport
+from worldsim.ranking.estimate import Estimate
+from worldsim.ranking.report import PolicyResult, RankingReport
 from worldsim.reporting.charts import Axes, line, svg, text, title
 
 SIZE = 440

@@ -9,11 +9,11 @@ import numpy as np
 from markupsafe import Markup
 
 from worldsim.errors import DataError
-from worldsim.evaluation.record import RolloutRecord
 from worldsim.files import read_json, write_text
 from worldsim.reporting.charts import Axes, nice_ticks, polyline, svg
 from worldsim.reporting.html_report import film_source, page_assets, page_environment
 from worldsim.reporting.report_data import Film
+from worldsim.rollout.record import RolloutRecord
 
 WIDTH, HEIGHT = 360, 220
 MOST_POINTS = 300

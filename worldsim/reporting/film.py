@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from worldsim.config_limits import between
-from worldsim.config_values import Checked
+from worldsim.config.limits import between
+from worldsim.config.values import Checked
 from worldsim.errors import UsageError
-from worldsim.evaluation.record import RolloutRecord
 from worldsim.reporting.encode import write_frames
 from worldsim.reporting.film_overlay import (
     BACKGROUND,
@@ -27,6 +26,7 @@ from worldsim.reporting.film_overlay import (
     font,
     strip_height,
 )
+from worldsim.rollout.record import RolloutRecord
 
 Pixels = NDArray[np.uint8]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from worldsim.evaluation.record import RolloutRecord
+from worldsim.rollout.record import RolloutRecord
 
 Colour = tuple[int, int, int]
 

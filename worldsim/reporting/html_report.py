@@ -7,11 +7,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from worldsim.evaluation.coefficients import Coefficients
-from worldsim.evaluation.correlation import MMRV_RULE
-from worldsim.evaluation.estimate import Estimate
-from worldsim.evaluation.ranking_report import RankingReport
 from worldsim.files import write_text
+from worldsim.ranking.coefficients import Coefficients
+from worldsim.ranking.correlation import MMRV_RULE
+from worldsim.ranking.estimate import Estimate
+from worldsim.ranking.report import RankingReport
 from worldsim.reporting.chart_horizon import LINES, horizon_chart
 from worldsim.reporting.chart_ranking import interval_strip, scatter
 from worldsim.reporting.content_policy import content_policy

@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from worldsim.errors import DataError, UsageError
-from worldsim.evaluation.ranking_report import RankingReport
-from worldsim.evaluation.record import RolloutRecord
+from worldsim.ranking.report import RankingReport
 from worldsim.reporting.film import FilmStyle, write_film
+from worldsim.rollout.record import RolloutRecord
 
 FilmKind = Literal["success", "failure", "disagreement"]
 

@@ -4,9 +4,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worldsim.evaluation.coefficients import Coefficients
-from worldsim.evaluation.estimate import Estimate
-from worldsim.evaluation.ranking_report import PolicyResult, RankingReport
+from worldsim.ranking.coefficients import Coefficients
+from worldsim.ranking.estimate import Estimate
+from worldsim.ranking.report import PolicyResult, RankingReport
 
 WIDTH = 80
 NAME_WIDTH = 24

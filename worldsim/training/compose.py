@@ -6,9 +6,9 @@ from typing import Annotated
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldsim.config import build
-from worldsim.config_limits import Seed, Text
-from worldsim.config_values import INLINE, Checked, keys_of
+from worldsim.config.compose import build
+from worldsim.config.limits import Seed, Text
+from worldsim.config.values import INLINE, Checked, keys_of
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig, ValidationConfig
 from worldsim.training.decoder import DecoderConfig

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from worldsim.config_limits import Count, Fraction, Positive, Share, Weight, Whole, Workers
-from worldsim.config_values import Checked
+from worldsim.config.limits import Count, Fraction, Positive, Share, Weight, Whole, Workers
+from worldsim.config.values import Checked
 from worldsim.errors import UsageError
 from worldsim.training.precision import Precision
 from worldsim.training.schedule import CosineSchedule

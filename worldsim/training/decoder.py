@@ -2,7 +2,7 @@
 
 A denoiser that answers with means gives latents between those of sharp frames, and a decoder that
 was trained on encoded frames alone shows them blurred. Recorded episodes imagined again along the
-recording (`worldsim.streaming.retrace`) pair imagined latents with true frames; on these, and on
+recording (`worldsim.sampling.retrace`) pair imagined latents with true frames; on these, and on
 encoded frames, the decoder is trained further. Encoder and denoiser stay as they are, so what is
 imagined stays the same and looks better.
 
@@ -23,13 +23,13 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
-from worldsim.config_limits import Count, Fraction, Positive, Weight, Whole
-from worldsim.config_values import Checked
+from worldsim.config.limits import Count, Fraction, Positive, Weight, Whole
+from worldsim.config.values import Checked
 from worldsim.conventions import LUMA, to_model_video
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.streaming.retrace import Rows, retrace
+from worldsim.sampling.retrace import Rows, retrace
 from worldsim.training.batches import Batch
 from worldsim.training.stage import Loss
 from worldsim.training.tokenizer import REFERENCES, foreground, psnr_from_error

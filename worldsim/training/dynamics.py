@@ -17,13 +17,13 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from worldsim.config_limits import Count, Share, Weight, at_least, below
-from worldsim.config_values import Checked
+from worldsim.config.limits import Count, Share, Weight, at_least, below
+from worldsim.config.values import Checked
 from worldsim.data.cache import CachedDataset
-from worldsim.geometry.mirror import mirrored_action, mirrored_vector
-from worldsim.geometry.scene_points import point_positions
-from worldsim.models.dynamics import BodyDynamics
-from worldsim.specs import EE_POSITION, VectorSpec
+from worldsim.models.tabletop.contact_dynamics import BodyDynamics
+from worldsim.models.tabletop.mirror import mirrored_action, mirrored_vector
+from worldsim.models.tabletop.scene_points import point_positions
+from worldsim.spec import EE_POSITION, VectorSpec
 from worldsim.training.batches import Batch
 from worldsim.training.stage import Loss
 

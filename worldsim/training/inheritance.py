@@ -41,7 +41,7 @@ def inherited(config: DictConfig, stated: Collection[str]) -> DictConfig:
 
     Args:
         config: a composed `configs/train.yaml`; it is left as it is.
-        stated: keys of `model` that were given values, see `worldsim.config.stated_keys`.
+        stated: keys of `model` that were given values, see `worldsim.config.compose.stated_keys`.
 
     Raises:
         UsageError: a stated size differs from that of what is taken over, or that is not there.

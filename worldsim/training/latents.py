@@ -17,7 +17,7 @@ from worldsim.conventions import to_model_video
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import DataError
 from worldsim.files import allocate_array, atomic_path
-from worldsim.models.autoencoder import Autoencoder
+from worldsim.models.tokenizers.autoencoder import Autoencoder
 
 FILE = "latents.npy"
 CHUNK = 128

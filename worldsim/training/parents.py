@@ -8,12 +8,12 @@ from functools import cached_property
 import torch
 
 from worldsim.errors import DataWarning, UsageError
-from worldsim.models.autoencoder import Autoencoder
-from worldsim.models.dynamics import BodyDynamics
+from worldsim.models.tabletop.contact_dynamics import BodyDynamics
+from worldsim.models.tokenizers.autoencoder import Autoencoder
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.transfer import transferred
 from worldsim.models.world_model import WorldModel
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 from worldsim.training.draws import mix
 from worldsim.training.layout import RunFolder
 from worldsim.training.plan.plan import student_of

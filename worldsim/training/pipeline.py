@@ -16,7 +16,7 @@ from worldsim.data.clips import ClipDataset
 from worldsim.data.split import episodes_of
 from worldsim.errors import DataError, UsageError
 from worldsim.hardware import training_device
-from worldsim.models.autoencoder import Autoencoder
+from worldsim.models.tokenizers.autoencoder import Autoencoder
 from worldsim.models.weights import WEIGHTS, load_weights, save_weights
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, StepBatches

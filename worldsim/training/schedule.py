@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from worldsim.config_limits import Fraction, Share
-from worldsim.config_values import Checked
+from worldsim.config.limits import Fraction, Share
+from worldsim.config.values import Checked
 
 
 @dataclass(frozen=True)

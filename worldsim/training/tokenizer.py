@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from worldsim.config_limits import Positive, Weight
-from worldsim.config_values import Checked
+from worldsim.config.limits import Positive, Weight
+from worldsim.config.values import Checked
 from worldsim.conventions import to_model_video
 from worldsim.errors import UsageError
 from worldsim.training.batches import Batch
@@ -44,7 +44,7 @@ class TokenizerConfig(Checked):
 
 
 class Codec(Protocol):
-    """What the tokenizer stage trains (see `worldsim.models.autoencoder.Autoencoder`)."""
+    """What the tokenizer stage trains, such as `worldsim.models.tokenizers.autoencoder`."""
 
     def encode(self, video: Tensor) -> Tensor:
         """Video `[..., 3, H, W]` to latents `[..., c, h, w]`."""

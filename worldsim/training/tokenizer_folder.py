@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from worldsim.config import build
-from worldsim.models.autoencoder import Autoencoder, AutoencoderConfig
+from worldsim.config.compose import build
+from worldsim.models.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from worldsim.models.weights import (
     CONFIG,
     WEIGHTS,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldsim.config_limits import Seed, Whole
-from worldsim.config_values import Checked
+from worldsim.config.limits import Seed, Whole
+from worldsim.config.values import Checked
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig

@@ -8,8 +8,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from worldsim.config import build, compose_config
-from worldsim.config_values import keys_of, read_value, takes_text
+from worldsim.config.compose import build, compose_config
+from worldsim.config.values import keys_of, read_value, takes_text
 from worldsim.errors import unknown_name
 
 

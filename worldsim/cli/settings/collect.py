@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from worldsim.cli.settings.env import EnvNode, check_env_node
-from worldsim.config_limits import Count, Seed, Text, Whole, Workers
-from worldsim.config_paths import OutputFolder
-from worldsim.config_values import Checked
-from worldsim.data.behaviours import Behaviour
+from worldsim.collection.behaviours import Behaviour
+from worldsim.config.limits import Count, Seed, Text, Whole, Workers
+from worldsim.config.paths import OutputFolder
+from worldsim.config.values import Checked
 from worldsim.data.video import VideoCodec
 from worldsim.errors import UsageError, unknown_name
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from worldsim.cli.settings.selection import Selecting
-from worldsim.config_limits import Whole, between
-from worldsim.config_paths import DatasetFolder, writable
+from worldsim.config.limits import Whole, between
+from worldsim.config.paths import DatasetFolder, writable
 from worldsim.data.preview import KINDS
 from worldsim.errors import UsageError
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from worldsim.config_limits import between
-from worldsim.config_paths import OutputFolder
-from worldsim.config_values import Checked
+from worldsim.config.limits import between
+from worldsim.config.paths import OutputFolder
+from worldsim.config.values import Checked
 
 
 @dataclass(frozen=True)

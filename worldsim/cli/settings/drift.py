@@ -6,11 +6,11 @@ from typing import Annotated
 
 from worldsim.cli.settings.names import Device, JudgeName, ModelName
 from worldsim.cli.settings.selection import Selecting
-from worldsim.config_limits import Text, Whole
-from worldsim.config_paths import DatasetFolder, InputFolder, ResultFolder
-from worldsim.config_values import INLINE
-from worldsim.evaluation.drift import DriftConfig
-from worldsim.streaming.sampler import Sampler
+from worldsim.config.limits import Text, Whole
+from worldsim.config.paths import DatasetFolder, InputFolder, ResultFolder
+from worldsim.config.values import INLINE
+from worldsim.sampling.sampler import Sampler
+from worldsim.validation.drift import DriftConfig
 
 
 @dataclass(frozen=True)

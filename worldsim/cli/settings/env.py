@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worldsim.config_limits import Text
-from worldsim.config_values import read_value
+from worldsim.config.limits import Text
+from worldsim.config.values import read_value
 from worldsim.envs import ENTRY_POINTS, check_env
 from worldsim.envs.tabletop.variation import TABLETOP_FACTORS
 from worldsim.errors import UsageError

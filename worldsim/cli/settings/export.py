@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from worldsim.config_limits import Positive, Whole
-from worldsim.config_paths import InputPath, ResultFolder
-from worldsim.config_values import Checked
+from worldsim.config.limits import Positive, Whole
+from worldsim.config.paths import InputPath, ResultFolder
+from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.reporting.film import Tile
 

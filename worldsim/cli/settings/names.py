@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from worldsim.config_limits import Limit
+from worldsim.config.limits import Limit
 from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError
 from worldsim.hardware import inference_device

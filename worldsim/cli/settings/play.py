@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from worldsim.cli.settings.names import Device, JudgeName, ModelName
 from worldsim.cli.settings.selection import Selecting
-from worldsim.config_limits import FewSteps, Port, Positive, Text, Workers, between
-from worldsim.config_paths import DatasetFolder, ResultFolder
-from worldsim.config_values import Checked
-from worldsim.streaming.acceleration import Acceleration
+from worldsim.config.limits import FewSteps, Port, Positive, Text, Workers, between
+from worldsim.config.paths import DatasetFolder, ResultFolder
+from worldsim.config.values import Checked
+from worldsim.sampling.acceleration import Acceleration
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from worldsim.cli.settings.rollouts import RolloutSettings
-from worldsim.config_limits import Text, Whole
-from worldsim.config_paths import InputFile, InputFolder
-from worldsim.config_values import Checked
-from worldsim.evaluation.circumstances import Level, Resamples
+from worldsim.config.limits import Text, Whole
+from worldsim.config.paths import InputFile, InputFolder
+from worldsim.config.values import Checked
+from worldsim.rollout.circumstances import Level, Resamples
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from worldsim.cli.settings.rollouts import RolloutSettings
-from worldsim.config_limits import Text, Whole
-from worldsim.config_values import Checked
+from worldsim.config.limits import Text, Whole
+from worldsim.config.values import Checked
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from typing import Any
 
 from worldsim.cli.settings.env import EnvNode, check_env_node
 from worldsim.cli.settings.names import Device, JudgeName, ModelName
-from worldsim.config_limits import Count, FewSteps, Seed, Workers
-from worldsim.config_paths import ResultFolder, dataset_folder
-from worldsim.config_values import Checked
+from worldsim.config.limits import Count, FewSteps, Seed, Workers
+from worldsim.config.paths import ResultFolder, dataset_folder
+from worldsim.config.values import Checked
 from worldsim.errors import UsageError, unknown_name
-from worldsim.evaluation.comparison import StartPlan
 from worldsim.policies.pool import check_entry
+from worldsim.rollout.comparison import StartPlan
 
 
 @dataclass(frozen=True)

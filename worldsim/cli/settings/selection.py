@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from worldsim.config_values import Checked
+from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 
 

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from worldsim.cli.settings.names import DONOR, MODEL
 from worldsim.cli.settings.selection import Selecting
-from worldsim.config_limits import OneOf, between
-from worldsim.config_paths import DatasetFolder, ResultFolder
-from worldsim.config_values import INLINE
-from worldsim.evaluation.judge_sampling import JudgeConfig
+from worldsim.config.limits import OneOf, between
+from worldsim.config.paths import DatasetFolder, ResultFolder
+from worldsim.config.values import INLINE
 from worldsim.hardware import training_device
+from worldsim.imitation.stage import PolicyTraining
+from worldsim.judge.sampling import JudgeConfig
 from worldsim.models.world_model import require_image_size
-from worldsim.policies.training_stage import PolicyTraining
 from worldsim.training.compose import TrainingNodes
 from worldsim.training.config import STAGES, ValidationConfig
 from worldsim.training.metrics_log import require_packages

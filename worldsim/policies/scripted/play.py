@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.config_limits import Share
-from worldsim.config_values import check_arguments
+from worldsim.config.limits import Share
+from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, FloatArray
 from worldsim.policies.randomness import EnvStreams
 from worldsim.policies.scripted.controllers import CLOSED, Hand
 from worldsim.policies.scripted.tasks import controller_for
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 _STEP_METRES, _STEP_RADIANS = 0.03, 0.2
 _HALF_SIDE = 0.15

@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.config_limits import Fraction, Share, Weight, Whole, at_most, more_than
-from worldsim.config_values import check_arguments
+from worldsim.config.limits import Fraction, Share, Weight, Whole, at_most, more_than
+from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, FloatArray
@@ -19,7 +19,7 @@ from worldsim.policies.scripted.controllers import OPEN
 from worldsim.policies.scripted.lapses import Lapse
 from worldsim.policies.scripted.privileged import Estimator, state_source
 from worldsim.policies.scripted.tasks import controller_for
-from worldsim.specs import EE_POSITION, WorldSpec
+from worldsim.spec import EE_POSITION, WorldSpec
 
 _GRIP = 4
 

@@ -7,7 +7,7 @@ import numpy as np
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import FloatArray
-from worldsim.specs import VectorSpec, WorldSpec
+from worldsim.spec import VectorSpec, WorldSpec
 
 Estimator = Callable[[Observation], FloatArray]
 """From a batched observation to the state `[N, S]`."""

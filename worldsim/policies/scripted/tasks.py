@@ -6,7 +6,7 @@ from worldsim.policies.scripted.drawer import DRAWER
 from worldsim.policies.scripted.pick_place import PICK_PLACE
 from worldsim.policies.scripted.push import PUSH
 from worldsim.policies.scripted.reach import REACH
-from worldsim.specs import WorldSpec
+from worldsim.spec import WorldSpec
 
 CONTROLLERS: dict[str, Controller] = {
     "reach": REACH,

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldsim.config_limits import Share
-from worldsim.config_values import Checked
-from worldsim.models.conditioning import Conditioning
+from worldsim.config.limits import Share
+from worldsim.config.values import Checked
+from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch
 from worldsim.training.draws import stream

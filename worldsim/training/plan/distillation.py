@@ -23,14 +23,14 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from worldsim.config_limits import Count, OneOf, Positive, Share, Steps
-from worldsim.config_values import Checked
+from worldsim.config.limits import Count, OneOf, Positive, Share, Steps
+from worldsim.config.values import Checked
 from worldsim.diffusion.flow import add_noise, per_frame, step_down
 from worldsim.diffusion.ladder import sampling_ladder
 from worldsim.diffusion.schedule import autoregressive
 from worldsim.errors import UsageError
-from worldsim.models.attention import KeyValueContext
-from worldsim.models.conditioning import Conditioning
+from worldsim.models.denoisers.attention import KeyValueContext
+from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.registry import Registry
 from worldsim.training.plan.clip import Clip

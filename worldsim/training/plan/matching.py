@@ -16,12 +16,12 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from worldsim.config_limits import Count, Positive, Share, Weight, at_most, below, more_than
-from worldsim.config_values import Checked
+from worldsim.config.limits import Count, Positive, Share, Weight, at_most, below, more_than
+from worldsim.config.values import Checked
 from worldsim.diffusion.flow import add_noise
 from worldsim.diffusion.ladder import shift_sigma
 from worldsim.errors import UsageError
-from worldsim.models.denoiser import Denoiser
+from worldsim.models.denoisers.base import Denoiser
 from worldsim.models.world_model import WorldModel
 from worldsim.training.plan.clip import Clip
 from worldsim.training.plan.rollout import Rolled

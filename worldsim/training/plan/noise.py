@@ -11,8 +11,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from worldsim.config_limits import OneOf, Positive, Share, Steps
-from worldsim.config_values import Checked
+from worldsim.config.limits import OneOf, Positive, Share, Steps
+from worldsim.config.values import Checked
 from worldsim.diffusion.ladder import sampling_ladder, shift_sigma
 from worldsim.registry import Registry
 

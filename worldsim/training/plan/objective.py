@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from worldsim.config_limits import Positive, Weight
-from worldsim.config_values import Checked
-from worldsim.models.heads import StateReading
+from worldsim.config.limits import Positive, Weight
+from worldsim.config.values import Checked
+from worldsim.models.heads.state import StateReading
 from worldsim.training.stage import Loss
 
 Weighting = Literal["x0", "velocity"]

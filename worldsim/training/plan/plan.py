@@ -11,12 +11,12 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from worldsim.config_limits import MOST, between
-from worldsim.config_values import Checked
+from worldsim.config.limits import MOST, between
+from worldsim.config.values import Checked
 from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
-from worldsim.models.denoiser import Denoiser
-from worldsim.models.heads import StateReading
+from worldsim.models.denoisers.base import Denoiser
+from worldsim.models.heads.state import StateReading
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch

@@ -7,8 +7,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from worldsim.config_limits import Count, OneOf
-from worldsim.config_values import Checked
+from worldsim.config.limits import Count, OneOf
+from worldsim.config.values import Checked
 from worldsim.registry import Registry
 
 

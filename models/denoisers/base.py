@@ -1,0 +1,178 @@
+"""The seam behind which backbones stand, and what every backbone shares.
+
+Legend: B batch, T new frames, V views, c latent channels, h w latent size, R predecessors.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from worldsim.config.limits import Count, OneOf
+from worldsim.config.values import Checked
+from worldsim.diffusion.flow import residual_base
+from worldsim.errors import UsageError
+from worldsim.models.denoisers.attention import FrameOrder, KeyValueContext
+from worldsim.models.denoisers.conditioning import Conditioning, Levels
+from worldsim.registry import Registry
+
+PREDECESSORS = 2
+"""R: how many earlier frames are concatenated by channel (position and velocity)."""
+
+
+@dataclass(frozen=True)
+class DenoiserShape:
+    """What a backbone must fit: V, c, h, w, A, D and the number of map channels."""
+
+    views: int
+    channels: int
+    height: int
+    width: int
+    action_dim: int
+    body_dim: int
+    map_channels: int
+
+
+@dataclass(frozen=True)
+class DenoiserConfig(Checked):
+    """One dial pair for every backbone.
+
+    Attributes:
+        name: registered backbone.
+        width: channels at latent resolution (stnet) or of a token (dit).
+        depth: middle blocks (stnet) or transformer blocks (dit).
+        cond_width: E of the condition vector.
+        head_dim: channels of an attention head.
+        jumps: whether it is told which level a frame is to be taken to (`plan=ctm`).
+    """
+
+    name: Annotated[str, OneOf(lambda: _registered())] = "stnet"
+    width: Count = 64
+    depth: Count = 2
+    cond_width: Count = 192
+    head_dim: Count = 32
+    jumps: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.head_dim:
+            raise UsageError(f"width {self.width} is no multiple of head_dim {self.head_dim}")
+
+
+@dataclass(frozen=True)
+class ContextShape:
+    """Keys and values a backbone keeps: attention layers, tokens a frame, heads, head channels."""
+
+    layers: int
+    tokens: int
+    heads: int
+    head_dim: int
+
+
+class Denoiser(nn.Module):
+    """Base of all backbones: predecessor concatenation and the clean-frame residual.
+
+    A backbone implements `residual(inputs, levels, cond, order, context, write)` and
+    `context_shape`.
+    """
+
+    def __init__(self, config: DenoiserConfig, shape: DenoiserShape) -> None:
+        super().__init__()
+        self.config, self.shape = config, shape
+        self.input_channels = (1 + PREDECESSORS) * shape.channels + shape.map_channels
+
+    @property
+    def context_shape(self) -> ContextShape:
+        """Size of what `context` must hold."""
+        raise NotImplementedError("a backbone states its context shape")
+
+    def residual(
+        self,
+        inputs: Tensor,
+        levels: Levels,
+        cond: Conditioning,
+        order: FrameOrder,
+        context: KeyValueContext | None,
+        write: int,
+    ) -> Tensor:
+        """`[B, T, V, input_channels, h, w]` to a residual `[B, T, V, c, h, w]`."""
+        raise NotImplementedError("a backbone computes the residual")
+
+    def forward(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        cond: Conditioning,
+        positions: Tensor | None = None,
+        context: KeyValueContext | None = None,
+        write: int = 0,
+        blocks: Sequence[int] | None = None,
+        target: Tensor | None = None,
+    ) -> Tensor:
+        """Predict clean frames.
+
+        Args:
+            x: `[B, T, V, c, h, w]` noisy latents, unit variance when clean.
+            sigma: `[B, T]` level of each frame.
+            cond: conditions of the T frames.
+            positions: `[B, T]` frame numbers; only differences matter. Default 0..T-1.
+            context: earlier frames; None means that frame 0 has no past.
+            write: how many leading frames leave their keys and values in the context.
+            blocks: sizes of consecutive groups of the T frames; a frame sees the new frames of its
+                own group and of earlier ones. Default: every frame is a group.
+            target: `[B, T]` levels that the frames are to be taken to by `step_down`, at most
+                their own; default: their own. See `Levels`.
+
+        Returns:
+            x0 `[B, T, V, c, h, w]`.
+        """
+        if positions is None:
+            positions = torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1)
+        stack, levels = self._with_predecessors(x, sigma, context)
+        previous, sigma_previous = stack[-1], levels[-1]
+        dtype = next(self.parameters()).dtype
+        inputs = torch.cat([x, *stack, cond.maps.to(x.dtype)], dim=3).to(dtype)
+        order = FrameOrder.of(positions, self.config.head_dim, blocks, context)
+        told = Levels(sigma, sigma_previous, sigma if target is None else target)
+        out = self.residual(inputs, told, cond, order, context, write)
+        return residual_base(x, sigma, previous, sigma_previous) + out.to(x.dtype)
+
+    def _with_predecessors(
+        self, x: Tensor, sigma: Tensor, context: KeyValueContext | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """For each frame its R predecessors `[B, T, V, c, h, w]`, oldest first, and levels."""
+        frames = x.shape[1]
+        if context is None:
+            before = x.new_zeros(x.shape[0], PREDECESSORS, *x.shape[2:])
+            levels = sigma.new_ones(x.shape[0], PREDECESSORS)
+        else:
+            before, levels = context.predecessors()
+        all_frames = torch.cat([before.to(x.dtype), x], dim=1)
+        all_levels = torch.cat([levels.to(sigma.dtype), sigma], dim=1)
+        slices = [slice(r, r + frames) for r in range(PREDECESSORS)]
+        return [all_frames[:, s] for s in slices], [all_levels[:, s] for s in slices]
+
+
+DENOISERS: Registry[Callable[[DenoiserConfig, DenoiserShape], Denoiser]] = Registry("denoiser")
+
+
+def _registered() -> Registry[Callable[[DenoiserConfig, DenoiserShape], Denoiser]]:
+    import worldsim.models.denoisers.registry  # noqa: F401 registers them
+
+    return DENOISERS
+
+
+def build_denoiser(config: DenoiserConfig, shape: DenoiserShape) -> Denoiser:
+    """Build a registered backbone.
+
+    Raises:
+        UsageError: the name is not registered.
+    """
+    return DENOISERS.get(config.name)(config, shape)
+
+
+def register_denoiser(name: str) -> Callable[[Any], Any]:
+    """Class decorator that files a backbone under `name`."""
+    return DENOISERS.register(name)

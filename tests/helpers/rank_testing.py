@@ -1,0 +1,69 @@
+"""A nano ranking: random world model and judge, three policies that ignore what they see.
+
+As a script it runs the ranking given by its arguments, so that a test can kill it.
+"""
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from imagination_testing import REPORT
+from omegaconf import DictConfig, OmegaConf
+from worldsim_testing import nano_model
+
+from worldsim.judge.judge import Judge
+from worldsim.judge.tracker import VerdictRule
+from worldsim.models.heads.state_estimator import Observer, ObserverConfig
+from worldsim.models.world_model import WorldModel
+
+ENV: dict[str, Any] = {"id": "worldsim/TabletopReach-v0", "image_size": 32}
+POLICIES: dict[str, dict[str, Any]] = {
+    "zero": {"kind": "zero"},
+    "random": {"kind": "random"},
+    "slow": {"kind": "random", "hold": 8},
+}
+
+
+def save_nano_run(folder: Path) -> None:
+    """`model/` and `judge/`, as a training run leaves them; the judge says yes now and then."""
+    from worldsim.envs.imagination import SimulatorStarts
+
+    source = SimulatorStarts(ENV["id"], {"image_size": ENV["image_size"]})
+    torch.manual_seed(0)
+    WorldModel(nano_model().config, source.spec).save_pretrained(folder / "model")
+    observer = Observer(ObserverConfig(3, source.spec.state.dim, (32, 32), 8, 4)).eval()
+    draft = Judge(observer, source.spec, VerdictRule(), REPORT)
+    pixels = source.seeded(0).pixels[None]
+    threshold = float(draft.read(pixels).success_probability[0])
+    Judge(observer, source.spec, VerdictRule(threshold), REPORT).save_pretrained(folder / "judge")
+    source.close()
+
+
+def rank_config(run: Path, out: Path, *overrides: str) -> DictConfig:
+    """`configs/rank.yaml` with the nano world filled in."""
+    config = OmegaConf.load(str(files("worldsim.configs").joinpath("rank.yaml")))
+    assert isinstance(config, DictConfig)
+    config.pop("defaults")
+    nano = {
+        "env": ENV,
+        "policy": {"policies": POLICIES},
+        "model": str(run),
+        "out": str(out),
+        "workers": 0,
+        "max_steps": 6,
+        "bootstrap_samples": 50,
+        "starts": {"count": 4},
+        "films": {"starts": 1, "each": 1},
+    }
+    merged = OmegaConf.merge(config, nano, OmegaConf.from_dotlist(list(overrides)))
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+if __name__ == "__main__":
+    from worldsim.cli import rank
+
+    torch.set_num_threads(1)
+    rank.run(rank_config(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]))

@@ -1,0 +1,86 @@
+"""The observer localises below its grid, row by row, and comes back from disk unchanged."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from worldsim.errors import DataError, UsageError
+from worldsim.models.heads.state_estimator import Observer, ObserverConfig, SpatialSoftmax
+
+CONFIG = ObserverConfig(num_views=2, state_dim=3, image_size=(16, 24), width=8, keypoints=4)
+
+
+@pytest.fixture
+def observer() -> Observer:
+    torch.manual_seed(0)
+    return Observer(CONFIG).eval()
+
+
+def test_spatial_softmax_finds_a_peak_between_two_cells() -> None:
+    scores = torch.zeros(1, 1, 5, 9)
+    scores[0, 0, 2, 4:6] = 50.0
+    x, y, peak = SpatialSoftmax(1)(scores)[0, 0]
+    # Columns span [-1, 1] in 9 cells: 4 and 5 are at 0 and 0.25. Row 2 of 5 is the middle.
+    assert x.item() == pytest.approx(0.125, abs=1e-4)
+    assert y.item() == pytest.approx(0.0, abs=1e-4)
+    assert peak.item() > 0.99
+
+
+def test_rows_do_not_influence_each_other(observer: Observer) -> None:
+    frames = torch.randint(0, 256, (5, 2, 3, 16, 24), dtype=torch.uint8)
+    whole = observer(frames)
+    for row in range(5):
+        for ours, theirs in zip(observer(frames[row : row + 1]), whole, strict=True):
+            torch.testing.assert_close(ours[0], theirs[row], rtol=1e-4, atol=1e-5)
+
+
+def test_uint8_and_scaled_float_read_alike(observer: Observer) -> None:
+    frames = torch.randint(0, 256, (2, 2, 3, 16, 24), dtype=torch.uint8)
+    for ours, theirs in zip(observer(frames), observer(frames / 127.5 - 1), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_state_is_returned_in_physical_units(observer: Observer) -> None:
+    frames = torch.randint(0, 256, (2, 2, 3, 16, 24), dtype=torch.uint8)
+    plain = observer(frames).state
+    mean, std = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.5, 2.0, 0.0])
+    observer.set_normaliser(mean, std)
+    # A constant entry has no spread to scale by.
+    expected = plain * torch.tensor([0.5, 2.0, 1.0]) + mean
+    torch.testing.assert_close(observer(frames).state, expected)
+
+
+def test_views_are_told_apart(observer: Observer) -> None:
+    with torch.no_grad():
+        observer.view_shift[1] += 1.0
+    frames = torch.randint(0, 256, (1, 2, 3, 16, 24), dtype=torch.uint8)
+    swapped = observer(frames.flip(1))
+    assert (swapped.state - observer(frames).state).abs().max() > 1e-4
+
+
+def test_disk_round_trip_and_what_does_not_fit(observer: Observer, tmp_path: Path) -> None:
+    observer.save_pretrained(tmp_path)
+    again = Observer.from_pretrained(tmp_path)
+    frames = torch.randint(0, 256, (2, 2, 3, 16, 24), dtype=torch.uint8)
+    for ours, theirs in zip(observer(frames), again(frames), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"keypoints": 4', '"keypoints": 5'))
+    with pytest.raises(DataError, match="does not fit"):
+        Observer.from_pretrained(tmp_path)
+    config.write_text('{"class": "os.system"}')
+    with pytest.raises(DataError, match="observer"):
+        Observer.from_pretrained(tmp_path)
+
+
+def test_is_small() -> None:
+    full = Observer(ObserverConfig(num_views=3, state_dim=10))
+    assert sum(parameter.numel() for parameter in full.parameters()) < 400_000
+
+
+def test_bad_shapes_say_what_was_expected(observer: Observer) -> None:
+    with pytest.raises(UsageError, match="expected"):
+        observer(torch.zeros(1, 3, 3, 16, 24))
+    with pytest.raises(UsageError, match="multiples of 4"):
+        ObserverConfig(num_views=1, state_dim=1, image_size=(30, 32))

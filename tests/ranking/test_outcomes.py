@@ -1,0 +1,178 @@
+"""Rankings of other starts each, pooled into one."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pool_rankings
+import pytest
+from imagination_testing import REPORT
+
+from worldsim.config.compose import compose_config
+from worldsim.errors import UsageError
+from worldsim.files import read_json
+from worldsim.models.pretrained import SHIPPED
+from worldsim.models.weights import WEIGHTS
+from worldsim.ranking.outcomes import (
+    Outcomes,
+    pool_outcomes,
+    read_outcomes,
+    write_comparison,
+)
+from worldsim.ranking.rank import rank
+from worldsim.ranking.ranked import rank_results
+from worldsim.ranking.rates import JudgeRates
+from worldsim.rollout.batch import RolloutBatch, World
+from worldsim.rollout.circumstances import Circumstances, RankingOptions, developed_on
+from worldsim.rollout.comparison import DEVELOPMENT_SEEDS, Comparison, StartPlan
+from worldsim.rollout.kept import Job, write_result
+
+NAMES = ["good", "fair", "poor", "zero"]
+
+
+def batches(world: World, seed: int, count: int) -> list[RolloutBatch]:
+    """Outcomes that differ between starts and policies."""
+    rng = np.random.default_rng([seed, len(world)])
+    won = rng.random((len(NAMES), count)) < np.array([0.9, 0.5, 0.2, 0.0])[:, None]
+    return [
+        RolloutBatch(
+            policy=name,
+            world=world,
+            start_ids=tuple(range(count)),
+            success=row,
+            judged=row,
+            progress=row.astype(np.float32),
+            length=np.ones(count, np.int64),
+            errors=(None,) * count,
+            probability_trace=(),
+            progress_trace=(),
+        )
+        for name, row in zip(NAMES, won, strict=True)
+    ]
+
+
+def outcomes(seed: int, count: int = 8, **changes: Any) -> Outcomes:
+    policies = {name: {"kind": "zero"} for name in NAMES}
+    comparison = Comparison(policies, "env", {}, "model", "judge", StartPlan(count, seed))
+    return Outcomes(
+        replace(comparison, **changes),
+        RankingOptions(bootstrap_samples=40),
+        Circumstances(REPORT, True, seed < 5, False),
+        batches("imagination", seed, count),
+        batches("simulator", seed, count),
+    )
+
+
+def test_pooled_figures_are_those_of_all_starts_together() -> None:
+    parts = [outcomes(0), outcomes(100, 4)]
+    pooled = pool_outcomes(parts)
+    truth, imagined = (
+        np.concatenate([[b.success for b in getattr(part, world)] for part in parts], axis=1)
+        for world in ("truth", "imagined")
+    )
+    report = rank_results(pooled)
+    direct = rank(
+        truth,
+        imagined,
+        NAMES,
+        judge=JudgeRates.from_report(REPORT),
+        reference_progress=truth,
+        imagined_progress=imagined,
+        null_policy="zero",
+        bootstrap_samples=40,
+    )
+    assert report.coefficients == direct.coefficients
+    assert report.over_policies == direct.over_policies
+    assert pooled.comparison.starts.seeds == [*range(8), *range(100, 104)]
+    assert report.state_assisted and report.development_starts
+    assert report.foreword()[0].startswith("State-assisted")
+
+
+def test_pooled_starts_may_be_pooled_again() -> None:
+    once = pool_outcomes([outcomes(0), outcomes(100)])
+    assert pool_outcomes([once, outcomes(200)]).comparison.starts.blocks == (0, 100, 200)
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([], "two rankings or more"),
+        ([outcomes(4)], "overlap"),
+        ([outcomes(50, sampling_steps=1)], "differ in sampling_steps"),
+        ([replace(outcomes(50), circumstances=Circumstances(replace(REPORT, positives=11),
+            True, None, False))], "judge report"),
+    ],
+)  # fmt: skip
+def test_rankings_that_do_not_belong_together_are_not_pooled(
+    others: list[Outcomes], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        pool_outcomes([outcomes(0), *others])
+
+
+def save(folder: Path, made: Outcomes) -> Path:
+    """As `worldsim rank` leaves a folder."""
+    folder.mkdir()
+    parts = {"all": folder.name}
+    jobs = {
+        Job(batch.policy, batch.world): batch for batch in [*made.imagined, *(made.truth or [])]
+    }
+    write_comparison(
+        folder, made.comparison, made.options, made.circumstances, dict.fromkeys(jobs, parts)
+    )
+    for job, batch in jobs.items():
+        write_result(folder, job, parts, batch)
+    return folder
+
+
+def test_folders_are_pooled_by_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [save(tmp_path / name, outcomes(seed)) for name, seed in (("a", 0), ("b", 100))]
+    again = read_outcomes(folders[0])
+    assert again.comparison == outcomes(0).comparison
+    assert again.circumstances == outcomes(0).circumstances
+    out = tmp_path / "both"
+    monkeypatch.setattr(sys, "argv", ["pool", *map(str, folders), "--out", str(out)])
+    assert pool_rankings.main() == 0
+    ranking = read_json(out / "ranking.json")
+    assert ranking["state_assisted"] is True and ranking["policies"][0]["starts"] == 16
+    assert "seeds 0 to 7 and 100 to 107" in (out / "report.html").read_text()
+    assert capsys.readouterr().out.startswith("State-assisted")
+
+
+def test_logged_rates_are_kept_with_the_ranking(tmp_path: Path) -> None:
+    csv = tmp_path / "real.csv"
+    csv.write_text("policy,successes,trials\n" + "".join(f"{name},1,2\n" for name in NAMES))
+    made = replace(outcomes(0), truth=None, options=RankingOptions(reference_csv=str(csv)))
+    folder = save(tmp_path / "a", made)
+    csv.write_text("policy,successes,trials\ngood,0,9\n")
+    logged = read_outcomes(folder).logged
+    assert logged is not None and logged.of(("poor",))[0].tolist() == [0.5]
+
+
+def test_blocks_of_starts_can_be_typed() -> None:
+    config = compose_config("rank", ["out=x", "starts.seed=[3,50]"])
+    assert list(config.starts.seed) == [3, 50]
+
+
+@pytest.mark.parametrize(
+    ("starts", "expected"),
+    [
+        (StartPlan(), True),
+        (StartPlan(64, 400_000), False),
+        (StartPlan(64, (DEVELOPMENT_SEEDS.stop - 1, 400_000)), True),
+        (StartPlan(4, dataset="data"), None),
+    ],
+)
+def test_starts_that_a_shipped_model_was_developed_on_are_known(
+    starts: StartPlan, expected: bool | None, tmp_path: Path
+) -> None:
+    ours = Comparison({}, "env", {}, str(SHIPPED / "push"), "judge", starts)
+    assert developed_on(ours) is expected
+    (tmp_path / WEIGHTS).write_bytes((SHIPPED / "push" / WEIGHTS).read_bytes())
+    assert developed_on(replace(ours, model=str(tmp_path))) is expected
+    (tmp_path / WEIGHTS).write_bytes(b"of somebody else")
+    assert developed_on(replace(ours, model=str(tmp_path))) is None

@@ -1,0 +1,241 @@
+"""What a kept result depends on: change one of these and it no longer holds, or else it does."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from worldsim.errors import UsageError, WorldsimError
+from worldsim.files import read_json, write_json
+from worldsim.hardware import has_fast_bf16
+from worldsim.ranking import paired
+from worldsim.rollout import comparison as comparison_module
+from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.comparison import Comparison, StartPlan
+from worldsim.rollout.kept import Job, read_result, result_path, standing, write_result
+
+FILES = {
+    "model/config.json": "{}",
+    "model/model.safetensors": "weights",
+    "model/README.md": "a card",
+    "model/training.yaml": "a: 1",
+    "judge/config.json": "{}",
+    "data/meta/info.json": "{}",
+    "data/meta/episodes/chunk-000/file-000.parquet": "episodes",
+    "data/data/chunk-000/file-000.parquet": "rows",
+    "data/videos/front/chunk-000/file-000.mp4": "frames",
+    "data/cache/pixels.npy": "decoded",
+    "weights/deep/er.bin": "weights of a policy",
+    "weights/README.md": "a card",
+    "scene.xml": "<mujoco/>",
+    "code/mine.py": "import helper\nfrom tools.inner import two\nclass Policy: pass\n",
+    "code/helper.py": "ONE = 1\n",
+    "code/tools/__init__.py": "",
+    "code/tools/inner.py": "from tools import deepest\ntwo = 2\n",
+    "code/tools/deepest.py": "",
+    "code/unused.py": "",
+    "path/kept_module/__init__.py": "",
+    "path/kept_module/policy.py": "import kept_beside\nfrom kept_module import base\n",
+    "path/kept_module/base.py": "",
+    "path/kept_beside.py": "",
+    "path/kept_env.py": "class Env: pass\n",
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Files of all kinds, in a folder whose `path` Python looks for modules in."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "path"), *sys.path])
+    gymnasium.register("KeptEnv-v0", entry_point="kept_env:Env")
+    yield tmp_path
+    gymnasium.registry.pop("KeptEnv-v0")
+
+
+def compared(place: Path, **changes: Any) -> Comparison:
+    nested = {"banks": [{"folder": str(place / "weights")}], "prompt": "push " * 200}
+    policies = {
+        "file": {"kind": "python", "target": f"{place}/code/mine.py:Policy", "arguments": nested},
+        "module": {"kind": "python", "target": "kept_module.policy:Policy"},
+        "replay": {"kind": "replay", "dataset": str(place / "data")},
+    }
+    given: dict[str, Any] = {
+        "policies": policies,
+        "env_id": "KeptEnv-v0",
+        "env_kwargs": {"source_kwargs": {"model": str(place / "scene.xml")}},
+        "model": str(place / "model"),
+        "judge": str(place / "judge"),
+        "starts": StartPlan(2, 0, dataset=str(place / "data")),
+    }
+    return Comparison(**given | changes)
+
+
+def changed(before: Comparison, change: Callable[[], object], policy: str = "file") -> list[str]:
+    """Parts of the result in imagination that `change` changes."""
+    first = before.parts(policy, "imagination")
+    change()
+    then = before.parts(policy, "imagination")
+    return [name for name in first if first[name] != then[name]]
+
+
+@pytest.mark.parametrize(
+    ("file", "policy", "part"),
+    [
+        ("model/model.safetensors", "file", "the world model"),
+        ("judge/config.json", "file", "the judge"),
+        ("data/meta/info.json", "file", "the starts"),
+        ("data/meta/episodes/chunk-000/file-000.parquet", "file", "the starts"),
+        ("data/data/chunk-000/file-000.parquet", "file", "the starts"),
+        ("data/data/chunk-000/file-000.parquet", "replay", "the policy"),
+        ("data/videos/front/chunk-000/file-000.mp4", "file", "the starts"),
+        ("weights/deep/er.bin", "file", "the policy"),
+        ("code/mine.py", "file", "the policy"),
+        ("code/helper.py", "file", "the policy"),
+        ("code/tools/inner.py", "file", "the policy"),
+        ("code/tools/deepest.py", "file", "the policy"),
+        ("path/kept_module/policy.py", "module", "the policy"),
+        ("path/kept_module/base.py", "module", "the policy"),
+        ("path/kept_beside.py", "module", "the policy"),
+        ("path/kept_env.py", "file", "the simulator env"),
+        ("scene.xml", "file", "the simulator env"),
+    ],
+)
+def test_a_changed_file_is_another_result(place: Path, file: str, policy: str, part: str) -> None:
+    def change() -> None:
+        path = place / file
+        path.write_text(FILES[file] + "# else\n")
+        os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 10**9))
+
+    assert part in changed(compared(place), change, policy)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("model/README.md", "model/training.yaml", "weights/README.md", "data/cache/pixels.npy"),
+        *("code/unused.py", "model/judge/model.safetensors"),
+    ],
+)
+def test_what_describes_or_follows_from_the_rest_is_no_other_result(place: Path, file: str) -> None:
+    def change() -> None:
+        (place / file).parent.mkdir(exist_ok=True)
+        (place / file).write_text("something else")
+
+    assert changed(compared(place), change) == []
+
+
+def test_results_written_into_a_folder_that_a_policy_names_change_nothing(place: Path) -> None:
+    def change() -> None:
+        write_json(place / "weights" / "ranking" / "comparison.json", {})
+        write_json(place / "weights" / "ranking" / "results" / "a.json", {})
+
+    assert changed(compared(place), change) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"device": "meta"}, "the device"),
+        ({"sampling_steps": 1}, "sampling_steps"),
+        ({"max_steps": 3}, "max_steps, seed or films"),
+        ({"films": 1}, "max_steps, seed or films"),
+        ({"env_kwargs": {}}, "the simulator env"),
+        ({"starts": StartPlan(2, (0, 7))}, "the starts"),
+    ],
+)
+def test_a_changed_setting_is_another_result(
+    place: Path, change: dict[str, Any], part: str
+) -> None:
+    before = compared(place)
+    first = before.parts("file", "imagination")
+    then = replace(before, **change).parts("file", "imagination")
+    assert [name for name in first if first[name] != then[name]] == [part]
+
+
+def test_other_packages_or_another_precision_are_another_result(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = compared(place)
+    updated = changed(
+        ours, lambda: monkeypatch.setattr(comparison_module, "software", lambda: {"torch": "0"})
+    )
+    assert updated == ["worldsim or its packages"]
+    faster = not has_fast_bf16()
+    moved = changed(
+        ours, lambda: monkeypatch.setattr(comparison_module, "has_fast_bf16", lambda _: faster)
+    )
+    assert moved == ["the device"]
+
+
+def test_a_folder_named_like_a_kind_is_none_of_its_business(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    ours = compared(place, policies={"file": {"kind": "weights", "mark": "."}})
+    assert changed(ours, lambda: (place / "weights" / "more.bin").write_text("x")) == []
+
+
+def batch(policy: str) -> RolloutBatch:
+    nothing = np.zeros(2, np.float32)
+    flags, length = np.zeros(2, bool), np.ones(2, np.int64)
+    return RolloutBatch(
+        policy, "imagination", (0, 1), flags, None, nothing, length, (None, None), (), ()
+    )
+
+
+def test_what_is_kept_and_what_is_not_is_said_with_the_reason(place: Path, tmp_path: Path) -> None:
+    ours = compared(place)
+    ours.policies["remote"] = {"kind": "remote", "port": 1}
+    wanted = {job: ours.parts(*job) for job in (Job(n, "imagination") for n in ours.policies)}
+    for job, parts in wanted.items():
+        write_result(tmp_path, job, parts, batch(job.policy))
+    assert standing(tmp_path, wanted).missing == ()
+    (place / "code" / "helper.py").write_text("ONE = 2\n")
+    old = result_path(tmp_path, Job("module", "imagination"))
+    write_json(old, {"digest": "of format 1", "rollouts": read_json(old)["rollouts"]})
+    found = standing(tmp_path, {job: ours.parts(*job) for job in wanted})
+    assert [job.policy for job in found.kept] == ["replay", "remote"]
+    assert found.missing == (Job("file", "imagination"), Job("module", "imagination"))
+    assert found.stale[Job("file", "imagination")] == "the policy changed"
+    assert "older version" in found.stale[Job("module", "imagination")]
+    lines = found.in_words(ours)
+    assert any("2 of 4" in line and "replay, remote (imagination)" in line for line in lines)
+    assert any("the policy changed: file (imagination)" in line for line in lines)
+    assert any("server" in line and line.endswith(": remote (imagination)") for line in lines)
+
+
+def test_a_result_whose_policy_was_edited_meanwhile_is_not_kept(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = compared(place)
+    wanted = {job: ours.parts(*job) for job in [Job("file", "imagination")]}
+
+    class Editing:
+        def __init__(self, _: Comparison) -> None:
+            pass
+
+        def roll_out(self, policy: str, world: str) -> RolloutBatch:
+            (place / "code" / "helper.py").write_text("ONE = 3\n")
+            return batch(policy)
+
+    monkeypatch.setattr(paired, "Workbench", Editing)
+    with pytest.raises(WorldsimError, match="the policy changed while file"):
+        list(paired.run_missing(ours, tmp_path, wanted, 0))
+    assert read_result(tmp_path, Job("file", "imagination")) is None
+
+
+def test_starts_come_in_blocks_of_seeds() -> None:
+    assert StartPlan(4, 7).seeds == [7, 8, 9, 10]
+    assert StartPlan(4, (7, 20)).seeds == [7, 8, 20, 21]
+    with pytest.raises(UsageError, match="multiple of 2"):
+        StartPlan(3, (7, 20))
+    with pytest.raises(UsageError, match="overlap"):
+        StartPlan(4, (7, 8))

@@ -1,0 +1,221 @@
+"""Train a judge on the simulated episodes of a cache and measure it on held-out ones."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional as F
+
+from worldsim.data.layout import read_info, recorded_in
+from worldsim.errors import DataError
+from worldsim.hardware import has_fast_bf16
+from worldsim.judge.augment import augment
+from worldsim.judge.buffer import (
+    FrameBank,
+    LabelledFrames,
+    imagine_again,
+    join_banks,
+    reconstruct,
+)
+from worldsim.judge.judge import EnvReference, Judge, read_pixels
+from worldsim.judge.sampling import (
+    CALIBRATED,
+    REPORTED,
+    JudgeConfig,
+    Rows,
+    draw_rows,
+    episodes_in,
+    taught_rows,
+    tells_progress,
+)
+from worldsim.judge.validation import JudgedEpisode, calibrate, measure
+from worldsim.models.heads.state_estimator import Observer, ObserverConfig
+from worldsim.sampling.retrace import RecordedFrames
+from worldsim.spec import WorldSpec
+
+if TYPE_CHECKING:
+    from worldsim.models.world_model import WorldModel
+
+
+def train_judge(
+    data: LabelledFrames,
+    spec: WorldSpec,
+    config: JudgeConfig,
+    out: Path,
+    *,
+    model: "WorldModel | None" = None,
+    source: str = "",
+    env: EnvReference | None = None,
+    show_progress: bool = True,
+) -> Judge:
+    """Train, calibrate and measure a judge, and save it in `out`.
+
+    Args:
+        data: a `CachedDataset`, or anything with its arrays.
+        spec: the world it was recorded in.
+        config: size and training.
+        out: folder to write.
+        model: if given, part of the training frames are shown as it shows them.
+        source: name of the data for the report.
+        env: the simulator that the data came from.
+        show_progress: draw a bar.
+
+    Raises:
+        DataError: too few episodes, or only one outcome among them.
+    """
+    trainer = JudgeTrainer(data, spec, config, model)
+    trainer.train(show_progress)
+    judge = trainer.judge(source)
+    judge.env = env
+    judge.save_pretrained(out)
+    return judge
+
+
+def env_of(dataset: Path) -> EnvReference | None:
+    """The simulator a data set says it was recorded in, or None."""
+    found = recorded_in(read_info(dataset))
+    return EnvReference(str(found["id"]), dict(found.get("kwargs") or {})) if found else None
+
+
+class JudgeTrainer:
+    """The training loop's state: observer, rows, frame bank, random numbers."""
+
+    def __init__(
+        self,
+        data: LabelledFrames,
+        spec: WorldSpec,
+        config: JudgeConfig,
+        model: "WorldModel | None" = None,
+    ) -> None:
+        self.data, self.spec, self.config = data, spec, config
+        self.kinds = taught_rows(data, config)
+        self.rng = np.random.default_rng(config.seed)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        torch.manual_seed(config.seed)
+        self.observer = Observer(self._observer_config())
+        rows = np.concatenate([self.kinds.success, self.kinds.close, self.kinds.other])
+        state = torch.from_numpy(np.asarray(data.state)[rows].astype(np.float64))
+        if state.shape[1]:
+            self.observer.set_normaliser(state.mean(0).float(), state.std(0).float())
+        self.bank = None if model is None else self._make_bank(model)
+
+    def _observer_config(self) -> ObserverConfig:
+        views, height, width = self.data.pixels.shape[1:4]
+        config = self.config
+        return ObserverConfig(
+            num_views=views,
+            state_dim=self.data.state.shape[1],
+            image_size=(height, width),
+            width=config.width,
+            keypoints=config.keypoints,
+            hidden=config.hidden,
+        )
+
+    def _make_bank(self, model: "WorldModel") -> FrameBank | None:
+        """Frames as `model` shows them, drawn by kind as the batches are."""
+        config, banks = self.config, []
+        if count := config.bank_size // config.batch_size:
+            banks.append(reconstruct(model, self.data, np.unique(self._draw(count))))
+        per_stream = config.imagined_steps * config.batch_size
+        count = -(-config.imagined_size // per_stream)
+        if count and isinstance(self.data, RecordedFrames):
+            rows = self._draw(count)
+            banks.append(imagine_again(model, self.data, rows, config.imagined_steps))
+        return join_banks(banks) if banks else None
+
+    def _draw(self, batches: int) -> Rows:
+        """Rows of several batches."""
+        return np.concatenate(
+            [draw_rows(self.kinds, self.config, self.rng) for _ in range(batches)]
+        )
+
+    def train(self, show_progress: bool = True) -> None:
+        """Run all optimiser steps; leaves the observer in evaluation mode."""
+        config = self.config
+        optimizer = torch.optim.AdamW(self.observer.parameters(), lr=config.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1
+        )
+        self.observer.train()
+        steps = range(config.steps)
+        for _ in track(steps, "training the judge", disable=not show_progress, transient=True):
+            loss = self._loss()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.observer.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+        self.observer.eval()
+
+    def _batch(self) -> tuple[Tensor, Rows]:
+        """uint8 frames `[N, V, 3, H, W]` and the rows that label them."""
+        rows = draw_rows(self.kinds, self.config, self.rng)
+        pixels = np.asarray(self.data.pixels[rows])
+        if self.bank is not None:
+            count = int(round(self.config.bank_share * len(rows)))
+            slots = self.rng.choice(len(rows), count, replace=False)
+            # Success by success: most frames on the way to one are failures, and would teach that
+            # whatever looks imagined fails.
+            succeeded, banked = (np.asarray(self.data.success)[r] for r in (rows, self.bank.rows))
+            for outcome in (False, True):
+                alike = slots[succeeded[slots] == outcome]
+                pool = np.flatnonzero(banked == outcome)
+                if len(alike) and len(pool):
+                    entries = self.rng.choice(pool, len(alike))
+                    rows[alike] = self.bank.rows[entries]
+                    pixels[alike] = self.bank.pixels[entries]
+        return torch.from_numpy(pixels).permute(0, 1, 4, 2, 3), rows
+
+    def _loss(self) -> Tensor:
+        frames, rows = self._batch()
+        data = self.data
+        success = torch.from_numpy(np.asarray(data.success[rows]).astype(np.float32))
+        progress = torch.from_numpy(np.asarray(data.progress[rows], dtype=np.float32))
+        target = torch.from_numpy(np.asarray(data.state[rows], dtype=np.float32))
+        target = (target - self.observer.state_mean) / self.observer.state_std
+        video = augment(frames.float() / 127.5 - 1, self.config.augment, self.generator)
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16()):
+            state, logit, progress_logit = self.observer.forward_normalised(video)
+        positive = success.mean().clamp(0.05, 0.95)
+        weight = torch.where(success > 0.5, 0.5 / positive, 0.5 / (1 - positive))
+        loss = F.binary_cross_entropy_with_logits(logit, success, weight)
+        loss = loss + F.binary_cross_entropy_with_logits(progress_logit, progress)
+        if state.shape[1]:
+            loss = loss + self.config.state_weight * F.smooth_l1_loss(state, target, beta=0.1)
+        return loss
+
+    def judge(self, source: str) -> Judge:
+        """Choose the verdict rule, measure, and wrap up.
+
+        Raises:
+            DataError: there are no held-out episodes.
+        """
+        metres = self.spec.state.indices_in_metres()
+        calibration = self._judged(episodes_in(self.data, (CALIBRATED,)))
+        reported = self._judged(episodes_in(self.data, (REPORTED,)))
+        if not reported:
+            raise DataError("no held-out episodes to measure the judge on; collect at least ten")
+        rule = calibrate(calibration, self.config.holds)
+        report = measure(reported, rule, metres, source)
+        if not tells_progress(self.data):  # nothing was learnt, however well zeros are met
+            report = replace(report, progress_error=None)
+        return Judge(self.observer, self.spec, rule, report)
+
+    def _judged(self, episodes: list[int]) -> list[JudgedEpisode]:
+        starts = self.data.episode_start
+        judged = []
+        for episode in episodes:
+            rows = slice(int(starts[episode]), int(starts[episode + 1]))
+            judged.append(
+                JudgedEpisode(
+                    np.asarray(self.data.success[rows]),
+                    np.asarray(self.data.progress[rows]),
+                    np.asarray(self.data.state[rows]),
+                    read_pixels(self.observer, self.data.pixels[rows]),
+                )
+            )
+        return judged

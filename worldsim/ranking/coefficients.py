@@ -1,0 +1,143 @@
+"""The coefficients of agreement between two worlds, each with a bootstrap interval."""
+
+from dataclasses import dataclass, fields
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.ranking import correlation
+from worldsim.ranking.bootstrap import in_chunks
+from worldsim.ranking.estimate import Estimate, estimate
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Agreement of imagined with reference rates over a set of policies.
+
+    Attributes:
+        pearson: r.
+        spearman: rho, average ranks.
+        kendall: tau-b.
+        mmrv: mean maximum rank violation, 0 is perfect; see `correlation.MMRV_RULE`.
+        pairwise_accuracy: share of pairs ordered as the reference orders them.
+        selection_regret: reference rate lost by choosing imagination's best policy.
+        slope: a of R = a S + b.
+        intercept: b of R = a S + b.
+        bias: mean(S - R).
+        mae: mean |S - R|.
+    """
+
+    pearson: Estimate
+    spearman: Estimate
+    kendall: Estimate
+    mmrv: Estimate
+    pairwise_accuracy: Estimate
+    selection_regret: Estimate
+    slope: Estimate
+    intercept: Estimate
+    bias: Estimate
+    mae: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        """{name: {value, interval}}."""
+        return {field.name: getattr(self, field.name).to_json() for field in fields(self)}
+
+
+CORRELATION, SHARE, DIFFERENCE, ANY = (-1.0, 1.0), (0.0, 1.0), (-1.0, 1.0), (-inf, inf)
+
+STATISTICS = {
+    "pearson": (correlation.pearson, CORRELATION),
+    "spearman": (correlation.spearman, CORRELATION),
+    "kendall": (correlation.kendall, CORRELATION),
+    "mmrv": (correlation.mmrv, SHARE),
+    "pairwise_accuracy": (correlation.pairwise_accuracy, SHARE),
+    "selection_regret": (correlation.selection_regret, SHARE),
+    "slope": (correlation.calibration_slope, ANY),
+    "intercept": (correlation.calibration_intercept, ANY),
+    "bias": (correlation.bias, DIFFERENCE),
+    "mae": (correlation.mean_absolute_error, SHARE),
+}
+"""Each statistic with its range."""
+
+
+RELATIONS = {"pearson", "spearman", "kendall", "slope", "intercept"}
+"""Statistics of a line or an order through the policies."""
+
+FEWEST = 3
+"""Policies below which a relation says nothing: two of them always lie on a line."""
+
+
+def coefficients(
+    reference: Float,
+    imagined: Float,
+    resamples: tuple[Float, Float],
+    level: float,
+    distinct: NDArray[np.int64] | None = None,
+) -> Coefficients:
+    """All coefficients of rates `[P]` (finite), with intervals from resampled rates.
+
+    Args:
+        reference: rates `[P]`.
+        imagined: rates `[P]`.
+        resamples: rates `[B, P]` of each world.
+        level: of the intervals.
+        distinct: how many different policies each resample holds, `[B]`; None: all of them.
+    """
+    undefined = _why_undefined(reference, imagined)
+    enough = None if distinct is None else distinct >= FEWEST
+
+    def one(name: str) -> Estimate:
+        function, bounds = STATISTICS[name]
+        related = name in RELATIONS
+        if related and len(reference) == FEWEST - 1:
+            return Estimate(None, None, "two policies are too few: they always lie on a line")
+        return estimate(
+            in_chunks(function),
+            (reference, imagined),
+            resamples,
+            level=level,
+            bounds=bounds,
+            undefined=undefined,
+            told=enough if related else None,
+        )
+
+    return Coefficients(**{name: one(name) for name in STATISTICS})
+
+
+def leave_one_out_rates(reference: Float, imagined: Float) -> Float:
+    """Reference rates `[P]` predicted from imagined ones, calibrated on the other policies only.
+
+    Policy i's prediction is a S_i + b, clipped to [0, 1], with the line fitted without it, so
+    that the error is honest. Fewer than three policies give NaN; where the others' imagined
+    rates are all equal, only their mean bias is subtracted.
+    """
+    result = np.full(len(reference), np.nan)
+    if len(reference) < 3:
+        return result
+    for i in range(len(reference)):
+        kept = np.arange(len(reference)) != i
+        r, s = reference[kept], imagined[kept]
+        slope, intercept = correlation.calibration_line(reference=r, imagined=s)
+        if np.isfinite(slope):
+            result[i] = slope * imagined[i] + intercept
+        else:
+            result[i] = imagined[i] - (s - r).mean()
+    return np.asarray(np.clip(result, 0.0, 1.0))
+
+
+def _why_undefined(reference: Float, imagined: Float) -> str:
+    if len(reference) == 0:
+        return "no policy has a rate in both worlds"
+    if len(reference) == 1:
+        return "one policy cannot be ranked"
+    if np.ptp(reference) == 0 and np.ptp(imagined) == 0:
+        return "all rates are equal in both worlds"
+    if np.ptp(reference) == 0:
+        return "all reference rates are equal"
+    if np.ptp(imagined) == 0:
+        return "all imagined rates are equal"
+    return "undefined for these rates"

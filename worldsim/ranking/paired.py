@@ -1,0 +1,105 @@
+"""Runs every policy of a comparison in both worlds from the same starts, resumably.
+
+Layout of the folder: `results/<world>/<policy>.json`, `films/<policy>/<start>.<world>.npz`. A
+result is written whole, after its films, with the hashes of all that it depends on; so it is
+either there and valid, or it is made again.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gymnasium.envs.registration import EnvSpec
+
+from worldsim.envs.registration import adopt, registration_of
+from worldsim.errors import WorldsimError
+from worldsim.rollout.batch import World
+from worldsim.rollout.comparison import Comparison, Parts
+from worldsim.rollout.film_store import save_films
+from worldsim.rollout.kept import Job, standing, write_result
+from worldsim.rollout.workbench import Workbench
+from worldsim.rollout.workers import WorkerPool
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a worker is told.
+
+    Attributes:
+        comparison: what to compare.
+        out: folder to write to.
+        wanted: what each job's result depends on, as it was before any work began.
+        registration: how the main process registered the simulator, where that is not ours.
+    """
+
+    comparison: Comparison
+    out: Path
+    wanted: Mapping[Job, Parts]
+    registration: EnvSpec | None
+
+
+def run_job(workbench: Workbench, bench: Bench, job: Job) -> Job:
+    """Roll out, save the films, then the result.
+
+    Raises:
+        WorldsimError: something that the result depends on was changed meanwhile.
+    """
+    batch = workbench.roll_out(job.policy, job.world)
+    before, now = bench.wanted[job], bench.comparison.parts(*job)
+    if now != before:
+        changed = ", ".join(name for name in before if now.get(name) != before[name])
+        raise WorldsimError(
+            f"{changed} changed while {job.policy} was rolled out in {job.world}, so this result "
+            "belongs to neither; the same command again goes on from here"
+        )
+    save_films(bench.out, batch, workbench.model.spec)
+    write_result(bench.out, job, before, batch)
+    return job
+
+
+def make_runner(bench: Bench) -> Callable[[Job], Job]:
+    """A worker's own workbench."""
+    adopt(bench.registration)
+    workbench = Workbench(bench.comparison)
+    return lambda job: run_job(workbench, bench, job)
+
+
+def wanted_results(comparison: Comparison, worlds: Sequence[World]) -> dict[Job, Parts]:
+    """All jobs with what their results depend on at this moment.
+
+    Imagination stands first, as it takes longer and the short ones fill the end.
+    """
+    return {
+        Job(policy, world): comparison.parts(policy, world)
+        for world in ("imagination", "simulator")
+        if world in worlds
+        for policy in comparison.policies
+    }
+
+
+def run_missing(
+    comparison: Comparison, out: Path, wanted: Mapping[Job, Parts], workers: int
+) -> Iterator[Job]:
+    """Do the jobs that have no valid result yet; yields each as it ends.
+
+    Args:
+        comparison: what to compare.
+        out: folder to write to.
+        wanted: of `wanted_results`.
+        workers: processes, one thread each; 0 works in this process.
+
+    Raises:
+        WorldsimError: something other than a policy failed, or files changed; finished results
+            stay.
+    """
+    missing = standing(out, wanted).missing
+    if not missing:
+        return
+    simulator = comparison.env_id or ""
+    registration = registration_of(simulator, comparison.env_kwargs)
+    bench = Bench(comparison, out, wanted, registration)
+    if workers == 0:
+        yield from map(make_runner(bench), missing)
+        return
+    with WorkerPool(make_runner, bench, min(workers, len(missing))) as pool:
+        yield from pool.run(missing)

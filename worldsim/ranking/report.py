@@ -1,0 +1,267 @@
+"""What a ranking found, as one frozen value, and its JSON form (`ranking.json`)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from worldsim.ranking.coefficients import Coefficients
+from worldsim.ranking.correlation import MMRV_RULE
+from worldsim.ranking.estimate import Estimate, Interval
+from worldsim.ranking.rates import JudgeRates
+from worldsim.ranking.robustness import Leverage, PermutationTest
+from worldsim.ranking.separation import Separation
+
+STATE_ASSISTED = (
+    "State-assisted: the world model carries the simulator's state, such as object poses, which no "
+    "robot knows."
+)
+DEVELOPMENT = "Development starts: the model was developed on these, which may flatter it."
+OTHER_STARTS = "Other starts than those that the model was developed on."
+
+
+@dataclass(frozen=True)
+class PolicyResult:
+    """One policy in both worlds.
+
+    Attributes:
+        name: unique in the report.
+        starts: rollouts judged in imagination: the starts, where each was run once.
+        reference: success rate in the reference world, Wilson interval.
+        imagined: raw imagined success rate, Wilson interval.
+        corrected: imagined rate after judge correction; the raw one where there is no judge.
+        calibrated: reference rate predicted by the line fitted to the other policies.
+        best_in_reference: share of bootstrap resamples in which it leads; None if unranked.
+        best_in_imagination: the same in imagination.
+        start_agreement: share of starts with the same outcome in both worlds, where paired.
+        reference_progress: mean progress in [0, 1], if given.
+        imagined_progress: mean progress as the judge sees it, if given.
+        group: the named subset it belongs to, if any.
+        failures: messages of episodes in which the policy raised or returned NaN.
+    """
+
+    name: str
+    starts: int
+    reference: Estimate
+    imagined: Estimate
+    corrected: Estimate
+    calibrated: float | None = None
+    best_in_reference: float | None = None
+    best_in_imagination: float | None = None
+    start_agreement: float | None = None
+    reference_progress: float | None = None
+    imagined_progress: float | None = None
+    group: str | None = None
+    failures: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Rates under `<world>_rate`, intervals under `<world>_interval`."""
+        data: dict[str, Any] = {"name": self.name, "starts": self.starts, "group": self.group}
+        reasons = {}
+        for world in ("reference", "imagined", "corrected"):
+            value: Estimate = getattr(self, world)
+            data[f"{world}_rate"] = value.value
+            data[f"{world}_interval"] = list(value.interval) if value.interval else None
+            if value.reason:
+                reasons[world] = value.reason
+        data |= {
+            "calibrated_rate": self.calibrated,
+            "best_in_reference": self.best_in_reference,
+            "best_in_imagination": self.best_in_imagination,
+            "start_agreement": self.start_agreement,
+            "reference_progress": self.reference_progress,
+            "imagined_progress": self.imagined_progress,
+            "failures": {"count": len(self.failures), "messages": list(self.failures)},
+        }
+        return data | ({"reasons": reasons} if reasons else {})
+
+
+@dataclass(frozen=True)
+class StartOutcomes:
+    """The same policy from the same start in both worlds, counted over all policies.
+
+    Attributes:
+        both_succeed: successes in both.
+        both_fail: failures in both.
+        only_reference: successes that imagination missed.
+        only_imagined: successes that only imagination saw.
+    """
+
+    both_succeed: int
+    both_fail: int
+    only_reference: int
+    only_imagined: int
+
+    @property
+    def total(self) -> int:
+        """All pairs counted."""
+        return self.both_succeed + self.both_fail + self.only_reference + self.only_imagined
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of pairs with the same outcome."""
+        return (self.both_succeed + self.both_fail) / self.total if self.total else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and agreement."""
+        return dict(vars(self)) | {"agreement": self.agreement}
+
+
+@dataclass(frozen=True)
+class NullPolicy:
+    """The policy that shows what success is credited for doing nothing.
+
+    Attributes:
+        name: of the policy.
+        moves: whether its actions may move the robot after all.
+        judged: share of its whole simulated episodes that the judge called successful; None where
+            no judge watched.
+    """
+
+    name: str
+    moves: bool = False
+    judged: float | None = None
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """The coefficients within a named subset of the policies."""
+
+    policies: tuple[str, ...]
+    coefficients: Coefficients
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The least steps that these numbers of starts allow; finer claims are noise.
+
+    Attributes:
+        rate_step: 1 / trials in the reference world; None if unknown or not the same for all.
+        mmrv_step: 1 / (policies x trials).
+        off_lattice: policies whose logged rate is no multiple of 1 / trials.
+    """
+
+    rate_step: float | None
+    mmrv_step: float | None
+    off_lattice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RankingReport:
+    """A ranking of policies in imagination, checked against a reference world.
+
+    Attributes:
+        policies: in the order they were given.
+        coefficients: of raw imagined rates, policies held fixed, starts resampled.
+        corrected: of judge-corrected rates; None without a judge.
+        calibrated_mae: mean |calibrated - reference|, each policy predicted from the others.
+        over_policies: the coefficients with policies resampled as well: wider, and about
+            policies like these rather than these.
+        progress: the coefficients of mean progress instead of success, if given.
+        groups: {group: result} for groups of at least two policies.
+        pearson_fisher: Fisher-z interval with n = policies.
+        distinct_resamples: C(2k - 1, k), how many policy resamples there are.
+        separations: top two of the reference and of imagination.
+        judge: its validation counts, if a judge decided.
+        null_policy: the policy that does nothing, if one was named.
+        state_assisted: whether the world model carries the simulator's state; None: not known.
+        development_starts: whether the model was developed on some of these starts; None: not
+            known.
+        paired: whether both worlds ran from the same starts.
+        notes: caveats in plain words.
+        settings: bootstrap samples, seed, level.
+    """
+
+    policies: tuple[PolicyResult, ...]
+    coefficients: Coefficients
+    corrected: Coefficients | None
+    calibrated_mae: float | None
+    over_policies: Coefficients
+    progress: Coefficients | None
+    groups: dict[str, GroupResult]
+    pearson_fisher: Interval | None
+    permutation: PermutationTest
+    leverage: tuple[Leverage, ...]
+    distinct_resamples: int
+    lattice: Lattice
+    separations: tuple[Separation, ...]
+    outcomes: StartOutcomes | None
+    judge: JudgeRates | None
+    null_policy: NullPolicy | None
+    paired: bool
+    verdict: str
+    notes: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    state_assisted: bool | None = None
+    development_starts: bool | None = None
+
+    @property
+    def null_result(self) -> PolicyResult | None:
+        """The null policy's row, if it was ranked."""
+        name = self.null_policy.name if self.null_policy else None
+        return next((policy for policy in self.policies if policy.name == name), None)
+
+    def foreword(self) -> tuple[str, ...]:
+        """What must be known before any figure; stands first wherever figures are shown."""
+        lines = []
+        if self.state_assisted:
+            lines.append(STATE_ASSISTED)
+        if self.development_starts is not None:
+            lines.append(DEVELOPMENT if self.development_starts else OTHER_STARTS)
+        return tuple(lines)
+
+    def ordered(self) -> list[PolicyResult]:
+        """Policies by falling imagined rate, then by name; those without a rate last."""
+
+        def key(policy: PolicyResult) -> tuple[float, str]:
+            rate = policy.imagined.value
+            return (-1.0 if rate is None else rate) * -1, policy.name
+
+        return sorted(self.policies, key=key)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `ranking.json`: plain JSON types, None with a reason for undefined."""
+        main = self.coefficients.to_json()
+        return {
+            "state_assisted": self.state_assisted,
+            "development_starts": self.development_starts,
+            "verdict": self.verdict,
+            "policies": [policy.to_json() for policy in self.policies],
+            **{name: main[name] for name in ("pearson", "spearman", "kendall", "mmrv")},
+            "judge": self._judge_json(),
+            **{name: main[name] for name in ("pairwise_accuracy", "selection_regret")},
+            "calibration": {name: main[name] for name in ("slope", "intercept", "bias", "mae")},
+            "corrected": self.corrected.to_json() if self.corrected else None,
+            "calibrated_mae": self.calibrated_mae,
+            "progress": self.progress.to_json() if self.progress else None,
+            "groups": {
+                name: {"policies": list(group.policies), **group.coefficients.to_json()}
+                for name, group in self.groups.items()
+            },
+            "over_policies": self.over_policies.to_json()
+            | {"distinct_resamples": self.distinct_resamples},
+            "pearson_fisher_interval": list(self.pearson_fisher) if self.pearson_fisher else None,
+            "permutation": self.permutation.to_json(),
+            "leverage": [entry.to_json() for entry in self.leverage],
+            "lattice": dict(vars(self.lattice)) | {"off_lattice": list(self.lattice.off_lattice)},
+            "top_two": {entry.world: entry.to_json() for entry in self.separations},
+            "outcomes": self.outcomes.to_json() if self.outcomes else None,
+            "paired": self.paired,
+            "mmrv_rule": MMRV_RULE,
+            "notes": list(self.notes),
+            "settings": self.settings,
+        }
+
+    def _judge_json(self) -> dict[str, Any]:
+        """Judge rates (None without a judge) and what the null policy was credited with."""
+        empty: dict[str, Any] = {"tpr": None, "tnr": None, "state_error_m": None}
+        data = empty if self.judge is None else self.judge.to_json()
+        null, row = self.null_policy, self.null_result
+        if null is None or row is None:
+            return data
+        return data | {
+            "zero_actions" if null.moves else "do_nothing": {
+                "policy": row.name,
+                "imagined_rate": row.imagined.value,
+                "reference_rate": row.reference.value,
+                "judged_in_simulation_rate": null.judged,
+            }
+        }

@@ -1,0 +1,170 @@
+"""The ranking in one sentence, and its caveats in plain words."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from worldsim.ranking.coefficients import FEWEST, Coefficients
+from worldsim.ranking.estimate import Estimate, percentile_interval
+from worldsim.ranking.evidence import Evidence
+from worldsim.ranking.report import RankingReport
+from worldsim.ranking.separation import Separation
+
+FEW_POLICIES = 10
+
+
+def verdict(success: Evidence, main: Coefficients, over_policies: Coefficients) -> str:
+    """Which policy is best, how sure that is, and how well imagination orders the pool."""
+    separation = next(s for s in success.separations if s.world == "imagined")
+    if separation.first is None:
+        return f"No ranking: {main.pearson.reason or 'fewer than two policies have a rate'}."
+    return f"{_who_is_best(success, separation)}; {_how_well(main, over_policies)}."
+
+
+def _who_is_best(success: Evidence, separation: Separation) -> str:
+    first, second = separation.first, separation.second
+    assert first is not None and second is not None
+    count = int(np.isfinite(success.imagined).sum())
+    if separation.difference == 0:
+        lead = f"In imagination {first} and {second} share the lead of {count} policies"
+    elif separation.separated:
+        lead = (
+            f"{first} is the best of {count} policies in imagination, clear of {second} "
+            f"(p = {separation.p_value:.2g})"
+        )
+    else:
+        more = separation.more_starts
+        extra = "" if more is None else f"; about {more} more starts would tell"
+        lead = (
+            f"{first} leads {count} policies in imagination, but not clearly ahead of {second} "
+            f"(p = {separation.p_value:.2g}{extra})"
+        )
+    return f"{lead}{_reference_says(success, first)}"
+
+
+def _reference_says(success: Evidence, first: str) -> str:
+    """What the reference rates say of imagination's leader, as far as their intervals allow."""
+    reference = success.reference
+    if not np.isfinite(reference[success.names.index(first)]):
+        return f", and the reference knows nothing of {first}"
+    known = reference[np.isfinite(reference)]
+    if np.ptp(known) == 0:
+        return f", while the reference tells none of them apart (all {known[0]:.2f})"
+    # Of several that share imagination's lead, the one that the reference puts highest.
+    leads = np.flatnonzero(success.imagined == success.imagined[success.names.index(first)])
+    leader = int(max(leads, key=lambda i: np.nan_to_num(reference[i], nan=-1.0)))
+    best = int(np.nanargmax(reference))
+    if reference[leader] < reference[best]:
+        ahead = success.resamples[0][:, best] - success.resamples[0][:, leader]
+        interval, _ = percentile_interval(ahead, success.level)
+        if interval is not None and interval[0] > 0:
+            return f", while the reference prefers {success.names[best]}"
+        return f", while the reference has {success.names[best]} ahead, if not clearly"
+    ours, theirs = success.imagined_estimates[leader], success.reference_estimates[leader]
+    if _overlap(ours, theirs):
+        return ", and the reference agrees"
+    return f", which the reference puts first too, but at {theirs.text()} and not at {ours.text()}"
+
+
+def _overlap(ours: Estimate, theirs: Estimate) -> bool:
+    """Whether two rates may be one, by their intervals; without one a rate is taken as exact."""
+    (low, high), (least, most) = (
+        each.interval or (each.value or 0.0, each.value or 0.0) for each in (ours, theirs)
+    )
+    return low <= most and least <= high
+
+
+def _how_well(main: Coefficients, over_policies: Coefficients) -> str:
+    if main.pearson.value is None:
+        return f"no correlation can be given ({main.pearson.reason})"
+    wider = over_policies.pearson.interval
+    others = "" if wider is None else f" ([{wider[0]:.3f}, {wider[1]:.3f}] with other policies)"
+    return (
+        f"imagined and reference rates correlate at Pearson {main.pearson.text(3)}{others}, "
+        f"MMRV {main.mmrv.text(3)}"
+    )
+
+
+def notes(report: RankingReport, success: Evidence) -> RankingReport:
+    """The report with its caveats filled in."""
+    return replace(
+        report,
+        notes=tuple(
+            [*_data_notes(report, success), *_chance_notes(report), *_judge_notes(report)]
+            + [f"{s.statement[0].upper()}{s.statement[1:]}." for s in report.separations]
+        ),
+    )
+
+
+def _data_notes(report: RankingReport, success: Evidence) -> list[str]:
+    lines = []
+    for policy in report.policies:
+        if policy.failures:
+            count = len(policy.failures)
+            what = (
+                "1 episode broke off and counts as a failure"
+                if count == 1
+                else (f"{count} episodes broke off and count as failures")
+            )
+            lines.append(f"{policy.name}: {what} (first: {policy.failures[0]}).")
+        if policy.reference.value is None or policy.imagined.value is None:
+            lines.append(f"{policy.name} has no rate in one world and is left out of the ranking.")
+    if report.lattice.off_lattice:
+        lines.append(
+            "Logged rates that are no multiple of 1 / trials: "
+            f"{', '.join(report.lattice.off_lattice)}; check the file."
+        )
+    unknown = [
+        p.name
+        for p in report.policies
+        if p.reference.value is not None and not p.reference.interval
+    ]
+    if unknown:
+        lines.append(
+            f"Trials are not logged for {', '.join(unknown)}: their rates are taken as exact, so "
+            "the intervals are too narrow."
+        )
+    if success.rollouts > 1:
+        lines.append("Wilson intervals treat the rollouts of one start as independent.")
+    return lines
+
+
+def _chance_notes(report: RankingReport) -> list[str]:
+    test, lines = report.permutation, []
+    if FEWEST <= test.policies < FEW_POLICIES:
+        lines.append(
+            f"With the rates of these {test.policies} policies no p-value below {test.floor:.2g} "
+            "can be claimed."
+        )
+    for entry in report.leverage:
+        if entry.flagged:
+            without = "undefined" if entry.without is None else f"{entry.without:.2f}"
+            lines.append(
+                f"Pearson rests on {entry.policy}: without it r is {without} "
+                f"(all: {report.coefficients.pearson.text()})."
+            )
+    return lines
+
+
+def _judge_notes(report: RankingReport) -> list[str]:
+    if report.judge is None:
+        return ["No judge error rates were given: imagined rates are not corrected."]
+    reasons = {p.corrected.reason for p in report.policies if p.corrected.value is None}
+    lines = [f"Rates could not be corrected: {reason}." for reason in sorted(filter(None, reasons))]
+    null, row = report.null_policy, report.null_result
+    if null is not None and row is not None and row.imagined.value is not None:
+        what = (
+            f"Zero actions ({row.name}), which may well move this robot, are"
+            if null.moves
+            else f"Doing nothing ({row.name}) is"
+        )
+        judged = "" if null.judged is None else f"; judged in simulation: {_percent(null.judged)}"
+        lines.append(
+            f"{what} credited with success in {row.imagined.value:.1%} of imagined starts "
+            f"(reference: {_percent(row.reference.value)}{judged})."
+        )
+    return lines
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1%}"

@@ -1,0 +1,112 @@
+"""Frames of the filmed rollouts on disk, and which of them are worth showing.
+
+A film of one world is a `RolloutRecord` of that world alone; `joined_record` puts both side by
+side.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from worldsim.errors import DataError
+from worldsim.rollout.batch import RolloutBatch, World
+from worldsim.rollout.record import RolloutRecord
+from worldsim.spec import WorldSpec
+
+Kind = Literal["success", "failure", "disagreement"]
+
+
+class Shown(NamedTuple):
+    """A rollout chosen to be shown."""
+
+    kind: Kind
+    policy: str
+    start: int
+
+
+def safe_name(name: str) -> str:
+    """A file name for a policy's name: what is no letter, digit, dot or dash is spelled out."""
+    return "".join(c if c.isalnum() or c in ".-_" else f"%{ord(c):02x}" for c in name)
+
+
+def film_path(out: Path, policy: str, start: int, world: World) -> Path:
+    """Where the frames of one rollout lie."""
+    return out / "films" / safe_name(policy) / f"{start:04d}.{world}.npz"
+
+
+def save_films(out: Path, batch: RolloutBatch, spec: WorldSpec) -> None:
+    """Write every film of `batch`."""
+    for start, film in batch.films.items():
+        truth = batch.world == "simulator"
+        RolloutRecord(
+            cameras=spec.camera_names,
+            fps=spec.fps,
+            title=f"{batch.policy}, start {start}",
+            truth=film.pixels if truth else None,
+            imagined=None if truth else film.pixels,
+            actions=film.actions if film.actions.size else None,
+            success_probability=film.probability,
+            progress=film.progress,
+            truth_success=film.success if truth else None,
+        ).save(film_path(out, batch.policy, start, batch.world))
+
+
+def joined_record(out: Path, policy: str, start: int, worlds: Sequence[World]) -> RolloutRecord:
+    """The rollout in all of `worlds`, side by side; overlays are those of imagination.
+
+    Raises:
+        DataError: a film is missing or broken.
+    """
+    records = {w: RolloutRecord.load(film_path(out, policy, start, w)) for w in worlds}
+    truth, imagined = records.get("simulator"), records.get("imagination")
+    main = imagined or truth
+    if main is None:
+        raise DataError(f"no world was named for {policy!r}, start {start}")
+    return RolloutRecord(
+        cameras=main.cameras,
+        fps=main.fps,
+        title=main.title,
+        truth=truth.truth if truth else None,
+        imagined=imagined.imagined if imagined else None,
+        actions=main.actions,
+        success_probability=main.success_probability,
+        progress=main.progress,
+        truth_success=truth.truth_success if truth else None,
+    )
+
+
+def choose_films(
+    reference: Sequence[RolloutBatch],
+    imagined: Sequence[RolloutBatch],
+    filmed: Sequence[int],
+    each: int,
+) -> list[Shown]:
+    """Successes, failures and disagreements, `each` of them, from as many policies as possible.
+
+    Args:
+        reference: simulator results by policy.
+        imagined: imagination results of the same policies.
+        filmed: starts that were filmed.
+        each: how many of a kind.
+    """
+    found: dict[Kind, list[Shown]] = {"disagreement": [], "success": [], "failure": []}
+    # Start by start, so that the first ones of a kind come from different policies.
+    for start in filmed:
+        for truth, dream in zip(reference, imagined, strict=True):
+            if truth.errors[start] or dream.errors[start]:
+                continue
+            won, seen = bool(truth.success[start]), bool(dream.success[start])
+            kind: Kind = "disagreement" if won != seen else "success" if won else "failure"
+            found[kind].append(Shown(kind, truth.policy, start))
+    return [shown for kind in found.values() for shown in _spread(kind, each)]
+
+
+def _spread(candidates: list[Shown], count: int) -> list[Shown]:
+    """Candidates of new policies first."""
+    seen: set[str] = set()
+    fresh: list[Shown] = []
+    repeated: list[Shown] = []
+    for shown in candidates:
+        (repeated if shown.policy in seen else fresh).append(shown)
+        seen.add(shown.policy)
+    return (fresh + repeated)[:count]

@@ -1,0 +1,179 @@
+"""Roll a policy out from given starts, in the simulator or in imagination.
+
+One loop serves both worlds, so that they cannot differ in anything but the world. All episodes
+run side by side; those that are over are dropped, and the rest gets cheaper.
+
+Legend: N starts, K actions of a chunk, A action.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.envs.imagination.engine import ImaginationEngine
+from worldsim.envs.imagination.start import Start
+from worldsim.errors import UsageError
+from worldsim.judge.judge import Judge
+from worldsim.models.world_model import WorldModel
+from worldsim.policies.base import Policy
+from worldsim.rollout.acting import GuardedPolicy
+from worldsim.rollout.batch import RolloutBatch, join_batches
+from worldsim.rollout.log import RolloutLog
+from worldsim.rollout.worlds import BatchWorld, ImaginedWorld, SimulatorWorld, observe
+
+Finished = Callable[[int], None]
+Float = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+def roll_out(
+    policy: Policy,
+    world: BatchWorld,
+    starts: Sequence[Start],
+    *,
+    max_steps: int,
+    seed: int = 0,
+    start_ids: Sequence[int] | None = None,
+    batch_size: int = 64,
+    film: Collection[int] = (),
+    on_finish: Finished | None = None,
+) -> RolloutBatch:
+    """Roll `policy` out from every start, `batch_size` of them at a time.
+
+    Args:
+        policy: is reset with the start ids as env ids, so its randomness is the same in both
+            worlds and in any batch.
+        world: where it acts.
+        starts: N starts.
+        max_steps: an episode ends after so many actions.
+        seed: of the policy's and the imagination's noise.
+        start_ids: numbers of the starts, default 0..N-1.
+        batch_size: episodes side by side.
+        film: ids of the starts whose frames are kept.
+        on_finish: called with the number of episodes that just ended.
+
+    Raises:
+        UsageError: max_steps or batch_size below 1, or no starts.
+    """
+    if max_steps < 1 or batch_size < 1 or not starts:
+        raise UsageError(
+            f"rollouts need at least one start, max_steps >= 1 and batch_size >= 1; got "
+            f"{len(starts)}, {max_steps}, {batch_size}"
+        )
+    ids = list(range(len(starts))) if start_ids is None else [int(i) for i in start_ids]
+    batches = []
+    for first in range(0, len(starts), batch_size):
+        part = slice(first, first + batch_size)
+        log = RolloutLog(policy.name, world.kind, ids[part], film, world.judge is not None)
+        _roll_batch(policy, world, starts[part], log, max_steps, seed, on_finish)
+        batches.append(log.batch())
+    return join_batches(batches)
+
+
+def _roll_batch(
+    policy: Policy,
+    world: BatchWorld,
+    starts: Sequence[Start],
+    log: RolloutLog,
+    max_steps: int,
+    seed: int,
+    on_finish: Finished | None,
+) -> None:
+    guarded = GuardedPolicy(policy, world.spec.action)
+    live: Rows = np.arange(len(starts))
+    error = guarded.reset(log.ids, seed)
+    if error:
+        log.fail(live, [error] * len(live))
+        _report(on_finish, len(live))
+        return
+    moment = world.start(starts, log.ids, seed)
+    log.first(moment)
+    chunk = np.zeros((len(live), 0, world.spec.action.dim), np.float32)
+    for step in range(max_steps):
+        turn = step % guarded.n_action_steps
+        if turn == 0:
+            tasks = [starts[int(row)].task for row in live]
+            answer = guarded.act(observe(moment, tasks, world.spec), [log.ids[r] for r in live])
+            fine = np.array([error is None for error in answer.errors])
+            log.fail(live[~fine], [error for error in answer.errors if error])
+            _report(on_finish, int((~fine).sum()))
+            live, chunk = _keep(world, fine, live, answer.actions)
+            if not len(live):
+                return
+        moment = world.step(chunk[:, turn])
+        log.step(live, chunk[:, turn], moment)
+        over = moment.done | (step + 1 == max_steps)
+        _report(on_finish, int(over.sum()))
+        moment = moment.rows(~over)
+        live, chunk = _keep(world, ~over, live, chunk)
+        if not len(live):
+            return
+
+
+def _keep(
+    world: BatchWorld, mask: NDArray[np.bool_], live: Rows, chunk: Float
+) -> tuple[Rows, Float]:
+    """Drop the rows outside `mask` from the world, the rows and their actions."""
+    if not mask.all() and mask.any():
+        world.select(np.flatnonzero(mask).tolist())
+    return live[mask], chunk[mask]
+
+
+def _report(on_finish: Finished | None, count: int) -> None:
+    if on_finish is not None and count:
+        on_finish(count)
+
+
+def rollout_simulator(
+    policy: Policy,
+    env_id: str,
+    starts: Sequence[Start],
+    *,
+    env_kwargs: Mapping[str, Any] | None = None,
+    judge: Judge | None = None,
+    max_steps: int | None = None,
+    **options: Any,
+) -> RolloutBatch:
+    """Roll `policy` out in the simulator, in this process; see `roll_out` for the options.
+
+    Args:
+        policy: the policy.
+        env_id: a registered simulator env.
+        starts: need seeds (and factors); their first frames are rendered again.
+        env_kwargs: for the env's constructor.
+        judge: if given, it watches the true frames too.
+        max_steps: None takes the env's own horizon.
+
+    Raises:
+        UsageError: a start has no seed.
+    """
+    if any(start.seed is None for start in starts):
+        raise UsageError("a start without seed cannot be repeated in the simulator")
+    world = SimulatorWorld(env_id, env_kwargs, judge)
+    try:
+        return roll_out(
+            policy, world, starts, max_steps=max_steps or world.max_episode_steps, **options
+        )
+    finally:
+        world.close()
+
+
+def rollout_imagination(
+    policy: Policy,
+    model: WorldModel,
+    judge: Judge,
+    starts: Sequence[Start],
+    *,
+    sampling_steps: int = 2,
+    max_steps: int = 50,
+    **options: Any,
+) -> RolloutBatch:
+    """Roll `policy` out in imagination; see `roll_out` for the options.
+
+    Raises:
+        SpecMismatchError: model and judge describe different worlds.
+    """
+    engine = ImaginationEngine(model, judge, sampling_steps)
+    return roll_out(policy, ImaginedWorld(engine), starts, max_steps=max_steps, **options)

@@ -1,0 +1,236 @@
+"""The two worlds that a policy acts in, behind one face: N episodes side by side.
+
+Legend: N rows still running, V view, H, W pixels, P proprioception, A action.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.conventions import Observation, split_views, stack_views
+from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
+from worldsim.envs.imagination.start import Start
+from worldsim.envs.simulator_check import Seen, check_simulator
+from worldsim.judge.judge import Judge
+from worldsim.rollout.batch import World
+from worldsim.rollout.pairing import require_paired
+from worldsim.spec import WorldSpec
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One frame of the N rows that still run.
+
+    Attributes:
+        pixels: uint8 `[N, V, H, W, 3]`.
+        agent_pos: `[N, P]`.
+        success: `[N]` this world's verdict so far.
+        progress: `[N]`.
+        done: `[N]` whether the episode is over.
+        probability: `[N]` judge's success probability, or None if no judge watches.
+        judged: `[N]` the judge's verdict so far, or None.
+    """
+
+    pixels: NDArray[np.uint8]
+    agent_pos: Float
+    success: Bool
+    progress: Float
+    done: Bool
+    probability: Float | None
+    judged: Bool | None
+
+    def rows(self, mask: Bool) -> "Moment":
+        """The rows in `mask` `[N]`."""
+        if mask.all():
+            return self
+        probability = None if self.probability is None else self.probability[mask]
+        judged = None if self.judged is None else self.judged[mask]
+        return Moment(
+            self.pixels[mask],
+            self.agent_pos[mask],
+            self.success[mask],
+            self.progress[mask],
+            self.done[mask],
+            probability,
+            judged,
+        )
+
+
+class BatchWorld(Protocol):
+    """Starts N episodes, steps those that still run, drops those that are over.
+
+    Attributes:
+        kind: which of the two worlds.
+        spec: of what is seen and done there.
+        judge: who watches, if anybody.
+    """
+
+    kind: World
+    spec: WorldSpec
+    judge: Judge | None
+
+    def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> Moment:
+        """Begin; the noise of a row depends on (`seed`, its id) only."""
+        ...
+
+    def step(self, actions: Float) -> Moment:
+        """One step of every running row, `[N, A]`."""
+        ...
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep only these rows."""
+        ...
+
+
+def observe(moment: Moment, tasks: Sequence[str], spec: WorldSpec) -> Observation:
+    """What a policy is shown: pixels, proprioception, task; nothing privileged."""
+    return {
+        "pixels": split_views(moment.pixels, spec.camera_names),
+        "agent_pos": moment.agent_pos,
+        "task": list(tasks),
+    }
+
+
+class ImaginedWorld:
+    """Episodes in the imagination of a world model; verdicts are the judge's."""
+
+    kind: World = "imagination"
+
+    def __init__(self, engine: ImaginationEngine) -> None:
+        self.engine = engine
+        self.spec = engine.spec
+        self.judge: Judge | None = engine.judge
+
+    def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> Moment:
+        """See `BatchWorld`."""
+        return self._moment(self.engine.start(starts, ids, seed))
+
+    def step(self, actions: Float) -> Moment:
+        """See `BatchWorld`."""
+        return self._moment(self.engine.step(actions))
+
+    def select(self, rows: Sequence[int]) -> None:
+        """See `BatchWorld`."""
+        self.engine.select(np.asarray(rows, np.int64))
+
+    def _moment(self, seen: ImaginedObservation) -> Moment:
+        return Moment(
+            pixels=seen.pixels,
+            agent_pos=seen.agent_pos,
+            success=seen.success,
+            progress=seen.judgement.progress,
+            done=seen.success,
+            probability=seen.judgement.success_probability,
+            judged=seen.success,
+        )
+
+
+class SimulatorWorld:
+    """Episodes in simulator envs of this process; verdicts are the simulator's.
+
+    Args:
+        env_id: a registered simulator env.
+        kwargs: for its constructor.
+        judge: if given, it watches too, so that its error can be told from the model's.
+    """
+
+    kind: World = "simulator"
+
+    def __init__(
+        self, env_id: str, kwargs: Mapping[str, Any] | None = None, judge: Judge | None = None
+    ) -> None:
+        self.env_id, self.kwargs, self.judge = env_id, dict(kwargs or {}), judge
+        self._idle = [self._make()]
+        self.spec: WorldSpec = _unwrapped(self._idle[0]).spec_world
+        if judge is not None:
+            judge.spec.require_compatible(self.spec, "the judge", env_id)
+        self._running: list[gymnasium.Env[Any, Any]] = []
+        self._tracker = None if judge is None else judge.tracker(0)
+
+    @property
+    def max_episode_steps(self) -> int:
+        """The env's own horizon."""
+        return int(_unwrapped(self._idle[0] if self._idle else self._running[0]).max_episode_steps)
+
+    def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> Moment:
+        """See `BatchWorld`; the simulator has no noise of its own, `seed` is unused.
+
+        Raises:
+            WorldsimError: the simulator begins elsewhere than a start says.
+        """
+        self._idle += self._running
+        while len(self._idle) < len(starts):
+            self._idle.append(self._make())
+        self._running = [self._idle.pop() for _ in starts]
+        results = [
+            env.reset(seed=start.seed, options={"factors": start.factors} if start.factors else {})
+            for env, start in zip(self._running, starts, strict=True)
+        ]
+        seen = [Seen.of(observation, info, self.spec) for observation, info in results]
+        require_paired(starts, ids, seen, self.spec, self.env_id)
+        self._tracker = None if self.judge is None else self.judge.tracker(len(starts))
+        never = np.zeros(len(starts), bool)
+        return self._moment([r[0] for r in results], [r[1] for r in results], never, first=True)
+
+    def step(self, actions: Float) -> Moment:
+        """See `BatchWorld`."""
+        results = [env.step(a) for env, a in zip(self._running, actions, strict=True)]
+        done = np.array([bool(r[2]) or bool(r[3]) for r in results])
+        return self._moment([r[0] for r in results], [r[4] for r in results], done)
+
+    def select(self, rows: Sequence[int]) -> None:
+        """See `BatchWorld`."""
+        kept = [self._running[row] for row in rows]
+        self._idle += [env for row, env in enumerate(self._running) if row not in set(rows)]
+        self._running = kept
+        if self._tracker is not None:
+            self._tracker.select(np.asarray(rows, np.int64))
+
+    def check(self) -> None:
+        """Refuse a simulator whose episodes cannot be repeated; see `check_simulator`."""
+        check_simulator(self._make, self.env_id)
+
+    def close(self) -> None:
+        """Close all envs."""
+        for env in self._idle + self._running:
+            env.close()
+        self._idle, self._running = [], []
+
+    def _moment(
+        self,
+        observations: list[dict[str, Any]],
+        infos: list[dict[str, Any]],
+        done: Bool,
+        first: bool = False,
+    ) -> Moment:
+        pixels = np.stack([stack_views(o["pixels"], self.spec.camera_names) for o in observations])
+        probability = judged = None
+        if self.judge is not None and self._tracker is not None:
+            probability = self.judge.read(pixels).success_probability
+            judged = self._tracker.succeeded if first else self._tracker.update(probability)
+        success = np.array([bool(info["success"]) for info in infos])
+        return Moment(
+            pixels=pixels,
+            agent_pos=np.stack([o["agent_pos"] for o in observations]).astype(np.float32),
+            success=np.zeros_like(success) if first else success,
+            progress=np.array([info["progress"] for info in infos], np.float32),
+            done=done,
+            probability=probability,
+            judged=judged,
+        )
+
+    def _make(self) -> gymnasium.Env[Any, Any]:
+        from worldsim.envs import make
+
+        return make(self.env_id, **self.kwargs)
+
+
+def _unwrapped(env: gymnasium.Env[Any, Any]) -> Any:
+    return env.unwrapped
