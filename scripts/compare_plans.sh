@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The table of docs/streaming_results.md: every training plan goes on from one denoiser that diffusion forcing
-# trained, for the same time, and is measured over a minute of TabletopPush beside the simulator.
+# The table of docs/experiments/2026-11-25-training-plans.md: every training plan goes on from one denoiser
+# that diffusion forcing trained, for the same time, and is measured over a minute of TabletopPush beside the
+# simulator.
 #
 #   worldsim collect env=push episodes=4000 out=data/push
 #   worldsim collect env=push env.max_episode_steps=600 steps_after_success=600 mixture=play \
