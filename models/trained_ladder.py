@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from worldsim.config.limits import Positive, Whole
 from worldsim.config.values import Checked
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import Schedule
+from worldsim.diffusion.schedule import Schedule, sampling_ladder
 from worldsim.errors import QualityWarning, UsageError
 
 TOLERANCE = 1e-5

@@ -14,20 +14,26 @@ from worldsim.conventions import split_views
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.loading import (
     DEFAULT_MODEL,
+    action_space,
     horizon_of,
     load_judge,
     load_model,
     load_starts,
+    observation_space,
     unknown_options,
 )
-from worldsim.envs.imagination.single import check_arguments, draw_start, info_arrays
-from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
+from worldsim.envs.imagination.single import (
+    check_arguments,
+    clip_agent_pos,
+    draw_start,
+    info_arrays,
+)
 from worldsim.envs.imagination.start import Start
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
 from worldsim.errors import UsageError
 from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.acceleration import Acceleration
+from worldsim.sampling.sampler import Acceleration
 from worldsim.spec import WorldSpec
 
 Float = NDArray[np.float32]
@@ -49,7 +55,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
             simulator's own horizon, or 50 where the starts come from no simulator.
         success_bonus: reward of success.
         acceleration: how the model's passes are run: none, compile or cuda_graphs; see
-            `worldsim.sampling.acceleration`.
+            `worldsim.sampling.sampler`.
         autoreset_mode: NEXT_STEP (the step after the last one begins an episode, its action is
             ignored), SAME_STEP (`final_obs` and `final_info` in the info), or DISABLED (begin
             again with `reset(options={"reset_mask": mask})`; a finished env must not be stepped).

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from worldsim.config.compose import build, compose_config
 from worldsim.diffusion.flow import as_history, step_down
-from worldsim.diffusion.ladder import sampling_ladder
+from worldsim.diffusion.schedule import sampling_ladder
 from worldsim.envs.imagination import FrameStarts, ImaginationVectorEnv, SimulatorStarts, Start
 from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError

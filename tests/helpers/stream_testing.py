@@ -12,7 +12,7 @@ from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence,
 from worldsim.models.denoisers.base import PREDECESSORS
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.noise import env_noise
+from worldsim.sampling.chunk_sampler import env_noise
 from worldsim.sampling.stream import Chunk, Stream
 
 RIG = ("intrinsics", "extrinsics", "mounted")

@@ -9,8 +9,7 @@ import pytest
 from worldsim_testing import nano_model
 
 from worldsim.cli.main import main
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import autoregressive
+from worldsim.diffusion.schedule import autoregressive, sampling_ladder
 from worldsim.errors import DataError, QualityWarning
 from worldsim.files import write_json
 from worldsim.models.quality import QUALITY, StepQuality

@@ -21,7 +21,7 @@ from worldsim_testing import nano_model, nano_start
 
 from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
 from worldsim.errors import UsageError
-from worldsim.sampling.retrace import recorded_rig
+from worldsim.sampling.replay import recorded_rig
 from worldsim.sampling.stream import Stream
 
 

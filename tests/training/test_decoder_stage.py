@@ -13,7 +13,7 @@ from worldsim_testing import nano_model
 
 from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.retrace import retrace
+from worldsim.sampling.replay import retrace
 from worldsim.training.decoder import (
     DecoderConfig,
     LatentBank,

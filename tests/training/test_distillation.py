@@ -9,8 +9,7 @@ from torch import Tensor
 from worldsim_testing import nano_model
 
 from worldsim.diffusion.flow import linear_estimate, step_down
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import autoregressive
+from worldsim.diffusion.schedule import autoregressive, sampling_ladder
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.trained_ladder import TrainedLadder

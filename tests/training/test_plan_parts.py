@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampling_ladder
 from worldsim.errors import UsageError
 from worldsim.models.heads.state import StateReading
 from worldsim.training.plan.noise import NOISE_POLICIES, NoiseConfig, draw_levels

@@ -1,7 +1,7 @@
 """Frames of recorded episodes as a world model shows them, with the labels of the truth.
 
 Either only encoded and decoded, the best that imagination can look, or imagined again along the
-recording (`worldsim.sampling.retrace`).
+recording (`worldsim.sampling.replay`).
 
 Legend: N rows, V view, H, W pixels, E episodes, S state.
 """
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.retrace import RecordedFrames, Rows, retrace
+from worldsim.sampling.replay import RecordedFrames, Rows, retrace
 
 
 class LabelledFrames(Protocol):

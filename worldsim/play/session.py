@@ -144,7 +144,7 @@ class PlaySession:
         return self.begin(self.seed)
 
     def _new_stream(self) -> Stream:
-        return self.sampler.stream(self.model)
+        return Stream.of(self.model, self.sampler)
 
     @property
     def delay(self) -> int:

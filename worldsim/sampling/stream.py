@@ -20,13 +20,21 @@ from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.acceleration import Acceleration
-from worldsim.sampling.drive import check_actions, check_bodies, driven
-from worldsim.sampling.flight import Descent, Finished, Pilot
-from worldsim.sampling.precision import Precision, for_inference
-from worldsim.sampling.queue import appended, dropped, padded
-from worldsim.sampling.rows import exchange_rows, take_rows
-from worldsim.sampling.start import Array, StreamRows, start_rows, warn_if_uncalibrated
+from worldsim.sampling.chunk_sampler import Finished, Pilot
+from worldsim.sampling.context import exchange_rows, take_rows
+from worldsim.sampling.sampler import Acceleration, Descent, Precision, Sampler, for_inference
+from worldsim.sampling.state_rollout import (
+    Array,
+    StreamRows,
+    appended,
+    check_actions,
+    check_bodies,
+    driven,
+    dropped,
+    padded,
+    start_rows,
+    warn_if_uncalibrated,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +62,7 @@ class Stream:
         schedule: the order of denoising.
         descent: how chunks go down a rung.
         precision: of denoiser and tokenizer; "auto" takes bfloat16 where it is fast.
-        acceleration: how passes are run; see `worldsim.sampling.acceleration`.
+        acceleration: how passes are run; see `worldsim.sampling.sampler`.
 
     Raises:
         UsageError: the model's context cannot take in what one pass finishes, or the schedule has
@@ -84,6 +92,16 @@ class Stream:
         self._rows: StreamRows | None = None
         self._cond: Conditioning | None = None
         self._warned = False
+
+    @classmethod
+    def of(cls, model: WorldModel, sampler: Sampler) -> Self:
+        """A stream of `model` that is sampled as `sampler` says.
+
+        Raises:
+            UsageError: see `Stream`.
+        """
+        acceleration = sampler.acceleration
+        return cls(model, sampler.schedule(), sampler.descent, acceleration=acceleration)
 
     @property
     def num_envs(self) -> int:

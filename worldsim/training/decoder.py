@@ -2,7 +2,7 @@
 
 A denoiser that answers with means gives latents between those of sharp frames, and a decoder that
 was trained on encoded frames alone shows them blurred. Recorded episodes imagined again along the
-recording (`worldsim.sampling.retrace`) pair imagined latents with true frames; on these, and on
+recording (`worldsim.sampling.replay`) pair imagined latents with true frames; on these, and on
 encoded frames, the decoder is trained further. Encoder and denoiser stay as they are, so what is
 imagined stays the same and looks better.
 
@@ -29,7 +29,7 @@ from worldsim.conventions import LUMA, to_model_video
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.retrace import Rows, retrace
+from worldsim.sampling.replay import Rows, retrace
 from worldsim.training.batches import Batch
 from worldsim.training.stage import Loss
 from worldsim.training.tokenizer import REFERENCES, foreground, psnr_from_error

@@ -8,7 +8,7 @@ from worldsim.cli.settings.selection import Selecting
 from worldsim.config.limits import FewSteps, Port, Positive, Text, Workers, between
 from worldsim.config.paths import DatasetFolder, ResultFolder
 from worldsim.config.values import Checked
-from worldsim.sampling.acceleration import Acceleration
+from worldsim.sampling.sampler import Acceleration
 
 
 @dataclass(frozen=True)

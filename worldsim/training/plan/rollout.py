@@ -1,6 +1,6 @@
 """Rollout plan: the model's own rollouts, as a sampler makes them, with gradients in some passes.
 
-Rollouts run on the engine that streams run on (`worldsim.sampling.flight`), under the
+Rollouts run on the engine that streams run on (`worldsim.sampling.chunk_sampler`), under the
 autoregressive schedule (Self Forcing, 2506.08009) or the rolling one (Rolling Forcing, 2509.25161).
 What a pass leaves behind is detached, as both have it; gradients reach one chunk back, through the
 keys of the clean frames that lead a pass. Hand and scene are where they were recorded: the denoiser
@@ -19,11 +19,10 @@ from torch import Tensor
 from worldsim.config.limits import Count, Share, Steps
 from worldsim.config.values import Checked
 from worldsim.diffusion.flow import per_frame
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampling_ladder
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.flight import Descent, Flight, Pilot, new_flight
+from worldsim.sampling.chunk_sampler import Descent, Flight, Pilot, new_flight
 from worldsim.training.plan.clip import Clip
 
 

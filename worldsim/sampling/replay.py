@@ -90,7 +90,7 @@ def retrace(
     """
     bounds = np.asarray(recorded.episode_start)
     episodes = np.searchsorted(bounds, begin, side="right") - 1
-    stream = Sampler.default(model).stream(model)
+    stream = Stream.of(model, Sampler.default(model))
     stream.reset(
         np.asarray(recorded.pixels[begin]),
         np.asarray(recorded.agent_pos[begin]),

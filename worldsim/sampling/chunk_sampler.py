@@ -8,9 +8,8 @@ Legend: N envs, V views, c h w latent, F frames a chunk, L frames of the longest
 frames that one pass finishes, K frames emitted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,16 +20,26 @@ from worldsim.diffusion.schedule import Schedule
 from worldsim.models.denoisers.base import Denoiser
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.context import Context, new_context
-from worldsim.sampling.noise import env_noise
-from worldsim.sampling.rows import put_rows, take_rows
-
-Descent = Literal["flow", "fresh"]
-"""How a chunk goes down a rung: along the probability flow, or by its clean estimate under fresh
-noise (the sampler of consistency models and of Rolling Forcing)."""
-
+from worldsim.sampling.context import Context, new_context, put_rows, take_rows
+from worldsim.sampling.sampler import Descent
 
 NoiseSource = Callable[[list[tuple[int, ...]], Sequence[int]], Tensor]
+
+
+def env_noise(keys: Iterable[tuple[int, ...]], shape: Sequence[int]) -> Tensor:
+    """Unit Gaussian noise `[N, *shape]` float32; row i is a function of keys[i] alone.
+
+    Args:
+        keys: (seed, env id, step of its episode, and rung where there are several) of each row.
+        shape: of one row.
+    """
+    rows = [
+        np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).standard_normal(
+            tuple(shape), dtype=np.float32
+        )
+        for key in keys
+    ]
+    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, *shape)
 
 
 @dataclass(eq=False)

@@ -1,6 +1,7 @@
-"""How streams begin: from first frames, proprioception, calibration and what is known of the scene.
+"""Hand and scene of a batch of streams: where they begin, and where pushed actions take them.
 
-Legend: N envs, V views, H W pixels, D body, P proprioception, S state, A action.
+Legend: N rows, n some of them, V views, H W pixels, K actions, Q width of the queue, A action,
+D body, P proprioception, S state.
 """
 
 import warnings
@@ -13,10 +14,11 @@ from torch import Tensor
 
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import QualityWarning, UsageError
+from worldsim.models.tabletop.contact_dynamics import BodyDynamics
 from worldsim.models.tabletop.maps import RigTensors
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.flight import Flight, new_flight
-from worldsim.sampling.queue import Queue
+from worldsim.sampling.chunk_sampler import Flight, new_flight
+from worldsim.spec import WorldSpec
 
 Array = np.ndarray | Tensor
 
@@ -32,6 +34,62 @@ class Places:
 
     now: Tensor
     before: Tensor
+
+
+@dataclass(eq=False)
+class Queue:
+    """Actions whose frames are not finished, oldest first; rows may hold differently many.
+
+    Attributes:
+        action: `[N, Q, A]`.
+        before: `[N, Q, D]` body before each.
+        after: `[N, Q, D]` body after it.
+        length: `[N]` how many of Q are real.
+    """
+
+    action: Tensor
+    before: Tensor
+    after: Tensor
+    length: np.ndarray
+
+
+def padded(queue: Queue, width: int) -> Queue:
+    """The same queue, at least `width` wide."""
+    lacking = max(width - queue.action.shape[1], 0)
+    wide = [
+        torch.nn.functional.pad(part, (0, 0, 0, lacking))
+        for part in (queue.action, queue.before, queue.after)
+    ]
+    return Queue(wide[0], wide[1], wide[2], queue.length)
+
+
+def appended(queue: Queue, rows: list[int], action: Tensor, before: Tensor, after: Tensor) -> Queue:
+    """A queue with K more entries in `rows`: `[n, K, A]`, `[n, K, D]` and `[n, K, D]`."""
+    added, length = action.shape[1], queue.length.copy()
+    length[rows] += added
+    wide = padded(queue, int(length.max()))
+    device = queue.action.device
+    index = torch.as_tensor(rows, device=device)[:, None]
+    columns = torch.as_tensor(queue.length[rows], device=device)[:, None]
+    columns = columns + torch.arange(added, device=device)
+    parts = []
+    for part, new in ((wide.action, action), (wide.before, before), (wide.after, after)):
+        fresh = part.clone()
+        fresh[index, columns] = new
+        parts.append(fresh)
+    return Queue(parts[0], parts[1], parts[2], length)
+
+
+def dropped(queue: Queue, frames: np.ndarray) -> Queue:
+    """A queue without the first `frames` `[N]` entries of each row."""
+    length = queue.length - frames
+    width = int(length.max())
+    device = queue.action.device
+    columns = torch.as_tensor(frames, device=device)[:, None] + torch.arange(width, device=device)
+    columns = columns.clamp(max=max(queue.action.shape[1] - 1, 0))
+    index = torch.arange(len(frames), device=device)[:, None]
+    parts = [part[index, columns] for part in (queue.action, queue.before, queue.after)]
+    return Queue(parts[0], parts[1], parts[2], length)
 
 
 @dataclass(eq=False)
@@ -174,3 +232,70 @@ def _known_state(
         return given
     read = model.read_state(latents[:, None], view_mask).state[:, 0]
     return torch.where(given.isnan(), read, given)
+
+
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """A way through K actions.
+
+    Attributes:
+        before: `[n, K, D]` body before each action.
+        after: `[n, K, D]` body after it.
+        places: where it ends.
+    """
+
+    before: Tensor
+    after: Tensor
+    places: Places
+
+
+def driven(dynamics: BodyDynamics, start: Places, actions: Tensor, known: Tensor | None) -> Drive:
+    """The way from `start` under actions `[n, K, A]`, of which there is at least one.
+
+    Args:
+        dynamics: says where an action leads.
+        start: of n rows.
+        actions: normalised.
+        known: `[n, K, D]` where the actions lead, if that need not be asked.
+    """
+    places, before, after = start, [], []
+    told = actions.new_ones(len(actions))
+    for step in range(actions.shape[1]):
+        if known is None:
+            moved = dynamics(places.before, places.now, actions[:, step], told)
+        else:
+            moved = known[:, step]
+        before.append(places.now)
+        after.append(moved)
+        places = Places(moved, places.now)
+    return Drive(torch.stack(before, 1), torch.stack(after, 1), places)
+
+
+def check_actions(spec: WorldSpec, actions: Array, count: int) -> np.ndarray:
+    """Float32 actions `[count, K, A]`, clipped to the spec's limits.
+
+    Raises:
+        UsageError: wrong shape, or NaN.
+    """
+    array = np.asarray(actions, dtype=np.float32)
+    if array.ndim != 3 or array.shape[0] != count or array.shape[2] != spec.action.dim:
+        raise UsageError(
+            f"actions have shape {array.shape}, expected [{count}, K, {spec.action.dim}]"
+        )
+    flat = spec.action.check(array.reshape(-1, array.shape[2]), "stream")
+    return flat.reshape(array.shape)
+
+
+def check_bodies(bodies: Array, actions: Tensor, now: Tensor) -> Tensor:
+    """Bodies `[n, K, D]` for these actions, where the actions are.
+
+    Raises:
+        UsageError: wrong shape, or not finite.
+    """
+    known = torch.as_tensor(np.asarray(bodies, dtype=np.float32), device=actions.device)
+    expected = (*actions.shape[:2], now.shape[-1])
+    if known.shape != expected or not bool(known.isfinite().all()):
+        raise UsageError(
+            f"bodies have shape {list(known.shape)}, expected {list(expected)}, all finite"
+        )
+    return known
