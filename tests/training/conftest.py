@@ -15,7 +15,7 @@ from worldsim_testing import nano_model  # noqa: E402
 from worldsim.data.cache import CachedDataset  # noqa: E402
 from worldsim.data.clips import ClipDataset  # noqa: E402
 from worldsim.models.world_model import WorldModel  # noqa: E402
-from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip  # noqa: E402
+from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip  # noqa: E402
 
 
 @pytest.fixture(scope="session")

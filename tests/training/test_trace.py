@@ -20,8 +20,8 @@ from worldsim.data.clips import ClipDataset
 from worldsim.training.batches import Batch, StepBatches
 from worldsim.training.config import FitConfig, RunConfig
 from worldsim.training.fit import fit
-from worldsim.training.layout import RunFolder
-from worldsim.training.plan.plan import PlanConfig, TrainingPlan
+from worldsim.training.loss import PlanConfig, WorldModelLoss
+from worldsim.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = {"worldsim", "models", "envs"}
@@ -92,7 +92,7 @@ def traced_step(
     fit(
         "world",
         model,
-        TrainingPlan(model, plan, 1.0),
+        WorldModelLoss(model, plan, 1.0),
         batches,
         FitConfig(max_steps=WARM + 3, batch_size=2),
         RunConfig(precision="32-true", progress=True, log_every=1),
