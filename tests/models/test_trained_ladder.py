@@ -13,9 +13,9 @@ from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
-from worldsim.training.plan.distillation import DistillationConfig
-from worldsim.training.plan.plan import PlanConfig, student_of
-from worldsim.training.plan.rollout import RolloutConfig
+from worldsim.training.loss import PlanConfig, student_of
+from worldsim.training.losses.distillation import DistillationConfig
+from worldsim.training.losses.self_rollout import RolloutConfig
 
 CTM = TrainedLadder(rungs=12)
 

@@ -11,7 +11,7 @@ from worldsim_testing import nano_model
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
 from worldsim.models.world_model import WorldModel
-from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
+from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip
 
 
 @pytest.fixture(scope="session")

@@ -14,15 +14,8 @@ from worldsim_testing import nano_model
 from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.replay import retrace
-from worldsim.training.decoder import (
-    DecoderConfig,
-    LatentBank,
-    decoder_batch,
-    edge_error,
-    edge_power,
-    imagine_bank,
-    strength_error,
-)
+from worldsim.training.losses.decoder import DecoderConfig, edge_error, edge_power, strength_error
+from worldsim.training.stages.decoder import LatentBank, decoder_batch, imagine_bank
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.stream import Stream
-from worldsim.training.plan.clip import Clip
-from worldsim.training.plan.distillation import (
+from worldsim.training.loss import PlanConfig, WorldModelLoss, student_of
+from worldsim.training.losses.clip import Clip
+from worldsim.training.losses.distillation import (
     DISTILLATIONS,
     DistillationConfig,
     Noised,
@@ -24,7 +25,6 @@ from worldsim.training.plan.distillation import (
     distil,
     to_any_rung,
 )
-from worldsim.training.plan.plan import PlanConfig, TrainingPlan, student_of
 
 SHAPE = (4, 1, 2, 3, 4, 4)
 NOBODY: Any = None
@@ -184,7 +184,7 @@ def test_a_stream_says_where_each_pass_is_to_lead(
 def test_a_plan_that_distils_needs_a_teacher(world: tuple[WorldModel, Clip]) -> None:
     config = PlanConfig(distillation=DistillationConfig("consistency"))
     with pytest.raises(UsageError, match="teacher"):
-        TrainingPlan(world[0], config, 1.0)
+        WorldModelLoss(world[0], config, 1.0)
 
 
 def test_too_short_clips_are_refused(world: tuple[WorldModel, Clip]) -> None:

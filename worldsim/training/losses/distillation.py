@@ -32,8 +32,8 @@ from worldsim.models.denoisers.attention import KeyValueContext
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.registry import Registry
-from worldsim.training.plan.clip import Clip
-from worldsim.training.plan.rollout import given_frames
+from worldsim.training.losses.clip import Clip
+from worldsim.training.losses.self_rollout import given_frames
 
 
 @dataclass(frozen=True)

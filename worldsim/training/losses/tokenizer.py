@@ -1,4 +1,4 @@
-"""Tokenizer stage: the autoencoder learns to keep what is small and moves.
+"""Loss of the tokenizer stage: the autoencoder learns to keep what is small and moves.
 
 Legend: B rows of the data set, V view, H W pixels, c h w latent, K reference frames.
 """
@@ -9,14 +9,13 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldsim.config.limits import Positive, Weight
 from worldsim.config.values import Checked
 from worldsim.conventions import to_model_video
 from worldsim.errors import UsageError
-from worldsim.training.batches import Batch
-from worldsim.training.stage import Loss
+from worldsim.training.batches import Batch, Loss
 
 
 @dataclass(frozen=True)
@@ -147,9 +146,3 @@ class TokenizerLoss:
         mask = foreground(video, to_model_video(batch["references"]), self._config.threshold)
         latents = self._codec.encode(video)
         return tokenizer_loss(video, self._codec.decode(latents), latents, mask, self._config)
-
-
-def freeze(module: nn.Module) -> None:
-    """Stop gradients and switch to evaluation mode."""
-    module.requires_grad_(False)
-    module.eval()

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from worldsim.config.limits import Positive, Weight
 from worldsim.config.values import Checked
 from worldsim.models.heads.state import StateReading
-from worldsim.training.stage import Loss
+from worldsim.training.batches import Loss
 
 Weighting = Literal["x0", "velocity"]
 
@@ -112,11 +112,11 @@ def place_weight(x0: Tensor, present: Tensor, config: ObjectiveConfig) -> Tensor
     return weight
 
 
-def level_weight(sigma: Tensor, weighting: Weighting, least_level: float) -> Tensor:
+def level_weight(sigma: Tensor, config: ObjectiveConfig) -> Tensor:
     """Weight `[B, T]` of a squared clean-frame error at each level."""
-    if weighting == "x0":
+    if config.weighting == "x0":
         return torch.ones_like(sigma)
-    return sigma.clamp_min(least_level).pow(-2)
+    return sigma.clamp_min(config.least_level).pow(-2)
 
 
 def weighted_error(predicted: Tensor, target: Tensor, weight: Tensor, absolute: float) -> Tensor:
@@ -127,6 +127,13 @@ def weighted_error(predicted: Tensor, target: Tensor, weight: Tensor, absolute: 
     gap = predicted.float() - target.float()
     each = gap.square() + absolute * gap.abs()
     weight = weight.expand_as(each)
+    return (each * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+@torch.no_grad()
+def frame_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Plain mean squared error of the frames that `weight` `[B, T]` chooses; 0 without any."""
+    each = (predicted.float() - target).square().mean(dim=(2, 3, 4, 5))
     return (each * weight).sum() / weight.sum().clamp_min(1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Latents stage: every frame of the data set encoded once, kept beside the run.
+"""Stage `latents`: every frame of the data set encoded once, kept beside the run.
 
 Legend: N rows, V views, c h w latent.
 """
@@ -17,10 +17,34 @@ from worldsim.conventions import to_model_video
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import DataError
 from worldsim.files import allocate_array, atomic_path
+from worldsim.hardware import training_device
 from worldsim.models.tokenizers.autoencoder import Autoencoder
+from worldsim.training.config import choose_precision
+from worldsim.training.run_folder import load_tokenizer
+from worldsim.training.stages.stage import Stage
 
 FILE = "latents.npy"
 CHUNK = 128
+
+
+class LatentsStage(Stage):
+    """Writes `latents/`."""
+
+    name = "latents"
+    needs = ("tokenizer",)
+
+    def make(self) -> dict[str, Any]:
+        """Encode the data set."""
+        run = self.config.run
+        encode_cache(
+            self.cache,
+            load_tokenizer(self.folder.tokenizer),
+            self.folder.latents,
+            bf16=choose_precision(run.precision, run.accelerator) == "bf16-mixed",
+            device=training_device(run.accelerator),
+            progress=run.progress,
+        )
+        return {}
 
 
 @torch.inference_mode()

@@ -1,7 +1,8 @@
-"""A training plan put together: one loss for the world stage.
+"""The world model's loss: diffusion forcing, rollouts, distillation, distribution matching.
 
-Before `rollout.start` of training every batch is diffusion forcing; from then on `rollout.share`
-of the batches are self-rollouts regressed to the simulator's frames. Where the plan distils,
+Before `rollout.start` of training every batch is diffusion forcing. From then on `rollout.share`
+of the batches are rollouts of the model itself. `matching.share` of these are compared with a
+teacher's distribution, the others with the recorded frames. Where the plan distils,
 `distillation.share` of all batches do that instead.
 """
 
@@ -16,25 +17,23 @@ from worldsim.config.values import Checked
 from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.base import Denoiser
-from worldsim.models.heads.state import StateReading
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
-from worldsim.training.batches import Batch
-from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip
-from worldsim.training.plan.distillation import DistillationConfig, distil
-from worldsim.training.plan.matching import MatchingConfig, match_rollout
-from worldsim.training.plan.noise import NoiseConfig, draw_levels
-from worldsim.training.plan.objective import (
+from worldsim.training.batches import Batch, Loss
+from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip
+from worldsim.training.losses.distillation import DistillationConfig, distil
+from worldsim.training.losses.matching import MatchingConfig, match_rollout
+from worldsim.training.losses.noise_levels import NoiseConfig, WindowConfig, noise_policy, window
+from worldsim.training.losses.objective import (
     ObjectiveConfig,
+    frame_error,
     frame_weights,
     level_weight,
     place_weight,
     reading_losses,
     weighted_error,
 )
-from worldsim.training.plan.rollout import RolloutConfig, self_rollout
-from worldsim.training.plan.window import WindowConfig, select_frames
-from worldsim.training.stage import Loss
+from worldsim.training.losses.self_rollout import Rolled, RolloutConfig, self_rollout
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def student_of(teacher: WorldModel, plan: PlanConfig) -> WorldModel:
     return teacher.trained_on(plan.ladder(teacher.config.ladder), jumps=jumps).requires_grad_(True)
 
 
-class TrainingPlan:
+class WorldModelLoss:
     """`StageLoss` of the world stage.
 
     Args:
@@ -126,118 +125,120 @@ class TrainingPlan:
     ) -> None:
         self.model, self.config, self.success_weight = model, config, success_weight
         self.teacher, self.critic, self.accumulate = teacher, critic, accumulate
+        self.draw_levels, self.select_frames = noise_policy(config.noise), window(config.window)
         if config.has_teacher and teacher is None:
             raise UsageError("plan.distillation and plan.matching need a teacher")
         if config.matching.share > 0 and critic is None:
             raise UsageError("plan.matching needs a critic")
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
-        """Loss of one batch of recorded clips."""
+        """Loss of one batch of recorded clips, by one of the four branches below."""
         clip = prepare_clip(self.model, batch, self.config.dropout, generator)
-        rollout, distillation = self.config.rollout, self.config.distillation
         if self.teacher is not None:
             self.teacher.to(clip.x0.device)
+            distillation = self.config.distillation
             if distillation.name != "none" and _chance(distillation.share, generator):
-                return self.distillation_loss(clip, self.teacher, generator)
-        coin = float(torch.rand((), generator=generator))
-        if fraction >= rollout.start and coin < rollout.share:
-            if self.critic is not None and _chance(self.config.matching.share, generator):
-                step = int(batch["micro_step"]) // self.accumulate
-                return self.matching_loss(clip, fraction, step, generator)
-            return self.rollout_loss(clip, fraction, generator)
-        return self.diffusion_loss(clip, generator)
+                return self.distillation(clip, self.teacher, generator)
+        # This is drawn before `start` too, so that what follows is drawn alike.
+        chosen = _chance(self.config.rollout.share, generator)
+        if not chosen or fraction < self.config.rollout.start:
+            return self.diffusion_forcing(clip, generator)
+        if self.critic is not None and _chance(self.config.matching.share, generator):
+            step = int(batch["micro_step"]) // self.accumulate
+            return self.matching(clip, fraction, step, generator)
+        return self.rollout(clip, fraction, generator)
 
-    def diffusion_loss(self, clip: Clip, generator: torch.Generator) -> Loss:
-        """Diffusion forcing: predict every frame from its own level of noise."""
-        sigma = draw_levels(self.config.noise, clip.shape, generator).to(clip.x0.device)
+    def diffusion_forcing(self, clip: Clip, generator: torch.Generator) -> Loss:
+        """Predict every frame of the clip from its own level of noise."""
+        sigma = self.draw_levels(clip.shape, generator).to(clip.x0.device)
         noise = torch.randn(clip.x0.shape, generator=generator).to(clip.x0.device)
         x = add_noise(clip.x0, noise, sigma) * clip.view_mask[..., None, None, None]
         predicted = self.model.denoiser(x, sigma, clip.cond)
-        frames = select_frames(self.config.window, clip.shape, generator).to(clip.x0.device)
-        objective = self.config.objective
-        levels = level_weight(sigma, objective.weighting, objective.least_level)
-        loss = self._losses(clip, predicted, 0, frames * levels, "denoise")
-        logs = loss.logs | {"denoise_full": _error_at(predicted, clip.x0, frames, sigma >= 1.0)}
-        return Loss(loss.total, logs)
+        frames = self.select_frames(clip.shape, generator).to(clip.x0.device)
+        levels = level_weight(sigma, self.config.objective)
+        loss = self._compare("denoise", clip, predicted, 0, frames * levels)
+        full = frame_error(predicted, clip.x0, frames * (sigma >= 1.0))
+        return Loss(loss.total, loss.logs | {"denoise_full": full})
 
-    def rollout_loss(self, clip: Clip, fraction: float, generator: torch.Generator) -> Loss:
-        """Regression of the model's own rollout to the recorded frames."""
+    def rollout(self, clip: Clip, fraction: float, generator: torch.Generator) -> Loss:
+        """Regress the model's own rollout to the recorded frames."""
         rolled = self_rollout(self.model, clip, self.config.rollout, fraction, generator)
-        shape = (clip.shape[0], rolled.predicted.shape[1])
-        frames = select_frames(self.config.window, shape, generator).to(clip.x0.device)
-        return self._losses(clip, rolled.predicted, rolled.first, frames, "rollout")
+        frames = self._frames_of(rolled, clip, generator)
+        return self._compare("rollout", clip, rolled.predicted, rolled.first, frames)
 
-    def distillation_loss(
-        self, clip: Clip, teacher: WorldModel, generator: torch.Generator
-    ) -> Loss:
-        """Agreement along the teacher's flow."""
+    def distillation(self, clip: Clip, teacher: WorldModel, generator: torch.Generator) -> Loss:
+        """Agree with itself along the teacher's flow."""
         made = distil(self.model, teacher, clip, self.config.distillation, generator)
         frames = torch.ones(made.predicted.shape[:2], device=clip.x0.device)
-        return self._losses(clip, made.predicted, made.first, frames, "distil", made.target)
+        return self._compare("distil", clip, made.predicted, made.first, frames, made.target)
 
-    def matching_loss(
-        self, clip: Clip, fraction: float, step: int, generator: torch.Generator
-    ) -> Loss:
-        """The critic's error on a rollout and, in every n-th step, where the rollout should go."""
+    def matching(self, clip: Clip, fraction: float, step: int, generator: torch.Generator) -> Loss:
+        """Fit the critic to a rollout; in every n-th step, move the rollout to the teacher's."""
         assert self.teacher is not None and self.critic is not None
         config = self.config.matching
         with torch.set_grad_enabled(step % config.every == 0):
             rolled = self_rollout(self.model, clip, self.config.rollout, fraction, generator)
-        shape = (clip.shape[0], rolled.predicted.shape[1])
-        frames = select_frames(self.config.window, shape, generator).to(clip.x0.device)
-        frames = frames * clip.frame_mask[:, rolled.first : rolled.first + shape[1]]
+        frames = self._frames_of(rolled, clip, generator)
+        frames = frames * clip.frame_mask[:, rolled.first : rolled.first + frames.shape[1]]
         made = match_rollout(
             rolled, frames, clip, self.teacher.denoiser, self.critic, config, generator
         )
         logs = {"critic": made.critic.detach(), "critic_gap": made.gap}
         if made.student is None:
             return Loss(made.critic, logs)
-        return Loss(
-            made.critic + config.weight * made.student, logs | {"match": made.student.detach()}
-        )
+        logs["match"] = made.student.detach()
+        return Loss(made.critic + config.weight * made.student, logs)
 
-    def _losses(
+    def _frames_of(self, rolled: Rolled, clip: Clip, generator: torch.Generator) -> Tensor:
+        """`[B, K]` 1 for the frames of a rollout that count."""
+        shape = (clip.shape[0], rolled.predicted.shape[1])
+        return self.select_frames(shape, generator).to(clip.x0.device)
+
+    def _compare(
         self,
+        name: str,
         clip: Clip,
         predicted: Tensor,
         first: int,
         frames: Tensor,
-        name: str,
         target: Tensor | None = None,
     ) -> Loss:
-        """Errors of frames `first` to `first + K` of the clip, against `target` or else what was
-        recorded, and of what is read off them."""
-        objective = self.config.objective
-        span = slice(first, first + predicted.shape[1])
-        present = clip.view_mask * clip.frame_mask[..., None]
-        places = place_weight(clip.x0, present, objective)[:, span]
-        frames = frames * clip.frame_mask[:, span]
-        weight = places * frame_weights(frames, clip.view_mask[:, span])
+        """Errors of predicted latents and of what the head reads off them, logged under `name`.
+
+        Args:
+            name: of the branch.
+            clip: what was recorded.
+            predicted: `[B, K, V, c, h, w]` clean estimates of K frames.
+            first: number in the clip of the first of them.
+            frames: `[B, K]` their weights.
+            target: what they should be; None for the recorded latents.
+        """
+        config, span = self.config.objective, slice(first, first + predicted.shape[1])
+        seen, frames = clip.view_mask[:, span], frames * clip.frame_mask[:, span]
+        places = place_weight(clip.x0, clip.view_mask * clip.frame_mask[..., None], config)
+        weight = places[:, span] * frame_weights(frames, seen)
         wanted = clip.x0[:, span] if target is None else target
-        error = weighted_error(predicted, wanted, weight, objective.absolute)
-        targets = {key: value[:, span] for key, value in clip.targets.items()}
-        seen = self.model.head(clip.x0, clip.view_mask)
-        recorded = self._reading(seen, clip.targets, clip.frame_mask)
-        imagined = self._reading(
-            self.model.head(predicted, clip.view_mask[:, span]), targets, (frames > 0).float()
+        error = weighted_error(predicted, wanted, weight, config.absolute)
+        recorded = reading_losses(
+            self.model.head(clip.x0, clip.view_mask),
+            clip.targets,
+            clip.frame_mask,
+            config,
+            self.success_weight,
         )
-        total = error + recorded.total + objective.on_predictions * imagined.total
+        imagined = reading_losses(
+            self.model.head(predicted, seen),
+            {key: value[:, span] for key, value in clip.targets.items()},
+            (frames > 0).float(),
+            config,
+            self.success_weight,
+        )
         logs = {name: error.detach()}
         logs |= {f"read_{key}": value for key, value in recorded.logs.items()}
         logs |= {f"read_{key}_{name}": value for key, value in imagined.logs.items()}
+        total = error + recorded.total + config.on_predictions * imagined.total
         return Loss(total, logs)
-
-    def _reading(self, reading: StateReading, targets: dict[str, Tensor], frames: Tensor) -> Loss:
-        return reading_losses(reading, targets, frames, self.config.objective, self.success_weight)
 
 
 def _chance(share: float, generator: torch.Generator) -> bool:
     return float(torch.rand((), generator=generator)) < share
-
-
-@torch.no_grad()
-def _error_at(predicted: Tensor, target: Tensor, frames: Tensor, chosen: Tensor) -> Tensor:
-    """Plain mean squared error of the `chosen` `[B, T]` frames."""
-    each = (predicted.float() - target).square().mean(dim=(2, 3, 4, 5))
-    weight = frames * chosen
-    return (each * weight).sum() / weight.sum().clamp_min(1e-6)

@@ -23,8 +23,8 @@ from worldsim.diffusion.schedule import shift_sigma
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.base import Denoiser
 from worldsim.models.world_model import WorldModel
-from worldsim.training.plan.clip import Clip
-from worldsim.training.plan.rollout import Rolled
+from worldsim.training.losses.clip import Clip
+from worldsim.training.losses.self_rollout import Rolled
 
 
 @dataclass(frozen=True)

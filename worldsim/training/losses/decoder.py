@@ -1,38 +1,25 @@
-"""Decoder stage: the decoder learns to show imagined latents as the simulator's frames look.
+"""Loss of the decoder stage: pixels, and the strength of edges.
 
-A denoiser that answers with means gives latents between those of sharp frames, and a decoder that
-was trained on encoded frames alone shows them blurred. Recorded episodes imagined again along the
-recording (`worldsim.sampling.replay`) pair imagined latents with true frames; on these, and on
-encoded frames, the decoder is trained further. Encoder and denoiser stay as they are, so what is
-imagined stays the same and looks better.
+Errors of pixels alone would blur where latents leave open which of several frames is meant. So
+edges are also asked to be as strong as in the true frame, wherever they are: in each square of it,
+and in all of a camera's frames together, since squares weighed against pixels stay below.
 
-Errors of pixels alone would blur again where latents leave open which of several frames is meant,
-so edges are also asked to be as strong as in the true frame, wherever they are: in each square of
-it, and in all of a camera's frames together, since squares weighed against pixels stay below.
-
-Legend: M rows of a bank, B batch, V view, H W pixels, c h w latent, N images.
+Legend: B batch, V view, H W pixels, c h w latent, N images.
 """
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from einops import rearrange
-from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
 from worldsim.config.limits import Count, Fraction, Positive, Weight, Whole
 from worldsim.config.values import Checked
 from worldsim.conventions import LUMA, to_model_video
-from worldsim.data.cache import CachedDataset
-from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.replay import Rows, retrace
-from worldsim.training.batches import Batch
-from worldsim.training.stage import Loss
-from worldsim.training.tokenizer import REFERENCES, foreground, psnr_from_error
+from worldsim.training.batches import Batch, Loss
+from worldsim.training.losses.tokenizer import foreground, psnr_from_error
 
 FILTERS = (
     ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0)),
@@ -68,89 +55,6 @@ class DecoderConfig(Checked):
     strength: Weight = 0.5
     foreground: Weight = 8.0
     threshold: Positive = 0.15
-
-
-@dataclass(frozen=True, eq=False)
-class LatentBank:
-    """Imagined latents and the rows whose frames they should show.
-
-    Attributes:
-        rows: `[M]`.
-        latents: float16 `[M, V, c, h, w]`, normalised.
-    """
-
-    rows: Rows
-    latents: Tensor
-
-
-def imagine_bank(
-    model: WorldModel,
-    cache: CachedDataset,
-    episodes: list[int],
-    config: DecoderConfig,
-    generator: torch.Generator,
-    show: bool = False,
-    side_by_side: int = 64,
-) -> LatentBank:
-    """Imagine stretches of `episodes` again, from rows drawn at random.
-
-    Raises:
-        UsageError: no episode has a step.
-    """
-    bounds = np.asarray(cache.episode_start)
-    stretch = min(config.stretch, int(np.diff(bounds)[episodes].max()) - 1)
-    if stretch < 1:
-        raise UsageError("no episode has a step to imagine; take decoder.streams=0")
-    possible = np.concatenate(
-        [np.arange(bounds[e], max(bounds[e], bounds[e + 1] - stretch)) for e in episodes]
-    )
-    drawn = torch.randint(len(possible), (config.streams,), generator=generator).numpy()
-    rows: list[Rows] = []
-    latents: list[Tensor] = []
-    firsts = range(0, len(drawn), side_by_side)
-    for first in track(firsts, "imagining again", disable=not show, transient=True):
-        begin = possible[drawn[first : first + side_by_side]]
-        for reached, stream in retrace(model, cache, begin, stretch):
-            rows.append(reached)
-            latents.append(stream.newest.half().cpu())
-    return LatentBank(np.concatenate(rows), torch.cat(latents))
-
-
-def decoder_batch(
-    bank: LatentBank,
-    pixels: NDArray[np.uint8],
-    encoded_rows: Tensor,
-    share: float,
-    chosen: Tensor,
-    generator: torch.Generator,
-) -> Batch:
-    """Latents and frames of `chosen` entries of the bank, a share of them encoded frames instead.
-
-    Args:
-        bank: imagined latents.
-        pixels: of the data set, `[N, V, H, W, 3]`.
-        encoded_rows: rows that encoded frames are drawn from.
-        share: of them in the batch.
-        chosen: `[B]` entries of the bank.
-        generator: of the draws.
-
-    Returns:
-        `latents [B, V, c, h, w]`, `imagined [B]` 1 or 0 (then the latents are to be encoded from
-        the video), `video` uint8 `[B, V, H, W, 3]`, `references` uint8 `[B, K, V, H, W, 3]`.
-    """
-    count = len(chosen)
-    imagined = torch.rand(count, generator=generator) >= share
-    others = encoded_rows[torch.randint(len(encoded_rows), (count, 1), generator=generator)][:, 0]
-    rows = torch.where(imagined, torch.from_numpy(bank.rows[chosen.numpy()]), others)
-    references = encoded_rows[
-        torch.randint(len(encoded_rows), (count, REFERENCES), generator=generator)
-    ]
-    return {
-        "latents": bank.latents[chosen].float(),
-        "imagined": imagined.float(),
-        "video": torch.from_numpy(np.asarray(pixels[rows.numpy()])),
-        "references": torch.from_numpy(np.asarray(pixels[references.numpy()])),
-    }
 
 
 def edge_power(video: Tensor, patch: int) -> Tensor:

@@ -1,10 +1,10 @@
-"""The run folder: where each thing is, and which stages are finished."""
+"""The run folder: where each thing is, which stages are finished, and what it ran on."""
 
 import json
 import platform
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b, file_digest
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,11 +12,21 @@ from typing import Any
 
 import torch
 
+from worldsim.config.compose import build
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_figures, write_json
+from worldsim.models.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
+from worldsim.models.weights import (
+    CONFIG,
+    WEIGHTS,
+    load_config,
+    load_weights,
+    save_config,
+    save_weights,
+)
 from worldsim.training.config import StageName
-from worldsim.training.precision import cpu_name
 
+TOKENIZER_KIND = "tokenizer"
 RECORDED_PACKAGES = ("worldsim", "torch", "lightning", "numpy", "hydra-core", "safetensors", "av")
 
 
@@ -156,6 +166,34 @@ class RunFolder:
         write_figures(path, {"config": config_hash, "finished": True, **facts})
 
 
+def save_tokenizer(network: Autoencoder, folder: Path) -> None:
+    """Write an autoencoder's sizes and weights into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(network, folder / WEIGHTS)
+    save_config(folder, TOKENIZER_KIND, {"config": asdict(network.config)})
+
+
+def tokenizer_config(folder: Path) -> AutoencoderConfig:
+    """Sizes of the tokenizer in a folder.
+
+    Raises:
+        DataError: files are missing or do not fit.
+    """
+    data = load_config(folder, TOKENIZER_KIND)
+    return build(AutoencoderConfig, data["config"], file=folder / CONFIG)
+
+
+def load_tokenizer(folder: Path) -> Autoencoder:
+    """Inverse of `save_tokenizer`, in evaluation mode.
+
+    Raises:
+        DataError: files are missing or do not fit.
+    """
+    network = Autoencoder(tokenizer_config(folder))
+    load_weights(network, folder / WEIGHTS)
+    return network.eval().requires_grad_(False)
+
+
 def describe_environment() -> dict[str, Any]:
     """What a run ran on and with: versions, processor, git commit."""
     packages = {}
@@ -167,7 +205,7 @@ def describe_environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": cpu_name(),
+        "cpu": _cpu_name(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "packages": packages,
@@ -184,3 +222,13 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _cpu_name() -> str:
+    """The processor's model name, or "unknown"."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="ignore").splitlines()
+    except OSError:
+        return "unknown"
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown"

@@ -14,8 +14,7 @@ from worldsim.config.limits import Share
 from worldsim.config.values import Checked
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
-from worldsim.training.batches import Batch
-from worldsim.training.draws import stream
+from worldsim.training.batches import Batch, stream
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampl
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.chunk_sampler import Descent, Flight, Pilot, new_flight
-from worldsim.training.plan.clip import Clip
+from worldsim.training.losses.clip import Clip
 
 
 @dataclass(frozen=True)
