@@ -91,12 +91,10 @@ def pack(trajectories: Sequence[Trajectory]) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {
         "frames": np.array([len(each.success) for each in trajectories], np.int64)
     }
+    # An episode that never began may not know what the others tell.
+    begun = [each for each in trajectories if len(each.success)] or trajectories
     for name in FIELDS:
-        parts = [getattr(each, name) for each in trajectories]
-        # An episode that never began may not know what the others tell.
-        parts = [
-            p for p, t in zip(parts, trajectories, strict=True) if p is not None or len(t.success)
-        ]
+        parts = [getattr(each, name) for each in begun]
         if parts and all(part is not None for part in parts):
             joined = np.concatenate(parts)
             if name in ROUNDED:
