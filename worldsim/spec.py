@@ -14,8 +14,8 @@ import numpy as np
 from dacite import Config as DaciteConfig
 from dacite import DaciteError, from_dict
 
+from worldsim.conventions import plain_rate, same_rate
 from worldsim.errors import DataWarning, SpecMismatchError, UsageError
-from worldsim.rates import plain_rate, same_rate
 
 ActionMode = Literal["delta", "absolute", "torque", "unknown"]
 ActionFrame = Literal["world", "base", "end_effector", "joint", "unknown"]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from worldsim.cli.commands import COMMANDS
-from worldsim.extras import EXTRAS
+from worldsim.errors import EXTRAS
 
 MODULES = ("worldsim", "worldsim.cli.main", "worldsim.spec", "worldsim.policies.base")
 LONGEST_SECONDS = 2.0
