@@ -12,7 +12,7 @@ from worldsim_testing import nano_spec
 
 from worldsim.errors import DataWarning, SpecMismatchError, UsageError
 from worldsim.files import read_json
-from worldsim.policies.compatibility import require_same_interface
+from worldsim.policies.base import require_same_interface
 from worldsim.spec import EQUIRECTANGULAR, ActionSpec, CameraSpec, VectorSpec, WorldSpec
 
 SHIPPED = sorted((Path(__file__).parents[2] / "models" / "pretrained").glob("*/config.json"))

@@ -127,4 +127,5 @@ def _paint(
     stripes = 0.75 + 0.25 * np.sin(2.5 * points.sum(-1))
     picture = colours[side] * stripes[..., None]
     picture[pillar] = (220, 50, 40)
-    return picture.round().astype(np.uint8)
+    painted: NDArray[np.uint8] = picture.round().astype(np.uint8)
+    return painted

@@ -12,8 +12,8 @@ from typing import Any
 from dacite import Config as DaciteConfig
 from dacite import DaciteError, from_dict
 
+from worldsim.conventions import plain_rate, same_rate
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.rates import plain_rate, same_rate
 from worldsim.spec.action import ActionSpec
 from worldsim.spec.camera import CameraSpec
 

@@ -22,7 +22,8 @@ from worldsim.diffusion.flow import per_frame
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampling_ladder
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.chunk_sampler import Descent, Flight, Pilot, new_flight
+from worldsim.sampling.chunk_sampler import Flight, Pilot, new_flight
+from worldsim.sampling.sampler import Descent
 from worldsim.training.losses.clip import Clip
 
 

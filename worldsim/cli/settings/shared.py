@@ -1,9 +1,12 @@
-"""Names that settings of several commands hold: models, judges, devices."""
+"""Keys of several commands: models, judges, devices, and what of a data set is taken."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from worldsim.config.limits import Limit
+from worldsim.config.values import Checked
+from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError
 from worldsim.hardware import inference_device
@@ -51,3 +54,20 @@ DONOR = Limit("a run's folder, a model's or shipped/<name>", is_donor)
 ModelName = Annotated[str, MODEL]
 JudgeName = Annotated[str, Limit("the folder of a judge", is_judge)]
 Device = Annotated[str, Limit("cpu, cuda or auto", lambda name: inference_device(name) is not None)]
+
+
+@dataclass(frozen=True)
+class Selecting(Checked):
+    """Keys `columns` and `episodes`; see `worldsim.data.selection.read_selection`."""
+
+    columns: ColumnOptions
+    episodes: Any
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.selection  # refuses what cannot be read
+
+    @property
+    def selection(self) -> Selection:
+        """What of the data set is taken."""
+        return read_selection(self.columns, self.episodes)

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from worldsim.allocator import keep_freed_memory
+from worldsim.hardware import keep_freed_memory
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 FAULTS = """
 import resource, sys, numpy as np
-from worldsim.allocator import keep_freed_memory
+from worldsim.hardware import keep_freed_memory
 if sys.argv[1] == 'keep':
     assert keep_freed_memory()
 for _ in range(3):

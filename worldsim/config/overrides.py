@@ -1,5 +1,11 @@
-"""Turns Hydra's complaints about overrides into one sentence that names the way out."""
+"""What is typed on the command line: refused in one sentence, or put as Hydra wants it.
 
+Names of files and folders stay as they were typed: a folder called 20261126 would become a
+number, and 2026_11_26 the same one. Mappings that the configs leave empty take any key.
+"""
+
+import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,6 +20,13 @@ from worldsim.config.groups import (
     read_command_file,
 )
 from worldsim.errors import UsageError, unknown_name
+
+TEXT_KEYS = frozenset(
+    {"also", "cache", "checkpoint", "csv", "dataset", "judge", "model", "name", "out", "path"}
+    | {"reuse", "root", "roots", "source", "start_from", "title", "transfer_from"}
+)
+"""Last parts of the keys whose values are names or paths, or lists of them."""
+_WORD = re.compile(r"[\w.+-]+")
 
 
 def check_overrides(command: str, overrides: list[str]) -> None:
@@ -127,3 +140,57 @@ def _unknown_top_level(key: str, known: set[str], file: CommandFile) -> UsageErr
 
 def _keys(node: Any) -> list[str]:
     return [str(key) for key in node] if OmegaConf.is_dict(node) else []
+
+
+def open_mappings(overrides: Sequence[str], base: DictConfig) -> list[str]:
+    """Overrides as Hydra wants them where they set or fill a mapping that is empty in the config.
+
+    `env.source_kwargs={seed: 3}` and `factors.light=1` need no `+`: what stands before the keys is
+    there, and empty in order to be filled.
+
+    Args:
+        overrides: as typed.
+        base: the config composed without the overrides of plain keys.
+    """
+    return [f"++{text}" if _fills(text, base) else text for text in overrides]
+
+
+def _fills(text: str, base: DictConfig) -> bool:
+    key, _, value = text.partition("=")
+    if text[0] in "+~" or not value:
+        return False
+    node = base
+    for part in key.strip().split("."):
+        if not OmegaConf.is_dict(node):
+            return False
+        if not node:
+            return True
+        node = OmegaConf.select(node, part, throw_on_missing=False)
+    return OmegaConf.is_dict(node) and not node and value.strip().startswith("{")
+
+
+def keep_texts(overrides: list[str]) -> list[str]:
+    """Overrides with those names quoted that Hydra would read as numbers or switches."""
+    return [_kept(text) for text in overrides]
+
+
+def _kept(text: str) -> str:
+    key, sign, value = text.partition("=")
+    if key.split(".")[-1].strip().lstrip("+~") not in TEXT_KEYS:
+        return text
+    bare = value.strip()
+    if bare.startswith("[") and bare.endswith("]"):
+        items = ",".join(_quoted(item.strip()) for item in bare[1:-1].split(","))
+        return f"{key}{sign}[{items}]"
+    return f"{key}{sign}{_quoted(bare)}" if bare else text
+
+
+def _quoted(word: str) -> str:
+    """`word` in quotes if it is a single one that would be no text, and not null."""
+    if not _WORD.fullmatch(word) or word == "null":
+        return word
+    try:
+        value = OverridesParser.create().parse_override(f"key={word}").value()
+    except HydraException:
+        return word
+    return word if isinstance(value, str) else f"'{word}'"
