@@ -29,7 +29,7 @@ from worldsim.conventions import LUMA, to_model_video
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.replay import Rows, retrace
+from worldsim.sampling.replay import Rows, replay_recorded
 from worldsim.training.batches import Batch
 from worldsim.training.stage import Loss
 from worldsim.training.tokenizer import REFERENCES, foreground, psnr_from_error
@@ -110,7 +110,7 @@ def imagine_bank(
     firsts = range(0, len(drawn), side_by_side)
     for first in track(firsts, "imagining again", disable=not show, transient=True):
         begin = possible[drawn[first : first + side_by_side]]
-        for reached, stream in retrace(model, cache, begin, stretch):
+        for reached, stream in replay_recorded(model, cache, begin, stretch):
             rows.append(reached)
             latents.append(stream.newest.half().cpu())
     return LatentBank(np.concatenate(rows), torch.cat(latents))
