@@ -125,7 +125,7 @@ class Context:
     def select(self, rows: Sequence[int] | Tensor) -> "Context":
         """A copy that holds only `rows`, in that order; repeated rows branch a stream."""
         index = torch.as_tensor(rows, dtype=torch.long, device=self.count.device)
-        kept = {
+        kept: dict[str, Any] = {
             name: each.index_select(_axis(name), index) for name, each in self.tensors().items()
         }
         return replace(self, **kept)
@@ -133,7 +133,7 @@ class Context:
     def joined(self, other: "Context") -> "Context":
         """The rows of this context followed by those of another of the same shape."""
         pairs = zip(self.tensors().items(), other.tensors().values(), strict=True)
-        both = {name: torch.cat([here, there], _axis(name)) for (name, here), there in pairs}
+        both: dict[str, Any] = {n: torch.cat([here, there], _axis(n)) for (n, here), there in pairs}
         return replace(self, **both, least=min(self.least, other.least))
 
     def put(self, rows: Sequence[int] | Tensor, other: "Context") -> None:
