@@ -52,7 +52,7 @@ measure() { # row, model, overrides of the sampler
 }
 
 frames=(sampler.kind=autoregressive sampler.steps=2)
-window=(sampler.kind=rolling sampler.steps=4 sampler.descent=fresh sampler.bidirectional=true)
+window=(sampler.kind=rolling sampler.steps=4 sampler.solver=renoise sampler.bidirectional=true)
 rolls=(plan.rollout.start=0 plan.rollout.most_steps=2)
 windows=(plan=rolling_forcing plan.rollout.start=0)
 

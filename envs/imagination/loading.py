@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
 from worldsim.envs.task_space import TaskText
@@ -125,6 +126,22 @@ def action_space(spec: WorldSpec) -> spaces.Box:
     """The normalised action, `[A]`."""
     return spaces.Box(
         np.asarray(spec.action.low, np.float32), np.asarray(spec.action.high, np.float32)
+    )
+
+
+def known_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """An autoreset mode, or the one of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if isinstance(mode, AutoresetMode):
+        return mode
+    for known in AutoresetMode:
+        if mode in (known.value, known.name):
+            return known
+    raise UsageError(
+        f"autoreset_mode {mode!r} is unknown; known: {[m.name for m in AutoresetMode]}"
     )
 
 

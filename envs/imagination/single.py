@@ -128,8 +128,7 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
         """
         if self._start is None:
             raise UsageError("ImaginationEnv was stepped before reset; call reset() first")
-        checked = self.spec_world.action.check(action, "ImaginationEnv")
-        seen = self.engine.step(checked[None])
+        seen = self.engine.step(np.asarray(action)[None])
         self._steps += 1
         observation, info = self._show(seen)
         truncated = self._steps >= self.max_episode_steps

@@ -5,9 +5,8 @@ import pytest
 import torch
 from worldsim_testing import nano_model, nano_start
 
-from worldsim.diffusion.flow import as_history
+from worldsim.diffusion.flow import as_history, env_noise
 from worldsim.errors import UsageError
-from worldsim.sampling.chunk_sampler import env_noise
 from worldsim.sampling.sampler import Precision, Sampler
 from worldsim.sampling.stream import Stream
 

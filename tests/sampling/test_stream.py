@@ -284,8 +284,8 @@ def test_nothing_grows_with_the_stream() -> None:
 
     def sizes() -> list[torch.Size]:
         rows = stream._running
-        flight, queue = rows.flight, rows.queue
-        parts = (flight.x, flight.recent, flight.context.keys, queue.action, queue.after)
+        state, queue = rows.sampling, rows.queue
+        parts = (state.x, state.recent, state.context.keys, queue.action, queue.after)
         return [part.shape for part in parts]
 
     stream.push(random_actions(1, 3))

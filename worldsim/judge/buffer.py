@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.replay import RecordedFrames, Rows, retrace
+from worldsim.sampling.replay import RecordedFrames, Rows, replay_recorded
 
 
 class LabelledFrames(Protocol):
@@ -108,7 +108,9 @@ def imagine_again(
 
 
 def _imagine(model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int) -> FrameBank:
-    seen = [(rows, stream.pixels()) for rows, stream in retrace(model, recorded, begin, steps)]
+    seen = [
+        (rows, stream.pixels()) for rows, stream in replay_recorded(model, recorded, begin, steps)
+    ]
     rows, frames = zip(*seen, strict=True)
     return FrameBank(np.concatenate(rows), np.concatenate(frames))
 

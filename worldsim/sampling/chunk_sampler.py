@@ -1,49 +1,34 @@
-"""Chunks in flight: the state of a schedule between two passes of the denoiser, and one pass.
+"""The state of a schedule between two passes of the denoiser, and one pass.
 
 A pass commits what the previous one finished (as clean leading frames that see nothing newer) and
-moves every chunk in flight one rung down. Rows may stand at different places of the schedule, since
+takes every chunk in flight one step down. Rows may stand at different places of the schedule, since
 envs are reset alone; those at the same place share a call.
 
-Legend: N envs, V views, c h w latent, F frames a chunk, L frames of the longest flight, P most
-frames that one pass finishes, K frames emitted.
+Legend: N envs, V views, c h w latent, F frames a chunk, L most frames in flight, P most frames
+that one pass finishes, K frames emitted.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from worldsim.diffusion.flow import add_noise, as_history, step_down
-from worldsim.diffusion.schedule import Schedule
+from worldsim.diffusion.flow import add_noise, as_history, env_noise, step_down
+from worldsim.diffusion.schedule import Schedule, next_steps
 from worldsim.models.denoisers.base import Denoiser
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.context import Context, new_context, put_rows, take_rows
-from worldsim.sampling.sampler import Descent
+from worldsim.sampling.sampler import Solver
 
+UNLIMITED = 1 << 30
 NoiseSource = Callable[[list[tuple[int, ...]], Sequence[int]], Tensor]
 
 
-def env_noise(keys: Iterable[tuple[int, ...]], shape: Sequence[int]) -> Tensor:
-    """Unit Gaussian noise `[N, *shape]` float32; row i is a function of keys[i] alone.
-
-    Args:
-        keys: (seed, env id, step of its episode, and rung where there are several) of each row.
-        shape: of one row.
-    """
-    rows = [
-        np.random.Generator(np.random.Philox(np.random.SeedSequence(key))).standard_normal(
-            tuple(shape), dtype=np.float32
-        )
-        for key in keys
-    ]
-    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, *shape)
-
-
 @dataclass(eq=False)
-class Flight:
+class SamplerState:
     """State of N rows.
 
     Attributes:
@@ -81,7 +66,7 @@ class Flight:
             counter[rows] = 0
 
 
-def new_flight(
+def new_sampler_state(
     model: WorldModel,
     schedule: Schedule,
     recent: Tensor,
@@ -89,8 +74,8 @@ def new_flight(
     keys: Sequence[tuple[int, int]],
     *,
     uncommitted: int,
-) -> Flight:
-    """A flight with nothing under way and an empty context.
+) -> SamplerState:
+    """A state with nothing under way and an empty context.
 
     Args:
         model: whose streams they are; its parameters say where and how precise.
@@ -113,11 +98,11 @@ def new_flight(
         device=recent.device,
         dtype=next(model.denoiser.parameters()).dtype,
     )
-    flown = schedule.most_in_flight * schedule.chunk
+    length = schedule.most_in_flight * schedule.chunk
     passes, done, begun, frames = np.zeros((4, count), dtype=np.int64)
-    return Flight(
+    return SamplerState(
         context=context,
-        x=recent.new_zeros(count, flown, *recent.shape[2:]),
+        x=recent.new_zeros(count, length, *recent.shape[2:]),
         recent=recent[:, places],
         recent_cond=recent_cond.pick(places),
         uncommitted=np.full(count, uncommitted, dtype=np.int64),
@@ -129,28 +114,19 @@ def new_flight(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """What a pass finished.
-
-    Attributes:
-        latents: `[N, K, V, c, h, w]` clean frames, oldest first; rows that finished fewer are
-            padded at their end.
-        frames: `[N]` how many of them are real.
-    """
-
-    latents: Tensor
-    frames: np.ndarray
+Finished = tuple[Tensor, np.ndarray]
+"""Clean frames `[N, K, V, c, h, w]` that a pass finished, oldest first, padded at the end of rows
+that finished fewer; and `[N]` how many of K are real."""
 
 
-class Pilot:
+class ChunkSampler:
     """Runs passes of one schedule.
 
     Args:
         denoiser: of a world model.
         schedule: which chunks are in flight at which levels.
         history_sigma: label of re-read frames.
-        descent: how chunks go down a rung.
+        solver: how chunks go down a level.
         noise: unit noise `[n, *shape]` of n named rows.
     """
 
@@ -159,106 +135,99 @@ class Pilot:
         denoiser: Denoiser,
         schedule: Schedule,
         history_sigma: float,
-        descent: Descent = "flow",
+        solver: Solver = "ode",
         noise: NoiseSource = env_noise,
     ) -> None:
         self.denoiser, self.schedule = denoiser, schedule
-        self.history_sigma, self.descent, self.noise = history_sigma, descent, noise
+        self.history_sigma, self.solver, self.noise = history_sigma, solver, noise
+        self._last = schedule.steps - 1
 
-    def due(self, flight: Flight) -> np.ndarray:
+    def due(self, state: SamplerState) -> np.ndarray:
         """`[N]` frames, counted from the oldest unfinished one, that the next pass needs."""
-        return np.array([len(self._rungs(flight, row, 1 << 30)) for row in range(flight.count)]) * (
-            self.schedule.chunk
-        )
+        steps = [self._next_steps(state, row, UNLIMITED) for row in range(state.count)]
+        return np.array([len(each) for each in steps]) * self.schedule.chunk
 
-    def _rungs(self, flight: Flight, row: int, available: int) -> tuple[int, ...]:
-        """Rungs of the chunks that the next pass covers, of which `available` have conditions."""
-        schedule = self.schedule
-        if flight.begun[row] == flight.done[row]:
-            return (0,) * min(available, schedule.window if schedule.slope == 0 else 1)
-        rungs = []
-        done, number = int(flight.done[row]), int(flight.passes[row])
-        for chunk in range(done, done + min(schedule.most_in_flight, available)):
-            rung = number - schedule.begin(chunk)
-            if rung < 0 or (chunk >= flight.begun[row] and rung > 0):
-                break
-            rungs.append(rung)
-        return tuple(rungs)
+    def _next_steps(self, state: SamplerState, row: int, available: int) -> tuple[int, ...]:
+        """Steps of the chunks that the next pass covers, of which `available` have conditions."""
+        begun, done, passes = (int(c[row]) for c in (state.begun, state.done, state.passes))
+        return next_steps(self.schedule, begun, done, passes, available)
 
-    def advance(self, flight: Flight, cond: Conditioning, available: np.ndarray) -> Finished | None:
+    def advance(
+        self, state: SamplerState, cond: Conditioning, available: np.ndarray
+    ) -> Finished | None:
         """One pass.
 
         Args:
-            flight: changed in place.
+            state: changed in place.
             cond: conditions of the L frames from each row's oldest unfinished one on.
-            available: `[N]` how many of them are known; chunks without do not begin.
+            available: `[N]` how many of them are conditioned; other chunks do not begin.
 
         Returns:
             What it finished, if anything.
         """
-        self._rest(flight)
+        # Rows with nothing in flight are at the beginning of their schedule.
+        state.restart(state.begun == state.done)
         groups: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-        for row in range(flight.count):
-            rungs = self._rungs(flight, row, int(available[row]) // self.schedule.chunk)
-            if rungs:
-                groups.setdefault((int(flight.uncommitted[row]), rungs), []).append(row)
+        for row in range(state.count):
+            steps = self._next_steps(state, row, int(available[row]) // self.schedule.chunk)
+            if steps:
+                groups.setdefault((int(state.uncommitted[row]), steps), []).append(row)
         parts = []
-        for (_, rungs), rows in groups.items():
-            whole = len(rows) == flight.count
-            part = flight if whole else take_rows(flight, rows)
-            x0 = self.fly(part, cond if whole else take_rows(cond, rows), rungs)
-            parts.append((rows, x0[:, : self._ended(rungs)]))
+        for (_, steps), rows in groups.items():
+            whole = len(rows) == state.count
+            part = state if whole else take_rows(state, rows)
+            x0 = self.denoise(part, cond if whole else take_rows(cond, rows), steps)
+            parts.append((rows, x0[:, : self._ended(steps)]))
             if not whole:
-                put_rows(flight, rows, part)
-        return _gather(parts, flight)
+                put_rows(state, rows, part)
+        return _gather(parts, state)
 
-    @staticmethod
-    def _rest(flight: Flight) -> None:
-        """Rows with nothing in flight are at the beginning of their schedule."""
-        flight.restart(flight.begun == flight.done)
-
-    def _ended(self, rungs: tuple[int, ...]) -> int:
+    def _ended(self, steps: tuple[int, ...]) -> int:
         """Frames that a pass finishes."""
-        return sum(rung == self.schedule.steps - 1 for rung in rungs) * self.schedule.chunk
+        return sum(step == self._last for step in steps) * self.schedule.chunk
 
-    def fly(self, part: Flight, cond: Conditioning, rungs: tuple[int, ...]) -> Tensor:
+    def denoise(self, part: SamplerState, cond: Conditioning, steps: tuple[int, ...]) -> Tensor:
         """A pass over rows at the same place of the schedule.
 
         Args:
             part: changed in place; what it keeps is detached from any graph.
             cond: conditions of the frames from the oldest unfinished one on.
-            rungs: of the chunks it covers, oldest first.
+            steps: of the chunks it covers, oldest first.
 
         Returns:
             Clean estimates `[n, frames, V, c, h, w]` of all frames it covers; those of chunks on
-            the last rung are finished.
+            the last step are finished.
         """
-        chunk, ladder = self.schedule.chunk, self.schedule.ladder
-        self._begin(part, rungs)
-        frames, ended = len(rungs) * chunk, self._ended(rungs)
+        chunk, sigmas = self.schedule.chunk, self.schedule.sigmas
+        self._begin(part, steps)
+        frames, ended = len(steps) * chunk, self._ended(steps)
         x, cond = part.x[:, :frames], cond.frames(0, frames)
-        sigma = self._levels([ladder[rung] for rung in rungs], x)
-        below = self._levels([ladder[rung + 1] for rung in rungs], x)
+        sigma = self._levels([sigmas[step] for step in steps], x)
+        below = self._levels([sigmas[step + 1] for step in steps], x)
         # Fresh noise is put on a clean frame, so that is where the estimate must lead.
-        target = below if self.descent == "flow" else torch.zeros_like(below)
-        x0 = self._denoise(part, x, sigma, target, cond)
+        target = below if self.solver == "ode" else torch.zeros_like(below)
+        x0 = self._estimate(part, x, sigma, target, cond)
         x0 = x0 * cond.view_mask[..., None, None, None].to(x0.dtype)
         kept = x0.detach()
-        if self.descent == "flow":
+        if self.solver == "ode":
             lowered = step_down(x, kept, sigma, below)
         else:
-            lowered = add_noise(kept, self._noise(part, range(frames), rungs), below)
+            lowered = add_noise(kept, self._noise(part, range(frames), steps), below)
         part.x = torch.cat([lowered, part.x[:, frames:]], dim=1).roll(-ended, dims=1)
         part.passes += 1
-        part.done += ended // chunk
+        self._finish(part, kept[:, :ended], cond)
+        return x0
+
+    def _finish(self, part: SamplerState, latents: Tensor, cond: Conditioning) -> None:
+        """Count the first frames of those in flight, with their `latents`, as finished."""
+        ended, room = latents.shape[1], part.recent.shape[1]
+        part.done += ended // self.schedule.chunk
         part.frames += ended
         part.uncommitted[:] = ended
         if ended:
-            room = part.recent.shape[1]
-            part.recent = torch.cat([part.recent, kept[:, :ended]], dim=1)[:, -room:]
+            part.recent = torch.cat([part.recent, latents], dim=1)[:, -room:]
             past = part.recent_cond.then(cond.frames(0, ended))
             part.recent_cond = past.frames(ended, ended + room)
-        return x0
 
     def _levels(self, each: list[float], like: Tensor) -> Tensor:
         """Levels of chunks to levels of frames `[n, frames]`."""
@@ -266,31 +235,31 @@ class Pilot:
         row = torch.cat([torch.full((chunk,), level, device=like.device) for level in each])
         return row.expand(like.shape[0], -1)
 
-    def _begin(self, part: Flight, rungs: tuple[int, ...]) -> None:
-        """Put chunks that are on the first rung to pure noise."""
+    def _begin(self, part: SamplerState, steps: tuple[int, ...]) -> None:
+        """Put chunks that are on the first step to pure noise."""
         chunk = self.schedule.chunk
-        first = next((slot for slot, rung in enumerate(rungs) if rung == 0), len(rungs))
-        if first < len(rungs):
-            span = range(first * chunk, len(rungs) * chunk)
+        first = next((slot for slot, step in enumerate(steps) if step == 0), len(steps))
+        if first < len(steps):
+            span = range(first * chunk, len(steps) * chunk)
             part.x = part.x.clone()
             part.x[:, span.start : span.stop] = self._noise(part, span, None)
-        part.begun[:] = part.done + len(rungs)
+        part.begun[:] = part.done + len(steps)
 
-    def _noise(self, part: Flight, frames: range, rungs: tuple[int, ...] | None) -> Tensor:
+    def _noise(self, part: SamplerState, frames: range, steps: tuple[int, ...] | None) -> Tensor:
         """Unit noise `[n, K, V, c, h, w]` of `frames` in flight, a function of seed, env, frame and
-        rung alone."""
+        step alone."""
         rows: list[tuple[int, ...]] = []
         for key, done in zip(part.keys, part.frames, strict=True):
             for offset in frames:
                 name: tuple[int, ...] = (*key, int(done) + offset + 1)
-                if rungs is not None:
-                    name = (*name, rungs[offset // self.schedule.chunk] + 1)
+                if steps is not None:
+                    name = (*name, steps[offset // self.schedule.chunk] + 1)
                 rows.append(name)
         noise = self.noise(rows, part.x.shape[2:])
         return noise.reshape(len(part.keys), len(frames), *part.x.shape[2:]).to(part.x)
 
-    def _denoise(
-        self, part: Flight, x: Tensor, sigma: Tensor, target: Tensor, cond: Conditioning
+    def _estimate(
+        self, part: SamplerState, x: Tensor, sigma: Tensor, target: Tensor, cond: Conditioning
     ) -> Tensor:
         """Clean estimates of the frames in flight; commits what was finished before."""
         context, new = part.context, int(part.uncommitted[0])
@@ -300,11 +269,11 @@ class Pilot:
         blocks = (*(1,) * new, x.shape[1]) if self.schedule.bidirectional else None
         past = as_history(part.recent[:, part.recent.shape[1] - new :], self.history_sigma)
         marks = past.new_full(past.shape[:2], self.history_sigma)
-        known = part.recent_cond.frames(part.recent.shape[1] - new, part.recent.shape[1])
+        past_cond = part.recent_cond.frames(part.recent.shape[1] - new, part.recent.shape[1])
         out: Tensor = self.denoiser(
             torch.cat([past, x], dim=1),
             torch.cat([marks, sigma], dim=1),
-            known.then(cond),
+            past_cond.then(cond),
             positions,
             context,
             write=new,
@@ -316,14 +285,14 @@ class Pilot:
         return out[:, new:]
 
 
-def _gather(parts: list[tuple[list[int], Tensor]], flight: Flight) -> Finished | None:
+def _gather(parts: list[tuple[list[int], Tensor]], state: SamplerState) -> Finished | None:
     """Results of groups of rows as one batch."""
     most = max((part.shape[1] for _, part in parts), default=0)
     if most == 0:
         return None
-    frames = np.zeros(flight.count, dtype=np.int64)
-    latents = flight.x.new_zeros(flight.count, most, *flight.x.shape[2:])
+    frames = np.zeros(state.count, dtype=np.int64)
+    latents = state.x.new_zeros(state.count, most, *state.x.shape[2:])
     for rows, part in parts:
         frames[rows] = part.shape[1]
         latents[rows, : part.shape[1]] = part
-    return Finished(latents, frames)
+    return latents, frames

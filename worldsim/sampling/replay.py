@@ -74,7 +74,7 @@ def recorded_rig(rigs: Any, episodes: Rows) -> dict[str, NDArray[Any]]:
     return rig | {"intrinsics": rig["intrinsics"] * known[..., None, None]}
 
 
-def retrace(
+def replay_recorded(
     model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int
 ) -> Iterator[tuple[Rows, Stream]]:
     """Imagine `steps` observations from each of the rows `begin` on, along the recording.

@@ -1,4 +1,4 @@
-"""How a model is sampled, as a config says it: schedule, way down, precision, acceleration.
+"""How a model is sampled, as a config says it: schedule, solver, precision, acceleration.
 
 A compiled pass is a pure function of tensors: the context goes in as its keys, values and counts,
 and what the pass would write comes out and is written afterwards, so that neither compiler nor
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from worldsim.config.limits import Count, Positive, Steps
 from worldsim.config.values import Checked
-from worldsim.diffusion.schedule import Schedule, sampling_ladder
+from worldsim.diffusion.schedule import Schedule, sampling_sigmas
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16
 from worldsim.models.denoisers.conditioning import Conditioning
@@ -27,9 +27,9 @@ from worldsim.models.world_model import WorldModel
 from worldsim.sampling.context import Context
 
 Kind = Literal["autoregressive", "rolling", "full_sequence"]
-Descent = Literal["flow", "fresh"]
-"""How a chunk goes down a rung: along the probability flow, or by its clean estimate under fresh
-noise (the sampler of consistency models and of Rolling Forcing)."""
+Solver = Literal["ode", "renoise"]
+"""How a chunk goes down a level: by an Euler step of the probability flow, or by its clean estimate
+under fresh noise (the sampler of consistency models and of Rolling Forcing)."""
 Precision = Literal["auto", "float32", "bfloat16"]
 Acceleration = Literal["none", "compile", "cuda_graphs"]
 """`compile` fuses what lies between products (torch.compile; minutes at first, for every shape);
@@ -48,11 +48,11 @@ one rolling schedule has while it ramps up."""
 class Sampler(Checked):
     """Attributes:
     kind: autoregressive, rolling or full_sequence; see `worldsim.diffusion.schedule`.
-    steps: rungs of the ladder.
-    chunk: frames that go down it together.
-    shift: moves the ladder's levels toward noise; 1 leaves them even.
+    steps: denoising steps of a chunk.
+    chunk: frames that are denoised together.
+    shift: moves the noise levels toward noise; 1 leaves them even.
     window: chunks of a full sequence.
-    descent: flow, or fresh noise on every rung.
+    solver: ode, or renoise; see `Solver`.
     bidirectional: whether frames in flight also see the later ones among them.
     acceleration: none, compile or cuda_graphs; see `worldsim.sampling.sampler`.
     """
@@ -62,7 +62,7 @@ class Sampler(Checked):
     chunk: Count = 1
     shift: Positive = 1.0
     window: Count = 4
-    descent: Descent = "flow"
+    solver: Solver = "ode"
     bidirectional: bool = False
     acceleration: Acceleration = "none"
 
@@ -76,28 +76,28 @@ class Sampler(Checked):
         Raises:
             UsageError: it is impossible.
         """
-        ladder = tuple(sampling_ladder(self.steps, self.shift).tolist())
+        sigmas = tuple(sampling_sigmas(self.steps, self.shift).tolist())
         slope, window = {
             "autoregressive": (self.steps, 1),
             "rolling": (1, self.steps),
             "full_sequence": (0, self.window),
         }[self.kind]
-        return Schedule(ladder, self.chunk, slope, window, self.bidirectional)
+        return Schedule(sigmas, self.chunk, slope, window, self.bidirectional)
 
     @staticmethod
     def of(model: WorldModel, steps: int, acceleration: Acceleration = "none") -> "Sampler":
-        """Frame by frame, by the ladder and the way down that `model` was trained for."""
+        """Frame by frame, by the noise levels and the solver that `model` was trained for."""
         ladder = model.config.ladder
         return Sampler(
             steps=steps,
             shift=ladder.shift if ladder.rungs else 1.0,
-            descent="fresh" if ladder.jumps_to_end else "flow",
+            solver="renoise" if ladder.jumps_to_end else "ode",
             acceleration=acceleration,
         )
 
     @staticmethod
     def default(model: WorldModel) -> "Sampler":
-        """`Sampler.of` with two steps, or as few as the model's ladder allows."""
+        """`Sampler.of` with two steps, or as few as the model's levels allow."""
         return Sampler.of(model, model.config.ladder.nearest(2))
 
 
@@ -214,13 +214,7 @@ def accelerate(model: WorldModel, name: Acceleration) -> None:
         out, keys, values = compiled(
             {key: value for key, value in tensors.items() if value is not None},
             dict(vars(cond)),
-            {
-                "keys": context.keys,
-                "values": context.values,
-                "count": context.count,
-                "latents": context.latents,
-                "levels": context.levels,
-            },
+            context.tensors(),
             # Every value of these is compiled apart, so nothing that goes on counting.
             sink=context.sink,
             least=context.slots if context.full else 0,
