@@ -19,7 +19,7 @@ from worldsim.envs.imagination.loading import (
     load_starts,
     unknown_options,
 )
-from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
+from worldsim.envs.imagination.spaces import clip_agent_pos, observation_space
 from worldsim.envs.imagination.start import Start, is_observation
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource, known_rig
 from worldsim.errors import UsageError
@@ -89,7 +89,7 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
         }
         self._space = self.starts.observation_space or observation_space(world.spec)
         self.observation_space = self._space
-        self.action_space = action_space(world.spec)
+        self.action_space = world.spec.action.space
         self._start: Start | None = None
         self._pixels: NDArray[np.uint8] | None = None
         self._steps = 0
@@ -126,7 +126,7 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
         """
         if self._start is None:
             raise UsageError("ImaginationEnv was stepped before reset; call reset() first")
-        checked = self.spec_world.action.check(action, "ImaginationEnv")
+        checked = self.spec_world.action.vector(action, "ImaginationEnv")
         seen = self.engine.step(checked[None])
         self._steps += 1
         observation, info = self._show(seen)

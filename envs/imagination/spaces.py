@@ -32,10 +32,3 @@ def clip_agent_pos(agent_pos: NDArray[np.float32], space: spaces.Dict) -> NDArra
     box = space["agent_pos"]
     assert isinstance(box, spaces.Box)
     return np.clip(agent_pos, box.low, box.high).astype(np.float32)
-
-
-def action_space(spec: WorldSpec) -> spaces.Box:
-    """The normalised action, `[A]`."""
-    return spaces.Box(
-        np.asarray(spec.action.low, np.float32), np.asarray(spec.action.high, np.float32)
-    )

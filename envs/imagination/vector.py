@@ -21,7 +21,7 @@ from worldsim.envs.imagination.loading import (
     unknown_options,
 )
 from worldsim.envs.imagination.single import check_arguments, draw_start, info_arrays
-from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
+from worldsim.envs.imagination.spaces import clip_agent_pos, observation_space
 from worldsim.envs.imagination.start import Start
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
 from worldsim.errors import UsageError
@@ -93,7 +93,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         }
         self._space = self.starts.observation_space or observation_space(world.spec)
         self.single_observation_space = self._space
-        self.single_action_space = action_space(world.spec)
+        self.single_action_space = world.spec.action.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rngs: list[np.random.Generator] = []
@@ -220,7 +220,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
     def _check(self, actions: Float) -> Float:
         if not self._starts:
             raise UsageError("ImaginationVectorEnv was stepped before reset; call reset() first")
-        checked: Float = self.spec_world.action.check(actions, "ImaginationVectorEnv")
+        checked: Float = self.spec_world.action.vector(actions, "ImaginationVectorEnv")
         expected = (self.num_envs, self.spec_world.action.dim)
         if checked.shape != expected:
             raise UsageError(f"actions have shape {checked.shape}, expected {expected}")

@@ -149,7 +149,8 @@ def _act_out(
         action, queue = queue[0], queue[1:]
         # Past the end the env itself is stepped: wrappers may refuse to go on.
         step = env.unwrapped.step if solved else env.step
-        observation, reward, terminated, truncated, info = step(action)
+        command = spec.action.command(action)
+        observation, reward, terminated, truncated, info = step(command)
         tape.act(action, info)
         tape.observe(observation, reward, info)
         if solved or not (terminated or truncated):

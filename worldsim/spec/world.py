@@ -86,10 +86,10 @@ class WorldSpec:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; inverse of `from_json`.
 
-        What a camera leaves at its default is not written, so that files keep their bytes.
+        What cameras leave at its default is not written, so that files keep their bytes.
         """
         cameras = [camera.to_json() for camera in self.cameras]
-        return {**asdict(self), "cameras": cameras}
+        return {**asdict(self), "cameras": cameras, "action": self.action.to_json()}
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "WorldSpec":
