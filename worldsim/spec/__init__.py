@@ -13,6 +13,7 @@ from worldsim.spec.world import (
     EE_POSITION,
     EE_ROTATION_6D,
     GRIPPER_WIDTH,
+    DepthKind,
     VectorSpec,
     WorldSpec,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "ActionMode",
     "ActionSpec",
     "CameraSpec",
+    "DepthKind",
     "VectorSpec",
     "WorldSpec",
     "discrete_actions",
