@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from worldsim.ranking import correlation
 from worldsim.ranking.bootstrap import in_chunks
 from worldsim.ranking.estimate import Estimate, estimate
+from worldsim.rollout.metrics import METRICS, SUCCESS, EpisodeMetric
 
 Float = NDArray[np.float64]
 
@@ -64,6 +65,12 @@ STATISTICS = {
 """Each statistic with its range."""
 
 
+IN_UNITS = {"mmrv", "selection_regret", "bias", "mae"}
+"""Statistics in the unit of the metric."""
+
+DIRECTED = {"mmrv", "selection_regret"}
+"""Statistics to which it matters whether more is better."""
+
 RELATIONS = {"pearson", "spearman", "kendall", "slope", "intercept"}
 """Statistics of a line or an order through the policies."""
 
@@ -77,8 +84,11 @@ def coefficients(
     resamples: tuple[Float, Float],
     level: float,
     distinct: NDArray[np.int64] | None = None,
+    metric: EpisodeMetric | None = None,
 ) -> Coefficients:
     """All coefficients of rates `[P]` (finite), with intervals from resampled rates.
+
+    Rates stand for the means of any metric.
 
     Args:
         reference: rates `[P]`.
@@ -86,19 +96,25 @@ def coefficients(
         resamples: rates `[B, P]` of each world.
         level: of the intervals.
         distinct: how many different policies each resample holds, `[B]`; None: all of them.
+        metric: what the rates are means of; None: of success.
     """
+    metric = metric or METRICS.get(SUCCESS)
     undefined = _why_undefined(reference, imagined)
     enough = None if distinct is None else distinct >= FEWEST
 
     def one(name: str) -> Estimate:
         function, bounds = STATISTICS[name]
+        if bounds in (SHARE, DIFFERENCE) and name in IN_UNITS and not metric.is_share:
+            bounds = (0.0, inf) if bounds == SHARE else ANY
+        # Times the sign, more is better, as these two take it.
+        sign = metric.sign if name in DIRECTED else 1
         related = name in RELATIONS
         if related and len(reference) == FEWEST - 1:
             return Estimate(None, None, "two policies are too few: they always lie on a line")
         return estimate(
             in_chunks(function),
-            (reference, imagined),
-            resamples,
+            (sign * reference, sign * imagined),
+            (sign * resamples[0], sign * resamples[1]),
             level=level,
             bounds=bounds,
             undefined=undefined,
@@ -108,10 +124,12 @@ def coefficients(
     return Coefficients(**{name: one(name) for name in STATISTICS})
 
 
-def leave_one_out_rates(reference: Float, imagined: Float) -> Float:
+def leave_one_out_rates(
+    reference: Float, imagined: Float, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Float:
     """Reference rates `[P]` predicted from imagined ones, calibrated on the other policies only.
 
-    Policy i's prediction is a S_i + b, clipped to [0, 1], with the line fitted without it, so
+    Policy i's prediction is a S_i + b, clipped to `bounds`, with the line fitted without it, so
     that the error is honest. Fewer than three policies give NaN; where the others' imagined
     rates are all equal, only their mean bias is subtracted.
     """
@@ -126,7 +144,7 @@ def leave_one_out_rates(reference: Float, imagined: Float) -> Float:
             result[i] = slope * imagined[i] + intercept
         else:
             result[i] = imagined[i] - (s - r).mean()
-    return np.asarray(np.clip(result, 0.0, 1.0))
+    return np.asarray(np.clip(result, *bounds))
 
 
 def _why_undefined(reference: Float, imagined: Float) -> str:

@@ -54,7 +54,7 @@ class Moment:
         """The rows in `mask` `[N]`."""
         if mask.all():
             return self
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         return Moment(**{n: None if a is None else a[mask] for n, a in arrays.items()})
 
 
