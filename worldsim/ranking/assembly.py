@@ -13,14 +13,18 @@ from worldsim.ranking.bootstrap import (
     draw_policies,
     resample_policies,
 )
-from worldsim.ranking.coefficients import Coefficients, coefficients, leave_one_out_rates
+from worldsim.ranking.coefficients import (
+    Coefficients,
+    MetricResult,
+    coefficients,
+    leave_one_out_rates,
+)
 from worldsim.ranking.estimate import Estimate, finite
 from worldsim.ranking.evidence import Evidence
 from worldsim.ranking.rates import JudgeRates, correct, corrected_rate
 from worldsim.ranking.report import (
     GroupResult,
     Lattice,
-    MetricResult,
     NullPolicy,
     PolicyResult,
     RankingReport,

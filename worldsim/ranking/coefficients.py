@@ -48,6 +48,47 @@ class Coefficients:
         return {field.name: getattr(self, field.name).to_json() for field in fields(self)}
 
 
+@dataclass(frozen=True)
+class MetricResult:
+    """One metric of all policies in both worlds, and how well the worlds agree on it.
+
+    Attributes:
+        metric: what is measured.
+        reference: {policy: mean} in the reference world.
+        imagined: {policy: mean} in imagination.
+        coefficients: agreement of the means.
+    """
+
+    metric: EpisodeMetric
+    reference: dict[str, Estimate]
+    imagined: dict[str, Estimate]
+    coefficients: Coefficients
+
+    def to_json(self) -> dict[str, Any]:
+        """What it is, its means by policy, and the coefficients."""
+        return {
+            **metric_json(self.metric),
+            "policies": {
+                name: {
+                    "reference": self.reference[name].to_json(),
+                    "imagined": self.imagined[name].to_json(),
+                }
+                for name in self.reference
+            },
+            **self.coefficients.to_json(),
+        }
+
+
+def metric_json(metric: EpisodeMetric) -> dict[str, Any]:
+    """Name, unit and direction."""
+    return {
+        "name": metric.name,
+        "unit": metric.unit,
+        "more_is_better": metric.more_is_better,
+        "binary": metric.binary,
+    }
+
+
 CORRELATION, SHARE, DIFFERENCE, ANY = (-1.0, 1.0), (0.0, 1.0), (-1.0, 1.0), (-inf, inf)
 
 STATISTICS = {

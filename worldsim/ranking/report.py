@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from worldsim.ranking.coefficients import Coefficients
+from worldsim.ranking.coefficients import Coefficients, MetricResult, metric_json
 from worldsim.ranking.correlation import MMRV_RULE
 from worldsim.ranking.estimate import Estimate, Interval
 from worldsim.ranking.rates import JudgeRates
@@ -129,47 +129,6 @@ class GroupResult:
 
     policies: tuple[str, ...]
     coefficients: Coefficients
-
-
-@dataclass(frozen=True)
-class MetricResult:
-    """One metric of all policies in both worlds, and how well the worlds agree on it.
-
-    Attributes:
-        metric: what is measured.
-        reference: {policy: mean} in the reference world.
-        imagined: {policy: mean} in imagination.
-        coefficients: agreement of the means.
-    """
-
-    metric: EpisodeMetric
-    reference: dict[str, Estimate]
-    imagined: dict[str, Estimate]
-    coefficients: Coefficients
-
-    def to_json(self) -> dict[str, Any]:
-        """What it is, its means by policy, and the coefficients."""
-        return {
-            **metric_json(self.metric),
-            "policies": {
-                name: {
-                    "reference": self.reference[name].to_json(),
-                    "imagined": self.imagined[name].to_json(),
-                }
-                for name in self.reference
-            },
-            **self.coefficients.to_json(),
-        }
-
-
-def metric_json(metric: EpisodeMetric) -> dict[str, Any]:
-    """Name, unit and direction."""
-    return {
-        "name": metric.name,
-        "unit": metric.unit,
-        "more_is_better": metric.more_is_better,
-        "binary": metric.binary,
-    }
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worldsim.ranking.coefficients import Coefficients
+from worldsim.ranking.coefficients import Coefficients, MetricResult
 from worldsim.ranking.estimate import Estimate
-from worldsim.ranking.report import MetricResult, PolicyResult, RankingReport
+from worldsim.ranking.report import PolicyResult, RankingReport
 
 WIDTH = 80
 NAME_WIDTH = 24

@@ -54,8 +54,11 @@ class Moment:
         """The rows in `mask` `[N]`."""
         if mask.all():
             return self
-        arrays: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Moment(**{n: None if a is None else a[mask] for n, a in arrays.items()})
+        kept: dict[str, Any] = {}
+        for field in fields(self):
+            array = getattr(self, field.name)
+            kept[field.name] = None if array is None else array[mask]
+        return Moment(**kept)
 
 
 class BatchWorld(Protocol):
