@@ -7,7 +7,7 @@ from typing import Annotated
 from worldsim.config.limits import Seed, Text, between, inside
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError
-from worldsim.judge.judge import Judge, JudgeReport
+from worldsim.judge.judge import JudgeReport, load_pretrained_judge
 from worldsim.models.pretrained import SHIPPED
 from worldsim.models.weights import WEIGHTS
 from worldsim.models.world_model import WorldModel
@@ -86,7 +86,7 @@ class Circumstances:
         model = WorldModel.from_pretrained(comparison.model)
         entry = comparison.policies.get(options.null_policy or "") or {}
         return Circumstances(
-            judge=Judge.from_pretrained(comparison.judge).report,
+            judge=load_pretrained_judge(comparison.judge).report,
             state_assisted=model.state_assisted,
             development_starts=developed_on(comparison),
             null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),
