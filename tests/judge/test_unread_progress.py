@@ -22,7 +22,7 @@ from worldsim.judge.judge import ObservedFrame, load_pretrained_judge
 from worldsim.judge.sampling import JudgeConfig
 from worldsim.judge.training import train_judge
 from worldsim.spec import ActionSpec, CameraSpec, VectorSpec, WorldSpec
-from worldsim.training.layout import RunFolder
+from worldsim.training.run_folder import RunFolder
 
 SIZE, EPISODES, ROWS = 16, 20, 4
 SPEC = WorldSpec(

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from worldsim.errors import UsageError
-from worldsim.training.draws import EpochOrder, mix, stream
+from worldsim.training.batches import EpochOrder, mix, stream
+from worldsim.training.config import CosineSchedule
 from worldsim.training.ema import Ema
-from worldsim.training.schedule import CosineSchedule
 
 
 def test_every_item_comes_once_an_epoch_whatever_the_batch_size() -> None:

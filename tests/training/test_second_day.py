@@ -28,8 +28,8 @@ from worldsim.models.world_model import WorldModel
 from worldsim.policies.behaviour_cloning import BCPolicy, save_behaviour
 from worldsim.policies.pool import build_policy
 from worldsim.sampling.sampler import Sampler
-from worldsim.training.compose import train_config
-from worldsim.training.parents import Parents
+from worldsim.training.stages.parents import Parents
+from worldsim.training.train_config import train_config
 from worldsim.validation.drift import DriftConfig, measure_drift
 
 LENGTHS = (6, 5, 7)

@@ -1,13 +1,13 @@
 """What a training run is: frozen dataclasses that `configs/train.yaml` fills."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from worldsim.config.limits import Count, Fraction, Positive, Share, Weight, Whole, Workers
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError
-from worldsim.training.precision import Precision
-from worldsim.training.schedule import CosineSchedule
+from worldsim.hardware import has_fast_bf16, training_device
 
 StageName = Literal[
     "tokenizer", "latents", "dynamics", "world", "decoder", "judge", "behaviour", "perception"
@@ -20,6 +20,27 @@ STAGES: tuple[StageName, ...] = (
     "decoder",
     "judge",
 )
+
+
+@dataclass(frozen=True)
+class CosineSchedule(Checked):
+    """Linear warm-up, then half a cosine.
+
+    Attributes:
+        warmup: fraction of training over which the factor rises from 0 to 1.
+        final: factor at the end.
+    """
+
+    warmup: Fraction = 0.03
+    final: Share = 0.05
+
+    def factor(self, fraction: float) -> float:
+        """Multiplier of the base learning rate after `fraction` of training, in [0, 1]."""
+        fraction = min(max(fraction, 0.0), 1.0)
+        if fraction < self.warmup:
+            return fraction / self.warmup
+        decayed = (fraction - self.warmup) / (1.0 - self.warmup)
+        return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * decayed))
 
 
 @dataclass(frozen=True)
@@ -60,6 +81,7 @@ class FitConfig(Checked):
             raise UsageError("training needs max_steps or max_time_s; both are null")
 
 
+Precision = Literal["auto", "32-true", "bf16-mixed"]
 LoggerName = Literal["tensorboard", "wandb"]
 Accelerator = Literal["auto", "cpu", "gpu", "cuda"]
 
@@ -110,3 +132,12 @@ class ValidationConfig(Checked):
     swap: bool = True
     step_counts: tuple[Count, ...] = (1, 2, 4)
     step_horizon: Count = 20
+
+
+def choose_precision(
+    wanted: Precision, accelerator: str = "auto"
+) -> Literal["32-true", "bf16-mixed"]:
+    """Lightning's name for the precision to train in; `auto` means bf16 where it is native."""
+    if wanted != "auto":
+        return wanted
+    return "bf16-mixed" if has_fast_bf16(training_device(accelerator)) else "32-true"

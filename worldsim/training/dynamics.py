@@ -24,8 +24,7 @@ from worldsim.models.tabletop.contact_dynamics import BodyDynamics
 from worldsim.models.tabletop.mirror import mirrored_action, mirrored_vector
 from worldsim.models.tabletop.scene_points import point_positions
 from worldsim.spec import EE_POSITION, VectorSpec
-from worldsim.training.batches import Batch
-from worldsim.training.stage import Loss
+from worldsim.training.batches import Batch, Loss
 
 GROWN = 0.9
 """Share of training after which rollouts have their full length."""

@@ -5,6 +5,7 @@ import signal
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from worldsim.errors import DataError
-from worldsim.training.batches import StepBatches
+from worldsim.training.batches import StageLoss, StepBatches
 from worldsim.training.callbacks import (
     AtomicCheckpointIO,
     CheckpointEvery,
@@ -21,13 +22,12 @@ from worldsim.training.callbacks import (
     EmaCallback,
     StepLog,
 )
-from worldsim.training.config import FitConfig, RunConfig, StageName
+from worldsim.training.config import FitConfig, RunConfig, StageName, choose_precision
 from worldsim.training.ema import Ema
-from worldsim.training.layout import RunFolder
 from worldsim.training.metrics_log import build_loggers, rewind
-from worldsim.training.precision import choose_precision
 from worldsim.training.progress import ProgressLine
-from worldsim.training.stage import StageLoss, StageModule
+from worldsim.training.run_folder import RunFolder
+from worldsim.training.stage import StageModule
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class Fitted:
     steps: int
     seconds: float
     logs: dict[str, float]
+
+    def facts(self) -> dict[str, Any]:
+        """What the run folder records of it."""
+        return {"steps": self.steps, "seconds": round(self.seconds, 3), "losses": self.logs}
 
 
 def fit(

@@ -1,30 +1,13 @@
 """The Lightning module shared by all stages: a network, a loss, an optimiser."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from worldsim.training.batches import Batch
+from worldsim.training.batches import Batch, StageLoss, mix, stream
 from worldsim.training.config import FitConfig
-from worldsim.training.draws import mix, stream
-
-
-class Loss(NamedTuple):
-    """A scalar to minimise and scalars to log."""
-
-    total: Tensor
-    logs: dict[str, Tensor]
-
-
-class StageLoss(Protocol):
-    """A stage's loss: a function of the batch, the fraction of training done and randomness."""
-
-    def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
-        """Compute the loss of one micro-batch; all randomness comes from `generator`."""
-        ...
 
 
 class StageModule(pl.LightningModule):
