@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import UsageError
-from worldsim.models.tabletop.contact_dynamics import BodyDynamics
+from worldsim.models.dynamics.base import Dynamics
 from worldsim.sampling.start import Array, Places
 from worldsim.spec import WorldSpec
 
@@ -30,7 +30,7 @@ class Drive:
     places: Places
 
 
-def driven(dynamics: BodyDynamics, start: Places, actions: Tensor, known: Tensor | None) -> Drive:
+def driven(dynamics: Dynamics, start: Places, actions: Tensor, known: Tensor | None) -> Drive:
     """The way from `start` under actions `[n, K, A]`, of which there is at least one.
 
     Args:
@@ -43,7 +43,7 @@ def driven(dynamics: BodyDynamics, start: Places, actions: Tensor, known: Tensor
     told = actions.new_ones(len(actions))
     for step in range(actions.shape[1]):
         if known is None:
-            moved = dynamics(places.before, places.now, actions[:, step], told)
+            moved = dynamics.step(places.before, places.now, actions[:, step], told)
         else:
             moved = known[:, step]
         before.append(places.now)

@@ -23,7 +23,7 @@ from worldsim.training.batches import Batch, StepBatches
 from worldsim.training.config import StageName
 from worldsim.training.decoder import DecoderLoss, decoder_batch, imagine_bank
 from worldsim.training.draws import mix
-from worldsim.training.dynamics import BodyTable, DynamicsLoss, open_loop_gaps
+from worldsim.training.dynamics import DynamicsLoss, StateTable, open_loop_gaps
 from worldsim.training.fit import Fitted, fit
 from worldsim.training.inheritance import LEARNT
 from worldsim.training.latents import encode_cache, latent_statistics, open_latents
@@ -120,7 +120,7 @@ class Pipeline:
         return True
 
     def dynamics(self) -> bool:
-        """Fit the dynamics of hand and scene; False if that was done already."""
+        """Fit the dynamics; False if that was done already."""
         key, config = self._hash("dynamics"), self.config
         if self.folder.is_finished("dynamics", key, config.overwrite):
             return False
@@ -130,10 +130,8 @@ class Pipeline:
             save_weights(dynamics, self.folder.dynamics / WEIGHTS)
             self.folder.finish("dynamics", key, taken=True)
             return True
-        table = BodyTable(dynamics, self.cache, self.training)
-        if not dynamics.dim or not len(
-            table.starts
-        ):  # nothing to learn: bodies stay where they are
+        table = StateTable(dynamics, self.cache, self.training)
+        if not dynamics.dim or not len(table.starts):  # nothing to learn: the state stays
             save_weights(dynamics, self.folder.dynamics / WEIGHTS)
             self.folder.finish("dynamics", key, steps=0)
             return True
@@ -141,6 +139,10 @@ class Pipeline:
             table.fit_scales(dynamics)
         else:
             table.widen_box(dynamics)
+        if not dynamics.learns:
+            save_weights(dynamics, self.folder.dynamics / WEIGHTS)
+            self.folder.finish("dynamics", key, steps=0)
+            return True
         horizon, seed = config.dynamics.horizon, mix(config.seed, "dynamics")
         fitted = fit(
             "dynamics",
