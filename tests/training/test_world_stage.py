@@ -13,8 +13,9 @@ from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.base import DenoiserConfig
 from worldsim.models.denoisers.conditioning import Conditioning
+from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.heads.state import HeadConfig
-from worldsim.models.tabletop.contact_dynamics import BodyDynamics, DynamicsConfig
+from worldsim.models.tabletop.contact_dynamics import ContactDynamics
 from worldsim.models.tokenizers.autoencoder import AutoencoderConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.stream import Stream
@@ -241,7 +242,7 @@ def test_rollout_is_what_the_sampler_does(
     torch.rand(3, 1, generator=draws)
     torch.randn(3, 1, *rolled.shape[2:], generator=draws)
     recorded = iter(torch.cat([clips["agent_pos"], clips["state"]], -1).unbind(1)[1:])
-    monkeypatch.setattr(BodyDynamics, "forward", lambda *_: next(recorded))
+    monkeypatch.setattr(ContactDynamics, "step", lambda *_: next(recorded))
     stream = Stream(model, schedule, precision="float32")
     stream._sampler.noise = lambda names, shape: torch.randn(len(names), *shape, generator=draws)
     rig = {name: clips[name] for name in ("intrinsics", "extrinsics", "mounted")}
