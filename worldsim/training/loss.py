@@ -23,15 +23,17 @@ from worldsim.training.batches import Batch, Loss
 from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip
 from worldsim.training.losses.distillation import DistillationConfig, distil
 from worldsim.training.losses.matching import MatchingConfig, match_rollout
-from worldsim.training.losses.noise_levels import NoiseConfig, WindowConfig, noise_policy, window
+from worldsim.training.losses.noise_levels import NoiseConfig, noise_policy
 from worldsim.training.losses.objective import (
     ObjectiveConfig,
+    WindowConfig,
     frame_error,
     frame_weights,
     level_weight,
     place_weight,
     reading_losses,
     weighted_error,
+    window,
 )
 from worldsim.training.losses.self_rollout import Rolled, RolloutConfig, self_rollout
 
