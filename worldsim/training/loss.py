@@ -7,6 +7,7 @@ teacher's distribution, the others with the recorded frames. Where the plan dist
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -221,20 +222,10 @@ class WorldModelLoss:
         weight = places[:, span] * frame_weights(frames, seen)
         wanted = clip.x0[:, span] if target is None else target
         error = weighted_error(predicted, wanted, weight, config.absolute)
-        recorded = reading_losses(
-            self.model.head(clip.x0, clip.view_mask),
-            clip.targets,
-            clip.frame_mask,
-            config,
-            self.success_weight,
-        )
-        imagined = reading_losses(
-            self.model.head(predicted, seen),
-            {key: value[:, span] for key, value in clip.targets.items()},
-            (frames > 0).float(),
-            config,
-            self.success_weight,
-        )
+        read = partial(reading_losses, config=config, success_weight=self.success_weight)
+        recorded = read(self.model.head(clip.x0, clip.view_mask), clip.targets, clip.frame_mask)
+        targets = {key: value[:, span] for key, value in clip.targets.items()}
+        imagined = read(self.model.head(predicted, seen), targets, (frames > 0).float())
         logs = {name: error.detach()}
         logs |= {f"read_{key}": value for key, value in recorded.logs.items()}
         logs |= {f"read_{key}_{name}": value for key, value in imagined.logs.items()}
