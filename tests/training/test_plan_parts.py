@@ -10,14 +10,13 @@ from worldsim.errors import UsageError
 from worldsim.models.heads.state import StateReading
 from worldsim.training.losses.noise_levels import (
     NOISE_POLICIES,
-    WINDOW_SELECTORS,
     NoiseConfig,
-    WindowConfig,
     noise_policy,
-    window,
 )
 from worldsim.training.losses.objective import (
+    WINDOW_SELECTORS,
     ObjectiveConfig,
+    WindowConfig,
     foreground_weight,
     frame_weights,
     level_weight,
@@ -26,6 +25,7 @@ from worldsim.training.losses.objective import (
     reading_losses,
     success_balance,
     weighted_error,
+    window,
 )
 from worldsim.training.losses.self_rollout import RolloutConfig, gradient_passes
 
