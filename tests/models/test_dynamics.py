@@ -139,7 +139,7 @@ def test_agent_carries_proprioception_alone() -> None:
     dynamics = shaken(build_dynamics(DynamicsConfig("agent", width=8, depth=1), nano_spec()))
     assert dynamics.state_dim == 0 and dynamics.learns
     # Inputs are two states, the action and its mask: no feature says what touches what.
-    assert dynamics.get_submodule("enter").in_features == 2 * 10 + 5 + 1  # type: ignore[union-attr]
+    assert dynamics.get_submodule("enter").in_features == 2 * 10 + 5 + 1
     with pytest.raises(UsageError, match="mirror"):
         dynamics.mirror_signs("x")
 
