@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from worldsim.cameras.rotations import matrix_from_6d, pose_matrix
+from worldsim.cameras.poses import matrix_from_6d, pose_matrix
 from worldsim.spec import VectorSpec
 
 COLUMNS = ("r11", "r21", "r31", "r12", "r22", "r32")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import QualityWarning, UsageError
-from worldsim.models.tabletop.maps import RigTensors
+from worldsim.models.conditioners.base import RigTensors
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.flight import Flight, new_flight
 from worldsim.sampling.queue import Queue
