@@ -72,6 +72,11 @@ class RigTensors:
     mounted: Tensor
     known: Tensor
 
+    @property
+    def riding(self) -> Tensor:
+        """`[B, V]` bool, cameras that are known to be mounted."""
+        return self.mounted & (self.known > 0)[:, None]
+
 
 @dataclass(frozen=True)
 class BodyPair:
@@ -135,13 +140,11 @@ def body_maps(
     height, width = size
     start, end = (end_effector_pose(agent_pos, spec) for agent_pos in bodies.agent_pos)
     has_hand = start is not None and end is not None
-    mounted = rig.mounted & (rig.known > 0)[:, None]
-    require_carriers(spec.cameras, mounted, (END_EFFECTOR,) if has_hand else ())
+    require_carriers(spec.cameras, rig.riding, (END_EFFECTOR,) if has_hand else ())
     if start is None or end is None:
         start = end = torch.eye(4, device=action.device).expand(*action.shape[:2], 4, 4)
     intrinsics = scale_intrinsics(rig.intrinsics, height / spec.cameras[0].height).unsqueeze(1)
-    now = mounted_poses(rig.extrinsics, rig.mounted, start)
-    after = mounted_poses(rig.extrinsics, rig.mounted, end)
+    now, after = (mounted_poses(rig.extrinsics, rig.mounted, pose) for pose in (start, end))
     rays_now = camera_rays(spec.cameras, intrinsics, now, height, width)
     rays_after = camera_rays(spec.cameras, intrinsics, after, height, width)
     rays = torch.cat([rays_after, 10.0 * (rays_after - rays_now)], dim=3)

@@ -58,7 +58,7 @@ def test_choices_are_taken_as_whole_numbers() -> None:
     several = ImaginationVectorEnv(2, nano_model(spec=spec), judge, starts, sampling_steps=1)
     env.reset(seed=0, options={"initial_state": 0})
     several.reset(seed=0, options={"initial_state": [0, 1]})
-    alone, both = env.step(2)[0], several.step(np.array([2, 0]))[0]
+    alone, both = env.step(np.array(2))[0], several.step(np.array([2, 0]))[0]
     np.testing.assert_allclose(both["agent_pos"][0], alone["agent_pos"], atol=1e-5)
     with pytest.raises(UsageError, match="0 to 2, the choices forward, left, right"):
         env.step(np.zeros(3, np.float32))
