@@ -1,5 +1,6 @@
 """World specs: what makes two worlds one, and limits that were measured and not declared."""
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from worldsim_testing import nano_spec
 
-from worldsim.errors import DataWarning, SpecMismatchError
+from worldsim.errors import DataWarning, SpecMismatchError, UsageError
 from worldsim.files import read_json
 from worldsim.policies.base import require_same_interface
-from worldsim.spec import ActionSpec, VectorSpec, WorldSpec
+from worldsim.spec import (
+    EQUIRECTANGULAR,
+    ActionSpec,
+    CameraSpec,
+    VectorSpec,
+    WorldSpec,
+    discrete_actions,
+)
 
 SHIPPED = sorted((Path(__file__).parents[2] / "models" / "pretrained").glob("*/config.json"))
 
@@ -119,3 +128,122 @@ def test_rates_of_two_notations_are_one_world() -> None:
 def test_a_spec_with_no_rate_is_refused(fps: Any) -> None:
     with pytest.raises(SpecMismatchError, match="not a world spec"):
         WorldSpec.from_json({**nano_spec().to_json(), "fps": fps})
+
+
+def seen_by(*cameras: CameraSpec) -> WorldSpec:
+    return replace(nano_spec(), cameras=cameras)
+
+
+ROUND = CameraSpec("round", 32, 64, EQUIRECTANGULAR, wrap=True, carrier="agent")
+
+
+def test_cameras_survive_json_and_write_only_what_is_not_plain() -> None:
+    spec = seen_by(CameraSpec("top", 8, 9), ROUND)
+    written = spec.to_json()
+    assert written["cameras"][0] == {"name": "top", "height": 8, "width": 9}
+    assert WorldSpec.from_json(json.loads(json.dumps(written))) == spec
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.parent.name)
+def test_specs_of_before_fit_an_env_whose_cameras_say_what_carries_them(file: Path) -> None:
+    """Earlier specs say nothing of carriers, so they agree with any."""
+    old = WorldSpec.from_json(read_json(file)["spec"])
+    assert all(c == CameraSpec(c.name, c.height, c.width, "pinhole") for c in old.cameras)
+    *fixed, wrist = old.cameras
+    new = replace(old, cameras=(*fixed, replace(wrist, carrier="end_effector")))
+    for one, other in ((old, new), (new, old)):
+        one.require_compatible(other, "a model", "an env")
+        one.require_same_robot(other, "a model", "an env")
+        require_same_interface(one, other, "a policy")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"carrier": "end_effector"},
+        {"wrap": False},
+        {"projection": "pinhole", "wrap": False},
+        {"width": 32},
+        {"name": "square"},
+    ],
+)
+def test_another_camera_is_another_world(changes: dict[str, Any]) -> None:
+    mine, other = seen_by(ROUND), seen_by(replace(ROUND, **changes))
+    with pytest.raises(SpecMismatchError, match="cameras"):
+        mine.require_compatible(other, "a model", "an env")
+    with pytest.raises(SpecMismatchError, match="cameras: looks at"):
+        require_same_interface(mine, other, "a policy")
+
+
+def test_a_missing_camera_is_another_world() -> None:
+    top = CameraSpec("top", 8, 8)
+    with pytest.raises(SpecMismatchError, match="cameras"):
+        seen_by(top, ROUND).require_compatible(seen_by(top), "a model", "an env")
+    require_same_interface(seen_by(top), seen_by(top, ROUND), "a policy")
+
+
+def test_a_pinhole_image_does_not_wrap() -> None:
+    with pytest.raises(UsageError, match="camera 'top' has wrap=True"):
+        CameraSpec("top", 8, 8, wrap=True)
+    bad = {**nano_spec().to_json(), "cameras": [{"name": "a", "height": 8, "width": 8, "wrap": 1}]}
+    with pytest.raises(SpecMismatchError, match="not a world spec"):
+        WorldSpec.from_json(bad)
+
+
+MOVES = discrete_actions(("forward", "left", "right"))
+
+
+def test_a_choice_is_a_whole_number_outside_and_one_hot_inside() -> None:
+    assert MOVES.space == spaces.Discrete(3) and MOVES.dim == 3
+    np.testing.assert_array_equal(MOVES.vector(1, "env"), [0, 1, 0])
+    several = MOVES.vector(np.array([[2, 0]]), "env")
+    np.testing.assert_array_equal(several, [[[0, 0, 1], [1, 0, 0]]])
+    assert several.dtype == np.float32
+    np.testing.assert_array_equal(MOVES.command(several), [[2, 0]])
+    for choice in range(3):
+        vector = MOVES.vector(choice, "env")
+        assert MOVES.command(MOVES.check(vector, "here")) == choice
+        assert MOVES.space.contains(MOVES.command(vector))
+    np.testing.assert_array_equal(MOVES.check(MOVES.nearest_to_zero, "here"), [1, 0, 0])
+    np.testing.assert_array_equal(MOVES.clip(np.array([[0.2, 0.1, 0.7]])), [[0, 0, 1]])
+
+
+def test_a_box_is_the_same_outside_and_inside() -> None:
+    spec = action(-0.5, 1.0, "declared")
+    given = np.array([[0.25, -1.0]], np.float32)
+    np.testing.assert_array_equal(spec.vector(given, "env"), given)
+    np.testing.assert_array_equal(spec.command(given), given)
+    assert spec.space == spaces.Box(np.array([-0.5, -1.0], np.float32), np.ones(2, np.float32))
+
+
+@pytest.mark.parametrize("command", [3, -1, 0.5, "left", [0, 3], True])
+def test_what_is_no_choice_is_refused_with_the_choices(command: Any) -> None:
+    with pytest.raises(UsageError, match="env: action is .* from 0 to 2, .* forward, left, right"):
+        MOVES.vector(command, "env")
+
+
+@pytest.mark.parametrize("vector", [[0, 0, 0], [1, 1, 0], [0.5, 0.5, 0], [2, -1, 0]])
+def test_a_vector_that_is_not_one_hot_is_refused(vector: list[float]) -> None:
+    with pytest.raises(UsageError, match="one-hot vector over the choices forward, left, right"):
+        MOVES.check(np.array(vector), "policy 'a'")
+
+
+@pytest.mark.parametrize("names", [(), ("left", "left")])
+def test_choices_have_names_of_their_own(names: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="choices of distinct names"):
+        discrete_actions(names)
+
+
+def test_a_discrete_action_with_limits_of_a_box_is_refused() -> None:
+    with pytest.raises(UsageError, match="discrete_actions"):
+        replace(MOVES, low=(-1.0, -1.0, -1.0))
+
+
+def test_action_kinds_survive_json_and_earlier_specs_are_boxes() -> None:
+    world = replace(nano_spec(), action=MOVES)
+    assert WorldSpec.from_json(json.loads(json.dumps(world.to_json()))) == world
+    assert "kind" not in nano_spec().to_json()["action"]
+    box = replace(nano_spec(), action=replace(MOVES, kind="box"))
+    assert WorldSpec.from_json(box.to_json()).action.kind == "box"
+    with pytest.raises(SpecMismatchError, match="action"):
+        world.require_compatible(box, "a model", "an env")

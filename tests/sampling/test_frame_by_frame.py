@@ -5,11 +5,9 @@ import pytest
 import torch
 from worldsim_testing import nano_model, nano_start
 
-from worldsim.diffusion.flow import as_history
+from worldsim.diffusion.flow import as_history, env_noise
 from worldsim.errors import UsageError
-from worldsim.sampling.noise import env_noise
-from worldsim.sampling.precision import Precision
-from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.sampler import Precision, Sampler
 from worldsim.sampling.stream import Stream
 
 STEPS = 4
@@ -113,7 +111,7 @@ def test_equals_the_sampler_without_a_cache(actions: np.ndarray) -> None:
             told.append(torch.ones(3))
             earlier = bodies[max(t - 1, 0)]
             before.append(bodies[-1])
-            bodies.append(model.dynamics(earlier, bodies[-1], led[-1], told[-1]))
+            bodies.append(model.dynamics.step(earlier, bodies[-1], led[-1], told[-1]))
             cond = model.condition_frames(
                 torch.stack(led, 1),
                 torch.stack(told, 1),

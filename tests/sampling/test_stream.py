@@ -21,7 +21,7 @@ from worldsim_testing import nano_model, nano_start
 
 from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
 from worldsim.errors import UsageError
-from worldsim.sampling.retrace import recorded_rig
+from worldsim.sampling.replay import recorded_rig
 from worldsim.sampling.stream import Stream
 
 
@@ -61,7 +61,7 @@ def test_hand_and_scene_follow_the_dynamics(stream: Stream) -> None:
     dynamics = stream.model.dynamics
     for frame in range(4):
         action = torch.from_numpy(actions[:, frame])
-        bodies.append(dynamics(bodies[-2], bodies[-1], action, torch.ones(1)))
+        bodies.append(dynamics.step(bodies[-2], bodies[-1], action, torch.ones(1)))
     stream.push(actions)
     chunks = stream.drain()
     expected = dynamics.parts(torch.stack(bodies[2:], 1))
@@ -284,8 +284,8 @@ def test_nothing_grows_with_the_stream() -> None:
 
     def sizes() -> list[torch.Size]:
         rows = stream._running
-        flight, queue = rows.flight, rows.queue
-        parts = (flight.x, flight.recent, flight.context.keys, queue.action, queue.after)
+        state, queue = rows.sampling, rows.queue
+        parts = (state.x, state.recent, state.context.keys, queue.action, queue.after)
         return [part.shape for part in parts]
 
     stream.push(random_actions(1, 3))

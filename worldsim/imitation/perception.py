@@ -22,12 +22,10 @@ from worldsim.models.heads.state_estimator import Observer, ObserverConfig
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.checkpoints import CheckpointOrNone, find_checkpoint
 from worldsim.policies.perception import save_perception
-from worldsim.training.batches import Batch, StepBatches
+from worldsim.training.batches import Batch, Loss, StepBatches, mix
 from worldsim.training.config import FitConfig, RunConfig
-from worldsim.training.draws import mix
-from worldsim.training.fit import fit
-from worldsim.training.layout import RunFolder
-from worldsim.training.stage import Loss
+from worldsim.training.loop import fit
+from worldsim.training.run_folder import RunFolder
 
 READ_AT_ONCE = 512
 """Rows of which an error is measured at a time."""
@@ -165,7 +163,7 @@ class StateLoss:
         self._network, self._augmentation = network, augmentation
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
-        """See `worldsim.training.stage.StageLoss`."""
+        """See `worldsim.training.batches.StageLoss`."""
         network, state = self._network, batch["state"]
         frames = augment(batch["pixels"].cpu(), self._augmentation, generator).to(state.device)
         predicted, _, _ = network.forward_normalised(frames)

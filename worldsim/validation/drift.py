@@ -155,7 +155,8 @@ class _Looks:
         self.mse[frames.horizon - 1, streams] = frame_errors(shown, truth, truth).mse.mean(axis=1)
         self.before[streams] = shown
         if self.places is not None:
-            self.places.add(frames.horizon, shown, truth, self.cache.state[rows])
+            agent_pos, state = self.cache.agent_pos[rows], self.cache.state[rows]
+            self.places.add(frames.horizon, shown, truth, agent_pos, state)
 
     def figures(self, window: int) -> dict[str, Any]:
         """What of a `DriftReport` comes from here, by its names."""

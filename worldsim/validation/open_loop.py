@@ -14,7 +14,7 @@ from worldsim.data.cache import CachedDataset
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.retrace import recorded_rig
+from worldsim.sampling.replay import recorded_rig
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
 
@@ -160,7 +160,7 @@ def imagine(
     if not len(running):
         return
     sampler = sampler or Sampler.default(model)
-    stream = _begun(sampler.stream(model), cache, [drives[int(i)] for i in running], seed)
+    stream = _begun(Stream.of(model, sampler), cache, [drives[int(i)] for i in running], seed)
     horizon = 0
     while len(running):
         chunk = stream.step()

@@ -15,7 +15,7 @@ from worldsim.config.limits import (
     between,
 )
 from worldsim.config.values import Checked
-from worldsim.sampling.acceleration import Acceleration
+from worldsim.sampling.sampler import Acceleration
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from worldsim.errors import UsageError
 from worldsim.hardware import inference_device
 from worldsim.models.pretrained import HUB_PREFIX, resolve_folder
 from worldsim.models.weights import CONFIG
-from worldsim.training.layout import RunFolder
+from worldsim.training.run_folder import RunFolder
 
 
 def on_the_hub(reference: str) -> bool:
