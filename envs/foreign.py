@@ -30,7 +30,7 @@ from worldsim.envs.foreign_physics import (
 from worldsim.envs.foreign_source import control_rate, make_source
 from worldsim.envs.foreign_success import SuccessRequest, Task
 from worldsim.envs.global_draws import GlobalDraws
-from worldsim.envs.horizon import HasHorizon
+from worldsim.envs.registration import HasHorizon
 from worldsim.envs.rendering import shared_renderer
 from worldsim.errors import UsageError, WorldsimError
 
