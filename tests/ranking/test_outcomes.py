@@ -22,12 +22,17 @@ from worldsim.ranking.outcomes import (
     read_outcomes,
     write_comparison,
 )
-from worldsim.ranking.rank import rank
-from worldsim.ranking.ranked import rank_results
+from worldsim.ranking.rank import rank, rank_results
 from worldsim.ranking.rates import JudgeRates
 from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.circumstances import Circumstances, RankingOptions, developed_on
-from worldsim.rollout.comparison import DEVELOPMENT_SEEDS, Comparison, StartPlan
+from worldsim.rollout.comparison import (
+    DEVELOPMENT_SEEDS,
+    Circumstances,
+    Comparison,
+    RankingOptions,
+    StartPlan,
+    developed_on,
+)
 from worldsim.rollout.kept import Job, write_result
 from worldsim.rollout.trajectory import World
 

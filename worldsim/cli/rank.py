@@ -35,7 +35,7 @@ def run(config: DictConfig) -> None:
     from worldsim.ranking.outcomes import write_comparison
     from worldsim.ranking.paired import run_missing, wanted_results
     from worldsim.reporting.terminal import print_ranking
-    from worldsim.rollout.circumstances import Circumstances
+    from worldsim.rollout.comparison import Circumstances
     from worldsim.rollout.kept import standing
     from worldsim.rollout.workbench import Workbench
 
@@ -79,8 +79,7 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
         UsageError: a value is wrong, or a policy is not in the pool.
     """
     from worldsim.config.compose import build
-    from worldsim.rollout.circumstances import RankingOptions
-    from worldsim.rollout.comparison import StartPlan
+    from worldsim.rollout.comparison import RankingOptions, StartPlan
     from worldsim.rollout.logged import read_logged_rates
 
     csv = settings["reference"]["csv"]

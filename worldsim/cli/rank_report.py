@@ -10,9 +10,9 @@ from typing import Any
 
 from worldsim.errors import DataError
 from worldsim.files import read_json, read_yaml, write_figures
-from worldsim.ranking.estimate import Estimate
+from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.outcomes import Outcomes, read_outcomes
-from worldsim.ranking.ranked import judge_in_simulator, rank_results
+from worldsim.ranking.rank import judge_in_simulator, rank_results
 from worldsim.ranking.report import RankingReport
 from worldsim.reporting.html_report import write_report
 from worldsim.reporting.report_data import Film, HorizonCurves, ReportData, Section
@@ -118,7 +118,7 @@ def _section(out: Path, outcomes: Outcomes, title: str, summary: str, films: int
 
 def _shown(outcomes: Outcomes, films: int) -> list[Shown]:
     """Films that both worlds have; none where there is one world only."""
-    if outcomes.truth is None:
+    if outcomes.truth is None or films == 0:
         return []
     return choose_films(outcomes.truth, outcomes.imagined, outcomes.comparison.filmed, films)
 

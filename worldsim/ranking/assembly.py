@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UsageError, unknown_name
 from worldsim.ranking.bootstrap import (
+    Estimate,
     distinct_policies,
     distinct_resamples,
     draw_policies,
+    finite,
     resample_policies,
 )
 from worldsim.ranking.coefficients import (
@@ -19,7 +21,6 @@ from worldsim.ranking.coefficients import (
     coefficients,
     leave_one_out_rates,
 )
-from worldsim.ranking.estimate import Estimate, finite
 from worldsim.ranking.evidence import Evidence
 from worldsim.ranking.rates import JudgeRates, correct, corrected_rate
 from worldsim.ranking.report import (

@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from worldsim.errors import UsageError
 from worldsim.ranking.bootstrap import (
+    Estimate,
     as_outcomes,
+    bootstrap_interval,
     count_resamples,
     paired_resamples,
     rates,
     start_resamples,
 )
-from worldsim.ranking.estimate import Estimate, bootstrap_interval
 from worldsim.ranking.mean_separation import separate_means
 from worldsim.ranking.rates import wilson_interval
 from worldsim.ranking.report import StartOutcomes

@@ -17,8 +17,14 @@ from worldsim.config.compose import build
 from worldsim.errors import DataError, UsageError
 from worldsim.files import read_json, write_json, write_text
 from worldsim.rollout.batch import RolloutBatch, join_batches
-from worldsim.rollout.circumstances import Circumstances, RankingOptions
-from worldsim.rollout.comparison import Comparison, Parts, StartPlan, digest_of
+from worldsim.rollout.comparison import (
+    Circumstances,
+    Comparison,
+    Parts,
+    RankingOptions,
+    StartPlan,
+    digest_of,
+)
 from worldsim.rollout.dependencies import RESULT
 from worldsim.rollout.kept import Job, read_result
 from worldsim.rollout.logged import LoggedRates, read_logged_rates

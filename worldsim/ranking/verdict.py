@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from worldsim.ranking.bootstrap import Estimate, percentile_interval
 from worldsim.ranking.coefficients import FEWEST, Coefficients
-from worldsim.ranking.estimate import Estimate, percentile_interval
 from worldsim.ranking.evidence import Evidence
 from worldsim.ranking.report import RankingReport
 from worldsim.ranking.separation import Separation

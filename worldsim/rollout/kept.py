@@ -16,7 +16,6 @@ from worldsim.errors import DataError
 from worldsim.files import atomic_path, read_json, write_json
 from worldsim.rollout.batch import RolloutBatch
 from worldsim.rollout.comparison import Comparison, Parts, digest_of
-from worldsim.rollout.film_store import safe_name
 from worldsim.rollout.trajectory import World
 
 TRAJECTORIES = ".npz"
@@ -62,6 +61,11 @@ class Standing:
                 f"give it a new `version`: {_list(remote)}"
             )
         return lines
+
+
+def safe_name(name: str) -> str:
+    """A file name for a policy's name: what is no letter, digit, dot or dash is spelled out."""
+    return "".join(c if c.isalnum() or c in ".-_" else f"%{ord(c):02x}" for c in name)
 
 
 def result_path(out: Path, job: Job) -> Path:
