@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from worldsim.errors import UsageError
 from worldsim.ranking.assembly import RankingOptions, assemble
-from worldsim.ranking.evidence import logged_evidence, paired_evidence
 from worldsim.ranking.outcomes import Outcomes
+from worldsim.ranking.paired_outcomes import logged_outcomes, paired_outcomes
 from worldsim.ranking.rates import JudgeRates
 from worldsim.ranking.report import NullPolicy, RankingReport
 from worldsim.rollout.batch import RolloutBatch
@@ -68,9 +68,9 @@ def rank(
     )
     options.check(known)
     resampling: dict[str, Any] = {"samples": bootstrap_samples, "level": level, "seed": seed}
-    ranked = paired_evidence(reference, imagined, known, metric=METRICS.get(metric), **resampling)
+    ranked = paired_outcomes(reference, imagined, known, metric=METRICS.get(metric), **resampling)
     beside = {
-        name: paired_evidence(*pair, known, metric=METRICS.get(name), **resampling)
+        name: paired_outcomes(*pair, known, metric=METRICS.get(name), **resampling)
         for name, pair in (others or {}).items()
     }
     return assemble(ranked, beside, known, options)
@@ -102,10 +102,10 @@ def rank_logged(
         judge, groups or {}, failures or {}, null, bootstrap_samples, level, seed
     )
     options.check(known)
-    evidence = logged_evidence(
+    paired = logged_outcomes(
         logged, imagined, known, samples=bootstrap_samples, level=level, seed=seed
     )
-    return assemble(evidence, {}, known, options)
+    return assemble(paired, {}, known, options)
 
 
 def rank_results(outcomes: Outcomes) -> RankingReport:
@@ -114,7 +114,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     Raises:
         UsageError: the logged rates lack a policy, or the results do not tell the metric.
     """
-    names, options = list(outcomes.comparison.policies), outcomes.options
+    names, options = list(outcomes.eval_config.policies), outcomes.options
     around, imagined = outcomes.circumstances, outcomes.imagined
     shared: dict[str, Any] = {
         "judge": JudgeRates.from_report(around.judge),
@@ -180,7 +180,7 @@ def judge_in_simulator(outcomes: Outcomes) -> dict[str, Any] | None:
 def _null_policy(outcomes: Outcomes) -> NullPolicy | None:
     """The null policy, with the judge's verdicts on its whole simulated episodes."""
     name = outcomes.options.null_policy
-    if name is None or name not in outcomes.comparison.policies:
+    if name is None or name not in outcomes.eval_config.policies:
         return None
     judged = [b.judged for b in outcomes.truth or [] if b.policy == name and b.judged is not None]
     share = float(judged[0].mean()) if judged and len(judged[0]) else None

@@ -101,7 +101,7 @@ class StartPlan(Checked):
 
 
 @dataclass(frozen=True)
-class Comparison(Checked):
+class EvalConfig(Checked):
     """Policies, worlds and starts.
 
     Attributes:
@@ -254,26 +254,26 @@ class Circumstances:
     null_policy_moves: bool
 
     @staticmethod
-    def of(comparison: Comparison, options: RankingOptions) -> "Circumstances":
+    def of(eval_config: EvalConfig, options: RankingOptions) -> "Circumstances":
         """As model and judge are now.
 
         Raises:
             WorldsimError: either cannot be read.
         """
-        model = WorldModel.from_pretrained(comparison.model)
-        entry = comparison.policies.get(options.null_policy or "") or {}
+        model = WorldModel.from_pretrained(eval_config.model)
+        entry = eval_config.policies.get(options.null_policy or "") or {}
         return Circumstances(
-            judge=load_pretrained_judge(comparison.judge).report,
+            judge=load_pretrained_judge(eval_config.judge).report,
             state_assisted=model.state_assisted,
-            development_starts=developed_on(comparison),
+            development_starts=developed_on(eval_config),
             null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),
         )
 
 
-def developed_on(comparison: Comparison) -> bool | None:
+def developed_on(eval_config: EvalConfig) -> bool | None:
     """Whether a model that ships was developed on some of the starts; None for other models."""
-    weights = Path(comparison.model) / WEIGHTS
+    weights = Path(eval_config.model) / WEIGHTS
     shipped = {digest_file(file) for file in SHIPPED.glob(f"*/{WEIGHTS}")}
-    if comparison.starts.dataset is not None or digest_file(weights) not in shipped:
+    if eval_config.starts.dataset is not None or digest_file(weights) not in shipped:
         return None
-    return any(seed in DEVELOPMENT_SEEDS for seed in comparison.starts.seeds)
+    return any(seed in DEVELOPMENT_SEEDS for seed in eval_config.starts.seeds)
