@@ -18,7 +18,7 @@ from worldsim.config.limits import Count, Positive, Seed, Weight, Whole
 from worldsim.config.values import Checked
 from worldsim.data.cache import CachedDataset
 from worldsim.models.world_model import WorldModel
-from worldsim.ranking.estimate import Interval
+from worldsim.ranking.bootstrap import Interval
 from worldsim.sampling.sampler import Sampler
 from worldsim.validation.appearance import MEASURES, appearance
 from worldsim.validation.closure import ClosureReport, loop_closure
