@@ -36,7 +36,9 @@ def _asked(caller: FrameType) -> int | None:
         return None
     named, steps = (caller.f_locals.get(name) for name in ("id", "max_episode_steps"))
     if steps is None:
-        spec = named if isinstance(named, registration.EnvSpec) else gymnasium.spec(str(named))
-        steps = spec.max_episode_steps
+        # An id may name the module that registers it, as in "worldsim.envs:worldsim/Foreign-v0".
+        if not isinstance(named, registration.EnvSpec):
+            named = gymnasium.spec(str(named).rpartition(":")[2])
+        steps = named.max_episode_steps
     # -1 asks for no TimeLimit; what else is no count gymnasium refuses by itself.
     return steps if isinstance(steps, int) and steps > 0 else None

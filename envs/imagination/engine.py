@@ -19,8 +19,8 @@ from worldsim.envs.imagination.start import (
 from worldsim.errors import QualityWarning, UsageError
 from worldsim.judge.judge import Judge, Judgement
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.acceleration import Acceleration
-from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.sampler import Acceleration, Sampler
+from worldsim.sampling.stream import Stream
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -59,7 +59,7 @@ class ImaginationEngine:
         judge: must know the same world.
         sampling_steps: denoising steps a frame, 1 to 8.
         success_bonus: see above.
-        acceleration: how the model's passes are run; see `worldsim.sampling.acceleration`.
+        acceleration: how the model's passes are run; see `worldsim.sampling.sampler`.
 
     Raises:
         SpecMismatchError: model and judge describe different worlds.
@@ -80,7 +80,7 @@ class ImaginationEngine:
         self.spec = model.spec
         self.judge = judge
         self.success_bonus = success_bonus
-        self.stream = Sampler.of(model, sampling_steps, acceleration).stream(model)
+        self.stream = Stream.of(model, Sampler.of(model, sampling_steps, acceleration))
         self._tracker = judge.tracker(0)
         self._progress: Float = np.zeros(0, np.float32)
 

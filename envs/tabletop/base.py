@@ -21,7 +21,7 @@ from worldsim.envs.tabletop.score import TaskScore
 from worldsim.envs.tabletop.variation import TABLETOP_FACTORS, ModelVariation
 from worldsim.envs.task_space import TaskText
 from worldsim.errors import UsageError
-from worldsim.spec import CameraSpec, VectorSpec, WorldSpec
+from worldsim.spec import END_EFFECTOR, CameraSpec, VectorSpec, WorldSpec
 
 Float = NDArray[np.float32]
 Observation = dict[str, Any]
@@ -76,7 +76,10 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
         self._variation = ModelVariation(self.model)
         self._factors = self.factor_space.nominal
         self._seed, self._step = 0, 0
-        camera_specs = tuple(CameraSpec(name, image_size, image_size) for name in CAMERAS)
+        camera_specs = tuple(
+            CameraSpec(name, image_size, image_size, carrier=END_EFFECTOR if mounted else None)
+            for name, mounted in zip(CAMERAS, MOUNTED, strict=True)
+        )
         self.spec_world = WorldSpec(CONTROL_HZ, camera_specs, ACTION, AGENT_POS, self.state_spec)
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION.dim,), np.float32)
         self.observation_space = _observation_space(image_size)

@@ -13,17 +13,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldsim.cameras.projection import (
+from worldsim.cameras.poses import (
+    matrix_from_6d,
     mounted_poses,
-    plucker_rays,
+    pose_matrix,
+    require_carriers,
+)
+from worldsim.cameras.projection import (
+    camera_rays,
     project,
     scale_intrinsics,
     splat_gaussian,
 )
-from worldsim.cameras.rotations import matrix_from_6d, pose_matrix
 from worldsim.models.tabletop.scene_points import ScenePoint, point_headings, point_positions
 from worldsim.models.tabletop.silhouettes import SILHOUETTE_CHANNELS, point_poses, silhouette_maps
-from worldsim.spec import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, WorldSpec
+from worldsim.spec import EE_POSITION, EE_ROTATION_6D, END_EFFECTOR, GRIPPER_WIDTH, WorldSpec
 
 HAND_CHANNELS = 12
 POINT_CHANNELS = 5
@@ -124,17 +128,22 @@ def body_maps(
 
     Returns:
         `[B, T, V, M, h, w]`; zeros where the calibration or the hand is unknown.
+
+    Raises:
+        UsageError: a camera is mounted on a pose that proprioception does not tell.
     """
     height, width = size
     start, end = (end_effector_pose(agent_pos, spec) for agent_pos in bodies.agent_pos)
     has_hand = start is not None and end is not None
+    mounted = rig.mounted & (rig.known > 0)[:, None]
+    require_carriers(spec.cameras, mounted, (END_EFFECTOR,) if has_hand else ())
     if start is None or end is None:
         start = end = torch.eye(4, device=action.device).expand(*action.shape[:2], 4, 4)
     intrinsics = scale_intrinsics(rig.intrinsics, height / spec.cameras[0].height).unsqueeze(1)
     now = mounted_poses(rig.extrinsics, rig.mounted, start)
     after = mounted_poses(rig.extrinsics, rig.mounted, end)
-    rays_now = plucker_rays(intrinsics, now, height, width)
-    rays_after = plucker_rays(intrinsics, after, height, width)
+    rays_now = camera_rays(spec.cameras, intrinsics, now, height, width)
+    rays_after = camera_rays(spec.cameras, intrinsics, after, height, width)
     rays = torch.cat([rays_after, 10.0 * (rays_after - rays_now)], dim=3)
     hand = hand_maps(action, bodies.agent_pos[1], (start, end), intrinsics, after, spec, size)
     parts = [hand if has_hand else torch.zeros_like(hand)]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from worldsim.config.compose import build, compose_config
 from worldsim.diffusion.flow import as_history, step_down
-from worldsim.diffusion.ladder import sampling_ladder
+from worldsim.diffusion.schedule import sampling_sigmas
 from worldsim.envs.imagination import FrameStarts, ImaginationVectorEnv, SimulatorStarts, Start
 from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError
@@ -56,7 +56,7 @@ class UncachedSampler:
 
     def __init__(self, stream: Stream, start: Start, count: int) -> None:
         self.model, self.spec = stream.model, stream.spec
-        self.ladder = sampling_ladder(SAMPLING_STEPS)
+        self.ladder = sampling_sigmas(SAMPLING_STEPS)
         self.count = count
         pixels = torch.from_numpy(np.stack([start.pixels] * count))
         hand = torch.from_numpy(np.stack([start.agent_pos] * count))

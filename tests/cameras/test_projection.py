@@ -1,11 +1,18 @@
 """Cameras against hand-worked cases and against OpenCV."""
 
+import math
+
 import cv2
 import numpy as np
+import pytest
 import torch
 
-from worldsim.cameras import projection, rotations
+from worldsim.cameras import poses, projection
+from worldsim.cameras.projection import PROJECTIONS, pixel_grid, whole_sphere_intrinsics
+from worldsim.errors import UsageError
+from worldsim.spec import EQUIRECTANGULAR, PINHOLE, CameraSpec
 
+HEIGHT, WIDTH = 48, 64
 K = torch.tensor([[50.0, 0.0, 32.0], [0.0, 60.0, 24.0], [0.0, 0.0, 1.0]])
 
 
@@ -67,14 +74,129 @@ def test_splat_peaks_at_its_pixel_and_vanishes_behind() -> None:
 def test_six_numbers_give_back_the_rotation() -> None:
     rotation = random_pose(2)[:3, :3]
     six = torch.cat([rotation[:, 0], rotation[:, 1]])
-    torch.testing.assert_close(rotations.matrix_from_6d(six), rotation, atol=1e-5, rtol=1e-5)
-    noisy = rotations.matrix_from_6d(six + 0.1)
+    torch.testing.assert_close(poses.matrix_from_6d(six), rotation, atol=1e-5, rtol=1e-5)
+    noisy = poses.matrix_from_6d(six + 0.1)
     torch.testing.assert_close(noisy.T @ noisy, torch.eye(3), atol=1e-5, rtol=0)
 
 
 def test_mounted_camera_rides_and_fixed_camera_stays() -> None:
     extrinsics = torch.stack([random_pose(3), random_pose(4)])[None]
     carrier = torch.stack([random_pose(5), random_pose(6)])[None]
-    poses = projection.mounted_poses(extrinsics, torch.tensor([[False, True]]), carrier)
-    torch.testing.assert_close(poses[0, 0, 0], poses[0, 1, 0])
-    torch.testing.assert_close(poses[0, 1, 1], carrier[0, 1] @ extrinsics[0, 1])
+    views = poses.mounted_poses(extrinsics, torch.tensor([[False, True]]), carrier)
+    torch.testing.assert_close(views[0, 0, 0], views[0, 1, 0])
+    torch.testing.assert_close(views[0, 1, 1], carrier[0, 1] @ extrinsics[0, 1])
+
+
+def intrinsics_of(kind: str) -> torch.Tensor:
+    return whole_sphere_intrinsics(HEIGHT, WIDTH) if kind == EQUIRECTANGULAR else K
+
+
+@pytest.mark.parametrize("kind", [PINHOLE, EQUIRECTANGULAR])
+@pytest.mark.parametrize("factor", [1.0, 0.25])
+def test_every_ray_is_seen_at_the_centre_of_its_pixel(kind: str, factor: float) -> None:
+    pose = random_pose(7)
+    intrinsics = projection.scale_intrinsics(intrinsics_of(kind), factor)
+    height, width = int(factor * HEIGHT), int(factor * WIDTH)
+    rays = projection.plucker_rays(intrinsics, pose, height, width, kind)
+    directions, moments = rays[:3].movedim(0, -1), rays[3:].movedim(0, -1)
+    torch.testing.assert_close(directions.norm(dim=-1), torch.ones(height, width))
+    points = pose[:3, 3] + 3.0 * directions
+    torch.testing.assert_close(
+        torch.linalg.cross(points, directions), moments, atol=2e-5, rtol=1e-4
+    )
+    pixels, depth = projection.project(points, intrinsics, pose, kind)
+    expected = pixel_grid(height, width, pixels)[..., :2]
+    torch.testing.assert_close(pixels, expected, atol=2e-3, rtol=0)
+    if PROJECTIONS.get(kind).depth == "radial":
+        torch.testing.assert_close(depth, torch.full_like(depth, 3.0))
+    else:
+        along_axis = torch.einsum("hwi,i->hw", 3.0 * directions, pose[:3, 2])
+        torch.testing.assert_close(depth, along_axis)
+
+
+@pytest.mark.parametrize(
+    ("direction", "pixel"),
+    [
+        ((0.0, 0.0, 1.0), (32.0, 24.0)),  # ahead: the middle
+        ((1.0, 0.0, 0.0), (48.0, 24.0)),  # right: three quarters across
+        ((-1.0, 0.0, 0.0), (16.0, 24.0)),
+        ((0.0, 1.0, 1.0), (32.0, 36.0)),  # half way down
+        ((0.0, -1.0, 1.0), (32.0, 12.0)),
+        ((1.0, 0.0, -1.0), (56.0, 24.0)),
+    ],
+)
+def test_a_panorama_shows_each_direction_where_it_should(
+    direction: tuple[float, ...], pixel: tuple[float, ...]
+) -> None:
+    place = 5.0 * torch.tensor(direction)
+    intrinsics = whole_sphere_intrinsics(HEIGHT, WIDTH)
+    found, depth = projection.project(place, intrinsics, torch.eye(4), EQUIRECTANGULAR)
+    torch.testing.assert_close(found, torch.tensor(pixel))
+    torch.testing.assert_close(depth, place.norm())
+
+
+def test_a_panorama_goes_on_behind_its_edges() -> None:
+    """Just left and just right of straight behind are at the image's two ends."""
+    behind = torch.tensor([[-1e-4, 0.0, -1.0], [1e-4, 0.0, -1.0]])
+    intrinsics = whole_sphere_intrinsics(HEIGHT, WIDTH)
+    pixels, _ = projection.project(behind, intrinsics, torch.eye(4), EQUIRECTANGULAR)
+    torch.testing.assert_close(pixels[:, 0], torch.tensor([0.0, 64.0]), atol=2e-3, rtol=0)
+    assert PROJECTIONS.get(EQUIRECTANGULAR).wrap and not PROJECTIONS.get(PINHOLE).wrap
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 64), (5, 3)])
+def test_area_weights_of_a_panorama_sum_to_the_sphere(height: int, width: int) -> None:
+    weights = PROJECTIONS.get(EQUIRECTANGULAR).area_weight(height, width).double()
+    solid_angles = weights * 4 * math.pi / (height * width)
+    assert float(solid_angles.sum()) == pytest.approx(4 * math.pi, rel=1e-6)
+    # The cap above row r is 2 pi (1 - cos of the angle from the pole).
+    for row in range(1, height):
+        cap = 2 * math.pi * (1 - math.cos(math.pi * row / height))
+        assert float(solid_angles[:row].sum()) == pytest.approx(cap, rel=1e-5)
+    latitude = torch.asin(
+        PROJECTIONS.get(EQUIRECTANGULAR)
+        .rays(whole_sphere_intrinsics(height, width), torch.eye(3), height, width)[1]
+        .double()
+    )
+    ratio = weights / latitude.cos()
+    torch.testing.assert_close(ratio, ratio.mean().expand_as(ratio), atol=1e-4, rtol=1e-4)
+
+
+def test_pixels_of_a_pinhole_weigh_alike() -> None:
+    assert (PROJECTIONS.get(PINHOLE).area_weight(3, 5) == torch.ones(3, 5)).all()
+
+
+def test_cameras_of_two_kinds_each_get_their_own_rays() -> None:
+    cameras = (CameraSpec("front", 48, 64), CameraSpec("round", 48, 64, EQUIRECTANGULAR, True))
+    intrinsics = torch.stack([K, whole_sphere_intrinsics(HEIGHT, WIDTH)])
+    views = torch.stack([random_pose(8), random_pose(9)])
+    rays = projection.camera_rays(cameras, intrinsics[None], views[None], HEIGHT, WIDTH)
+    assert rays.shape == (1, 2, 6, HEIGHT, WIDTH)
+    for view, camera in enumerate(cameras):
+        alone = projection.plucker_rays(
+            intrinsics[view], views[view], HEIGHT, WIDTH, camera.projection
+        )
+        torch.testing.assert_close(rays[0, view], alone)
+
+
+def test_an_unknown_projection_names_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="equirectangular"):
+        projection.plucker_rays(K, torch.eye(4), 4, 4, "equirectangula")
+
+
+def test_a_mounted_camera_needs_its_carriers_pose() -> None:
+    cameras = (
+        CameraSpec("top", 8, 8),
+        CameraSpec("wrist", 8, 8, carrier="end_effector"),
+        CameraSpec("head", 8, 8, carrier="agent"),
+    )
+    wrist, head = torch.tensor([[False, True, False]]), torch.tensor([[False, False, True]])
+    fixed = torch.zeros(1, 3, dtype=torch.bool)
+    poses.require_carriers(cameras, fixed, ())
+    poses.require_carriers(cameras, wrist, {"end_effector"})
+    with pytest.raises(UsageError, match=r"'wrist' on 'end_effector'; known poses are none.*ee_x"):
+        poses.require_carriers(cameras, wrist, ())
+    with pytest.raises(UsageError, match=r"'head' on 'agent'; known poses are end_effector"):
+        poses.require_carriers(cameras, head, {"end_effector"})
+    with pytest.raises(UsageError, match="'top' on 'end_effector'"):  # none is said: of before
+        poses.require_carriers(cameras[:1], torch.tensor([True]), ())

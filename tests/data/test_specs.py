@@ -1,5 +1,6 @@
 """World specs: what makes two worlds one, and limits that were measured and not declared."""
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 from worldsim_testing import nano_spec
 
-from worldsim.errors import DataWarning, SpecMismatchError
+from worldsim.errors import DataWarning, SpecMismatchError, UsageError
 from worldsim.files import read_json
-from worldsim.policies.compatibility import require_same_interface
-from worldsim.spec import ActionSpec, VectorSpec, WorldSpec
+from worldsim.policies.base import require_same_interface
+from worldsim.spec import EQUIRECTANGULAR, ActionSpec, CameraSpec, VectorSpec, WorldSpec
 
 SHIPPED = sorted((Path(__file__).parents[2] / "models" / "pretrained").glob("*/config.json"))
 
@@ -119,3 +120,63 @@ def test_rates_of_two_notations_are_one_world() -> None:
 def test_a_spec_with_no_rate_is_refused(fps: Any) -> None:
     with pytest.raises(SpecMismatchError, match="not a world spec"):
         WorldSpec.from_json({**nano_spec().to_json(), "fps": fps})
+
+
+def seen_by(*cameras: CameraSpec) -> WorldSpec:
+    return replace(nano_spec(), cameras=cameras)
+
+
+ROUND = CameraSpec("round", 32, 64, EQUIRECTANGULAR, wrap=True, carrier="agent")
+
+
+def test_cameras_survive_json_and_write_only_what_is_not_plain() -> None:
+    spec = seen_by(CameraSpec("top", 8, 9), ROUND)
+    written = spec.to_json()
+    assert written["cameras"][0] == {"name": "top", "height": 8, "width": 9}
+    assert WorldSpec.from_json(json.loads(json.dumps(written))) == spec
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.parent.name)
+def test_specs_of_before_fit_an_env_whose_cameras_say_what_carries_them(file: Path) -> None:
+    """Earlier specs say nothing of carriers, so they agree with any."""
+    old = WorldSpec.from_json(read_json(file)["spec"])
+    assert all(c == CameraSpec(c.name, c.height, c.width, "pinhole") for c in old.cameras)
+    *fixed, wrist = old.cameras
+    new = replace(old, cameras=(*fixed, replace(wrist, carrier="end_effector")))
+    for one, other in ((old, new), (new, old)):
+        one.require_compatible(other, "a model", "an env")
+        one.require_same_robot(other, "a model", "an env")
+        require_same_interface(one, other, "a policy")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"carrier": "end_effector"},
+        {"wrap": False},
+        {"projection": "pinhole", "wrap": False},
+        {"width": 32},
+        {"name": "square"},
+    ],
+)
+def test_another_camera_is_another_world(changes: dict[str, Any]) -> None:
+    mine, other = seen_by(ROUND), seen_by(replace(ROUND, **changes))
+    with pytest.raises(SpecMismatchError, match="cameras"):
+        mine.require_compatible(other, "a model", "an env")
+    with pytest.raises(SpecMismatchError, match="cameras: looks at"):
+        require_same_interface(mine, other, "a policy")
+
+
+def test_a_missing_camera_is_another_world() -> None:
+    top = CameraSpec("top", 8, 8)
+    with pytest.raises(SpecMismatchError, match="cameras"):
+        seen_by(top, ROUND).require_compatible(seen_by(top), "a model", "an env")
+    require_same_interface(seen_by(top), seen_by(top, ROUND), "a policy")
+
+
+def test_a_pinhole_image_does_not_wrap() -> None:
+    with pytest.raises(UsageError, match="camera 'top' has wrap=True"):
+        CameraSpec("top", 8, 8, wrap=True)
+    bad = {**nano_spec().to_json(), "cameras": [{"name": "a", "height": 8, "width": 8, "wrap": 1}]}
+    with pytest.raises(SpecMismatchError, match="not a world spec"):
+        WorldSpec.from_json(bad)

@@ -126,6 +126,8 @@ def test_wrist_camera_rides_and_the_others_stand() -> None:
         env.step(np.array([0.3, 0.3, -0.5, 1.0, 0.0], np.float32))
     after = env.camera_rig
     np.testing.assert_array_equal(before.mounted, [False, False, True])
+    carriers = [camera.carrier for camera in env.spec_world.cameras]
+    assert carriers == [None, None, "end_effector"]
     np.testing.assert_allclose(before.extrinsics, after.extrinsics, atol=1e-6)
     assert np.linalg.norm(before.extrinsics[2, :3, 3]) < 0.2
 

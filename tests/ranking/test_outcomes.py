@@ -9,6 +9,7 @@ import numpy as np
 import pool_rankings
 import pytest
 from imagination_testing import REPORT
+from ranking_testing import made_up_batch
 
 from worldsim.config.compose import compose_config
 from worldsim.errors import UsageError
@@ -24,10 +25,11 @@ from worldsim.ranking.outcomes import (
 from worldsim.ranking.rank import rank
 from worldsim.ranking.ranked import rank_results
 from worldsim.ranking.rates import JudgeRates
-from worldsim.rollout.batch import RolloutBatch, World
+from worldsim.rollout.batch import RolloutBatch
 from worldsim.rollout.circumstances import Circumstances, RankingOptions, developed_on
 from worldsim.rollout.comparison import DEVELOPMENT_SEEDS, Comparison, StartPlan
 from worldsim.rollout.kept import Job, write_result
+from worldsim.rollout.trajectory import World
 
 NAMES = ["good", "fair", "poor", "zero"]
 
@@ -36,21 +38,7 @@ def batches(world: World, seed: int, count: int) -> list[RolloutBatch]:
     """Outcomes that differ between starts and policies."""
     rng = np.random.default_rng([seed, len(world)])
     won = rng.random((len(NAMES), count)) < np.array([0.9, 0.5, 0.2, 0.0])[:, None]
-    return [
-        RolloutBatch(
-            policy=name,
-            world=world,
-            start_ids=tuple(range(count)),
-            success=row,
-            judged=row,
-            progress=row.astype(np.float32),
-            length=np.ones(count, np.int64),
-            errors=(None,) * count,
-            probability_trace=(),
-            progress_trace=(),
-        )
-        for name, row in zip(NAMES, won, strict=True)
-    ]
+    return [made_up_batch(name, world, row) for name, row in zip(NAMES, won, strict=True)]
 
 
 def outcomes(seed: int, count: int = 8, **changes: Any) -> Outcomes:

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from ranking_testing import made_up_batch
 
 from worldsim.errors import UsageError, WorldsimError
 from worldsim.files import read_json, write_json
@@ -184,11 +185,7 @@ def test_a_folder_named_like_a_kind_is_none_of_its_business(
 
 
 def batch(policy: str) -> RolloutBatch:
-    nothing = np.zeros(2, np.float32)
-    flags, length = np.zeros(2, bool), np.ones(2, np.int64)
-    return RolloutBatch(
-        policy, "imagination", (0, 1), flags, None, nothing, length, (None, None), (), ()
-    )
+    return made_up_batch(policy, "imagination", [False, False])
 
 
 def test_what_is_kept_and_what_is_not_is_said_with_the_reason(place: Path, tmp_path: Path) -> None:
@@ -210,6 +207,53 @@ def test_what_is_kept_and_what_is_not_is_said_with_the_reason(place: Path, tmp_p
     assert any("2 of 4" in line and "replay, remote (imagination)" in line for line in lines)
     assert any("the policy changed: file (imagination)" in line for line in lines)
     assert any("server" in line and line.endswith(": remote (imagination)") for line in lines)
+
+
+JOB, PARTS = Job("a", "imagination"), {"all": "x"}
+
+
+def test_trajectories_are_read_again(tmp_path: Path) -> None:
+    won = made_up_batch("a", "imagination", [True, False, True], [0.25, 0.5, 1.0])
+    write_result(tmp_path, JOB, PARTS, won)
+    again = read_result(tmp_path, JOB)
+    assert again is not None and again.success.tolist() == [True, False, True]
+    assert again.outcomes("path_length").tolist() == [0.25, 0.5, 1.0]
+    for ours, theirs in zip(won.trajectories, again.trajectories, strict=True):
+        assert np.array_equal(ours.agent_pos, theirs.agent_pos)
+        assert np.array_equal(ours.action, theirs.action)
+
+
+def test_halves_of_two_results_are_none(tmp_path: Path) -> None:
+    write_result(tmp_path, JOB, PARTS, batch("a"))
+    arrays = result_path(tmp_path, JOB).with_suffix(".npz")
+    before = arrays.read_bytes()
+    write_result(tmp_path, JOB, {"all": "y"}, batch("a"))
+    arrays.write_bytes(before)
+    assert read_result(tmp_path, JOB) is None
+    arrays.write_bytes(before[:40])
+    assert read_result(tmp_path, JOB) is None
+    arrays.unlink()
+    assert read_result(tmp_path, JOB) is None
+
+
+def test_results_without_trajectories_are_read_too(tmp_path: Path) -> None:
+    """As worldsim wrote them before it stored trajectories."""
+    rollouts = {
+        **{"policy": "a", "world": "imagination", "start_ids": [0, 1, 2]},
+        **{"success": [True, False, False], "judged": [True, False, False]},
+        **{"progress": [0.9, 0.5, 0.0], "length": [2, 3, 0]},
+        "errors": [None, None, "it broke"],
+        "probability_trace": [[0.1, 0.2, 0.9], [0.1, 0.1, 0.1, 0.1], []],
+        "progress_trace": [[0.0, 0.9, 0.8], [0.0, 0.5, 0.4, 0.3], []],
+    }
+    write_json(result_path(tmp_path, JOB), {"digest": "d", "rollouts": rollouts})
+    old = read_result(tmp_path, JOB, "d")
+    assert old is not None and old.length.tolist() == [2, 3, 0]
+    assert old.success.tolist() == [True, False, False]
+    assert old.judged is not None and old.judged.tolist() == [True, False, False]
+    assert old.outcomes("progress").tolist() == pytest.approx([0.9, 0.5, 0.0])
+    assert old.outcomes("steps_to_success").tolist() == [2, 3, 3]
+    assert np.isnan(old.outcomes("path_length")).all()
 
 
 def test_a_result_whose_policy_was_edited_meanwhile_is_not_kept(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from worldsim_testing import nano_spec, nano_start
 
+from worldsim.errors import UsageError
 from worldsim.models.tabletop.maps import (
     HAND_CHANNELS,
     POINT_CHANNELS,
@@ -184,3 +185,19 @@ def test_positions_are_grouped_by_stem() -> None:
         ("object_x", "object_y", "object_cos4", "goal_x", "width"), ("m", "m", "1", "m", "m")
     )
     assert position_entries(spec) == {"object": {"x": 0, "y": 1}, "goal": {"x": 3}}
+
+
+def test_a_mounted_camera_without_an_end_effector_is_refused_and_a_fixed_one_is_not() -> None:
+    spec = replace(nano_spec(), agent_pos=VectorSpec((), ()))
+    nothing, action = torch.zeros(1, 1, 0), torch.zeros(1, 1, 5)
+    bodies = BodyPair((nothing, nothing), (scene(), scene()))
+
+    def drawn(calibration: RigTensors) -> Tensor:
+        return body_maps(action, bodies, POINTS, calibration, spec, (8, 8))
+
+    with pytest.raises(UsageError, match="'wrist' on 'end_effector'"):
+        drawn(rig())
+    assert drawn(rig(known=0.0)).abs().max() == 0
+    fixed = replace(rig(), mounted=torch.zeros(1, 3, dtype=torch.bool))
+    maps = drawn(fixed)
+    assert maps[:, :, :, :HAND_CHANNELS].abs().max() == 0 and maps.abs().max() > 0

@@ -13,7 +13,7 @@ from worldsim_testing import nano_model
 
 from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.retrace import retrace
+from worldsim.sampling.replay import replay_recorded
 from worldsim.training.losses.decoder import DecoderConfig, edge_error, edge_power, strength_error
 from worldsim.training.stages.decoder import LatentBank, decoder_batch, imagine_bank
 
@@ -68,7 +68,7 @@ def test_pairs_are_the_imagined_latents_of_recorded_rows(cache: CachedDataset) -
     bounds = np.asarray(cache.episode_start)
     assert set(np.searchsorted(bounds, bank.rows, side="right") - 1) <= {2, 3, 7}
     begin = bank.rows[:2] - 1
-    for step, (rows, stream) in enumerate(retrace(model, cache, begin, 4)):
+    for step, (rows, stream) in enumerate(replay_recorded(model, cache, begin, 4)):
         part = slice(2 * step, 2 * step + 2)
         np.testing.assert_array_equal(bank.rows[part], rows)
         torch.testing.assert_close(bank.latents[part], stream.newest.half())

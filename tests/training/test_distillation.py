@@ -9,8 +9,7 @@ from torch import Tensor
 from worldsim_testing import nano_model
 
 from worldsim.diffusion.flow import linear_estimate, step_down
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import autoregressive
+from worldsim.diffusion.schedule import autoregressive, sampling_sigmas
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.trained_ladder import TrainedLadder
@@ -126,7 +125,7 @@ def test_jumps_change_nothing_until_they_are_learned(backbone: str) -> None:
     plain = nano_model(backbone)
     model = plain.trained_on(TrainedLadder(), jumps=True)
     assert model.config.denoiser.jumps and not plain.config.denoiser.jumps
-    frames = autoregressive(tuple(sampling_ladder(2).tolist()))
+    frames = autoregressive(tuple(sampling_sigmas(2).tolist()))
     start = nano_first(plain)
     outs = []
     for each in (plain, model):
@@ -157,13 +156,13 @@ def start_actions(model: WorldModel) -> Any:
     return np.full((1, 3, model.spec.action.dim), 0.3, np.float32)
 
 
-@pytest.mark.parametrize(("descent", "fresh"), [("flow", False), ("fresh", True)])
+@pytest.mark.parametrize(("solver", "fresh"), [("ode", False), ("renoise", True)])
 def test_a_stream_says_where_each_pass_is_to_lead(
-    descent: Any, fresh: bool, monkeypatch: pytest.MonkeyPatch
+    solver: Any, fresh: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = nano_model()
     ladder = (1.0, 0.6, 0.2, 0.0)
-    stream = Stream(model, autoregressive(ladder), descent, precision="float32")
+    stream = Stream(model, autoregressive(ladder), solver, precision="float32")
     stream.reset(**nano_first(model))
     stream.push(start_actions(model)[:, :1])
     told: list[tuple[float, float]] = []
@@ -204,7 +203,7 @@ def test_too_short_clips_are_refused(world: tuple[WorldModel, Clip]) -> None:
 def test_flow_of_many_rungs_reaches_what_the_jump_says() -> None:
     """The teacher's own sampler, step by step, ends where the closed form says."""
     x = torch.randn(SHAPE)
-    ladder = sampling_ladder(400)
+    ladder = sampling_sigmas(400)
     end = x
     for high, low in zip(ladder[:-1], ladder[1:], strict=True):
         sigma = torch.full(SHAPE[:2], float(high))

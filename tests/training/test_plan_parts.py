@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampling_sigmas
 from worldsim.errors import UsageError
 from worldsim.models.heads.state import StateReading
 from worldsim.training.losses.noise_levels import (
@@ -249,7 +248,7 @@ def test_schedules_of_rollouts() -> None:
     draw = torch.Generator().manual_seed(0)
     ladder = (1.0, 0.75, 0.5, 0.25, 0.0)
     shorter = {RolloutConfig(most_steps=4).schedule(draw).ladder for _ in range(60)}
-    assert shorter == {tuple(sampling_ladder(s).tolist()) for s in range(1, 5)}
+    assert shorter == {tuple(sampling_sigmas(s).tolist()) for s in range(1, 5)}
     left = {RolloutConfig(most_steps=4, exit="random").schedule(draw).ladder for _ in range(60)}
     assert left == {(*ladder[:s], 0.0) for s in range(1, 5)}
     mixed = [RolloutConfig(most_steps=4, rolling=0.5).schedule(draw) for _ in range(60)]

@@ -243,7 +243,7 @@ def test_rollout_is_what_the_sampler_does(
     recorded = iter(torch.cat([clips["agent_pos"], clips["state"]], -1).unbind(1)[1:])
     monkeypatch.setattr(BodyDynamics, "forward", lambda *_: next(recorded))
     stream = Stream(model, schedule, precision="float32")
-    stream._pilot.noise = lambda names, shape: torch.randn(len(names), *shape, generator=draws)
+    stream._sampler.noise = lambda names, shape: torch.randn(len(names), *shape, generator=draws)
     rig = {name: clips[name] for name in ("intrinsics", "extrinsics", "mounted")}
     state = clips["state"][:, 0]
     stream.reset(clips["pixels"][:, 0], clips["agent_pos"][:, 0], rig, state=state)

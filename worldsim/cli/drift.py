@@ -35,6 +35,7 @@ def run(config: DictConfig) -> None:
     from worldsim.hardware import inference_device
     from worldsim.models.world_model import WorldModel
     from worldsim.reporting.drift_page import read_column, write_drift_page
+    from worldsim.sampling.stream import Stream
     from worldsim.validation.drift import measure_drift
     from worldsim.validation.open_loop_film import open_loop_records
 
@@ -43,7 +44,7 @@ def run(config: DictConfig) -> None:
     earlier = [read_column(folder) for folder in settings.also]
     recorded = LeRobotDataset(settings.dataset, settings.selection)
     model = WorldModel.from_pretrained(settings.model)
-    sampler.stream(model)  # refuses what the model was not trained for
+    Stream.of(model, sampler)  # refuses what the model was not trained for
     device = inference_device(settings.device)
     model.to(device)
     judge = find_judge(settings.judge, settings.model)

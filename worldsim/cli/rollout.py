@@ -9,8 +9,8 @@ from worldsim.cli.console import finish, progress, say
 from worldsim.errors import unknown_name
 
 if TYPE_CHECKING:
-    from worldsim.rollout.batch import World
     from worldsim.rollout.kept import Job
+    from worldsim.rollout.trajectory import World
 
 DESCRIPTION = """
 Rolls one policy of a pool out from given starts in the simulator, in imagination, or in both,
@@ -69,15 +69,18 @@ def run(config: DictConfig) -> None:
 
 
 def _say_results(out: Path, jobs: "list[Job]") -> None:
+    import numpy as np
+
     from worldsim.rollout.kept import read_result
 
     for job in jobs:
         batch = read_result(out, job)
         assert batch is not None  # it was written a moment ago
-        steps, best = batch.length.mean(), batch.progress.mean()
+        steps, told = batch.length.mean(), batch.outcomes("progress").mean()
+        reached = "" if np.isnan(told) else f", {told:.2f} progress"
         say(
             f"{batch.policy} in {job.world}: {batch.success.sum()} of {len(batch.success)} "
-            f"succeed, {best:.2f} progress, {steps:.1f} steps"
+            f"succeed{reached}, {steps:.1f} steps"
         )
         for failure in batch.failures:
             say(f"  {failure}")

@@ -18,7 +18,7 @@ from worldsim.data.rows import meta_table
 from worldsim.data.video import Pixels
 from worldsim.errors import UsageError
 from worldsim.files import allocate_array, write_json
-from worldsim.spec import CameraSpec, WorldSpec
+from worldsim.spec import WorldSpec
 
 ARRAYS = (
     "pixels",
@@ -104,7 +104,7 @@ def resized_spec(dataset: LeRobotDataset, size: tuple[int, int] | None) -> World
             "image_size=64"
         )
     height, width = size or sizes.pop()
-    cameras = tuple(CameraSpec(c.name, height, width) for c in dataset.spec.cameras)
+    cameras = tuple(replace(c, height=height, width=width) for c in dataset.spec.cameras)
     return replace(dataset.spec, cameras=cameras)
 
 

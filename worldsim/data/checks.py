@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from worldsim.conventions import same_rate
 from worldsim.data.channels import ACHIEVED_ACTION, ACTION, PRIVILEGED_STATE, STATE, VALID_ACTION
 from worldsim.data.faults import Fault, Severity
 from worldsim.data.features import ImageFeature
@@ -21,7 +22,6 @@ from worldsim.data.rows import column_array
 from worldsim.data.timing import TOLERANCE, row_times
 from worldsim.data.video import VideoFile
 from worldsim.errors import DataError, SpecMismatchError
-from worldsim.rates import same_rate
 from worldsim.spec import LIMIT_SLACK, ActionSpec, WorldSpec
 
 USED = (

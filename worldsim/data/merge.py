@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from worldsim.conventions import plain_rate, same_rate
 from worldsim.data.assemble import Assembler, EpisodeSource
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.disk import disk_errors
@@ -19,7 +20,6 @@ from worldsim.data.rows import column_array, hold_actions, meta_table, vector_co
 from worldsim.data.selection import Selection
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path
-from worldsim.rates import plain_rate, same_rate
 
 HORIZON = "max_episode_steps"
 """Says when an episode is cut short, not in which world."""

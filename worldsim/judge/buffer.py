@@ -1,7 +1,7 @@
 """Frames of recorded episodes as a world model shows them, with the labels of the truth.
 
 Either only encoded and decoded, the best that imagination can look, or imagined again along the
-recording (`worldsim.sampling.retrace`).
+recording (`worldsim.sampling.replay`).
 
 Legend: N rows, V view, H, W pixels, E episodes, S state.
 """
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.retrace import RecordedFrames, Rows, retrace
+from worldsim.sampling.replay import RecordedFrames, Rows, replay_recorded
 
 
 class LabelledFrames(Protocol):
@@ -108,7 +108,9 @@ def imagine_again(
 
 
 def _imagine(model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int) -> FrameBank:
-    seen = [(rows, stream.pixels()) for rows, stream in retrace(model, recorded, begin, steps)]
+    seen = [
+        (rows, stream.pixels()) for rows, stream in replay_recorded(model, recorded, begin, steps)
+    ]
     rows, frames = zip(*seen, strict=True)
     return FrameBank(np.concatenate(rows), np.concatenate(frames))
 

@@ -34,7 +34,7 @@ from worldsim.judge.sampling import (
 )
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
 from worldsim.models.heads.state_estimator import Observer, ObserverConfig
-from worldsim.sampling.retrace import RecordedFrames
+from worldsim.sampling.replay import RecordedFrames
 from worldsim.spec import WorldSpec
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from worldsim.errors import UsageError
 from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
-from worldsim.sampling.stream import Chunk, Stream
+from worldsim.sampling.stream import Stream
+from worldsim.sampling.stream_rows import Chunk
 
 Pixels = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -144,7 +145,7 @@ class PlaySession:
         return self.begin(self.seed)
 
     def _new_stream(self) -> Stream:
-        return self.sampler.stream(self.model)
+        return Stream.of(self.model, self.sampler)
 
     @property
     def delay(self) -> int:

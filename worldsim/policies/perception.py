@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from worldsim.conventions import Observation, stack_views
 from worldsim.errors import DataError
 from worldsim.models.heads.state_estimator import Observer
+from worldsim.policies.base import require_same_interface
 from worldsim.policies.checkpoints import find_checkpoint, read_checkpoint, save_checkpoint
-from worldsim.policies.compatibility import require_same_interface
 from worldsim.spec import VectorSpec, WorldSpec
 
 KIND = "perception"

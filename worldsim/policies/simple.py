@@ -9,8 +9,7 @@ from worldsim.config.limits import Count
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
-from worldsim.policies.base import POLICIES, FloatArray
-from worldsim.policies.randomness import EnvStreams
+from worldsim.policies.base import POLICIES, EnvStreams, FloatArray
 from worldsim.spec import EE_POSITION, WorldSpec
 
 

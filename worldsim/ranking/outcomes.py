@@ -13,12 +13,13 @@ from typing import Any
 from worldsim.config.compose import build
 from worldsim.errors import DataError, UsageError
 from worldsim.files import read_json, write_json, write_text
-from worldsim.rollout.batch import RolloutBatch, World, join_batches
+from worldsim.rollout.batch import RolloutBatch, join_batches
 from worldsim.rollout.circumstances import Circumstances, RankingOptions
 from worldsim.rollout.comparison import Comparison, Parts, StartPlan, digest_of
 from worldsim.rollout.dependencies import RESULT
 from worldsim.rollout.kept import Job, read_result
 from worldsim.rollout.logged import LoggedRates, read_logged_rates
+from worldsim.rollout.trajectory import World
 
 LOGGED = "reference.csv"
 """Copy of the logged rates, so that a folder says the same when the original has changed."""

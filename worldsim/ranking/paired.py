@@ -13,10 +13,10 @@ from gymnasium.envs.registration import EnvSpec
 
 from worldsim.envs.registration import adopt, registration_of
 from worldsim.errors import WorldsimError
-from worldsim.rollout.batch import World
 from worldsim.rollout.comparison import Comparison, Parts
 from worldsim.rollout.film_store import save_films
 from worldsim.rollout.kept import Job, standing, write_result
+from worldsim.rollout.trajectory import World
 from worldsim.rollout.workbench import Workbench
 from worldsim.rollout.workers import WorkerPool
 

@@ -92,7 +92,7 @@ def _success(batches: list[RolloutBatch]) -> np.ndarray:
 
 
 def _progress(batches: list[RolloutBatch]) -> np.ndarray:
-    return np.stack([batch.progress for batch in batches])
+    return np.stack([batch.outcomes("progress") for batch in batches])
 
 
 def _failures(worlds: list[tuple[str, list[RolloutBatch]]]) -> Mapping[str, list[str]]:

@@ -11,9 +11,9 @@ from worldsim.models.pretrained import SHIPPED
 from worldsim.models.weights import WEIGHTS
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.simple import keeps_still
-from worldsim.rollout.batch import World
 from worldsim.rollout.comparison import DEVELOPMENT_SEEDS, Comparison
 from worldsim.rollout.dependencies import digest_file
+from worldsim.rollout.trajectory import World
 
 Resamples = Annotated[int, between(1, 10**7)]
 Level = Annotated[float, inside(0, 1)]

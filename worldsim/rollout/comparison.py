@@ -15,7 +15,6 @@ from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16, inference_device
-from worldsim.rollout.batch import World
 from worldsim.rollout.dependencies import (
     digest_dataset,
     digest_named,
@@ -23,8 +22,9 @@ from worldsim.rollout.dependencies import (
     software,
 )
 from worldsim.rollout.own_code import module_digest
+from worldsim.rollout.trajectory import World
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever results made by older code no longer hold."""
 
 DEVELOPMENT_SEEDS = range(100_000, 101_000)

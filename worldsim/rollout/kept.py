@@ -4,16 +4,22 @@ A result's file holds the hash of each thing that it depends on, so that what ha
 be named.
 """
 
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from worldsim.errors import DataError
-from worldsim.files import read_json, write_json
-from worldsim.rollout.batch import RolloutBatch, World
+from worldsim.files import atomic_path, read_json, write_json
+from worldsim.rollout.batch import RolloutBatch
 from worldsim.rollout.comparison import Comparison, Parts, digest_of
 from worldsim.rollout.film_store import safe_name
+from worldsim.rollout.trajectory import World
+
+TRAJECTORIES = ".npz"
 
 
 class Job(NamedTuple):
@@ -59,24 +65,40 @@ class Standing:
 
 
 def result_path(out: Path, job: Job) -> Path:
-    """Where a job's result lies."""
+    """Where a job's result lies; its trajectories lie beside it as .npz."""
     return out / "results" / job.world / f"{safe_name(job.policy)}.json"
 
 
 def write_result(out: Path, job: Job, parts: Parts, batch: RolloutBatch) -> None:
-    """Write a result with the hashes of what it depends on, whole or not at all."""
-    data = {"digest": digest_of(parts), "parts": parts, "rollouts": batch.to_json()}
-    write_json(result_path(out, job), data)
+    """Write the trajectories, then the result with the hashes of what it depends on.
+
+    Each file is written whole or not at all, and both hold the digest: halves of two results are
+    none.
+    """
+    path, digest = result_path(out, job), digest_of(parts)
+    with atomic_path(path.with_suffix(TRAJECTORIES)) as temporary:
+        np.savez_compressed(temporary, digest=np.array(digest), **batch.arrays())
+    write_json(path, {"digest": digest, "parts": parts, "rollouts": batch.to_json()})
 
 
 def read_result(out: Path, job: Job, digest: str | None = None) -> RolloutBatch | None:
-    """A job's result, or None if it is absent, broken, or has another digest than given."""
+    """A job's result, or None if it is absent, broken, or has another digest than given.
+
+    Results of a worldsim that stored no trajectories are read too.
+    """
     data = _read(out, job)
     if data is None or (digest is not None and data.get("digest") != digest):
         return None
     try:
-        return RolloutBatch.from_json(data["rollouts"])
-    except (DataError, KeyError):
+        rollouts = data["rollouts"]
+        if "progress_trace" in rollouts:
+            return RolloutBatch.restore(rollouts, None)
+        with np.load(result_path(out, job).with_suffix(TRAJECTORIES), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if str(arrays.pop("digest")) != data.get("digest"):
+            return None
+        return RolloutBatch.restore(rollouts, arrays)
+    except (DataError, KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile):
         return None
 
 

@@ -14,9 +14,10 @@ from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.policies.pool import load_pool
-from worldsim.rollout.batch import RolloutBatch, World
+from worldsim.rollout.batch import RolloutBatch
 from worldsim.rollout.comparison import Comparison
 from worldsim.rollout.rollouts import Finished, roll_out
+from worldsim.rollout.trajectory import World
 from worldsim.rollout.worlds import BatchWorld, ImaginedWorld, SimulatorWorld
 from worldsim.spec import WorldSpec
 

@@ -9,8 +9,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-from worldsim.allocator import keep_freed_memory
 from worldsim.errors import UsageError, WorldsimError, in_one_line
+from worldsim.hardware import keep_freed_memory
 
 Setup = TypeVar("Setup")
 Job = TypeVar("Job")

@@ -14,8 +14,9 @@ from worldsim.data.cache import CachedDataset
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.retrace import recorded_rig
+from worldsim.sampling.replay import recorded_rig
 from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.stream import Stream
 
 Float = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -159,7 +160,7 @@ def imagine(
     if not len(running):
         return
     sampler = sampler or Sampler.default(model)
-    stream = sampler.stream(model)
+    stream = Stream.of(model, sampler)
     driven = [drives[int(i)] for i in running]
     episodes = np.array([drive.episode for drive in driven])
     rows = cache.episode_start[episodes]

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worldsim.cli.settings.rollouts import RolloutSettings
-from worldsim.config.limits import Text, Whole
-from worldsim.config.paths import InputFile, InputFolder
+from worldsim.cli.settings.rollout import RolloutSettings
+from worldsim.config.limits import InputFile, InputFolder, Text, Whole
 from worldsim.config.values import Checked
 from worldsim.rollout.circumstances import Level, Resamples
 

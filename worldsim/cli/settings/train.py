@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from worldsim.cli.settings.names import DONOR, MODEL
-from worldsim.cli.settings.selection import Selecting
-from worldsim.config.limits import OneOf, between
-from worldsim.config.paths import DatasetFolder, ResultFolder
+from worldsim.cli.settings.shared import DONOR, MODEL, Selecting
+from worldsim.config.limits import DatasetFolder, OneOf, ResultFolder, between
 from worldsim.config.values import INLINE
 from worldsim.hardware import training_device
 from worldsim.imitation.stage import PolicyTraining

@@ -26,8 +26,7 @@ from torch import Tensor
 from worldsim.config.limits import Count, OneOf, Positive, Share, Steps
 from worldsim.config.values import Checked
 from worldsim.diffusion.flow import add_noise, per_frame, step_down
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import autoregressive
+from worldsim.diffusion.schedule import autoregressive, sampling_sigmas
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.attention import KeyValueContext
 from worldsim.models.denoisers.conditioning import Conditioning
@@ -164,7 +163,7 @@ def _noised(
     """The chunk after `first` given frames, on a rung of its own in each clip."""
     span = slice(first, first + config.chunk)
     x0, device = clip.x0[:, span], clip.x0.device
-    ladder = sampling_ladder(config.rungs, config.shift).to(device)
+    ladder = sampling_sigmas(config.rungs, config.shift).to(device)
     shape = (len(x0), 1)
     rung = torch.randint(config.rungs, shape, generator=generator)
     top = torch.rand(shape, generator=generator) < config.first_share
@@ -188,8 +187,8 @@ def _estimator(
 ) -> Estimate:
     """The model's clean estimates of a chunk behind the first frames of a clip."""
     schedule = autoregressive((1.0, 0.0), config.chunk)
-    flight = given_frames(model, clip, first, schedule, config.history_level, generator)
-    context: KeyValueContext = flight.context
+    state = given_frames(model, clip, first, schedule, config.history_level, generator)
+    context: KeyValueContext = state.context
     seen = cond.view_mask[..., None, None, None]
 
     def estimate(x: Tensor, sigma: Tensor, target: Tensor) -> Tensor:

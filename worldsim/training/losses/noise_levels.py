@@ -13,7 +13,7 @@ from torch import Tensor
 
 from worldsim.config.limits import OneOf, Positive, Share, Steps
 from worldsim.config.values import Checked
-from worldsim.diffusion.ladder import sampling_ladder, shift_sigma
+from worldsim.diffusion.schedule import sampling_sigmas, shift_sigma
 from worldsim.registry import Registry
 
 
@@ -83,7 +83,7 @@ def uniform(config: NoiseConfig, shape: tuple[int, int], generator: torch.Genera
 @NOISE_POLICIES.register("ladder")
 def ladder(config: NoiseConfig, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
     """Every frame an independently drawn rung of the sampler's ladder."""
-    rungs = sampling_ladder(config.steps, config.shift)[:-1]
+    rungs = sampling_sigmas(config.steps, config.shift)[:-1]
     return rungs[torch.randint(len(rungs), shape, generator=generator)]
 
 

@@ -1,6 +1,6 @@
 """Rollout plan: the model's own rollouts, as a sampler makes them, with gradients in some passes.
 
-Rollouts run on the engine that streams run on (`worldsim.sampling.flight`), under the
+Rollouts run on the engine that streams run on (`worldsim.sampling.chunk_sampler`), under the
 autoregressive schedule (Self Forcing, 2506.08009) or the rolling one (Rolling Forcing, 2509.25161).
 What a pass leaves behind is detached, as both have it; gradients reach one chunk back, through the
 keys of the clean frames that lead a pass. Hand and scene are where they were recorded: the denoiser
@@ -19,11 +19,11 @@ from torch import Tensor
 from worldsim.config.limits import Count, Share, Steps
 from worldsim.config.values import Checked
 from worldsim.diffusion.flow import per_frame
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampling_sigmas
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.flight import Descent, Flight, Pilot, new_flight
+from worldsim.sampling.chunk_sampler import ChunkSampler, SamplerState, new_sampler_state
+from worldsim.sampling.sampler import Solver
 from worldsim.training.losses.clip import Clip
 
 
@@ -41,8 +41,8 @@ class RolloutConfig(Checked):
         keeps the ladder and leaves it for the clean estimate after a random step (Self Forcing).
     chunk: frames that go down the ladder together.
     rolling: share of rollouts under the rolling schedule; Rolling Forcing mixes half and half.
-    bidirectional: whether frames in flight see the later ones too, in rolling rollouts.
-    descent: how chunks go down a rung.
+    bidirectional: whether frames in state see the later ones too, in rolling rollouts.
+    solver: how chunks go down a rung.
     """
 
     start: Share = 1.0
@@ -56,7 +56,7 @@ class RolloutConfig(Checked):
     chunk: Count = 1
     rolling: Share = 0.0
     bidirectional: bool = False
-    descent: Descent = "flow"
+    solver: Solver = "ode"
 
     def length(self, fraction: float) -> int:
         """K after `fraction` of training."""
@@ -67,12 +67,12 @@ class RolloutConfig(Checked):
     def schedule(self, generator: torch.Generator) -> Schedule:
         """The schedule of one rollout."""
         if float(torch.rand((), generator=generator)) < self.rolling:
-            ladder = tuple(sampling_ladder(self.most_steps).tolist())
+            ladder = tuple(sampling_sigmas(self.most_steps).tolist())
             return rolling(ladder, self.chunk, bidirectional=self.bidirectional)
         steps = int(torch.randint(1, self.most_steps + 1, (), generator=generator))
         if self.exit == "shorter":
-            return autoregressive(tuple(sampling_ladder(steps).tolist()), self.chunk)
-        ladder = tuple(sampling_ladder(self.most_steps).tolist())
+            return autoregressive(tuple(sampling_sigmas(steps).tolist()), self.chunk)
+        ladder = tuple(sampling_sigmas(self.most_steps).tolist())
         return autoregressive((*ladder[:steps], 0.0), self.chunk)
 
 
@@ -128,27 +128,29 @@ def self_rollout(
     first = int(torch.randint(1, most + 1, (), generator=generator))
     schedule = config.schedule(generator)
     offset = int(torch.randint(schedule.steps, (), generator=generator))
-    flight = given_frames(model, clip, first, schedule, config.history_level, generator)
+    state = given_frames(model, clip, first, schedule, config.history_level, generator)
 
     def noise(names: list[tuple[int, ...]], shape: Sequence[int]) -> Tensor:
         return torch.randn(len(names), *shape, generator=generator)
 
-    pilot = Pilot(model.denoiser, schedule, model.config.history_sigma, config.descent, noise=noise)
-    return Rolled(_predict(pilot, flight, clip, first, count // chunk, offset), first)
+    sampler = ChunkSampler(
+        model.denoiser, schedule, model.config.history_sigma, config.solver, noise=noise
+    )
+    return Rolled(_predict(sampler, state, clip, first, count // chunk, offset), first)
 
 
 def _predict(
-    pilot: Pilot, flight: Flight, clip: Clip, first: int, chunks: int, offset: int
+    sampler: ChunkSampler, state: SamplerState, clip: Clip, first: int, chunks: int, offset: int
 ) -> Tensor:
     """`[B, K, V, c, h, w]` estimates of the passes that carry gradients, in order of frames."""
-    schedule, size = pilot.schedule, pilot.schedule.chunk
+    schedule, size = sampler.schedule, sampler.schedule.chunk
     estimates: dict[int, Tensor] = {}
     trained = gradient_passes(schedule, chunks, offset)
     for row, chosen in zip(schedule.rows(chunks), trained, strict=True):
         span = (first + size * row.chunks.start, first + size * row.chunks.stop)
-        rungs = tuple(schedule.ladder.index(level) for level in row.sigma)
+        steps = tuple(schedule.sigmas.index(level) for level in row.sigma)
         with torch.set_grad_enabled(bool(chosen) and torch.is_grad_enabled()):
-            x0 = pilot.fly(flight, clip.cond.frames(*span), rungs)
+            x0 = sampler.denoise(state, clip.cond.frames(*span), steps)
         for place, number in chosen.items():
             estimates[number] = x0[:, place * size : (place + 1) * size]
     return torch.cat([estimates[number] for number in range(chunks)], dim=1)
@@ -162,8 +164,8 @@ def given_frames(
     schedule: Schedule,
     history_level: float,
     generator: torch.Generator,
-) -> Flight:
-    """A flight that has the first H frames of a clip, somewhat noised, behind it."""
+) -> SamplerState:
+    """A state that has the first H frames of a clip, somewhat noised, behind it."""
     x0, cond = clip.x0[:, :first], clip.cond.frames(0, first)
     noise = history_level * torch.rand(x0.shape[:2], generator=generator).to(x0.device)
     # Labelled as the sampler labels what it re-reads, and never cleaner than that.
@@ -171,7 +173,7 @@ def given_frames(
     grain = torch.randn(x0.shape, generator=generator).to(x0.device)
     seen = (1 - per_frame(levels)) * x0 + per_frame(noise) * grain
     keys = [(0, row) for row in range(len(x0))]
-    flight = new_flight(model, schedule, x0, cond, keys, uncommitted=0)
-    model.denoiser(seen, levels, cond, context=flight.context, write=first)
-    flight.context.commit(seen, levels)
-    return flight
+    state = new_sampler_state(model, schedule, x0, cond, keys, uncommitted=0)
+    model.denoiser(seen, levels, cond, context=state.context, write=first)
+    state.context.commit(seen, levels)
+    return state

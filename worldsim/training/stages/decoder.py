@@ -2,7 +2,7 @@
 
 A denoiser that answers with means gives latents between those of sharp frames, and a decoder that
 was trained on encoded frames alone shows them blurred. Recorded episodes imagined again along the
-recording (`worldsim.sampling.retrace`) pair imagined latents with true frames; on these, and on
+recording (`worldsim.sampling.replay`) pair imagined latents with true frames; on these, and on
 encoded frames, the decoder is trained further. Encoder and denoiser stay as they are, so what is
 imagined stays the same and looks better.
 
@@ -23,7 +23,7 @@ from worldsim.errors import UsageError
 from worldsim.hardware import training_device
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.retrace import Rows, retrace
+from worldsim.sampling.replay import Rows, replay_recorded
 from worldsim.training.batches import Batch, StepBatches
 from worldsim.training.loop import Fitted
 from worldsim.training.losses.decoder import DecoderConfig, DecoderLoss
@@ -147,7 +147,7 @@ def imagine_bank(
     firsts = range(0, len(drawn), side_by_side)
     for first in track(firsts, "imagining again", disable=not show, transient=True):
         begin = possible[drawn[first : first + side_by_side]]
-        for reached, stream in retrace(model, cache, begin, stretch):
+        for reached, stream in replay_recorded(model, cache, begin, stretch):
             rows.append(reached)
             latents.append(stream.newest.half().cpu())
     return LatentBank(np.concatenate(rows), torch.cat(latents))

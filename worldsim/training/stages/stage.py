@@ -16,12 +16,16 @@ from torch import Tensor, nn
 from worldsim.data.cache import CachedDataset
 from worldsim.data.split import episodes_of
 from worldsim.errors import DataError
+from worldsim.sampling.sampler import Solver
 from worldsim.training.batches import StageLoss, StepBatches, mix
 from worldsim.training.config import FitConfig, StageName
 from worldsim.training.loop import EmaCallback, Fitted, fit
+from worldsim.training.loss import PlanConfig
 from worldsim.training.run_folder import RunFolder, fingerprint
 from worldsim.training.stages.parents import LEARNT, Parents
 from worldsim.training.train_config import TrainConfig
+
+CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}
 
 
 class TrainingRun:
@@ -90,10 +94,17 @@ class TrainingRun:
         if stage in ("world", "decoder"):
             # What a model was trained for is the plan's and the data's.
             own["model"] = {k: v for k, v in asdict(config.model).items() if k not in LEARNT}
-            own["plan"], own["fit"] = asdict(config.plan), asdict(config.world_fit)
+            own["plan"], own["fit"] = _as_claimed(config.plan), asdict(config.world_fit)
         if stage == "decoder":
             own["decoder"] = [asdict(config.decoder), asdict(config.decoder_fit)]
         return fingerprint(own)
+
+
+def _as_claimed(plan: PlanConfig) -> dict[str, Any]:
+    """A plan under the names that run folders were claimed with: a new name trains nothing anew."""
+    named = asdict(plan)
+    named["rollout"]["descent"] = CLAIMED_SOLVERS[named["rollout"].pop("solver")]
+    return named
 
 
 class Stage(ABC):
