@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from worldsim.models.denoisers.base import PREDECESSORS
-from worldsim.models.tabletop.contact_dynamics import DynamicsConfig
+from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.tabletop.maps import map_names
 from worldsim.models.world_model import WorldModel
 from worldsim.spec import WorldSpec
@@ -62,7 +62,7 @@ def _input_names(model: WorldModel) -> list[str]:
     """Channels that the denoiser's first layer takes, in order."""
     frames = 1 + PREDECESSORS
     latents = [f"latent_{f}_{c}" for f in range(frames) for c in range(model.latent_shape[0])]
-    return latents + map_names(model.dynamics.points)
+    return latents + map_names(model.points)
 
 
 def _body_names(model: WorldModel) -> list[str]:

@@ -1,13 +1,14 @@
 """`WorldModel`: tokenizer, dynamics, denoiser, state head, normaliser and the spec of its world.
 
 Legend: B batch, T frames, V views, H W pixels, c latent channels, h w latent size, A action,
-P proprioception, S state, D body (see `worldsim.models.tabletop.contact_dynamics`).
+P proprioception, S state, D carried state (see `worldsim.models.dynamics.base`).
 "Latents" are normalised to unit variance everywhere outside.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +22,14 @@ from worldsim.files import read_json, write_json, write_text
 from worldsim.models.denoisers.base import DenoiserConfig, DenoiserShape
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.denoisers.registry import build_denoiser
+from worldsim.models.dynamics.base import DynamicsConfig, build_dynamics
 from worldsim.models.heads.state import HeadConfig, StateHead, StateReading
+from worldsim.models.migrate import CONFIG_VERSION, migrated_config
 from worldsim.models.normalizer import Normalizer
 from worldsim.models.pretrained import resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
-from worldsim.models.tabletop.contact_dynamics import BodyDynamics, DynamicsConfig
 from worldsim.models.tabletop.maps import BodyPair, RigTensors, body_maps, map_channels
+from worldsim.models.tabletop.scene_points import ScenePoint, scene_points
 from worldsim.models.tokenizers.autoencoder import DOWNSAMPLE, Autoencoder, AutoencoderConfig
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.weights import (
@@ -76,7 +79,14 @@ def trained_config(reference: str | Path) -> WorldModelConfig:
         DataError: there is no world model in it.
     """
     folder = resolve_folder(reference)
-    return build(WorldModelConfig, load_config(folder, KIND)["config"], f"{folder}/config.json")
+    return _config_of(load_config(folder, KIND), folder)
+
+
+def _config_of(data: dict[str, Any], folder: Path) -> WorldModelConfig:
+    """The config in what a folder's config.json holds, whichever version wrote it."""
+    where = f"{folder}/{CONFIG}"
+    plain = migrated_config(data["config"], data.get("config_version"), where)
+    return build(WorldModelConfig, plain, where)
 
 
 def require_image_size(height: int, width: int) -> None:
@@ -112,8 +122,8 @@ class WorldModel(nn.Module):
         self.views = len(spec.cameras)
         p, s = spec.agent_pos.dim, spec.state.dim
         self.tokenizer = Autoencoder(config.autoencoder)
-        self.dynamics = BodyDynamics(config.dynamics, spec)
-        maps = map_channels(self.dynamics.points)
+        self.dynamics = build_dynamics(config.dynamics, spec)
+        maps = map_channels(self.points)
         shape = DenoiserShape(
             self.views, *self.latent_shape, spec.action.dim, self.dynamics.dim, maps
         )
@@ -126,6 +136,11 @@ class WorldModel(nn.Module):
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.parameters()).device
+
+    @property
+    def points(self) -> tuple[ScenePoint, ...]:
+        """What of the tracked state is drawn."""
+        return scene_points(self.spec.state) if self.dynamics.state_dim else ()
 
     @property
     def state_assisted(self) -> bool:
@@ -175,7 +190,7 @@ class WorldModel(nn.Module):
         agent_pos, state = zip(*map(self.dynamics.parts, (before, after)), strict=True)
         bodies = BodyPair(agent_pos, state)
         size = (self.latent_shape[1], self.latent_shape[2])
-        maps = body_maps(action, bodies, self.dynamics.points, rig, self.spec, size)
+        maps = body_maps(action, bodies, self.points, rig, self.spec, size)
         told = mask[..., None, None, None, None]
         normal = self.dynamics.normalize
         cond = Conditioning(
@@ -263,7 +278,8 @@ class WorldModel(nn.Module):
         write_text(folder / "README.md", card or f"# worldsim world model\n\n{self.spec}\n")
         if self.quality is not None:
             write_json(folder / QUALITY, self.quality.to_json())
-        save_config(folder, KIND, {"config": asdict(self.config), "spec": self.spec.to_json()})
+        told = {"config": asdict(self.config), "spec": self.spec.to_json()}
+        save_config(folder, KIND, {"config_version": CONFIG_VERSION, **told})
 
     @staticmethod
     def from_pretrained(reference: str | Path, revision: str | None = None) -> "WorldModel":
@@ -275,8 +291,7 @@ class WorldModel(nn.Module):
         """
         folder = resolve_folder(reference, revision)
         data = load_config(folder, KIND)
-        config = build(WorldModelConfig, data["config"], file=folder / CONFIG)
-        model = WorldModel(config, WorldSpec.from_json(data["spec"]))
+        model = WorldModel(_config_of(data, folder), WorldSpec.from_json(data["spec"]))
         load_weights(model, folder / WEIGHTS)
         model.normalizer.load_json(read_json(folder / "normalizer.json"))
         if (folder / QUALITY).is_file():

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
 from worldsim.envs.task_space import TaskText
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.judge.judge import Judge
+from worldsim.judge.judge import Judge, load_pretrained_judge
 from worldsim.models.pretrained import locate, resolve_folder
 from worldsim.models.world_model import WorldModel
 from worldsim.spec import WorldSpec
@@ -57,7 +57,7 @@ def load_judge(judge: Judge | str | Path | None, model: WorldModel | str | Path)
     if judge is None and isinstance(model, WorldModel):
         raise UsageError("a judge is needed beside a model object; pass judge=Judge or its folder")
     where = "" if isinstance(model, WorldModel) else model
-    return Judge.from_pretrained(judge_folder(judge, where))
+    return load_pretrained_judge(judge_folder(judge, where))
 
 
 def find_judge(judge: str | Path | None, model: str | Path) -> Judge | None:
@@ -67,7 +67,7 @@ def find_judge(judge: str | Path | None, model: str | Path) -> Judge | None:
         UsageError: a folder was named and holds none.
     """
     try:
-        return Judge.from_pretrained(judge_folder(judge, model))
+        return load_pretrained_judge(judge_folder(judge, model))
     except UsageError:
         if judge is not None:
             raise
@@ -119,13 +119,6 @@ def observation_space(spec: WorldSpec) -> spaces.Dict:
             "agent_pos": spaces.Box(-np.inf, np.inf, (spec.agent_pos.dim,), np.float32),
             "task": TaskText(),
         }
-    )
-
-
-def action_space(spec: WorldSpec) -> spaces.Box:
-    """The normalised action, `[A]`."""
-    return spaces.Box(
-        np.asarray(spec.action.low, np.float32), np.asarray(spec.action.high, np.float32)
     )
 
 

@@ -22,7 +22,8 @@ from worldsim.diffusion.schedule import sampling_sigmas
 from worldsim.envs.imagination import FrameStarts, ImaginationVectorEnv, SimulatorStarts, Start
 from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError
-from worldsim.judge.judge import Judge, JudgeReport
+from worldsim.judge.judge import Judge, JudgeReport, ObservedFrame, load_pretrained_judge
+from worldsim.judge.learned import LearnedJudge
 from worldsim.judge.tracker import VerdictRule
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.heads.state_estimator import Observer, ObserverConfig
@@ -38,7 +39,7 @@ def load(reference: str) -> tuple[WorldModel, Judge, str]:
     """The named model and its judge, or (speed does not depend on weights) a random `tiny`."""
     try:
         model = WorldModel.from_pretrained(reference)
-        return model, Judge.from_pretrained(judge_folder(None, reference)), reference
+        return model, load_pretrained_judge(judge_folder(None, reference)), reference
     except UsageError as error:
         print(f"{error}\nusing random weights of configs/model/tiny.yaml")
     spec = SimulatorStarts(ENV_ID).spec
@@ -47,7 +48,7 @@ def load(reference: str) -> tuple[WorldModel, Judge, str]:
     camera = spec.cameras[0]
     shape = ObserverConfig(len(spec.cameras), spec.state.dim, (camera.height, camera.width))
     report = JudgeReport(0, 0, 0, 0, None, 0.0, 0, 0)
-    judge = Judge(Observer(shape).eval(), spec, VerdictRule(0.999), report)
+    judge = LearnedJudge(Observer(shape).eval(), spec, VerdictRule(0.999), report)
     return model, judge, "random tiny"
 
 
@@ -77,7 +78,7 @@ class UncachedSampler:
         """One frame; uint8 pixels `[N, V, H, W, 3]`."""
         config = self.model.config
         action, known = torch.from_numpy(actions), torch.ones(self.count)
-        after = self.model.dynamics(self.body_before, self.body, action, known)
+        after = self.model.dynamics.step(self.body_before, self.body, action, known)
         self.conds.append(self._condition(action, known, after))
         self.body_before, self.body = self.body, after
         window = config.sink + config.recent
@@ -138,7 +139,12 @@ def measure(model: WorldModel, judge: Judge, count: int, seconds: float) -> tupl
     uncached = UncachedSampler(env.engine.stream, start, count)
     actions = model.spec.action.dim
     cached_rate = rate(env.step, count, actions, seconds)
-    plain_rate = rate(lambda a: judge.read(uncached.step(a)), count, actions, seconds)
+    still = np.stack([start.agent_pos] * count)
+
+    def plain(action: np.ndarray) -> None:
+        judge.read(ObservedFrame(uncached.step(action), still), action)
+
+    plain_rate = rate(plain, count, actions, seconds)
     return cached_rate, plain_rate
 
 

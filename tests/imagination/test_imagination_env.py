@@ -21,7 +21,8 @@ from worldsim.envs.imagination import (
 from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.envs.tabletop.reach import TabletopReach
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.judge.judge import EnvReference, Judge
+from worldsim.judge.judge import EnvReference, ObservedFrame
+from worldsim.judge.learned import LearnedJudge
 from worldsim.judge.tracker import VerdictRule
 from worldsim.models.heads.state_estimator import Observer, ObserverConfig
 from worldsim.models.world_model import WorldModel
@@ -52,7 +53,7 @@ def test_spaces_are_those_of_the_simulator() -> None:
     starts = SimulatorStarts("worldsim/TabletopReach-v0", {"image_size": 32})
     random_model = WorldModel(nano_model().config, starts.spec)
     observer = Observer(ObserverConfig(3, starts.spec.state.dim, (32, 32), width=8, keypoints=4))
-    judge = Judge(observer, starts.spec, VerdictRule(), REPORT)
+    judge = LearnedJudge(observer, starts.spec, VerdictRule(), REPORT)
     env = ImaginationEnv(random_model, judge, starts, sampling_steps=1)
     simulator = make("worldsim/TabletopReach-v0", image_size=32)
     assert env.observation_space == simulator.observation_space
@@ -77,7 +78,7 @@ def test_closing_closes_the_simulator_that_the_env_made(
     starts = SimulatorStarts(env_id, given)
     model = WorldModel(nano_model().config, starts.spec)
     observer = Observer(ObserverConfig(3, starts.spec.state.dim, (32, 32), width=8, keypoints=4))
-    judge = Judge(observer, starts.spec, VerdictRule(), REPORT, EnvReference(env_id, given))
+    judge = LearnedJudge(observer, starts.spec, VerdictRule(), REPORT, EnvReference(env_id, given))
 
     def made(source: SimulatorStarts | None) -> Any:
         if vector:
@@ -186,6 +187,7 @@ def test_the_scene_begins_where_the_start_says_or_the_judge_sees_it(
     engine = ImaginationEngine(nano_model(), nano_judge(), 1)
     engine.start([told, untold], [0, 1])
     engine.restart(np.array([1]), [untold], [1])
-    seen = nano_judge().read(untold.pixels[None]).state[0]
+    shown = ObservedFrame(untold.pixels[None], untold.agent_pos[None])
+    seen = nano_judge().read(shown, None).state[0]
     np.testing.assert_allclose(given[0], np.stack([told.state, seen]), atol=1e-6)
     np.testing.assert_allclose(given[1], seen[None], atol=1e-6)

@@ -66,8 +66,7 @@ def test_pooled_figures_are_those_of_all_starts_together() -> None:
         imagined,
         NAMES,
         judge=JudgeRates.from_report(REPORT),
-        reference_progress=truth,
-        imagined_progress=imagined,
+        others={"progress": (truth, imagined)},
         null_policy="zero",
         bootstrap_samples=40,
     )

@@ -61,7 +61,7 @@ def test_hand_and_scene_follow_the_dynamics(stream: Stream) -> None:
     dynamics = stream.model.dynamics
     for frame in range(4):
         action = torch.from_numpy(actions[:, frame])
-        bodies.append(dynamics(bodies[-2], bodies[-1], action, torch.ones(1)))
+        bodies.append(dynamics.step(bodies[-2], bodies[-1], action, torch.ones(1)))
     stream.push(actions)
     chunks = stream.drain()
     expected = dynamics.parts(torch.stack(bodies[2:], 1))

@@ -247,9 +247,9 @@ def test_autoregressive_rollouts_train_the_pass_that_finishes() -> None:
 def test_schedules_of_rollouts() -> None:
     draw = torch.Generator().manual_seed(0)
     ladder = (1.0, 0.75, 0.5, 0.25, 0.0)
-    shorter = {RolloutConfig(most_steps=4).schedule(draw).ladder for _ in range(60)}
+    shorter = {RolloutConfig(most_steps=4).schedule(draw).sigmas for _ in range(60)}
     assert shorter == {tuple(sampling_sigmas(s).tolist()) for s in range(1, 5)}
-    left = {RolloutConfig(most_steps=4, exit="random").schedule(draw).ladder for _ in range(60)}
+    left = {RolloutConfig(most_steps=4, exit="random").schedule(draw).sigmas for _ in range(60)}
     assert left == {(*ladder[:s], 0.0) for s in range(1, 5)}
     mixed = [RolloutConfig(most_steps=4, rolling=0.5).schedule(draw) for _ in range(60)]
     assert {schedule.slope == 1 and schedule.steps == 4 for schedule in mixed} == {True, False}

@@ -20,7 +20,8 @@ from worldsim.envs.imagination import DatasetStarts
 from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.envs.imagination.loading import load_starts
 from worldsim.errors import DataWarning, SpecMismatchError
-from worldsim.judge.judge import Judge, JudgeReport
+from worldsim.judge.judge import JudgeReport
+from worldsim.judge.learned import LearnedJudge
 from worldsim.judge.tracker import VerdictRule
 from worldsim.models.heads.state_estimator import Observer, ObserverConfig
 from worldsim.models.world_model import WorldModel
@@ -122,7 +123,7 @@ def test_episodes_of_the_second_day_start_imagination(
 ) -> None:
     observer = Observer(ObserverConfig(1, 0, (32, 32), width=8, keypoints=4)).eval()
     report = JudgeReport(9, 10, 8, 10, None, 0.1, 0, 10, "nano")
-    judge = Judge(observer, second.spec, VerdictRule(0.999, 1), report)
+    judge = LearnedJudge(observer, second.spec, VerdictRule(0.999, 1), report)
     starts = load_starts(DatasetStarts(day2, "all"), judge, model)
     engine = ImaginationEngine(model, judge, 1)
     engine.start([starts.draw(np.random.default_rng(0))], [0])

@@ -103,6 +103,7 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
         bootstrap_samples=int(settings["bootstrap_samples"]),
         level=float(settings["level"]),
         seed=int(settings["seed"]),
+        metric=str(settings["metric"]),
     )
     starts = build(StartPlan, settings["starts"], "starts")
     return read_comparison(settings, policies, starts), options

@@ -21,7 +21,8 @@ from worldsim.judge.buffer import (
     join_banks,
     reconstruct,
 )
-from worldsim.judge.judge import EnvReference, Judge, read_pixels
+from worldsim.judge.judge import EnvReference
+from worldsim.judge.learned import LearnedJudge, read_pixels
 from worldsim.judge.sampling import (
     CALIBRATED,
     REPORTED,
@@ -51,7 +52,7 @@ def train_judge(
     source: str = "",
     env: EnvReference | None = None,
     show_progress: bool = True,
-) -> Judge:
+) -> LearnedJudge:
     """Train, calibrate and measure a judge, and save it in `out`.
 
     Args:
@@ -188,7 +189,7 @@ class JudgeTrainer:
             loss = loss + self.config.state_weight * F.smooth_l1_loss(state, target, beta=0.1)
         return loss
 
-    def judge(self, source: str) -> Judge:
+    def judge(self, source: str) -> LearnedJudge:
         """Choose the verdict rule, measure, and wrap up.
 
         Raises:
@@ -203,7 +204,7 @@ class JudgeTrainer:
         report = measure(reported, rule, metres, source)
         if not tells_progress(self.data):  # nothing was learnt, however well zeros are met
             report = replace(report, progress_error=None)
-        return Judge(self.observer, self.spec, rule, report)
+        return LearnedJudge(self.observer, self.spec, rule, report)
 
     def _judged(self, episodes: list[int]) -> list[JudgedEpisode]:
         starts = self.data.episode_start

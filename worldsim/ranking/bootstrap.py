@@ -21,13 +21,18 @@ from worldsim.errors import UsageError
 Float = NDArray[np.float64]
 
 
-def as_outcomes(values: ArrayLike, names: tuple[str, ...], where: str) -> Float:
+def as_outcomes(
+    values: ArrayLike,
+    names: tuple[str, ...],
+    where: str,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Float:
     """Outcomes as float64 `[P, N, K]` from bool or float `[P, N]` or `[P, N, K]`.
 
     Infinite values become missing (NaN).
 
     Raises:
-        UsageError: the shape does not fit the names, or a value lies outside [0, 1].
+        UsageError: the shape does not fit the names, or a value lies outside `bounds`.
     """
     array = np.array(values, dtype=np.float64)
     if array.ndim == 2:
@@ -38,8 +43,9 @@ def as_outcomes(values: ArrayLike, names: tuple[str, ...], where: str) -> Float:
             "starts] or [policies, starts, rollouts]"
         )
     array[~np.isfinite(array)] = np.nan
-    if (array < 0).any() or (array > 1).any():
-        raise UsageError(f"{where} outcomes must lie in [0, 1]; got some that do not")
+    low, high = bounds
+    if (array < low).any() or (array > high).any():
+        raise UsageError(f"{where} outcomes must lie in [{low:g}, {high:g}]; got some that do not")
     return array
 
 

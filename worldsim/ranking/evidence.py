@@ -4,7 +4,7 @@ Policies are held in order of name, so that the order they were given in cannot 
 Shapes: P policies, N starts, K rollouts a start, B bootstrap samples.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,11 +17,13 @@ from worldsim.ranking.bootstrap import (
     rates,
     start_resamples,
 )
-from worldsim.ranking.estimate import Estimate
+from worldsim.ranking.estimate import Estimate, bootstrap_interval
+from worldsim.ranking.mean_separation import separate_means
 from worldsim.ranking.rates import wilson_interval
 from worldsim.ranking.report import StartOutcomes
 from worldsim.ranking.separation import Separation, separate_counts, separate_paired
 from worldsim.rollout.logged import LoggedRates
+from worldsim.rollout.metrics import METRICS, SUCCESS, EpisodeMetric
 
 Float = NDArray[np.float64]
 
@@ -45,6 +47,7 @@ class Evidence:
         off_lattice: policies whose logged rate is no multiple of 1 / trials.
         rollouts: K, the most rollouts of one policy from one start.
         level: of all intervals.
+        metric: what is measured. A rate is the mean of any metric.
     """
 
     names: tuple[str, ...]
@@ -64,6 +67,7 @@ class Evidence:
     off_lattice: tuple[str, ...] = ()
     rollouts: int = 1
     level: float = 0.95
+    metric: EpisodeMetric = field(default_factory=lambda: METRICS.get(SUCCESS))
 
     @property
     def ranked(self) -> NDArray[np.bool_]:
@@ -91,27 +95,39 @@ def paired_evidence(
     samples: int,
     level: float,
     seed: int,
+    metric: EpisodeMetric | None = None,
 ) -> Evidence:
-    """Evidence from outcomes `[P, N]` or `[P, N, K]` of the same starts in both worlds."""
-    order = sorting(names)
-    r = as_outcomes(reference, names, "reference")[order]
-    s = as_outcomes(imagined, names, "imagined")[order]
+    """Evidence from outcomes `[P, N]` or `[P, N, K]` of the same starts in both worlds.
+
+    Args:
+        reference: outcomes in the reference world.
+        imagined: outcomes in imagination.
+        names: P policies.
+        samples: B.
+        level: of all intervals.
+        seed: of the resampling.
+        metric: what the outcomes are; None: success.
+    """
+    order, metric = sorting(names), metric or METRICS.get(SUCCESS)
+    r = as_outcomes(reference, names, "reference", metric.bounds)[order]
+    s = as_outcomes(imagined, names, "imagined", metric.bounds)[order]
     known = tuple(names[i] for i in order)
     resamples = paired_resamples(r, s, samples, np.random.default_rng([seed, 1]))
-    outcomes, agreement = _start_outcomes(r, s)
+    outcomes, agreement = _start_outcomes(r, s) if metric.binary else (None, _unknown(r))
+    separate = _separate_rates if metric.binary else separate_means
     return Evidence(
         names=known,
         reference=rates(r),
-        reference_estimates=_estimates(*_counts(r), level),
+        reference_estimates=_world_estimates(r, resamples[0], level, metric),
         reference_trials=_counts(r)[1],
         imagined=rates(s),
-        imagined_estimates=_estimates(*_counts(s), level),
+        imagined_estimates=_world_estimates(s, resamples[1], level, metric),
         successes=_counts(s)[0],
         trials=_counts(s)[1],
         resamples=resamples,
         separations=(
-            separate_paired(_start_means(r), known, "reference", level),
-            separate_paired(_start_means(s), known, "imagined", level),
+            separate(_start_means(r), known, "reference", level, metric),
+            separate(_start_means(s), known, "imagined", level, metric),
         ),
         outcomes=outcomes,
         start_agreement=agreement,
@@ -119,6 +135,7 @@ def paired_evidence(
         paired=True,
         rollouts=max(r.shape[2], s.shape[2]),
         level=level,
+        metric=metric,
     )
 
 
@@ -168,6 +185,33 @@ def logged_evidence(
     )
 
 
+def _world_estimates(
+    outcomes: Float, resamples: Float, level: float, metric: EpisodeMetric
+) -> tuple[Estimate, ...]:
+    """Means of outcomes `[P, N, K]`: Wilson intervals of rates, bootstrap intervals of others."""
+    if metric.binary:
+        return _estimates(*_counts(outcomes), level)
+    result = []
+    for mean, samples in zip(rates(outcomes), resamples.T, strict=True):
+        if not np.isfinite(mean):
+            result.append(Estimate(None, None, f"no episode tells {metric.name}"))
+            continue
+        interval, reason = bootstrap_interval(samples, float(mean), level, metric.bounds)
+        result.append(Estimate(float(mean), interval, reason))
+    return tuple(result)
+
+
+def _separate_rates(
+    means: Float, names: tuple[str, ...], world: str, level: float, metric: EpisodeMetric
+) -> Separation:
+    """As `separate_paired`, where fewer may be better."""
+    return separate_paired(means if metric.more_is_better else 1 - means, names, world, level)
+
+
+def _unknown(outcomes: Float) -> Float:
+    return np.full(len(outcomes), np.nan)
+
+
 def _counts(outcomes: Float) -> tuple[Float, Float]:
     """Successes and trials of each policy, `[P]` each."""
     known = np.isfinite(outcomes)
@@ -198,7 +242,7 @@ def _estimates(
 
 def _start_outcomes(reference: Float, imagined: Float) -> tuple[StartOutcomes | None, Float]:
     """Counts over all policies and starts, and each policy's agreement `[P]`."""
-    nothing = np.full(len(reference), np.nan)
+    nothing = _unknown(reference)
     if reference.shape[2] != 1 or imagined.shape[2] != 1:
         return None, nothing
     r, s = reference[..., 0], imagined[..., 0]

@@ -10,6 +10,9 @@ from math import gcd
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from worldsim.config.compose import build
 from worldsim.errors import DataError, UsageError
 from worldsim.files import read_json, write_json, write_text
@@ -20,6 +23,8 @@ from worldsim.rollout.dependencies import RESULT
 from worldsim.rollout.kept import Job, read_result
 from worldsim.rollout.logged import LoggedRates, read_logged_rates
 from worldsim.rollout.trajectory import World
+
+Float = NDArray[np.float64]
 
 LOGGED = "reference.csv"
 """Copy of the logged rates, so that a folder says the same when the original has changed."""
@@ -47,6 +52,14 @@ class Outcomes:
     imagined: list[RolloutBatch]
     truth: list[RolloutBatch] | None = None
     logged: LoggedRates | None = None
+
+    def outcomes(self, metric: str) -> tuple[Float, Float]:
+        """A metric `[P, N]` in the simulator and in imagination; NaN where it is not told."""
+        return _table(self.truth or [], metric), self.imagined_outcomes(metric)
+
+    def imagined_outcomes(self, metric: str) -> Float:
+        """A metric `[P, N]` in imagination."""
+        return _table(self.imagined, metric)
 
 
 def write_comparison(
@@ -89,17 +102,22 @@ def read_outcomes(out: Path) -> Outcomes:
     comparison = build(Comparison, data["comparison"], str(path))
     options = build(RankingOptions, data["options"], str(path))
     found = data.get("circumstances")
+    around = (
+        build(Circumstances, found, str(path)) if found else Circumstances.of(comparison, options)
+    )
     digests = data.get("digests") or {}
 
-    def results(world: World) -> list[RolloutBatch]:
-        known = digests.get(world) or {}
-        return [_result(out, comparison, Job(n, world), known.get(n)) for n in comparison.policies]
+    def results(world: World, told: bool = True) -> list[RolloutBatch]:
+        known, names = digests.get(world) or {}, comparison.policies
+        found = [_result(out, comparison, Job(n, world), known.get(n)) for n in names]
+        # Older results say 0 where a judge reads no progress.
+        return found if told else [batch.without_progress() for batch in found]
 
     return Outcomes(
         comparison,
         options,
-        build(Circumstances, found, str(path)) if found else Circumstances.of(comparison, options),
-        results("imagination"),
+        around,
+        results("imagination", around.judge.reads_progress),
         results("simulator") if "simulator" in options.worlds else None,
         _logged(out, options),
     )
@@ -127,6 +145,10 @@ def pool_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
         imagined=_join([part.imagined for part in parts]),
         truth=_join(truths) if len(truths) == len(parts) else None,
     )
+
+
+def _table(batches: Sequence[RolloutBatch], metric: str) -> Float:
+    return np.array([batch.outcomes(metric) for batch in batches])
 
 
 def _result(out: Path, comparison: Comparison, job: Job, digest: str | None) -> RolloutBatch:

@@ -5,15 +5,16 @@ success rates logged elsewhere, without pairing.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from numpy.typing import ArrayLike
 
-from worldsim.errors import UsageError
 from worldsim.ranking.assembly import RankingOptions, assemble
 from worldsim.ranking.evidence import logged_evidence, paired_evidence
 from worldsim.ranking.rates import JudgeRates
 from worldsim.ranking.report import NullPolicy, RankingReport
 from worldsim.rollout.logged import LoggedRates
+from worldsim.rollout.metrics import METRICS, SUCCESS
 
 
 def rank(
@@ -22,8 +23,8 @@ def rank(
     names: Sequence[str],
     *,
     judge: JudgeRates | None = None,
-    reference_progress: ArrayLike | None = None,
-    imagined_progress: ArrayLike | None = None,
+    metric: str = SUCCESS,
+    others: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
     groups: Mapping[str, str] | None = None,
     failures: Mapping[str, Sequence[str]] | None = None,
     null_policy: NullPolicy | str | None = None,
@@ -34,13 +35,13 @@ def rank(
     """Rank policies rolled out from the same starts in both worlds.
 
     Args:
-        reference: success `[P, N]` bool (or `[P, N, K]` with K rollouts a start) in the reference
-            world; float with NaN marks what was not run.
-        imagined: success in imagination, of the same policies and starts.
+        reference: success (or another metric) `[P, N]`, or `[P, N, K]` with K rollouts a start, in
+            the reference world; NaN marks what was not run.
+        imagined: the same in imagination, of the same policies and starts.
         names: P unique names.
         judge: its validation counts, to correct imagined rates.
-        reference_progress: progress in [0, 1], `[P, N]`, optional; needs `imagined_progress`.
-        imagined_progress: likewise, as the judge saw it.
+        metric: registered name of what is ranked.
+        others: {metric: (reference, imagined)} that are shown beside it.
         groups: {policy: group}; each group of two or more gets its own coefficients.
         failures: {policy: messages} of episodes that broke off; they must count as failures
             in the arrays already.
@@ -51,7 +52,7 @@ def rank(
         seed: of all resampling; equal seeds give equal reports, in any order of policies.
 
     Raises:
-        UsageError: shapes, names or options do not fit together.
+        UsageError: shapes, names or options do not fit together, or there is no such metric.
     """
     known = tuple(map(str, names))
     null = NullPolicy(null_policy) if isinstance(null_policy, str) else null_policy
@@ -59,22 +60,13 @@ def rank(
         judge, groups or {}, failures or {}, null, bootstrap_samples, level, seed
     )
     options.check(known)
-    if (reference_progress is None) != (imagined_progress is None):
-        raise UsageError("progress is needed of both worlds, or of neither; one was given")
-    success = paired_evidence(
-        reference, imagined, known, samples=bootstrap_samples, level=level, seed=seed
-    )
-    progress = None
-    if reference_progress is not None and imagined_progress is not None:
-        progress = paired_evidence(
-            reference_progress,
-            imagined_progress,
-            known,
-            samples=bootstrap_samples,
-            level=level,
-            seed=seed,
-        )
-    return assemble(success, progress, known, options)
+    resampling: dict[str, Any] = {"samples": bootstrap_samples, "level": level, "seed": seed}
+    ranked = paired_evidence(reference, imagined, known, metric=METRICS.get(metric), **resampling)
+    beside = {
+        name: paired_evidence(*pair, known, metric=METRICS.get(name), **resampling)
+        for name, pair in (others or {}).items()
+    }
+    return assemble(ranked, beside, known, options)
 
 
 def rank_logged(
@@ -106,4 +98,4 @@ def rank_logged(
     evidence = logged_evidence(
         logged, imagined, known, samples=bootstrap_samples, level=level, seed=seed
     )
-    return assemble(evidence, None, known, options)
+    return assemble(evidence, {}, known, options)

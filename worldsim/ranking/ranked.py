@@ -5,19 +5,24 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from worldsim.errors import UsageError
 from worldsim.ranking.outcomes import Outcomes
 from worldsim.ranking.rank import rank, rank_logged
 from worldsim.ranking.rates import JudgeRates
 from worldsim.ranking.report import NullPolicy, RankingReport
 from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.metrics import METRICS, SUCCESS
+
+Float = NDArray[np.float64]
 
 
 def rank_results(outcomes: Outcomes) -> RankingReport:
     """Rank finished results.
 
     Raises:
-        UsageError: the logged rates lack a policy.
+        UsageError: the logged rates lack a policy, or the results do not tell the metric.
     """
     names, options = list(outcomes.comparison.policies), outcomes.options
     around, imagined = outcomes.circumstances, outcomes.imagined
@@ -32,16 +37,21 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     if outcomes.logged is not None:
         failures = _failures([("imagination", imagined)])
         report = rank_logged(
-            outcomes.logged, _success(imagined), names, failures=failures, **shared
+            outcomes.logged, outcomes.imagined_outcomes(SUCCESS), names, failures=failures, **shared
         )
     else:
-        truth, reads = outcomes.truth or [], around.judge.reads_progress
+        truth = outcomes.truth or []
+        tables = {name: outcomes.outcomes(name) for name in METRICS}
+        told = {name: pair for name, pair in tables.items() if all(map(_tells, pair))}
+        if options.metric not in told:
+            raise UsageError(
+                f"these results do not tell {options.metric}; they tell {', '.join(sorted(told))}"
+            )
         report = rank(
-            _success(truth),
-            _success(imagined),
+            *told.pop(options.metric),
             names,
-            reference_progress=_progress(truth) if reads else None,
-            imagined_progress=_progress(imagined) if reads else None,
+            metric=options.metric,
+            others=told,
             failures=_failures([("simulator", truth), ("imagination", imagined)]),
             **shared,
         )
@@ -87,12 +97,9 @@ def _null_policy(outcomes: Outcomes) -> NullPolicy | None:
     return NullPolicy(name, outcomes.circumstances.null_policy_moves, share)
 
 
-def _success(batches: list[RolloutBatch]) -> np.ndarray:
-    return np.stack([batch.success for batch in batches])
-
-
-def _progress(batches: list[RolloutBatch]) -> np.ndarray:
-    return np.stack([batch.outcomes("progress") for batch in batches])
+def _tells(outcomes: Float) -> bool:
+    """Whether any episode tells a metric `[P, N]`."""
+    return bool(np.isfinite(outcomes).any())
 
 
 def _failures(worlds: list[tuple[str, list[RolloutBatch]]]) -> Mapping[str, list[str]]:

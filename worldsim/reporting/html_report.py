@@ -13,7 +13,7 @@ from worldsim.ranking.correlation import MMRV_RULE
 from worldsim.ranking.estimate import Estimate
 from worldsim.ranking.report import RankingReport
 from worldsim.reporting.chart_horizon import LINES, horizon_chart
-from worldsim.reporting.chart_ranking import interval_strip, scatter
+from worldsim.reporting.chart_ranking import interval_strip, scatter, value_range
 from worldsim.reporting.content_policy import content_policy
 from worldsim.reporting.report_data import Film, ReportData, Section
 
@@ -89,6 +89,7 @@ def render_report(data: ReportData) -> str:
         **page_assets("report.css", "report.js"),
         scatter=scatter,
         strip=interval_strip,
+        value_range=value_range,
         charts=_charts,
         line_names=LINES,
         agreement_columns=_agreement_columns,
@@ -104,8 +105,7 @@ def _agreement_sets(ranking: RankingReport) -> list[tuple[str, Coefficients]]:
     sets += [(f"within {name}", group.coefficients) for name, group in ranking.groups.items()]
     if ranking.corrected is not None:
         sets.append(("judge-corrected", ranking.corrected))
-    if ranking.progress is not None:
-        sets.append(("progress", ranking.progress))
+    sets += [(name, found.coefficients) for name, found in ranking.others.items()]
     return [*sets, ("policies resampled too", ranking.over_policies)]
 
 

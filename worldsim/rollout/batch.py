@@ -4,7 +4,7 @@ Legend: N starts, T steps of an episode, V view, H, W pixels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class RolloutBatch:
     @property
     def success(self) -> NDArray[np.bool_]:
         """`[N]` verdict: of the simulator, or in imagination of the judge."""
-        return self.outcomes("success") == 1
+        return np.asarray(self.outcomes("success") == 1)
 
     @property
     def judged(self) -> NDArray[np.bool_] | None:
@@ -88,6 +88,12 @@ class RolloutBatch:
             for start, error in zip(self.start_ids, self.errors, strict=True)
             if error
         ]
+
+    def without_progress(self) -> "RolloutBatch":
+        """The same where nobody tells progress."""
+        return replace(
+            self, trajectories=tuple(replace(each, progress=None) for each in self.trajectories)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """What is no array, and in `outcomes` every metric, for whoever reads the file."""

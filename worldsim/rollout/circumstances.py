@@ -4,15 +4,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from worldsim.config.limits import Seed, between, inside
+from worldsim.config.limits import Seed, Text, between, inside
 from worldsim.config.values import Checked
-from worldsim.judge.judge import Judge, JudgeReport
+from worldsim.errors import UsageError
+from worldsim.judge.judge import JudgeReport, load_pretrained_judge
 from worldsim.models.pretrained import SHIPPED
 from worldsim.models.weights import WEIGHTS
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.simple import keeps_still
 from worldsim.rollout.comparison import DEVELOPMENT_SEEDS, Comparison
 from worldsim.rollout.dependencies import digest_file
+from worldsim.rollout.metrics import METRICS, SUCCESS
 from worldsim.rollout.trajectory import World
 
 Resamples = Annotated[int, between(1, 10**7)]
@@ -31,6 +33,7 @@ class RankingOptions(Checked):
         bootstrap_samples: resamples of every interval.
         level: of every interval.
         seed: of the resampling.
+        metric: registered name of the episode metric that is ranked.
     """
 
     reference_csv: str | None = None
@@ -39,6 +42,16 @@ class RankingOptions(Checked):
     bootstrap_samples: Resamples = 4000
     level: Level = 0.95
     seed: Seed = 0
+    metric: Text = SUCCESS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        METRICS.get(self.metric)
+        if self.reference_csv is not None and self.metric != SUCCESS:
+            raise UsageError(
+                f"metric={self.metric}: logged rates are of success, so nothing else can be "
+                "compared with them; leave reference.csv out, or rank metric=success"
+            )
 
     @property
     def worlds(self) -> tuple[World, ...]:
@@ -73,7 +86,7 @@ class Circumstances:
         model = WorldModel.from_pretrained(comparison.model)
         entry = comparison.policies.get(options.null_policy or "") or {}
         return Circumstances(
-            judge=Judge.from_pretrained(comparison.judge).report,
+            judge=load_pretrained_judge(comparison.judge).report,
             state_assisted=model.state_assisted,
             development_starts=developed_on(comparison),
             null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),

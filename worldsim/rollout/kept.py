@@ -76,8 +76,9 @@ def write_result(out: Path, job: Job, parts: Parts, batch: RolloutBatch) -> None
     none.
     """
     path, digest = result_path(out, job), digest_of(parts)
+    arrays: dict[str, Any] = {"digest": np.array(digest), **batch.arrays()}
     with atomic_path(path.with_suffix(TRAJECTORIES)) as temporary:
-        np.savez_compressed(temporary, digest=np.array(digest), **batch.arrays())
+        np.savez_compressed(temporary, **arrays)
     write_json(path, {"digest": digest, "parts": parts, "rollouts": batch.to_json()})
 
 

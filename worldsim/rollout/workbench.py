@@ -10,7 +10,7 @@ from worldsim.envs.imagination.start import Start
 from worldsim.envs.imagination.starts import DatasetStarts, SimulatorStarts
 from worldsim.errors import UsageError
 from worldsim.hardware import inference_device
-from worldsim.judge.judge import Judge
+from worldsim.judge.judge import Judge, load_pretrained_judge
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.policies.pool import load_pool
@@ -35,7 +35,7 @@ class Workbench:
     @cached_property
     def judge(self) -> Judge:
         """The judge."""
-        judge = Judge.from_pretrained(Path(self.comparison.judge))
+        judge = load_pretrained_judge(Path(self.comparison.judge))
         return judge.to(inference_device(self.comparison.device))
 
     @cached_property

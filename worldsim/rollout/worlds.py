@@ -15,7 +15,7 @@ from worldsim.conventions import Observation, split_views, stack_views
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.start import Start
 from worldsim.envs.simulator_check import Seen, check_simulator
-from worldsim.judge.judge import Judge
+from worldsim.judge.judge import Judge, ObservedFrame
 from worldsim.rollout.pairing import require_paired
 from worldsim.rollout.trajectory import World
 from worldsim.spec import WorldSpec
@@ -54,8 +54,11 @@ class Moment:
         """The rows in `mask` `[N]`."""
         if mask.all():
             return self
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Moment(**{n: None if a is None else a[mask] for n, a in arrays.items()})
+        kept: dict[str, Any] = {}
+        for field in fields(self):
+            array = getattr(self, field.name)
+            kept[field.name] = None if array is None else array[mask]
+        return Moment(**kept)
 
 
 class BatchWorld(Protocol):
@@ -176,13 +179,14 @@ class SimulatorWorld:
         require_paired(starts, ids, seen, self.spec, self.env_id)
         self._tracker = None if self.judge is None else self.judge.tracker(len(starts))
         never = np.zeros(len(starts), bool)
-        return self._moment([r[0] for r in results], [r[1] for r in results], never, first=True)
+        return self._moment([r[0] for r in results], [r[1] for r in results], never, None)
 
     def step(self, actions: Float) -> Moment:
         """See `BatchWorld`."""
-        results = [env.step(a) for env, a in zip(self._running, actions, strict=True)]
+        commands = map(self.spec.action.command, actions)
+        results = [env.step(c) for env, c in zip(self._running, commands, strict=True)]
         done = np.array([bool(r[2]) or bool(r[3]) for r in results])
-        return self._moment([r[0] for r in results], [r[4] for r in results], done)
+        return self._moment([r[0] for r in results], [r[4] for r in results], done, actions)
 
     def select(self, rows: Sequence[int]) -> None:
         """See `BatchWorld`."""
@@ -207,23 +211,26 @@ class SimulatorWorld:
         observations: list[dict[str, Any]],
         infos: list[dict[str, Any]],
         done: Bool,
-        first: bool = False,
+        actions: Float | None,
     ) -> Moment:
         pixels = np.stack([stack_views(o["pixels"], self.spec.camera_names) for o in observations])
+        agent_pos = np.stack([o["agent_pos"] for o in observations]).astype(np.float32)
+        pose, first = _told(infos, "pose"), actions is None
         probability = judged = None
         if self.judge is not None and self._tracker is not None:
-            probability = self.judge.read(pixels).success_probability
+            shown = ObservedFrame(pixels, agent_pos, pose)
+            probability = self.judge.read(shown, actions).success_probability
             judged = self._tracker.succeeded if first else self._tracker.update(probability)
         success = np.array([bool(info["success"]) for info in infos])
         return Moment(
             pixels=pixels,
-            agent_pos=np.stack([o["agent_pos"] for o in observations]).astype(np.float32),
+            agent_pos=agent_pos,
             success=np.zeros_like(success) if first else success,
             progress=np.array([info["progress"] for info in infos], np.float32),
             done=done,
             probability=probability,
             judged=judged,
-            pose=_told(infos, "pose"),
+            pose=pose,
             event=_told(infos, "events"),
         )
 

@@ -219,7 +219,7 @@ def simulator_replay(cache: CachedDataset) -> Iterator[Replay]:
             path, film = [], []
             for action in actions:
                 # Past the env's own end: what is asked is where the hand goes, not how it scores.
-                observation = env.step(action)[0]
+                observation = env.step(cache.spec.action.command(action))[0]
                 path.append(np.asarray(observation["agent_pos"], np.float32))
                 shown = stack_views(observation["pixels"], cache.spec.camera_names)
                 film.append(np.stack([resize(view, *cache.pixels.shape[2:4]) for view in shown]))

@@ -86,7 +86,8 @@ def measure_drift(
         looks.add(frames, truthful)
         if seen is not None:
             shown, rows = frames.pixels[truthful], looks.rows(frames, truthful)
-            seen.add(frames.horizon, shown, np.asarray(cache.pixels[rows]), cache.state[rows])
+            truth = np.asarray(cache.pixels[rows])
+            seen.add(frames.horizon, shown, truth, cache.agent_pos[rows], cache.state[rows])
         if on_step is not None:
             on_step(frames.horizon)
     # Windows at the two ends do not overlap.

@@ -1,6 +1,7 @@
 """How many product files one imagined step enters, counted by tracing it.
 
-`python tests/packaging/test_trace.py` (with `tests/helpers` on the path) prints them.
+`python tests/imagination/test_imagined_step_trace.py`, with `tests/helpers` on the path, prints
+them.
 """
 
 from collections import Counter
