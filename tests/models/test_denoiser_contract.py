@@ -13,7 +13,7 @@ from worldsim.models.denoisers.registry import DENOISERS, build_denoiser
 from worldsim.sampling.context import Context, new_context
 
 MAPS = 24
-SHAPE = DenoiserShape(3, 4, 8, 8, action_dim=5, body_dim=6, map_channels=MAPS)
+SHAPE = DenoiserShape(3, 4, 8, 8, action_dim=5, state_dim=6, map_channels=MAPS)
 LATENT = (3, 4, 8, 8)
 
 
