@@ -1,4 +1,4 @@
-"""What denoisers are told about a frame as pixel-aligned maps, by named conditioners.
+"""What denoisers are conditioned on as pixel-aligned maps, by named conditioners.
 
 Actions that enter only as tokens are nearly inert (GigaWorld-1, 2607.02642: trajectory accuracy
 .162 for cross-attention against .353 for channel-concatenated pixel-aligned maps). A model names
