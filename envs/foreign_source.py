@@ -9,10 +9,10 @@ from typing import Any
 
 import gymnasium
 
+from worldsim.conventions import plain_rate
 from worldsim.envs.foreign_physics import physics_of, read_attribute
 from worldsim.envs.global_draws import GlobalDraws
 from worldsim.errors import MissingExtraError, UsageError, unknown_name
-from worldsim.rates import plain_rate
 
 DEFAULT_LIMIT = 1000
 """Episode length for sources that state none."""

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from worldsim.config.limits import Positive, Whole
 from worldsim.config.values import Checked
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import Schedule
+from worldsim.diffusion.schedule import Schedule, sampling_sigmas
 from worldsim.errors import QualityWarning, UsageError
 
 TOLERANCE = 1e-5
@@ -41,21 +40,21 @@ class TrainedLadder(Checked):
         """The greatest number of steps up to `steps` that fits."""
         return next(count for count in range(steps, 0, -1) if self.fits(count))
 
-    def check(self, schedule: Schedule, descent: str) -> None:
+    def check(self, schedule: Schedule, solver: str) -> None:
         """Refuse levels that the model was never distilled on; warn of what it was not trained for.
 
         Args:
             schedule: of a stream.
-            descent: `flow` or `fresh`, how its chunks go down a rung.
+            solver: `ode` or `renoise`, how its chunks go down a rung.
 
         Raises:
             UsageError: a level of the schedule's ladder is none of the distilled ones.
         """
         if self.rungs:
-            known = sampling_ladder(self.rungs, self.shift).tolist()
+            known = sampling_sigmas(self.rungs, self.shift).tolist()
             strange = [
                 round(level, 3)
-                for level in schedule.ladder
+                for level in schedule.sigmas
                 if min(abs(level - rung) for rung in known) > TOLERANCE
             ]
             if strange:
@@ -65,10 +64,10 @@ class TrainedLadder(Checked):
                     f"the sampler's ladder has other levels: {strange}. Take sampling steps among "
                     f"{fitting}, of the same shift"
                 )
-            if self.jumps_to_end and descent == "flow" and schedule.steps > 1:
+            if self.jumps_to_end and solver == "ode" and schedule.steps > 1:
                 _warn(
                     "this model was distilled to say where the flow ends, and the sampler follows "
-                    "the flow; take sampler.descent=fresh"
+                    "the flow; take sampler.solver=renoise"
                 )
         together = schedule.most_in_flight * schedule.chunk
         if schedule.bidirectional and together > 1 and not self.bidirectional:

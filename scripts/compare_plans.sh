@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The table of docs/streaming_results.md: every training plan goes on from one denoiser that diffusion forcing
-# trained, for the same time, and is measured over a minute of TabletopPush beside the simulator.
+# The table of docs/experiments/2026-11-25-training-plans.md: every training plan goes on from one denoiser
+# that diffusion forcing trained, for the same time, and is measured over a minute of TabletopPush beside the
+# simulator.
 #
 #   worldsim collect env=push episodes=4000 out=data/push
 #   worldsim collect env=push env.max_episode_steps=600 steps_after_success=600 mixture=play \
@@ -51,7 +52,7 @@ measure() { # row, model, overrides of the sampler
 }
 
 frames=(sampler.kind=autoregressive sampler.steps=2)
-window=(sampler.kind=rolling sampler.steps=4 sampler.descent=fresh sampler.bidirectional=true)
+window=(sampler.kind=rolling sampler.steps=4 sampler.solver=renoise sampler.bidirectional=true)
 rolls=(plan.rollout.start=0 plan.rollout.most_steps=2)
 windows=(plan=rolling_forcing plan.rollout.start=0)
 

@@ -20,7 +20,7 @@ from worldsim.errors import DataError, WorldsimError
 from worldsim.files import atomic_path
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.models.world_model import WorldModel
-from worldsim.training.layout import RunFolder
+from worldsim.training.run_folder import RunFolder
 
 
 def join(out: Path, world: Path, dynamics: Path, judge: Path, dataset: Path) -> None:

@@ -1,16 +1,14 @@
-"""Before any test module: a GL backend is chosen (MuJoCo reads MUJOCO_GL once, when something
-first imports it), and the helpers beside the tests become importable (importlib mode)."""
+"""A GL backend is chosen first: MuJoCo reads MUJOCO_GL once, when something imports it."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from worldsim.data.cache import CachedDataset
 from worldsim.envs.gl import choose_backend
 
 choose_backend()
-sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
 
 
@@ -22,3 +20,11 @@ def float32_inference(monkeypatch: pytest.MonkeyPatch) -> None:
     round away, and by how much depends on the processor. In float32 they differ by rounding alone.
     """
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+
+
+@pytest.fixture(scope="session")
+def square_data(tmp_path_factory: pytest.TempPathFactory) -> CachedDataset:
+    """Twelve episodes, of twelve to fourteen steps, of a world without a simulator."""
+    from square_world import square_cache
+
+    return square_cache(Path(tmp_path_factory.mktemp("squares")) / "data")

@@ -8,6 +8,19 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
+EXTRAS = {
+    "stable_baselines3": "rl",
+    "gymnasium_robotics": "robotics",
+    "fastapi": "web",
+    "uvicorn": "web",
+    "rerun": "rerun",
+    "wandb": "wandb",
+    "tensorboard": "tensorboard",
+    "matplotlib": "plot",
+    "hf_xet": "hub",
+}
+"""Optional packages by import name, and the extra of worldsim that installs each."""
+
 
 class WorldsimError(Exception):
     """Something failed while running; the command line exits with 1."""

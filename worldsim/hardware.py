@@ -1,23 +1,36 @@
-"""What the machine at hand computes fast."""
+"""What the machine at hand computes fast, and how its C library hands out memory."""
 
-import torch
+import ctypes
+import os
+from typing import TYPE_CHECKING
 
 from worldsim.errors import UsageError
 
+if TYPE_CHECKING:  # the command line keeps freed memory before it needs torch
+    import torch
 
-def has_fast_bf16(device: torch.device | str = "cpu") -> bool:
+# The numbers of <malloc.h>.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+MIB = 2**20
+
+
+def has_fast_bf16(device: "torch.device | str" = "cpu") -> bool:
     """Whether `device` multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
+    import torch
+
     if torch.device(device).type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def inference_device(name: str) -> torch.device:
+def inference_device(name: str) -> "torch.device":
     """Where to imagine: `cpu`, `cuda` (perhaps with a number), or `auto`, a GPU where there is one.
 
     Raises:
         UsageError: there is no such device.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -30,15 +43,37 @@ def inference_device(name: str) -> torch.device:
     return device
 
 
-def training_device(accelerator: str = "auto") -> torch.device:
+def training_device(accelerator: str = "auto") -> "torch.device":
     """Where Lightning trains under this name of an accelerator.
 
     Raises:
         UsageError: a GPU is asked for and there is none.
     """
+    import torch
+
     wanted = accelerator in ("auto", "gpu", "cuda")
     if wanted and accelerator != "auto" and not torch.cuda.is_available():
         raise UsageError(
             f"trainer.accelerator={accelerator} and torch sees no GPU; take auto or cpu"
         )
     return torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
+
+
+def keep_freed_memory() -> bool:
+    """Let the process use freed memory again, where by default it goes back to the system.
+
+    A network's step frees and asks for the same megabytes many times, and every time the system
+    maps and clears them. Memory in use does not grow, memory held may. Left alone where a variable
+    `MALLOC_*` or `GLIBC_TUNABLES` is set, and where the C library is not glibc.
+
+    Returns:
+        Whether it was changed.
+    """
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    wanted = ((M_MMAP_THRESHOLD, 256), (M_TRIM_THRESHOLD, 1024), (M_TOP_PAD, 64))
+    return all(mallopt(option, size * MIB) == 1 for option, size in wanted)

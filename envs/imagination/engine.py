@@ -17,10 +17,10 @@ from worldsim.envs.imagination.start import (
     stack_views_seen,
 )
 from worldsim.errors import QualityWarning, UsageError
-from worldsim.judge.judge import Judge, Judgement
+from worldsim.judge.judge import Judge, Judgement, ObservedFrame
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.acceleration import Acceleration
-from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.sampler import Acceleration, Sampler
+from worldsim.sampling.stream import Stream
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -59,7 +59,7 @@ class ImaginationEngine:
         judge: must know the same world.
         sampling_steps: denoising steps a frame, 1 to 8.
         success_bonus: see above.
-        acceleration: how the model's passes are run; see `worldsim.sampling.acceleration`.
+        acceleration: how the model's passes are run; see `worldsim.sampling.sampler`.
 
     Raises:
         SpecMismatchError: model and judge describe different worlds.
@@ -80,7 +80,7 @@ class ImaginationEngine:
         self.spec = model.spec
         self.judge = judge
         self.success_bonus = success_bonus
-        self.stream = Sampler.of(model, sampling_steps, acceleration).stream(model)
+        self.stream = Stream.of(model, Sampler.of(model, sampling_steps, acceleration))
         self._tracker = judge.tracker(0)
         self._progress: Float = np.zeros(0, np.float32)
 
@@ -122,7 +122,7 @@ class ImaginationEngine:
         """
         pixels = np.stack([start.pixels for start in starts])
         agent_pos = np.stack([start.agent_pos for start in starts])
-        judgement = self.judge.read(pixels)
+        judgement = self.judge.read(ObservedFrame(pixels, agent_pos), None)
         state = stack_states(starts, judgement.state)
         rig, views = stack_rigs(starts, self.spec.camera_names), stack_views_seen(starts)
         self.stream.reset(pixels, agent_pos, rig, env_ids, seed, state=state, views=views)
@@ -139,7 +139,7 @@ class ImaginationEngine:
         agent_pos = np.stack([start.agent_pos for start in starts])
         rig, views = stack_rigs(starts, self.spec.camera_names), stack_views_seen(starts)
         places = rows.tolist()
-        judgement = self.judge.read(pixels)
+        judgement = self.judge.read(ObservedFrame(pixels, agent_pos), None)
         state = stack_states(starts, judgement.state)
         self.stream.reset(pixels, agent_pos, rig, env_ids, seed, places, state=state, views=views)
         mask = np.zeros(self.num_envs, bool)
@@ -160,12 +160,13 @@ class ImaginationEngine:
         """
         frame = self.stream.act(actions)
         pixels = self.stream.pixels()
-        judgement = self.judge.read(pixels)
+        agent_pos = frame.agent_pos[:, 0].cpu().numpy()
+        shown = ObservedFrame(pixels, agent_pos)
+        judgement = self.judge.read(shown, np.asarray(actions, np.float32))
         before = self._tracker.succeeded
         success = self._tracker.update(judgement.success_probability)
         reward = judgement.progress - self._progress + self.success_bonus * (success & ~before)
         self._progress = judgement.progress.copy()
-        agent_pos = frame.agent_pos[:, 0].cpu().numpy()
         return ImaginedObservation(pixels, agent_pos, judgement, success, reward.astype(np.float32))
 
     def select(self, rows: Indices) -> None:

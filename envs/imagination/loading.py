@@ -1,13 +1,19 @@
-"""Arguments of the imagination envs: a model or its name, a judge or its folder, starts."""
+"""What the imagination envs are made of: model, judge, starts, spaces; each given or found."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
+from worldsim.envs.task_space import TaskText
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.judge.judge import Judge
+from worldsim.judge.judge import Judge, load_pretrained_judge
 from worldsim.models.pretrained import locate, resolve_folder
 from worldsim.models.world_model import WorldModel
+from worldsim.spec import WorldSpec
 
 DEFAULT_MODEL = "shipped/push"
 DEFAULT_HORIZON = 50
@@ -51,7 +57,7 @@ def load_judge(judge: Judge | str | Path | None, model: WorldModel | str | Path)
     if judge is None and isinstance(model, WorldModel):
         raise UsageError("a judge is needed beside a model object; pass judge=Judge or its folder")
     where = "" if isinstance(model, WorldModel) else model
-    return Judge.from_pretrained(judge_folder(judge, where))
+    return load_pretrained_judge(judge_folder(judge, where))
 
 
 def find_judge(judge: str | Path | None, model: str | Path) -> Judge | None:
@@ -61,7 +67,7 @@ def find_judge(judge: str | Path | None, model: str | Path) -> Judge | None:
         UsageError: a folder was named and holds none.
     """
     try:
-        return Judge.from_pretrained(judge_folder(judge, model))
+        return load_pretrained_judge(judge_folder(judge, model))
     except UsageError:
         if judge is not None:
             raise
@@ -95,6 +101,41 @@ def load_starts(starts: StartSource | None, judge: Judge, model: WorldModel) -> 
 def horizon_of(starts: StartSource) -> int:
     """Actions after which the simulator that the starts come from truncates an episode."""
     return int(getattr(starts, "max_episode_steps", None) or DEFAULT_HORIZON)
+
+
+def observation_space(spec: WorldSpec) -> spaces.Dict:
+    """`pixels` {camera: uint8 [H, W, 3]}, `agent_pos` `[P]` unbounded, `task` text.
+
+    For worlds known by their data alone; where there is a simulator, its own space is taken.
+    """
+    return spaces.Dict(
+        {
+            "pixels": spaces.Dict(
+                {
+                    camera.name: spaces.Box(0, 255, (camera.height, camera.width, 3), np.uint8)
+                    for camera in spec.cameras
+                }
+            ),
+            "agent_pos": spaces.Box(-np.inf, np.inf, (spec.agent_pos.dim,), np.float32),
+            "task": TaskText(),
+        }
+    )
+
+
+def known_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """An autoreset mode, or the one of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if isinstance(mode, AutoresetMode):
+        return mode
+    for known in AutoresetMode:
+        if mode in (known.value, known.name):
+            return known
+    raise UsageError(
+        f"autoreset_mode {mode!r} is unknown; known: {[m.name for m in AutoresetMode]}"
+    )
 
 
 def unknown_options(options: dict[str, Any], known: set[str]) -> None:

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.conventions import split_views
-from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.loading import (
     DEFAULT_MODEL,
@@ -17,15 +17,16 @@ from worldsim.envs.imagination.loading import (
     load_judge,
     load_model,
     load_starts,
+    observation_space,
     unknown_options,
 )
-from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
 from worldsim.envs.imagination.start import Start, is_observation
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource, known_rig
+from worldsim.envs.registration import HasHorizon
 from worldsim.errors import UsageError
 from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.acceleration import Acceleration
+from worldsim.sampling.sampler import Acceleration
 from worldsim.spec import WorldSpec
 
 Info = dict[str, Any]
@@ -50,7 +51,7 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
             simulator's own horizon, or 50 where the starts come from no simulator.
         success_bonus: reward of success.
         acceleration: how the model's passes are run: none, compile or cuda_graphs; see
-            `worldsim.sampling.acceleration`.
+            `worldsim.sampling.sampler`.
         render_mode: None or "rgb_array" (the cameras side by side).
     """
 
@@ -89,7 +90,7 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
         }
         self._space = self.starts.observation_space or observation_space(world.spec)
         self.observation_space = self._space
-        self.action_space = action_space(world.spec)
+        self.action_space = world.spec.action.space
         self._start: Start | None = None
         self._pixels: NDArray[np.uint8] | None = None
         self._steps = 0
@@ -126,8 +127,8 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
         """
         if self._start is None:
             raise UsageError("ImaginationEnv was stepped before reset; call reset() first")
-        checked = self.spec_world.action.check(action, "ImaginationEnv")
-        seen = self.engine.step(checked[None])
+        vector = self.spec_world.action.vector(action, "ImaginationEnv")
+        seen = self.engine.step(vector[None])
         self._steps += 1
         observation, info = self._show(seen)
         truncated = self._steps >= self.max_episode_steps
@@ -186,6 +187,13 @@ def draw_start(
         start = start if running is None else start.after(running)
         start = start if start.rig is not None else replace(start, rig=known_rig(source))
     return start, noise
+
+
+def clip_agent_pos(agent_pos: NDArray[np.float32], space: spaces.Dict) -> NDArray[np.float32]:
+    """An imagined `agent_pos` `[..., P]` within the bounds of the observation space."""
+    box = space["agent_pos"]
+    assert isinstance(box, spaces.Box)
+    return np.clip(agent_pos, box.low, box.high).astype(np.float32)
 
 
 def info_arrays(seen: ImaginedObservation) -> dict[str, NDArray[Any]]:

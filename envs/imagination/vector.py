@@ -15,19 +15,25 @@ from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservat
 from worldsim.envs.imagination.loading import (
     DEFAULT_MODEL,
     horizon_of,
+    known_mode,
     load_judge,
     load_model,
     load_starts,
+    observation_space,
     unknown_options,
 )
-from worldsim.envs.imagination.single import check_arguments, draw_start, info_arrays
-from worldsim.envs.imagination.spaces import action_space, clip_agent_pos, observation_space
+from worldsim.envs.imagination.single import (
+    check_arguments,
+    clip_agent_pos,
+    draw_start,
+    info_arrays,
+)
 from worldsim.envs.imagination.start import Start
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
 from worldsim.errors import UsageError
 from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.acceleration import Acceleration
+from worldsim.sampling.sampler import Acceleration
 from worldsim.spec import WorldSpec
 
 Float = NDArray[np.float32]
@@ -49,7 +55,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
             simulator's own horizon, or 50 where the starts come from no simulator.
         success_bonus: reward of success.
         acceleration: how the model's passes are run: none, compile or cuda_graphs; see
-            `worldsim.sampling.acceleration`.
+            `worldsim.sampling.sampler`.
         autoreset_mode: NEXT_STEP (the step after the last one begins an episode, its action is
             ignored), SAME_STEP (`final_obs` and `final_info` in the info), or DISABLED (begin
             again with `reset(options={"reset_mask": mask})`; a finished env must not be stepped).
@@ -83,7 +89,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         self.spec_world: WorldSpec = world.spec
         self.num_envs = num_envs
         self.max_episode_steps = max_episode_steps or horizon_of(self.starts)
-        self.autoreset_mode = _mode(autoreset_mode)
+        self.autoreset_mode = known_mode(autoreset_mode)
         self.render_mode = render_mode
         self.metadata = {
             "render_modes": ["rgb_array"],
@@ -93,7 +99,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         }
         self._space = self.starts.observation_space or observation_space(world.spec)
         self.single_observation_space = self._space
-        self.single_action_space = action_space(world.spec)
+        self.single_action_space = world.spec.action.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rngs: list[np.random.Generator] = []
@@ -137,8 +143,8 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
             self._done[:] = False
             self._pixels, self._agent_pos = seen.pixels.copy(), seen.agent_pos.copy()
             return self._observation(), _masked(info_arrays(seen), np.ones(self.num_envs, bool))
-        info = self._restart(mask, states)
-        return self._observation(), _masked(info, mask)
+        info = _masked(self._restart(mask, states), mask)
+        return self._observation(), info
 
     def step(self, actions: Float) -> StepResult:
         """One imagined frame in every env.
@@ -150,14 +156,15 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
             UsageError: wrong shape, not finite, before `reset`, or (autoreset DISABLED) while
                 an env has finished and was not reset.
         """
-        checked = self._check(actions)
+        if not self._starts:
+            raise UsageError("ImaginationVectorEnv was stepped before reset; call reset() first")
         again = self._done.copy()
         if again.any() and self.autoreset_mode == AutoresetMode.DISABLED:
             raise UsageError(
                 f"envs {np.flatnonzero(again).tolist()} have finished; with autoreset DISABLED "
                 "call reset(options={'reset_mask': mask}) for them before the next step"
             )
-        seen = self.engine.step(checked)
+        seen = self.engine.step(self.spec_world.action.vector(actions, "ImaginationVectorEnv"))
         self._steps += 1
         self._pixels, self._agent_pos = seen.pixels, seen.agent_pos
         info = info_arrays(seen)
@@ -177,7 +184,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         finished = self._done.copy()
         final = np.full(self.num_envs, None, dtype=object)
         for row in np.flatnonzero(finished):
-            final[row] = self._single_observation(int(row))
+            final[row] = self._observation(int(row))
         final_info = {name: values.copy() for name, values in info.items()}
         _overwrite(info, self._restart(finished, [None] * self.num_envs), finished)
         return _masked(info, np.ones(self.num_envs, bool)) | {
@@ -205,26 +212,16 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         drawn = [
             draw_start(self.starts, self._rngs[row], states[row], self._starts[row]) for row in rows
         ]
-        for row, (start, _) in zip(rows, drawn, strict=True):
+        starts, noises = zip(*drawn, strict=True)
+        for row, start in zip(rows, starts, strict=True):
             self._starts[row] = start
-        seen = self.engine.restart(
-            rows, [start for start, _ in drawn], [noise for _, noise in drawn]
-        )
+        seen = self.engine.restart(rows, starts, noises)
         self._steps[rows] = 0
         self._done[rows] = False
         # New arrays: observations already handed out must not change under their owner.
         self._pixels, self._agent_pos = self._pixels.copy(), self._agent_pos.copy()
         self._pixels[rows], self._agent_pos[rows] = seen.pixels, seen.agent_pos
         return _scatter(seen, rows, self.num_envs)
-
-    def _check(self, actions: Float) -> Float:
-        if not self._starts:
-            raise UsageError("ImaginationVectorEnv was stepped before reset; call reset() first")
-        checked: Float = self.spec_world.action.check(actions, "ImaginationVectorEnv")
-        expected = (self.num_envs, self.spec_world.action.dim)
-        if checked.shape != expected:
-            raise UsageError(f"actions have shape {checked.shape}, expected {expected}")
-        return checked
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: Bool | None) -> None:
         """Fresh random numbers for the envs in `mask` (None: all) that are given a seed."""
@@ -263,30 +260,15 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
             raise UsageError(f"{len(state)} initial states for {self.num_envs} envs")
         return list(state)
 
-    def _observation(self) -> dict[str, Any]:
+    def _observation(self, row: int | None = None) -> dict[str, Any]:
+        """Of all envs, or of one."""
+        rows = slice(None) if row is None else row
+        tasks = tuple(start.task for start in self._starts)
         return {
-            "pixels": split_views(self._pixels, self.spec_world.camera_names),
-            "agent_pos": clip_agent_pos(self._agent_pos, self._space),
-            "task": tuple(start.task for start in self._starts),
+            "pixels": split_views(self._pixels[rows], self.spec_world.camera_names),
+            "agent_pos": clip_agent_pos(self._agent_pos[rows], self._space),
+            "task": tasks if row is None else tasks[row],
         }
-
-    def _single_observation(self, row: int) -> dict[str, Any]:
-        return {
-            "pixels": split_views(self._pixels[row], self.spec_world.camera_names),
-            "agent_pos": clip_agent_pos(self._agent_pos[row], self._space),
-            "task": self._starts[row].task,
-        }
-
-
-def _mode(mode: AutoresetMode | str) -> AutoresetMode:
-    if isinstance(mode, AutoresetMode):
-        return mode
-    for known in AutoresetMode:
-        if mode in (known.value, known.name):
-            return known
-    raise UsageError(
-        f"autoreset_mode {mode!r} is unknown; known: {[m.name for m in AutoresetMode]}"
-    )
 
 
 def _scatter(seen: ImaginedObservation, rows: NDArray[np.int64], count: int) -> dict[str, Any]:

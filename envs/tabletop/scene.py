@@ -31,7 +31,8 @@ def cube_xml(mass: float, friction: float, smooth: bool) -> str:
 
     Heavy and low in friction, so that the hand moves it rather than tips it over: with a light cube
     on a rough table, half a millimetre at the start decided one push in five
-    (docs/experiments.md), and no imagination can tell policies apart that luck does not.
+    (docs/experiments/2026-11-21-luck-of-starts.md). No imagination can tell policies apart that
+    luck does not.
 
     Args:
         mass: kilograms.

@@ -18,14 +18,15 @@ from torch import Tensor
 
 from worldsim.config.compose import build, compose_config
 from worldsim.diffusion.flow import as_history, step_down
-from worldsim.diffusion.ladder import sampling_ladder
+from worldsim.diffusion.schedule import sampling_sigmas
 from worldsim.envs.imagination import FrameStarts, ImaginationVectorEnv, SimulatorStarts, Start
 from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError
-from worldsim.judge.judge import Judge, JudgeReport
+from worldsim.judge.judge import Judge, JudgeReport, ObservedFrame, load_pretrained_judge
+from worldsim.judge.learned import LearnedJudge
 from worldsim.judge.tracker import VerdictRule
 from worldsim.models.denoisers.conditioning import Conditioning
-from worldsim.models.heads.state_estimator import Observer, ObserverConfig
+from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.stream import Stream
 
@@ -38,16 +39,16 @@ def load(reference: str) -> tuple[WorldModel, Judge, str]:
     """The named model and its judge, or (speed does not depend on weights) a random `tiny`."""
     try:
         model = WorldModel.from_pretrained(reference)
-        return model, Judge.from_pretrained(judge_folder(None, reference)), reference
+        return model, load_pretrained_judge(judge_folder(None, reference)), reference
     except UsageError as error:
         print(f"{error}\nusing random weights of configs/model/tiny.yaml")
     spec = SimulatorStarts(ENV_ID).spec
     config = compose_config("train", ["dataset=none", "out=none", "model=tiny"]).model
     model = WorldModel(build(WorldModelConfig, config), spec).eval().requires_grad_(False)
     camera = spec.cameras[0]
-    shape = ObserverConfig(len(spec.cameras), spec.state.dim, (camera.height, camera.width))
+    shape = StateEstimatorConfig(len(spec.cameras), spec.state.dim, (camera.height, camera.width))
     report = JudgeReport(0, 0, 0, 0, None, 0.0, 0, 0)
-    judge = Judge(Observer(shape).eval(), spec, VerdictRule(0.999), report)
+    judge = LearnedJudge(StateEstimator(shape).eval(), spec, VerdictRule(0.999), report)
     return model, judge, "random tiny"
 
 
@@ -56,7 +57,7 @@ class UncachedSampler:
 
     def __init__(self, stream: Stream, start: Start, count: int) -> None:
         self.model, self.spec = stream.model, stream.spec
-        self.ladder = sampling_ladder(SAMPLING_STEPS)
+        self.ladder = sampling_sigmas(SAMPLING_STEPS)
         self.count = count
         pixels = torch.from_numpy(np.stack([start.pixels] * count))
         hand = torch.from_numpy(np.stack([start.agent_pos] * count))
@@ -138,7 +139,12 @@ def measure(model: WorldModel, judge: Judge, count: int, seconds: float) -> tupl
     uncached = UncachedSampler(env.engine.stream, start, count)
     actions = model.spec.action.dim
     cached_rate = rate(env.step, count, actions, seconds)
-    plain_rate = rate(lambda a: judge.read(uncached.step(a)), count, actions, seconds)
+    still = np.stack([start.agent_pos] * count)
+
+    def plain(action: np.ndarray) -> None:
+        judge.read(ObservedFrame(uncached.step(action), still), action)
+
+    plain_rate = rate(plain, count, actions, seconds)
     return cached_rate, plain_rate
 
 

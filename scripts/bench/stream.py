@@ -30,11 +30,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from worldsim.config.compose import build, compose_config
 from worldsim.config.groups import group_options
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampling_sigmas
 from worldsim.hardware import inference_device
 from worldsim.models.world_model import WorldModel, WorldModelConfig
-from worldsim.sampling.acceleration import Acceleration
+from worldsim.sampling.sampler import Acceleration
 from worldsim.sampling.stream import Stream
 
 SHIPPED = "shipped/push"
@@ -245,7 +244,7 @@ def main() -> None:
     model = load(asked.model, asked.image, asked.views).to(device)
     dtype = next(Stream(model, autoregressive((1.0, 0.0))).model.denoiser.parameters()).dtype
     peak = matrix_rate(device, dtype)
-    ladder = tuple(sampling_ladder(asked.steps).tolist())
+    ladder = tuple(sampling_sigmas(asked.steps).tolist())
     schedules = {
         "autoregressive": autoregressive(ladder, asked.chunk),
         "rolling": rolling(ladder, asked.chunk),

@@ -34,12 +34,10 @@ from worldsim.spec import (
     VectorSpec,
     WorldSpec,
 )
-from worldsim.training.batches import Batch
-from worldsim.training.compose import train_config
-from worldsim.training.draws import stream
-from worldsim.training.plan.plan import TrainingPlan
-from worldsim.training.precision import choose_precision
-from worldsim.training.train_config import TrainConfig
+from worldsim.training.batches import Batch, stream
+from worldsim.training.config import choose_precision
+from worldsim.training.loss import WorldModelLoss
+from worldsim.training.train_config import TrainConfig, train_config
 
 REPEATS = 5
 MATRIX = 2048
@@ -166,7 +164,7 @@ def training_step(
     config: TrainConfig, model: WorldModel, batch: Batch, bf16: bool
 ) -> Callable[[], None]:
     """One step of diffusion forcing: conditions, loss, gradients, clipping, AdamW."""
-    plan = TrainingPlan(model, config.plan, 1.0)
+    plan = WorldModelLoss(model, config.plan, 1.0)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.world_fit.lr, foreach=True)
 

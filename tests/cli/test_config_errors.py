@@ -6,8 +6,8 @@ import pytest
 
 from worldsim.config import groups as config_groups
 from worldsim.config.compose import build, compose_config
-from worldsim.config.errors import check_overrides, unknown_key
 from worldsim.config.groups import group_options, read_command_file
+from worldsim.config.overrides import check_overrides, unknown_key
 from worldsim.errors import UsageError
 
 COMMAND = """\
@@ -107,7 +107,7 @@ def test_a_key_named_like_a_group_of_another_command_is_a_plain_key() -> None:
 
 
 def test_build_names_unknown_and_mistyped_keys() -> None:
-    from worldsim.cli.settings.doctor import Settings
+    from worldsim.cli.doctor import Settings
 
     with pytest.raises(UsageError, match="unknown key in node 'oute'. Did you mean 'out'"):
         build(Settings, {"oute": 1, "matmul_size": 3}, "node")

@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from worldsim.config.compose import compose_config
-from worldsim.config.open import open_mappings
+from worldsim.config.overrides import open_mappings
 from worldsim.errors import UsageError
 
 

@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import pytest
 
+from worldsim.conventions import exact_rate, plain_rate, same_rate
 from worldsim.errors import UsageError
-from worldsim.rates import exact_rate, plain_rate, same_rate
 
 NTSC = Fraction(30000, 1001)
 

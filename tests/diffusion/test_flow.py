@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from worldsim.diffusion import flow
-from worldsim.diffusion.ladder import sampling_ladder, shift_sigma
+from worldsim.diffusion.schedule import sampling_sigmas, shift_sigma
 from worldsim.errors import UsageError
 
 
@@ -60,7 +60,7 @@ def test_history_reads_back_as_itself() -> None:
 
 @pytest.mark.parametrize("steps", [1, 4])
 def test_ladder_falls_from_one_to_zero(steps: int) -> None:
-    ladder = sampling_ladder(steps, shift=3.0)
+    ladder = sampling_sigmas(steps, shift=3.0)
     assert len(ladder) == steps + 1
     assert ladder[0] == 1 and ladder[-1] == 0
     assert (ladder.diff() < 0).all()
@@ -75,4 +75,4 @@ def test_shift_of_rolling_forcing() -> None:
 
 def test_ladder_needs_a_step() -> None:
     with pytest.raises(UsageError):
-        sampling_ladder(0)
+        sampling_sigmas(0)

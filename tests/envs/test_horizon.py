@@ -79,6 +79,15 @@ def test_vectors_specs_and_registrations_are_heard_too() -> None:
         gymnasium.registry.pop("elsewhere/Reach-v0")
 
 
+def test_an_id_may_name_the_module_that_registers_it() -> None:
+    env_id = "worldsim/TabletopReach-v0"
+    plain: Any = gymnasium.make(env_id, image_size=16).unwrapped
+    named: Any = gymnasium.make(f"worldsim.envs:{env_id}", image_size=16).unwrapped
+    assert named.max_episode_steps == plain.max_episode_steps
+    longer: Any = gymnasium.make(f"worldsim.envs:{env_id}", max_episode_steps=80, image_size=16)
+    assert longer.unwrapped.max_episode_steps == 80
+
+
 def test_envs_inside_an_env_keep_their_own_length() -> None:
     outer: Any = gymnasium.make(
         "worldsim/Imagination-v0", model="shipped/push", max_episode_steps=80

@@ -12,8 +12,8 @@ from worldsim_testing import nano_model
 from worldsim.config.compose import build, compose_config
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
-from worldsim.training.plan.matching import critic_of
-from worldsim.training.plan.plan import PlanConfig, TrainingPlan, student_of
+from worldsim.training.loss import PlanConfig, WorldModelLoss, student_of
+from worldsim.training.losses.matching import critic_of
 
 STEPS, CLIPS, LENGTH = 20, 2, 6
 PLANS = sorted(path.stem for path in Path(str(files("worldsim.configs"))).glob("plan/*.yaml"))
@@ -42,7 +42,7 @@ def test_loss_curve(backbone: str, plan_name: str, squares: CachedDataset) -> No
     model = student_of(before, plan).train()
     teacher = before if plan.has_teacher else None
     critic = critic_of(before) if plan.matching.share > 0 else None
-    loss = TrainingPlan(model, plan, 2.0, teacher, critic)
+    loss = WorldModelLoss(model, plan, 2.0, teacher, critic)
     trained = [p for net in (model, critic) if net is not None for p in net.parameters()]
     optimizer = torch.optim.Adam([p for p in trained if p.requires_grad], 1e-3)
     clips, curve = ClipDataset(squares, LENGTH), []

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from worldsim_testing import nano_model, nano_start
 
-from worldsim.diffusion.flow import add_noise, as_history, step_down
+from worldsim.diffusion.flow import add_noise, as_history, env_noise, step_down
 from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
 from worldsim.models.denoisers.base import PREDECESSORS
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.noise import env_noise
-from worldsim.sampling.stream import Chunk, Stream
+from worldsim.sampling.stream import Stream
+from worldsim.sampling.stream_rows import Chunk
 
 RIG = ("intrinsics", "extrinsics", "mounted")
 
@@ -123,7 +123,7 @@ class Oracle:
     schedule: Schedule
     actions: np.ndarray
     env: int = 0
-    descent: str = "flow"
+    solver: str = "ode"
     kept: KeptContext | None = None
 
     @torch.inference_mode()
@@ -142,10 +142,10 @@ class Oracle:
                     flying[number] = env_noise([(0, self.env, number)], first.shape)[0]
             x = torch.stack([flying[number] for number in numbers])[None]
             x0 = self._estimate(x, sigma, cond, done)
-            if self.descent == "flow":
+            if self.solver == "ode":
                 lower = step_down(x, x0, sigma, below)
             else:
-                rungs = [schedule.ladder.index(s) for s in row.sigma for _ in range(repeat)]
+                rungs = [schedule.sigmas.index(s) for s in row.sigma for _ in range(repeat)]
                 keys = [(0, self.env, n, r + 1) for n, r in zip(numbers, rungs, strict=True)]
                 lower = add_noise(x0, env_noise(keys, first.shape)[None], below)
             flying |= {number: lower[0, place] for place, number in enumerate(numbers)}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from worldsim.data.split import folds_by_index
 from worldsim.errors import DataError, UsageError
 from worldsim.judge.augment import AugmentConfig, augment
-from worldsim.judge.judge import REPORT, Judge
+from worldsim.judge.judge import REPORT, ObservedFrame, load_pretrained_judge
 from worldsim.judge.sampling import (
     CALIBRATED,
     REPORTED,
@@ -58,6 +58,10 @@ def draw(square: np.ndarray, disc: np.ndarray) -> np.ndarray:
     return image.astype(np.uint8)
 
 
+def shown(pixels: np.ndarray) -> ObservedFrame:
+    return ObservedFrame(pixels, np.zeros((len(pixels), 0), np.float32))
+
+
 def draw_world(episodes: int) -> Drawn:
     rng = np.random.default_rng(0)
     pixels, states, success, progress = [], [], [], []
@@ -100,10 +104,12 @@ def test_learns_verdict_and_state_and_survives_the_disk(world: Drawn, tmp_path: 
     assert report.tnr is not None and report.tnr >= 0.75
     # A pixel is 12.5 mm wide; guessing the mean would be off by 75 mm.
     assert report.state_error_m is not None and report.state_error_m < 0.015
-    again = Judge.from_pretrained(tmp_path)
+    again = load_pretrained_judge(tmp_path)
     assert again.report == report and again.rule == judge.rule and again.spec == SPEC
     for ours, theirs in zip(
-        judge.read(world.pixels[:5]), again.read(world.pixels[:5]), strict=True
+        judge.read(shown(world.pixels[:5]), None),
+        again.read(shown(world.pixels[:5]), None),
+        strict=True,
     ):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -154,22 +160,22 @@ def test_broken_folders_are_refused(world: Drawn, tmp_path: Path) -> None:
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"model\.safetensors"):
-        Judge.from_pretrained(tmp_path)
+        load_pretrained_judge(tmp_path)
     weights.write_bytes(whole)
     (tmp_path / REPORT).write_text("{}")
     with pytest.raises(DataError, match=REPORT):
-        Judge.from_pretrained(tmp_path)
+        load_pretrained_judge(tmp_path)
     with pytest.raises(DataError, match="no such"):
-        Judge.from_pretrained(tmp_path / "nowhere")
+        load_pretrained_judge(tmp_path / "nowhere")
 
 
 def test_bad_pixels_and_configs_say_what_was_expected(world: Drawn, tmp_path: Path) -> None:
     config = JudgeConfig(width=4, keypoints=2, hidden=8, steps=1)
     judge = train_judge(world, SPEC, config, tmp_path, show_progress=False)
     with pytest.raises(UsageError, match="uint8"):
-        judge.read(world.pixels[:1].astype(np.float32))
+        judge.read(shown(world.pixels[:1].astype(np.float32)), None)
     with pytest.raises(UsageError, match="expected"):
-        judge.read(np.zeros((1, 2, SIZE, SIZE, 3), np.uint8))
+        judge.read(shown(np.zeros((1, 2, SIZE, SIZE, 3), np.uint8)), None)
     with pytest.raises(UsageError, match="share"):
         JudgeConfig(success_share=0.8, close_share=0.8)
 

@@ -18,11 +18,11 @@ from worldsim.config.compose import compose_config
 from worldsim.envs.imagination import FrameStarts
 from worldsim.errors import QualityWarning
 from worldsim.files import read_json, write_json
-from worldsim.judge.judge import Judge
+from worldsim.judge.judge import ObservedFrame, load_pretrained_judge
 from worldsim.judge.sampling import JudgeConfig
 from worldsim.judge.training import train_judge
 from worldsim.spec import ActionSpec, CameraSpec, VectorSpec, WorldSpec
-from worldsim.training.layout import RunFolder
+from worldsim.training.run_folder import RunFolder
 
 SIZE, EPISODES, ROWS = 16, 20, 4
 SPEC = WorldSpec(
@@ -58,12 +58,13 @@ TOLD, UNTOLD = Recorded(np.linspace(0, 1, ROWS)), Recorded(np.zeros(ROWS))
 def test_a_judge_knows_whether_it_learnt_progress(tmp_path: Path) -> None:
     for name, data in (("told", TOLD), ("untold", UNTOLD)):
         train_judge(data, SPEC, QUICK, tmp_path / name, show_progress=False)
-    told, untold = (Judge.from_pretrained(tmp_path / name) for name in ("told", "untold"))
-    assert told.report.reads_progress and told.read(TOLD.pixels).progress.all()
+    told, untold = (load_pretrained_judge(tmp_path / name) for name in ("told", "untold"))
+    shown = (ObservedFrame(TOLD.pixels, np.zeros((len(TOLD.pixels), 1), np.float32)), None)
+    assert told.report.reads_progress and told.read(*shown).progress.all()
     assert not untold.report.reads_progress
-    assert not untold.read(UNTOLD.pixels).progress.any()
+    assert not untold.read(*shown).progress.any()
     assert read_json(tmp_path / "untold" / "judge.json")["report"]["progress_error"] is None
-    assert untold.read(UNTOLD.pixels).success_probability.all()
+    assert untold.read(*shown).success_probability.all()
 
 
 @pytest.mark.parametrize(("data", "said"), [(TOLD, False), (UNTOLD, True)])

@@ -18,8 +18,8 @@ from worldsim.models.pretrained import SHIPPED, locate, resolve_folder
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.checkpoints import find_checkpoint
 from worldsim.rollout.dependencies import digest_network
-from worldsim.training.compose import train_config
-from worldsim.training.parents import Parents
+from worldsim.training.stages.parents import Parents
+from worldsim.training.train_config import train_config
 
 Asked = list[tuple[str, str | None]]
 

@@ -9,8 +9,7 @@ import pytest
 from worldsim_testing import nano_model
 
 from worldsim.cli.main import main
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import autoregressive
+from worldsim.diffusion.schedule import autoregressive, sampling_sigmas
 from worldsim.errors import DataError, QualityWarning
 from worldsim.files import write_json
 from worldsim.models.quality import QUALITY, StepQuality
@@ -21,7 +20,7 @@ MEASURED = StepQuality({1: 14.0, 2: 17.7, 4: 18.0, 8: 17.9})
 
 
 def stream(model: WorldModel, steps: int) -> Stream:
-    return Stream(model, autoregressive(tuple(sampling_ladder(steps).tolist()), 1))
+    return Stream(model, autoregressive(tuple(sampling_sigmas(steps).tolist()), 1))
 
 
 def test_fewest_steps_near_the_best_are_enough() -> None:

@@ -13,9 +13,9 @@ from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
-from worldsim.training.plan.distillation import DistillationConfig
-from worldsim.training.plan.plan import PlanConfig, student_of
-from worldsim.training.plan.rollout import RolloutConfig
+from worldsim.training.loss import PlanConfig, student_of
+from worldsim.training.losses.distillation import DistillationConfig
+from worldsim.training.losses.self_rollout import RolloutConfig
 
 CTM = TrainedLadder(rungs=12)
 
@@ -23,7 +23,7 @@ CTM = TrainedLadder(rungs=12)
 def test_of_a_model_a_sampler_takes_what_it_was_trained_for() -> None:
     model = copy.deepcopy(nano_model())
     model.config = replace(model.config, ladder=TrainedLadder(6, 2.0, jumps_to_end=True))
-    assert Sampler.of(model, 3) == Sampler(steps=3, shift=2.0, descent="fresh")
+    assert Sampler.of(model, 3) == Sampler(steps=3, shift=2.0, solver="renoise")
     assert Sampler.default(model).steps == 2
     model.config = replace(model.config, ladder=TrainedLadder(5))
     assert Sampler.default(model) == Sampler(steps=1)
@@ -34,7 +34,7 @@ def check(ladder: TrainedLadder, **sampler: object) -> None:
     chosen = Sampler(**sampler)  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ladder.check(chosen.schedule(), chosen.descent)
+        ladder.check(chosen.schedule(), chosen.solver)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 6, 12])
@@ -55,8 +55,8 @@ def test_other_levels_are_refused_with_what_would_fit() -> None:
 def test_a_consistency_model_wants_fresh_noise() -> None:
     ladder = replace(CTM, jumps_to_end=True)
     check(ladder, steps=1)
-    check(ladder, steps=4, descent="fresh")
-    with pytest.raises(QualityWarning, match="descent=fresh"):
+    check(ladder, steps=4, solver="renoise")
+    with pytest.raises(QualityWarning, match="solver=renoise"):
         check(ladder, steps=4)
 
 

@@ -12,8 +12,7 @@ from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.transfer import transferred
 from worldsim.models.world_model import WorldModel
 from worldsim.spec import VectorSpec, WorldSpec
-from worldsim.training.compose import train_config
-from worldsim.training.train_config import TrainConfig
+from worldsim.training.train_config import TrainConfig, train_config
 
 FRAMES = 3
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from worldsim.cli.commands import COMMANDS
-from worldsim.extras import EXTRAS
+from worldsim.errors import EXTRAS
 
 MODULES = ("worldsim", "worldsim.cli.main", "worldsim.spec", "worldsim.policies.base")
 LONGEST_SECONDS = 2.0
@@ -39,6 +39,27 @@ def test_import_is_quick() -> None:
     assert min(times) < LONGEST_SECONDS
 
 
+def test_registering_our_envs_imports_neither_torch_nor_mujoco() -> None:
+    said = run_python(
+        "import sys, gymnasium, worldsim.envs\n"
+        "print([name for name in ('torch', 'mujoco', 'cv2') if name in sys.modules])\n"
+        "gymnasium.pprint_registry()"
+    )
+    heavy, listed = said.split("\n", 1)
+    assert heavy == "[]"
+    assert "===== worldsim =====" in listed and "worldsim/Imagination-v0" in listed
+
+
+def test_an_id_that_names_its_module_needs_no_import_of_ours() -> None:
+    """gymnasium has loaded no plug-ins since 1.0: `module:id` is its way to find an env."""
+    said = run_python(
+        "import gymnasium\n"
+        "env = gymnasium.make('worldsim.envs:worldsim/TabletopPush-v0', image_size=16)\n"
+        "print(env.reset(seed=0)[0]['pixels']['wrist'].shape)"
+    )
+    assert said.splitlines()[-1] == "(16, 16, 3)"
+
+
 def processor_seconds_of_children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -52,7 +73,7 @@ def test_help_of_every_command_imports_no_torch() -> None:
         "heavy = {}\n"
         f"for name in {sorted(COMMANDS)}:\n"
         "    command_help(name)\n"
-        "    heavy[name] = [m for m in ('torch', 'mujoco', 'av') if m in sys.modules]\n"
+        "    heavy[name] = [m for m in ('torch', 'mujoco', 'av', 'scipy') if m in sys.modules]\n"
         "print(json.dumps(heavy))"
     )
     assert json.loads(loaded) == {name: [] for name in COMMANDS}

@@ -9,7 +9,7 @@ from policy_fixtures import make_observation, make_spec
 
 from worldsim.errors import DataError, UsageError
 from worldsim.policies.openpi_wire import LONGEST_LIST, pack, unpack
-from worldsim.policies.remote_mapping import RemoteMapping, resize_with_pad
+from worldsim.policies.remote_messages import RemoteMapping, resize_with_pad
 
 SPEC = make_spec()
 

@@ -17,14 +17,14 @@ from worldsim.errors import WorldsimError
 from worldsim.policies.base import FloatArray
 from worldsim.policies.openpi_wire import pack, unpack
 from worldsim.policies.remote_client import RemotePolicy
-from worldsim.policies.remote_limits import (
+from worldsim.policies.remote_messages import (
     MOST_ENVS,
     MOST_ROWS,
+    RemoteMapping,
     largest_reply,
     largest_request,
     rows_per_message,
 )
-from worldsim.policies.remote_mapping import RemoteMapping
 from worldsim.policies.remote_server import PolicyServer
 from worldsim.policies.simple import RandomPolicy
 

@@ -16,7 +16,7 @@ from worldsim.errors import SpecMismatchError, UsageError, WorldsimError
 from worldsim.policies.base import FloatArray
 from worldsim.policies.openpi_wire import pack, unpack
 from worldsim.policies.remote_client import RemotePolicy
-from worldsim.policies.remote_mapping import RemoteMapping
+from worldsim.policies.remote_messages import RemoteMapping
 from worldsim.policies.remote_server import PolicyServer
 from worldsim.policies.simple import RandomPolicy
 

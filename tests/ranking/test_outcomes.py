@@ -9,6 +9,7 @@ import numpy as np
 import pool_rankings
 import pytest
 from imagination_testing import REPORT
+from ranking_testing import made_up_batch
 
 from worldsim.config.compose import compose_config
 from worldsim.errors import UsageError
@@ -19,15 +20,21 @@ from worldsim.ranking.outcomes import (
     Outcomes,
     pool_outcomes,
     read_outcomes,
-    write_comparison,
+    write_eval_config,
 )
-from worldsim.ranking.rank import rank
-from worldsim.ranking.ranked import rank_results
+from worldsim.ranking.rank import rank, rank_results
 from worldsim.ranking.rates import JudgeRates
-from worldsim.rollout.batch import RolloutBatch, World
-from worldsim.rollout.circumstances import Circumstances, RankingOptions, developed_on
-from worldsim.rollout.comparison import DEVELOPMENT_SEEDS, Comparison, StartPlan
+from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.eval_config import (
+    DEVELOPMENT_SEEDS,
+    Circumstances,
+    EvalConfig,
+    RankingOptions,
+    StartPlan,
+    developed_on,
+)
 from worldsim.rollout.kept import Job, write_result
+from worldsim.rollout.trajectory import World
 
 NAMES = ["good", "fair", "poor", "zero"]
 
@@ -36,28 +43,14 @@ def batches(world: World, seed: int, count: int) -> list[RolloutBatch]:
     """Outcomes that differ between starts and policies."""
     rng = np.random.default_rng([seed, len(world)])
     won = rng.random((len(NAMES), count)) < np.array([0.9, 0.5, 0.2, 0.0])[:, None]
-    return [
-        RolloutBatch(
-            policy=name,
-            world=world,
-            start_ids=tuple(range(count)),
-            success=row,
-            judged=row,
-            progress=row.astype(np.float32),
-            length=np.ones(count, np.int64),
-            errors=(None,) * count,
-            probability_trace=(),
-            progress_trace=(),
-        )
-        for name, row in zip(NAMES, won, strict=True)
-    ]
+    return [made_up_batch(name, world, row) for name, row in zip(NAMES, won, strict=True)]
 
 
 def outcomes(seed: int, count: int = 8, **changes: Any) -> Outcomes:
     policies = {name: {"kind": "zero"} for name in NAMES}
-    comparison = Comparison(policies, "env", {}, "model", "judge", StartPlan(count, seed))
+    eval_config = EvalConfig(policies, "env", {}, "model", "judge", StartPlan(count, seed))
     return Outcomes(
-        replace(comparison, **changes),
+        replace(eval_config, **changes),
         RankingOptions(bootstrap_samples=40),
         Circumstances(REPORT, True, seed < 5, False),
         batches("imagination", seed, count),
@@ -78,21 +71,20 @@ def test_pooled_figures_are_those_of_all_starts_together() -> None:
         imagined,
         NAMES,
         judge=JudgeRates.from_report(REPORT),
-        reference_progress=truth,
-        imagined_progress=imagined,
+        others={"progress": (truth, imagined)},
         null_policy="zero",
         bootstrap_samples=40,
     )
     assert report.coefficients == direct.coefficients
     assert report.over_policies == direct.over_policies
-    assert pooled.comparison.starts.seeds == [*range(8), *range(100, 104)]
+    assert pooled.eval_config.starts.seeds == [*range(8), *range(100, 104)]
     assert report.state_assisted and report.development_starts
     assert report.foreword()[0].startswith("State-assisted")
 
 
 def test_pooled_starts_may_be_pooled_again() -> None:
     once = pool_outcomes([outcomes(0), outcomes(100)])
-    assert pool_outcomes([once, outcomes(200)]).comparison.starts.blocks == (0, 100, 200)
+    assert pool_outcomes([once, outcomes(200)]).eval_config.starts.blocks == (0, 100, 200)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +111,8 @@ def save(folder: Path, made: Outcomes) -> Path:
     jobs = {
         Job(batch.policy, batch.world): batch for batch in [*made.imagined, *(made.truth or [])]
     }
-    write_comparison(
-        folder, made.comparison, made.options, made.circumstances, dict.fromkeys(jobs, parts)
+    write_eval_config(
+        folder, made.eval_config, made.options, made.circumstances, dict.fromkeys(jobs, parts)
     )
     for job, batch in jobs.items():
         write_result(folder, job, parts, batch)
@@ -132,7 +124,7 @@ def test_folders_are_pooled_by_the_script(
 ) -> None:
     folders = [save(tmp_path / name, outcomes(seed)) for name, seed in (("a", 0), ("b", 100))]
     again = read_outcomes(folders[0])
-    assert again.comparison == outcomes(0).comparison
+    assert again.eval_config == outcomes(0).eval_config
     assert again.circumstances == outcomes(0).circumstances
     out = tmp_path / "both"
     monkeypatch.setattr(sys, "argv", ["pool", *map(str, folders), "--out", str(out)])
@@ -170,7 +162,7 @@ def test_blocks_of_starts_can_be_typed() -> None:
 def test_starts_that_a_shipped_model_was_developed_on_are_known(
     starts: StartPlan, expected: bool | None, tmp_path: Path
 ) -> None:
-    ours = Comparison({}, "env", {}, str(SHIPPED / "push"), "judge", starts)
+    ours = EvalConfig({}, "env", {}, str(SHIPPED / "push"), "judge", starts)
     assert developed_on(ours) is expected
     (tmp_path / WEIGHTS).write_bytes((SHIPPED / "push" / WEIGHTS).read_bytes())
     assert developed_on(replace(ours, model=str(tmp_path))) is expected

@@ -45,6 +45,7 @@ def test_writes_results_ranking_films_and_report(finished: Path) -> None:
     assert watched["positives"] + watched["negatives"] == 3 * 4
     for world in ("simulator", "imagination"):
         assert len(list((finished / "results" / world).glob("*.json"))) == 3
+        assert len(list((finished / "results" / world).glob("*.npz"))) == 3
         assert (finished / "films" / "random" / f"0000.{world}.npz").is_file()
     page = (finished / "report.html").read_text()
     assert ranking["state_assisted"] is True
@@ -86,7 +87,9 @@ def test_blocks_of_starts_are_those_of_each_seed(nano_run: Path, tmp_path: Path)
         out = tmp_path / f"{seed}_{count}"
         few = ("films.starts=0", "name=zero", "world=simulator", f"starts.count={count}")
         rollout.run(rank_config(nano_run, out, *few, f"starts.seed={seed}"))
-        values = read_json(out / "results" / "simulator" / "zero.json")["rollouts"]["progress"]
+        values = read_json(out / "results" / "simulator" / "zero.json")["rollouts"]["outcomes"][
+            "progress"
+        ]
         return [float(value) for value in values]
 
     joined = progress("[3,50]", 4)

@@ -143,12 +143,12 @@ def test_groups_are_ranked_among_themselves() -> None:
 
 def test_progress_has_its_own_coefficients() -> None:
     progress = np.linspace(0.1, 0.9, 8)[:, None] * np.ones((1, 40))
-    report = ranked(reference_progress=progress, imagined_progress=progress**2)
-    assert report.progress is not None
-    assert report.progress.spearman.value == pytest.approx(1)
-    assert report.policies[0].reference_progress == pytest.approx(0.1)
-    with pytest.raises(UsageError, match="both worlds"):
-        ranked(reference_progress=progress)
+    report = ranked(others={"progress": (progress, progress**2)})
+    data = strict(report)
+    assert data["progress"]["spearman"]["value"] == pytest.approx(1)
+    assert data["policies"][0]["reference_progress"] == pytest.approx(0.1)
+    assert data["policies"][0]["imagined_progress"] == pytest.approx(0.01)
+    assert data["progress"]["pearson"] == data["metrics"]["progress"]["pearson"]
 
 
 def test_failures_are_told() -> None:

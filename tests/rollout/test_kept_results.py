@@ -10,14 +10,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from ranking_testing import made_up_batch
 
 from worldsim.errors import UsageError, WorldsimError
 from worldsim.files import read_json, write_json
 from worldsim.hardware import has_fast_bf16
 from worldsim.ranking import paired
-from worldsim.rollout import comparison as comparison_module
+from worldsim.rollout import eval_config as eval_config_module
 from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.comparison import Comparison, StartPlan
+from worldsim.rollout.eval_config import EvalConfig, StartPlan
 from worldsim.rollout.kept import Job, read_result, result_path, standing, write_result
 
 FILES = {
@@ -60,7 +61,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     gymnasium.registry.pop("KeptEnv-v0")
 
 
-def compared(place: Path, **changes: Any) -> Comparison:
+def compared(place: Path, **changes: Any) -> EvalConfig:
     nested = {"banks": [{"folder": str(place / "weights")}], "prompt": "push " * 200}
     policies = {
         "file": {"kind": "python", "target": f"{place}/code/mine.py:Policy", "arguments": nested},
@@ -75,10 +76,10 @@ def compared(place: Path, **changes: Any) -> Comparison:
         "judge": str(place / "judge"),
         "starts": StartPlan(2, 0, dataset=str(place / "data")),
     }
-    return Comparison(**given | changes)
+    return EvalConfig(**given | changes)
 
 
-def changed(before: Comparison, change: Callable[[], object], policy: str = "file") -> list[str]:
+def changed(before: EvalConfig, change: Callable[[], object], policy: str = "file") -> list[str]:
     """Parts of the result in imagination that `change` changes."""
     first = before.parts(policy, "imagination")
     change()
@@ -165,12 +166,12 @@ def test_other_packages_or_another_precision_are_another_result(
 ) -> None:
     ours = compared(place)
     updated = changed(
-        ours, lambda: monkeypatch.setattr(comparison_module, "software", lambda: {"torch": "0"})
+        ours, lambda: monkeypatch.setattr(eval_config_module, "software", lambda: {"torch": "0"})
     )
     assert updated == ["worldsim or its packages"]
     faster = not has_fast_bf16()
     moved = changed(
-        ours, lambda: monkeypatch.setattr(comparison_module, "has_fast_bf16", lambda _: faster)
+        ours, lambda: monkeypatch.setattr(eval_config_module, "has_fast_bf16", lambda _: faster)
     )
     assert moved == ["the device"]
 
@@ -184,11 +185,7 @@ def test_a_folder_named_like_a_kind_is_none_of_its_business(
 
 
 def batch(policy: str) -> RolloutBatch:
-    nothing = np.zeros(2, np.float32)
-    flags, length = np.zeros(2, bool), np.ones(2, np.int64)
-    return RolloutBatch(
-        policy, "imagination", (0, 1), flags, None, nothing, length, (None, None), (), ()
-    )
+    return made_up_batch(policy, "imagination", [False, False])
 
 
 def test_what_is_kept_and_what_is_not_is_said_with_the_reason(place: Path, tmp_path: Path) -> None:
@@ -212,6 +209,53 @@ def test_what_is_kept_and_what_is_not_is_said_with_the_reason(place: Path, tmp_p
     assert any("server" in line and line.endswith(": remote (imagination)") for line in lines)
 
 
+JOB, PARTS = Job("a", "imagination"), {"all": "x"}
+
+
+def test_trajectories_are_read_again(tmp_path: Path) -> None:
+    won = made_up_batch("a", "imagination", [True, False, True], [0.25, 0.5, 1.0])
+    write_result(tmp_path, JOB, PARTS, won)
+    again = read_result(tmp_path, JOB)
+    assert again is not None and again.success.tolist() == [True, False, True]
+    assert again.outcomes("path_length").tolist() == [0.25, 0.5, 1.0]
+    for ours, theirs in zip(won.trajectories, again.trajectories, strict=True):
+        assert np.array_equal(ours.agent_pos, theirs.agent_pos)
+        assert np.array_equal(ours.action, theirs.action)
+
+
+def test_halves_of_two_results_are_none(tmp_path: Path) -> None:
+    write_result(tmp_path, JOB, PARTS, batch("a"))
+    arrays = result_path(tmp_path, JOB).with_suffix(".npz")
+    before = arrays.read_bytes()
+    write_result(tmp_path, JOB, {"all": "y"}, batch("a"))
+    arrays.write_bytes(before)
+    assert read_result(tmp_path, JOB) is None
+    arrays.write_bytes(before[:40])
+    assert read_result(tmp_path, JOB) is None
+    arrays.unlink()
+    assert read_result(tmp_path, JOB) is None
+
+
+def test_results_without_trajectories_are_read_too(tmp_path: Path) -> None:
+    """As worldsim wrote them before it stored trajectories."""
+    rollouts = {
+        **{"policy": "a", "world": "imagination", "start_ids": [0, 1, 2]},
+        **{"success": [True, False, False], "judged": [True, False, False]},
+        **{"progress": [0.9, 0.5, 0.0], "length": [2, 3, 0]},
+        "errors": [None, None, "it broke"],
+        "probability_trace": [[0.1, 0.2, 0.9], [0.1, 0.1, 0.1, 0.1], []],
+        "progress_trace": [[0.0, 0.9, 0.8], [0.0, 0.5, 0.4, 0.3], []],
+    }
+    write_json(result_path(tmp_path, JOB), {"digest": "d", "rollouts": rollouts})
+    old = read_result(tmp_path, JOB, "d")
+    assert old is not None and old.length.tolist() == [2, 3, 0]
+    assert old.success.tolist() == [True, False, False]
+    assert old.judged is not None and old.judged.tolist() == [True, False, False]
+    assert old.outcomes("progress").tolist() == pytest.approx([0.9, 0.5, 0.0])
+    assert old.outcomes("steps_to_success").tolist() == [2, 3, 3]
+    assert np.isnan(old.outcomes("path_length")).all()
+
+
 def test_a_result_whose_policy_was_edited_meanwhile_is_not_kept(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,14 +263,14 @@ def test_a_result_whose_policy_was_edited_meanwhile_is_not_kept(
     wanted = {job: ours.parts(*job) for job in [Job("file", "imagination")]}
 
     class Editing:
-        def __init__(self, _: Comparison) -> None:
+        def __init__(self, _: EvalConfig) -> None:
             pass
 
         def roll_out(self, policy: str, world: str) -> RolloutBatch:
             (place / "code" / "helper.py").write_text("ONE = 3\n")
             return batch(policy)
 
-    monkeypatch.setattr(paired, "Workbench", Editing)
+    monkeypatch.setattr(paired, "Evaluator", Editing)
     with pytest.raises(WorldsimError, match="the policy changed while file"):
         list(paired.run_missing(ours, tmp_path, wanted, 0))
     assert read_result(tmp_path, Job("file", "imagination")) is None

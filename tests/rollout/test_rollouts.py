@@ -12,6 +12,7 @@ from worldsim.envs.imagination import SimulatorStarts
 from worldsim.errors import UsageError
 from worldsim.rollout.acting import GuardedPolicy
 from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.metrics import METRICS
 from worldsim.rollout.rollouts import rollout_imagination, rollout_simulator
 
 REACH = "worldsim/TabletopReach-v0"
@@ -69,11 +70,16 @@ def imagine(policy: Wander, **options: object) -> RolloutBatch:
     return rollout_imagination(policy, nano_model(), nano_judge(), nano_starts(4), **arguments)  # type: ignore[arg-type]
 
 
+def probabilities(batch: RolloutBatch) -> list[np.ndarray]:
+    found = [trajectory.probability for trajectory in batch.trajectories]
+    return [probability for probability in found if probability is not None]
+
+
 def assert_same(first: RolloutBatch, second: RolloutBatch) -> None:
     assert first.start_ids == second.start_ids and first.errors == second.errors
     np.testing.assert_array_equal(first.success, second.success)
     np.testing.assert_array_equal(first.length, second.length)
-    for a, b in zip(first.probability_trace, second.probability_trace, strict=True):
+    for a, b in zip(probabilities(first), probabilities(second), strict=True):
         np.testing.assert_allclose(a, b, atol=SAME_PROBABILITY)
 
 
@@ -86,11 +92,11 @@ def test_same_seed_repeats_and_another_differs() -> None:
     everyone = {"film": [0, 1, 2, 3]}
     first, second = imagine(Wander(), **everyone), imagine(Wander(), **everyone)
     other = imagine(Wander(), seed=1, **everyone)
-    for a, b in zip(first.probability_trace, second.probability_trace, strict=True):
+    for a, b in zip(probabilities(first), probabilities(second), strict=True):
         np.testing.assert_array_equal(a, b)
     for start, film in first.films.items():
-        np.testing.assert_array_equal(film.pixels, second.films[start].pixels)
-        assert (film.pixels[1:] != other.films[start].pixels[1:]).any()
+        np.testing.assert_array_equal(film, second.films[start])
+        assert (film[1:] != other.films[start][1:]).any()
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3])
@@ -100,16 +106,25 @@ def test_chunks_are_executed_whole(chunk: int) -> None:
     assert len(policy.asked) == -(-4 // chunk)
     rng = np.random.default_rng([0, 1])
     expected = np.concatenate([rng.uniform(-1, 1, (chunk, 5)) for _ in policy.asked])[:4]
-    np.testing.assert_allclose(batch.films[1].actions, expected, atol=1e-6)
+    np.testing.assert_allclose(batch.trajectories[1].action, expected, atol=1e-6)
 
 
 def test_films_hold_every_frame_of_the_chosen_starts_only() -> None:
     batch = imagine(Wander(), film=[2])
     assert list(batch.films) == [2]
     film = batch.films[2]
-    assert film.pixels.shape == (5, 3, 32, 32, 3) and film.actions.shape == (4, 5)
-    np.testing.assert_array_equal(film.pixels[0], nano_starts(4)[2].pixels)
-    assert film.probability is not None and len(film.probability) == 5
+    assert film.shape == (5, 3, 32, 32, 3)
+    np.testing.assert_array_equal(film[0], nano_starts(4)[2].pixels)
+
+
+def test_trajectories_hold_every_observation_and_action() -> None:
+    batch = imagine(Wander())
+    for trajectory, start in zip(batch.trajectories, nano_starts(4), strict=True):
+        assert trajectory.agent_pos.shape == (5, 10) and trajectory.action.shape == (4, 5)
+        np.testing.assert_array_equal(trajectory.agent_pos[0], start.agent_pos)
+        assert trajectory.progress is not None and len(trajectory.progress) == 5
+        assert trajectory.probability is not None and len(trajectory.probability) == 5
+        assert trajectory.pose is None and trajectory.event is None
 
 
 @pytest.mark.parametrize(
@@ -131,7 +146,7 @@ def test_the_others_are_not_changed_by_a_failure() -> None:
     broken, healthy = imagine(Breaks([1], lambda a: a * np.nan)), imagine(Wander())
     for row in (0, 2, 3):
         np.testing.assert_allclose(
-            broken.probability_trace[row], healthy.probability_trace[row], atol=SAME_PROBABILITY
+            probabilities(broken)[row], probabilities(healthy)[row], atol=SAME_PROBABILITY
         )
 
 
@@ -170,10 +185,15 @@ def test_a_policy_that_always_fails_is_not_asked_row_by_row() -> None:
     assert len(policy.asked) == 1 + 3
 
 
-def test_json_round_trip() -> None:
+def test_a_batch_is_stored_and_restored() -> None:
     batch = imagine(Breaks([1], explode))
-    again = RolloutBatch.from_json(batch.to_json())
-    assert again.to_json() == batch.to_json()
+    again = RolloutBatch.restore(batch.to_json(), batch.arrays())
+    assert again.errors == batch.errors and again.length.tolist() == batch.length.tolist()
+    for name in METRICS:
+        np.testing.assert_allclose(again.outcomes(name), batch.outcomes(name), atol=5e-5)
+    for ours, theirs in zip(batch.trajectories, again.trajectories, strict=True):
+        np.testing.assert_array_equal(ours.agent_pos, theirs.agent_pos)
+        np.testing.assert_array_equal(ours.action, theirs.action)
 
 
 def test_simulator_rollouts_start_where_their_starts_do() -> None:
@@ -181,14 +201,16 @@ def test_simulator_rollouts_start_where_their_starts_do() -> None:
     starts = [source.seeded(seed) for seed in (5, 6, 7)]
     batch = rollout_simulator(Wander(2), REACH, starts, env_kwargs=SMALL, film=[0, 2])
     for row in (0, 2):
-        np.testing.assert_array_equal(batch.films[row].pixels[0], starts[row].pixels)
+        np.testing.assert_array_equal(batch.films[row][0], starts[row].pixels)
     assert batch.judged is None and batch.length.max() <= 4
     split = [
         rollout_simulator(Wander(2), REACH, [start], env_kwargs=SMALL, start_ids=[i])
         for i, start in enumerate(starts)
     ]
     for i, alone in enumerate(split):
-        np.testing.assert_array_equal(alone.progress_trace[0], batch.progress_trace[i])
+        np.testing.assert_array_equal(
+            alone.trajectories[0].progress, batch.trajectories[i].progress
+        )
 
 
 def test_bad_requests_say_what_was_expected() -> None:

@@ -11,9 +11,8 @@ from worldsim_testing import nano_model
 
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
-from worldsim.sampling import acceleration
-from worldsim.sampling.acceleration import Acceleration
-from worldsim.sampling.sampler import Sampler
+from worldsim.sampling import sampler
+from worldsim.sampling.sampler import Acceleration, Sampler
 from worldsim.sampling.stream import Stream
 
 LADDER = (1.0, 0.5, 0.0)
@@ -29,7 +28,7 @@ def stream(backbone: str, schedule: Schedule, name: Acceleration) -> Stream:
 def traced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passes are traced as for compiling, whole or not at all, and run as traced."""
     monkeypatch.setitem(
-        acceleration.MODES, "compile", {"backend": "eager", "dynamic": False, "fullgraph": True}
+        sampler.MODES, "compile", {"backend": "eager", "dynamic": False, "fullgraph": True}
     )
     torch.compiler.reset()
 
@@ -94,9 +93,9 @@ def test_compiled_for_real() -> None:
 
 def test_what_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="needs a GPU"):
-        Sampler(acceleration="cuda_graphs").stream(nano_model())
+        Stream.of(nano_model(), Sampler(acceleration="cuda_graphs"))
     with pytest.raises(UsageError, match="Known: compile, cuda_graphs, none"):
-        Sampler(acceleration="warp").stream(nano_model())  # type: ignore[arg-type]
+        Stream.of(nano_model(), Sampler(acceleration="warp"))  # type: ignore[arg-type]
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(UsageError, match="no no-such-compiler"):
-        Sampler(acceleration="compile").stream(nano_model())
+        Stream.of(nano_model(), Sampler(acceleration="compile"))

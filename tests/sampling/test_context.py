@@ -1,5 +1,7 @@
 """The ring: what is kept, how old it is, and that envs do not touch each other."""
 
+from dataclasses import fields
+
 import torch
 
 from worldsim.models.denoisers.base import ContextShape
@@ -107,3 +109,24 @@ def test_full_is_said_only_when_every_row_is() -> None:
         push(context, 0.0)
     assert context.full
     assert context.valid().all()
+
+
+def test_every_tensor_of_a_context_is_selected_joined_put_and_detached() -> None:
+    """A field that is left out would belong to other rows than the rest, or drag a graph along."""
+    context = fill(3)
+    held_by_fields = {f.name for f in fields(context) if torch.is_tensor(getattr(context, f.name))}
+    assert set(context.tensors()) == held_by_fields
+    for name, each in context.tensors().items():
+        numbered = torch.arange(each.numel(), dtype=each.dtype).reshape(each.shape)
+        setattr(context, name, numbered.requires_grad_(each.is_floating_point()))
+    swapped = context.select([1, 0])
+    both = swapped.joined(context)
+    for name, each in context.tensors().items():
+        axis = 1 if name in ("keys", "values") else 0
+        assert torch.equal(swapped.tensors()[name], each.flip(axis))
+        assert torch.equal(both.tensors()[name], torch.cat([each.flip(axis), each], axis))
+    context.detach()
+    assert not any(each.requires_grad for each in context.tensors().values())
+    context.put([0, 1], swapped.detach())
+    for name, each in context.tensors().items():
+        assert torch.equal(each, swapped.tensors()[name])

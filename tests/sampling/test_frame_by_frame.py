@@ -5,11 +5,9 @@ import pytest
 import torch
 from worldsim_testing import nano_model, nano_start
 
-from worldsim.diffusion.flow import as_history
+from worldsim.diffusion.flow import as_history, env_noise
 from worldsim.errors import UsageError
-from worldsim.sampling.noise import env_noise
-from worldsim.sampling.precision import Precision
-from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.sampler import Precision, Sampler
 from worldsim.sampling.stream import Stream
 
 STEPS = 4

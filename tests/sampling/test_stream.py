@@ -24,7 +24,7 @@ from worldsim_testing import nano_model, nano_start
 from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
 from worldsim.errors import UsageError
 from worldsim.models.conditioners.base import ConditionerList
-from worldsim.sampling.retrace import recorded_rig
+from worldsim.sampling.replay import recorded_rig
 from worldsim.sampling.stream import Stream
 
 
@@ -300,8 +300,8 @@ def test_nothing_grows_with_the_stream() -> None:
 
     def sizes() -> list[torch.Size]:
         rows = stream._running
-        flight, queue = rows.flight, rows.queue
-        parts = (flight.x, flight.recent, flight.context.keys, queue.action, queue.after)
+        state, queue = rows.sampling, rows.queue
+        parts = (state.x, state.recent, state.context.keys, queue.action, queue.after)
         return [part.shape for part in parts]
 
     stream.push(random_actions(1, 3))

@@ -59,11 +59,11 @@ def test_equals_a_context_that_forgets_nothing_after_the_ring_has_wrapped(
 
 
 @pytest.mark.parametrize("schedule", [autoregressive(FOUR), rolling(FOUR, chunk=2)], ids=str)
-def test_descent_under_fresh_noise(schedule: Schedule) -> None:
+def test_renoised_chunks(schedule: Schedule) -> None:
     model, actions = model_with("stnet", recent=12), random_actions(1, 8)
-    descent: Literal["fresh"] = "fresh"
-    imagined = run(Stream(model, schedule, descent, precision="float32"), actions)
-    plain = Oracle(model, schedule, actions[0], descent=descent).frames()
+    solver: Literal["renoise"] = "renoise"
+    imagined = run(Stream(model, schedule, solver, precision="float32"), actions)
+    plain = Oracle(model, schedule, actions[0], solver=solver).frames()
     torch.testing.assert_close(imagined[0], plain, atol=1e-5, rtol=1e-5)
     along = run(Stream(model, schedule, precision="float32"), actions)
     assert (along - imagined).abs().max() > 1e-3

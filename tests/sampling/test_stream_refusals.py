@@ -1,5 +1,7 @@
 """What streams refuse, and that nothing is lost by it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,10 @@ from stream_testing import (
 )
 from worldsim_testing import nano_start
 
+from worldsim.config.compose import build
 from worldsim.diffusion.schedule import autoregressive, full_sequence, rolling
 from worldsim.errors import UsageError
+from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
 
 
@@ -74,3 +78,10 @@ def test_refusals_say_what_was_expected(stream: Stream) -> None:
 def test_a_context_smaller_than_what_a_pass_finishes_is_refused() -> None:
     with pytest.raises(UsageError, match="finishes 4 frames .* holds 3"):
         make_stream(full_sequence(TWO, 2, window=2))
+
+
+@pytest.mark.parametrize("saved", [{"descent": "flow"}, {"solver": "fresh"}])
+def test_a_config_that_was_saved_under_old_names_is_refused_in_one_line(saved: Any) -> None:
+    with pytest.raises(UsageError, match=r"Known: .*(solver|renoise)") as refused:
+        build(Sampler, saved, "sampler")
+    assert "\n" not in str(refused.value)

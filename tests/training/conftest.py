@@ -1,27 +1,17 @@
 """A small recorded world, decoded once for all training tests."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from square_world import write_square_data
+from train_testing import train
+from worldsim_testing import nano_model
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from square_world import square_cache, write_square_data  # noqa: E402
-from train_testing import train  # noqa: E402
-from worldsim_testing import nano_model  # noqa: E402
-
-from worldsim.data.cache import CachedDataset  # noqa: E402
-from worldsim.data.clips import ClipDataset  # noqa: E402
-from worldsim.models.world_model import WorldModel  # noqa: E402
-from worldsim.training.plan.clip import Clip, DropoutConfig, prepare_clip  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def square_data(tmp_path_factory: pytest.TempPathFactory) -> CachedDataset:
-    """Twelve episodes of twelve to fourteen steps."""
-    return square_cache(Path(tmp_path_factory.mktemp("squares")) / "data")
+from worldsim.data.cache import CachedDataset
+from worldsim.data.clips import ClipDataset
+from worldsim.models.world_model import WorldModel
+from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,15 @@ from torch import Tensor
 from worldsim_testing import nano_model
 
 from worldsim.diffusion.flow import linear_estimate, step_down
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import autoregressive
+from worldsim.diffusion.schedule import autoregressive, sampling_sigmas
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.stream import Stream
-from worldsim.training.plan.clip import Clip
-from worldsim.training.plan.distillation import (
+from worldsim.training.loss import PlanConfig, WorldModelLoss, student_of
+from worldsim.training.losses.clip import Clip
+from worldsim.training.losses.distillation import (
     DISTILLATIONS,
     DistillationConfig,
     Noised,
@@ -25,7 +25,6 @@ from worldsim.training.plan.distillation import (
     distil,
     to_any_rung,
 )
-from worldsim.training.plan.plan import PlanConfig, TrainingPlan, student_of
 
 SHAPE = (4, 1, 2, 3, 4, 4)
 NOBODY: Any = None
@@ -126,7 +125,7 @@ def test_jumps_change_nothing_until_they_are_learned(backbone: str) -> None:
     plain = nano_model(backbone)
     model = plain.trained_on(TrainedLadder(), jumps=True)
     assert model.config.denoiser.jumps and not plain.config.denoiser.jumps
-    frames = autoregressive(tuple(sampling_ladder(2).tolist()))
+    frames = autoregressive(tuple(sampling_sigmas(2).tolist()))
     start = nano_first(plain)
     outs = []
     for each in (plain, model):
@@ -157,13 +156,13 @@ def start_actions(model: WorldModel) -> Any:
     return np.full((1, 3, model.spec.action.dim), 0.3, np.float32)
 
 
-@pytest.mark.parametrize(("descent", "fresh"), [("flow", False), ("fresh", True)])
+@pytest.mark.parametrize(("solver", "fresh"), [("ode", False), ("renoise", True)])
 def test_a_stream_says_where_each_pass_is_to_lead(
-    descent: Any, fresh: bool, monkeypatch: pytest.MonkeyPatch
+    solver: Any, fresh: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = nano_model()
     ladder = (1.0, 0.6, 0.2, 0.0)
-    stream = Stream(model, autoregressive(ladder), descent, precision="float32")
+    stream = Stream(model, autoregressive(ladder), solver, precision="float32")
     stream.reset(**nano_first(model))
     stream.push(start_actions(model)[:, :1])
     told: list[tuple[float, float]] = []
@@ -185,7 +184,7 @@ def test_a_stream_says_where_each_pass_is_to_lead(
 def test_a_plan_that_distils_needs_a_teacher(world: tuple[WorldModel, Clip]) -> None:
     config = PlanConfig(distillation=DistillationConfig("consistency"))
     with pytest.raises(UsageError, match="teacher"):
-        TrainingPlan(world[0], config, 1.0)
+        WorldModelLoss(world[0], config, 1.0)
 
 
 def test_too_short_clips_are_refused(world: tuple[WorldModel, Clip]) -> None:
@@ -204,7 +203,7 @@ def test_too_short_clips_are_refused(world: tuple[WorldModel, Clip]) -> None:
 def test_flow_of_many_rungs_reaches_what_the_jump_says() -> None:
     """The teacher's own sampler, step by step, ends where the closed form says."""
     x = torch.randn(SHAPE)
-    ladder = sampling_ladder(400)
+    ladder = sampling_sigmas(400)
     end = x
     for high, low in zip(ladder[:-1], ladder[1:], strict=True):
         sigma = torch.full(SHAPE[:2], float(high))

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.errors import DataError
-from worldsim.training.batches import Batch, StepBatches
+from worldsim.training.batches import Batch, Loss, StepBatches
 from worldsim.training.config import FitConfig, RunConfig
-from worldsim.training.fit import Fitted, fit
-from worldsim.training.layout import RunFolder
-from worldsim.training.stage import Loss
+from worldsim.training.loop import Fitted, fit
+from worldsim.training.run_folder import RunFolder
 
 RUN = RunConfig(precision="32-true", log_every=1, checkpoint_every=4, progress=False)
 CONFIG = FitConfig(max_steps=12, batch_size=4, accumulate=2, lr=0.05, ema_decay=0.9)

@@ -12,10 +12,9 @@ from worldsim_testing import nano_model
 from worldsim.config.compose import compose_config, stated_keys
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel, trained_config
-from worldsim.training.compose import train_config
-from worldsim.training.inheritance import inherited
-from worldsim.training.tokenizer_folder import save_tokenizer
-from worldsim.training.train_config import TrainConfig
+from worldsim.training.run_folder import save_tokenizer
+from worldsim.training.stages.parents import inherited
+from worldsim.training.train_config import TrainConfig, train_config
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
-from worldsim.training.plan.clip import Clip
-from worldsim.training.plan.matching import MatchingConfig, critic_of, match_rollout
-from worldsim.training.plan.plan import PlanConfig, TrainingPlan, student_of
-from worldsim.training.plan.rollout import Rolled, RolloutConfig
+from worldsim.training.loss import PlanConfig, WorldModelLoss, student_of
+from worldsim.training.losses.clip import Clip
+from worldsim.training.losses.matching import MatchingConfig, critic_of, match_rollout
+from worldsim.training.losses.self_rollout import Rolled, RolloutConfig
 
 World = tuple[WorldModel, Clip]
 CONFIG = MatchingConfig(share=1.0)
@@ -97,7 +97,7 @@ def test_the_student_stands_still_between_its_steps(square_data: CachedDataset) 
     critic = critic_of(teacher)
     rolls = RolloutConfig(start=0.0, share=1.0, frames=2, frames_end=2, history=2)
     config = PlanConfig(length=5, rollout=rolls, matching=MatchingConfig(share=1.0, every=3))
-    plan = TrainingPlan(student, config, 1.0, teacher, critic, accumulate=2)
+    plan = WorldModelLoss(student, config, 1.0, teacher, critic, accumulate=2)
     network = nn.ModuleDict({"student": student, "critic": critic})
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     batch = ClipDataset(square_data, 5).batch([0, 7])
@@ -125,9 +125,9 @@ def test_what_is_missing_is_told(world: World) -> None:
     model = world[0]
     config = PlanConfig(matching=CONFIG)
     with pytest.raises(UsageError, match="teacher"):
-        TrainingPlan(model, config, 1.0)
+        WorldModelLoss(model, config, 1.0)
     with pytest.raises(UsageError, match="critic"):
-        TrainingPlan(model, config, 1.0, model)
+        WorldModelLoss(model, config, 1.0, model)
     for wrong in ({"every": 0}, {"least": 0.0}, {"share": 2.0}, {"least": 0.9, "most": 0.5}):
         with pytest.raises(UsageError):
             MatchingConfig(**wrong)

@@ -9,7 +9,7 @@ from worldsim_testing import nano_model
 
 from worldsim.models.pretrained import SHIPPED
 from worldsim.models.world_model import WorldModel
-from worldsim.training.model_card import model_card
+from worldsim.training.stages.world import model_card
 
 FITTED = cast(Any, SimpleNamespace(logs={"loss": 1.0}, steps=1, seconds=1.0))
 CACHE = cast(Any, SimpleNamespace(num_episodes=1, pixels=[0]))

@@ -5,13 +5,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from worldsim.diffusion.ladder import sampling_ladder
-from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampling_sigmas
 from worldsim.errors import UsageError
 from worldsim.models.heads.state import StateReading
-from worldsim.training.plan.noise import NOISE_POLICIES, NoiseConfig, draw_levels
-from worldsim.training.plan.objective import (
+from worldsim.training.losses.noise_levels import (
+    NOISE_POLICIES,
+    NoiseConfig,
+    noise_policy,
+)
+from worldsim.training.losses.objective import (
+    WINDOW_SELECTORS,
     ObjectiveConfig,
+    WindowConfig,
     foreground_weight,
     frame_weights,
     level_weight,
@@ -20,9 +25,9 @@ from worldsim.training.plan.objective import (
     reading_losses,
     success_balance,
     weighted_error,
+    window,
 )
-from worldsim.training.plan.rollout import RolloutConfig, gradient_passes
-from worldsim.training.plan.window import WINDOW_SELECTORS, WindowConfig, select_frames
+from worldsim.training.losses.self_rollout import RolloutConfig, gradient_passes
 
 SHAPE: tuple[int, int] = (400, 9)
 
@@ -34,52 +39,52 @@ def generator() -> torch.Generator:
 @pytest.mark.parametrize("name", list(NOISE_POLICIES))
 def test_noise_policy_contract(name: str) -> None:
     config = NoiseConfig(name=name, context_level=0.1)
-    sigma = draw_levels(config, SHAPE, generator())
+    sigma = noise_policy(config)(SHAPE, generator())
     assert tuple(sigma.shape) == SHAPE
     assert 0 <= sigma.min() and sigma.max() <= 1
     assert sigma[:, 0].max() <= 0.1, "the first frame plays history"
     assert sigma[:, 1:].max() > 0.9, "pure noise, where samplers begin, is trained on"
-    assert torch.equal(sigma, draw_levels(config, SHAPE, generator()))
-    assert draw_levels(replace(config, clean_start=False), SHAPE, generator())[:, 0].max() > 0.9
+    assert torch.equal(sigma, noise_policy(config)(SHAPE, generator()))
+    assert noise_policy(replace(config, clean_start=False))(SHAPE, generator())[:, 0].max() > 0.9
 
 
 def test_uniform_policy_gives_one_level_a_clip_and_others_do_not() -> None:
-    assert draw_levels(NoiseConfig(name="uniform"), SHAPE, generator())[:, 1:].std(1).max() == 0
-    assert draw_levels(NoiseConfig(), SHAPE, generator())[:, 1:].std(1).median() > 0.1
+    assert noise_policy(NoiseConfig(name="uniform"))(SHAPE, generator())[:, 1:].std(1).max() == 0
+    assert noise_policy(NoiseConfig())(SHAPE, generator())[:, 1:].std(1).median() > 0.1
 
 
 def test_context_policy_keeps_its_share_of_history() -> None:
     config = NoiseConfig(context_share=0.7, context_level=0.05, full_share=0.5)
-    sigma = draw_levels(config, (4000, 9), generator())[:, 1:]
+    sigma = noise_policy(config)((4000, 9), generator())[:, 1:]
     assert (sigma <= 0.05).float().mean() == pytest.approx(0.7, abs=0.03)
     assert (sigma == 1).float().mean() == pytest.approx(0.15, abs=0.02)
 
 
 def test_ladder_policy_stays_on_the_rungs() -> None:
-    sigma = draw_levels(NoiseConfig(name="ladder", steps=4, clean_start=False), SHAPE, generator())
+    sigma = noise_policy(NoiseConfig(name="ladder", steps=4, clean_start=False))(SHAPE, generator())
     assert sorted(set(sigma.flatten().tolist())) == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_unknown_parts_are_named() -> None:
     with pytest.raises(UsageError, match="independent"):
-        draw_levels(NoiseConfig(name="independant"), SHAPE, generator())
+        noise_policy(NoiseConfig(name="independant"))(SHAPE, generator())
     with pytest.raises(UsageError, match="unknown name 'middle'.*random"):
-        select_frames(WindowConfig(name="middle"), SHAPE, generator())
+        window(WindowConfig(name="middle"))(SHAPE, generator())
 
 
 @pytest.mark.parametrize("name", list(WINDOW_SELECTORS))
 def test_window_selector_contract(name: str) -> None:
-    weights = select_frames(WindowConfig(name=name, frames=3), SHAPE, generator())
+    weights = window(WindowConfig(name=name, frames=3))(SHAPE, generator())
     assert tuple(weights.shape) == SHAPE
     assert set(weights.flatten().tolist()) <= {0.0, 1.0}
     expected = 9 if name == "all" else 3
     assert (weights.sum(1) == expected).all()
-    few = select_frames(WindowConfig(name=name, frames=99), (2, 4), generator())
+    few = window(WindowConfig(name=name, frames=99))((2, 4), generator())
     assert (few == 1).all(), "a window longer than the clip is the clip"
 
 
 def test_random_window_is_contiguous_and_reaches_everywhere() -> None:
-    weights = select_frames(WindowConfig(name="random", frames=3), SHAPE, generator())
+    weights = window(WindowConfig(name="random", frames=3))(SHAPE, generator())
     starts = weights.argmax(1)
     assert sorted(set(starts.tolist())) == list(range(7))
     for row, start in zip(weights, starts, strict=True):
@@ -153,8 +158,10 @@ def test_foreground_is_what_rests_where_others_show_background() -> None:
 
 def test_level_weight_of_flow_matching_is_the_inverse_square() -> None:
     sigma = torch.tensor([[1.0, 0.5, 0.01]])
-    assert level_weight(sigma, "velocity", 0.2).tolist()[0] == pytest.approx([1.0, 4.0, 25.0])
-    assert level_weight(sigma, "x0", 0.2).tolist() == [[1.0, 1.0, 1.0]]
+    assert level_weight(sigma, ObjectiveConfig(weighting="velocity")).tolist()[0] == pytest.approx(
+        [1.0, 4.0, 25.0]
+    )
+    assert level_weight(sigma, ObjectiveConfig()).tolist() == [[1.0, 1.0, 1.0]]
 
 
 @pytest.mark.parametrize(("absolute", "one", "both"), [(0.0, 1.0, 5.0), (0.5, 1.5, 6.0)])
@@ -240,9 +247,9 @@ def test_autoregressive_rollouts_train_the_pass_that_finishes() -> None:
 def test_schedules_of_rollouts() -> None:
     draw = torch.Generator().manual_seed(0)
     ladder = (1.0, 0.75, 0.5, 0.25, 0.0)
-    shorter = {RolloutConfig(most_steps=4).schedule(draw).ladder for _ in range(60)}
-    assert shorter == {tuple(sampling_ladder(s).tolist()) for s in range(1, 5)}
-    left = {RolloutConfig(most_steps=4, exit="random").schedule(draw).ladder for _ in range(60)}
+    shorter = {RolloutConfig(most_steps=4).schedule(draw).sigmas for _ in range(60)}
+    assert shorter == {tuple(sampling_sigmas(s).tolist()) for s in range(1, 5)}
+    left = {RolloutConfig(most_steps=4, exit="random").schedule(draw).sigmas for _ in range(60)}
     assert left == {(*ladder[:s], 0.0) for s in range(1, 5)}
     mixed = [RolloutConfig(most_steps=4, rolling=0.5).schedule(draw) for _ in range(60)]
     assert {schedule.slope == 1 and schedule.steps == 4 for schedule in mixed} == {True, False}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldsim.training.tokenizer import (
+from worldsim.training.losses.tokenizer import (
     TokenizerConfig,
     foreground,
     gather_frames,

@@ -14,10 +14,10 @@ from train_testing import train, world_rows
 
 from worldsim.config.compose import compose_config
 from worldsim.models.world_model import WorldModel
-from worldsim.training.compose import train_config
 from worldsim.training.dynamics import StateTable
-from worldsim.training.plan.plan import TrainingPlan
-from worldsim.training.tokenizer_folder import load_tokenizer
+from worldsim.training.loss import WorldModelLoss
+from worldsim.training.run_folder import load_tokenizer
+from worldsim.training.train_config import train_config
 
 
 def test_run_folder_is_complete(finished: Path) -> None:
@@ -144,15 +144,15 @@ def test_wrong_requests_exit_with_2(
 def test_ctrl_c_keeps_the_checkpoint_and_says_so(
     finished: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
-    original = TrainingPlan.__call__
+    original = WorldModelLoss.__call__
 
-    def interrupt(self: TrainingPlan, batch: Any, *args: Any) -> Any:
+    def interrupt(self: WorldModelLoss, batch: Any, *args: Any) -> Any:
         if batch["micro_step"] == 9:
             raise KeyboardInterrupt
         return original(self, batch, *args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TrainingPlan, "__call__", interrupt)
+        patched.setattr(WorldModelLoss, "__call__", interrupt)
         assert train(data, tmp_path, f"reuse={finished}") == 130
     assert "continues" in capfd.readouterr().err
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

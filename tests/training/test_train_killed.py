@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file
 from train_testing import SMALL, train, world_rows
 
-from worldsim.training.decoder import DecoderLoss
-from worldsim.training.plan.plan import TrainingPlan
+from worldsim.training.loss import WorldModelLoss
+from worldsim.training.losses.decoder import DecoderLoss
 
 
 @contextmanager
 def killed_at(
-    monkeypatch: pytest.MonkeyPatch, micro_step: int, loss: type = TrainingPlan
+    monkeypatch: pytest.MonkeyPatch, micro_step: int, loss: type = WorldModelLoss
 ) -> Iterator[None]:
     """Training stops before a micro-step of the stage with this loss."""
     original: Any = loss.__call__

@@ -10,7 +10,7 @@ from worldsim_testing import nano_model
 from worldsim.cli import train_validation
 from worldsim.data.cache import CachedDataset
 from worldsim.training.config import ValidationConfig
-from worldsim.training.layout import RunFolder
+from worldsim.training.run_folder import RunFolder
 
 SETTINGS = ValidationConfig(max_steps=2, films=1, swap=False, step_counts=(1,), step_horizon=2)
 

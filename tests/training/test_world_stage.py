@@ -19,16 +19,17 @@ from worldsim.models.tabletop.contact_dynamics import ContactDynamics
 from worldsim.models.tokenizers.autoencoder import AutoencoderConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.stream import Stream
+from worldsim.sampling.stream_rows import next_conditions
 from worldsim.training.batches import Batch
-from worldsim.training.plan.clip import (
+from worldsim.training.loss import PlanConfig, WorldModelLoss
+from worldsim.training.losses.clip import (
     Clip,
     DropoutConfig,
     prepare_clip,
     shows_calibration,
 )
-from worldsim.training.plan.objective import ObjectiveConfig
-from worldsim.training.plan.plan import PlanConfig, TrainingPlan
-from worldsim.training.plan.rollout import RolloutConfig, self_rollout
+from worldsim.training.losses.objective import ObjectiveConfig
+from worldsim.training.losses.self_rollout import RolloutConfig, self_rollout
 
 CONFIG = WorldModelConfig(
     AutoencoderConfig(channels=4, width=8, depth=1),
@@ -75,7 +76,7 @@ def test_both_phases_learn(model: WorldModel, batch: Batch, start: float) -> Non
     plan = PlanConfig(
         dropout=NO_DROPOUT, rollout=RolloutConfig(start=start, frames=3, frames_end=3)
     )
-    loss = TrainingPlan(model, plan, 2.0)
+    loss = WorldModelLoss(model, plan, 2.0)
     optimizer = torch.optim.Adam([*model.denoiser.parameters(), *model.head.parameters()], 3e-3)
     key, curve = ("rollout" if start == 0.0 else "denoise"), []
     for step in range(40):
@@ -90,7 +91,7 @@ def test_both_phases_learn(model: WorldModel, batch: Batch, start: float) -> Non
 
 
 def test_loss_is_a_function_of_weights_batch_and_seed(model: WorldModel, batch: Batch) -> None:
-    loss = TrainingPlan(model, PlanConfig(), 2.0)
+    loss = WorldModelLoss(model, PlanConfig(), 2.0)
     first, again, other = (float(loss(batch, 0.0, generator(s)).total.detach()) for s in (1, 1, 2))
     assert first == again != other
 
@@ -101,7 +102,7 @@ def test_frames_padded_beyond_an_episode_do_not_count(model: WorldModel, batch: 
     latents = batch["latents"].clone()
     latents[:, 5:] += 50.0
     plan = PlanConfig(dropout=NO_DROPOUT, objective=ObjectiveConfig(motion=0.0))
-    loss = TrainingPlan(model, plan, 1.0)
+    loss = WorldModelLoss(model, plan, 1.0)
     clean, padded = (
         float(loss({**batch, "latents": x, "frame_mask": present}, 0.0, generator()).total.detach())
         for x in (batch["latents"], latents)
@@ -116,7 +117,7 @@ def test_dropped_views_are_blank_and_weigh_nothing(model: WorldModel, batch: Bat
     other = {**batch, "latents": batch["latents"].clone()}
     other["latents"][clip.view_mask == 0] += 10.0
     plan = PlanConfig(dropout=DropoutConfig(action=0.0, view=1.0))
-    loss = TrainingPlan(model, plan, 1.0)
+    loss = WorldModelLoss(model, plan, 1.0)
     values = [float(loss(b, 0.0, generator()).total.detach()) for b in (batch, other)]
     assert values[0] == values[1]
 
@@ -142,7 +143,8 @@ def test_hidden_calibration_is_that_of_a_start_which_has_none(
     begun = Stream(model, autoregressive((1.0, 0.0)), precision="float32")
     begun.reset(batch["pixels"][:, 0], batch["agent_pos"][:, 0], state=batch["state"][:, 0])
     begun.push(batch["action"][:, :1])
-    assert float(begun._conditions().maps.abs().sum()) == float(hidden.maps.abs().sum()) == 0.0
+    told = next_conditions(model, begun._running)
+    assert float(told.maps.abs().sum()) == float(hidden.maps.abs().sum()) == 0.0
     assert cond(1.0, none).maps.shape == kept.maps.shape
 
 
@@ -184,7 +186,7 @@ def test_gradients_reach_every_trained_part_in_both_phases(model: WorldModel, ba
     for start in (0.0, 1.0):
         model.zero_grad()
         plan = PlanConfig(rollout=RolloutConfig(start=start))
-        value = TrainingPlan(model, plan, 1.0)(batch, 0.9, generator())
+        value = WorldModelLoss(model, plan, 1.0)(batch, 0.9, generator())
         value.total.backward()  # type: ignore[no-untyped-call]
         assert any(
             p.grad is not None and p.grad.abs().max() > 0 for p in model.denoiser.parameters()
@@ -244,7 +246,7 @@ def test_rollout_is_what_the_sampler_does(
     recorded = iter(torch.cat([clips["agent_pos"], clips["state"]], -1).unbind(1)[1:])
     monkeypatch.setattr(ContactDynamics, "step", lambda *_: next(recorded))
     stream = Stream(model, schedule, precision="float32")
-    stream._pilot.noise = lambda names, shape: torch.randn(len(names), *shape, generator=draws)
+    stream._sampler.noise = lambda names, shape: torch.randn(len(names), *shape, generator=draws)
     rig = {name: clips[name] for name in ("intrinsics", "extrinsics", "mounted")}
     state = clips["state"][:, 0]
     stream.reset(clips["pixels"][:, 0], clips["agent_pos"][:, 0], rig, state=state)

@@ -13,7 +13,7 @@ from worldsim.collection.collect import collect
 from worldsim.collection.recorder import CollectionConfig
 from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.judge.judge import Judgement
+from worldsim.judge.judge import Judgement, ObservedFrame
 from worldsim.sampling.sampler import Sampler
 from worldsim.spec import WorldSpec
 from worldsim.validation import divergence as divergence_module
@@ -188,8 +188,9 @@ class Blinkered:
 
     spec: WorldSpec
 
-    def read(self, pixels: NDArray[np.uint8]) -> Judgement:
-        count, none = len(pixels), np.zeros(len(pixels), np.float32)
+    def read(self, observation: ObservedFrame, action: NDArray[np.float32] | None) -> Judgement:
+        count = len(observation.pixels)
+        none = np.zeros(count, np.float32)
         return Judgement(none, none, np.full((count, self.spec.state.dim), 0.01, np.float32))
 
 

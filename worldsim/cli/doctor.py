@@ -1,7 +1,8 @@
 """`worldsim doctor`: one table of what this machine has, and what to do about what it lacks."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -9,8 +10,9 @@ from rich.table import Table
 
 from worldsim.cli.console import finish
 from worldsim.cli.doctor_checks import Finding, all_findings
-from worldsim.cli.settings.doctor import Settings
 from worldsim.config.compose import build
+from worldsim.config.limits import OutputFolder, between
+from worldsim.config.values import Checked
 from worldsim.errors import WorldsimError
 from worldsim.files import write_json
 
@@ -26,6 +28,14 @@ MUJOCO_GL=osmesa worldsim doctor         # try another GL backend
 """
 
 COLOURS = {"OK": "green", "absent": "yellow", "FAIL": "red"}
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """See `configs/doctor.yaml`."""
+
+    out: OutputFolder | None
+    matmul_size: Annotated[int, between(1, 16384)]
 
 
 def run(config: DictConfig) -> None:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from worldsim.extras import EXTRAS
+from worldsim.errors import EXTRAS
 
 Status = Literal["OK", "absent", "FAIL"]
 

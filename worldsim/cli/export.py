@@ -2,18 +2,20 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from omegaconf import DictConfig
 
 from worldsim.cli.console import finish, progress
-from worldsim.cli.settings.export import Settings
 from worldsim.config.compose import build
-from worldsim.data.selection import Selection
+from worldsim.config.limits import InputPath, Positive, ResultFolder, Whole
+from worldsim.config.values import Checked
+from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import DataError
-from worldsim.reporting.film import FilmStyle, write_film
+from worldsim.reporting.film import FilmStyle, Tile, write_film
 from worldsim.rollout.record import Pixels, RolloutRecord
 
 if TYPE_CHECKING:
@@ -29,6 +31,25 @@ worldsim export source=runs/rank                 # every film of a ranking, worl
 worldsim export source=runs/rank/films/expert/0003.imagination.npz format=gif speed=0.5
 worldsim export source=data/push episode=3 out=films
 """
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """See `configs/export.yaml`."""
+
+    source: InputPath
+    columns: ColumnOptions
+    out: ResultFolder
+    episode: Whole | None
+    format: Literal["mp4", "gif"]
+    tile: Tile
+    overlay: bool
+    speed: Positive
+
+    @property
+    def selection(self) -> Selection:
+        """What of a data set is taken."""
+        return read_selection(self.columns)
 
 
 def run(config: DictConfig) -> None:

@@ -11,17 +11,17 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TextIO
 
-from worldsim.allocator import keep_freed_memory
 from worldsim.cli.commands import COMMANDS
 from worldsim.cli.help import command_help, overview
 from worldsim.errors import (
+    EXTRAS,
     MissingExtraError,
     UsageError,
     WorldsimError,
     in_one_line,
     unknown_name,
 )
-from worldsim.extras import EXTRAS
+from worldsim.hardware import keep_freed_memory
 
 DEBUG_VARIABLE = "WORLDSIM_DEBUG"
 INTERRUPTED, BROKEN_PIPE = 130, 141

@@ -37,7 +37,7 @@ def prepare(config: DictConfig, overrides: list[str]) -> DictConfig:
         UsageError: the overrides ask for other sizes than those.
     """
     from worldsim.config.compose import stated_keys
-    from worldsim.training.inheritance import inherited
+    from worldsim.training.stages.parents import inherited
 
     if str(config.stage) in ("judge", "policies"):  # which do not read `model`
         return config
@@ -54,23 +54,28 @@ def run(config: DictConfig) -> None:
     from worldsim.cli.settings.train import Settings
     from worldsim.config.compose import build
     from worldsim.training.config import STAGES
-    from worldsim.training.layout import RunFolder, describe_environment
-    from worldsim.training.pipeline import Pipeline
+    from worldsim.training.run_folder import RunFolder, describe_environment
+    from worldsim.training.stages.decoder import DecoderStage
+    from worldsim.training.stages.dynamics import DynamicsStage
+    from worldsim.training.stages.latents import LatentsStage
+    from worldsim.training.stages.stage import TrainingRun
+    from worldsim.training.stages.tokenizer import TokenizerStage
+    from worldsim.training.stages.world import WorldStage
 
     settings = build(Settings, config)
     training, stage = settings.training.config(settings.validation.every), settings.stage
     folder = RunFolder(settings.out)
     cache = _open_data(settings.dataset, settings.size, settings.cache, settings.selection)
-    pipeline = Pipeline(training, cache, folder)
+    shared = TrainingRun(training, cache, folder)
     names = _stages(config, cache) if stage == "all" else [stage]
-    pipeline.check([name for name in STAGES if name in names])
+    shared.check([name for name in STAGES if name in names])
     _record(folder.root, config, describe_environment())
     steps: dict[str, Callable[[], bool]] = {
-        "tokenizer": pipeline.tokenizer,
-        "latents": pipeline.latents,
-        "dynamics": pipeline.dynamics,
-        "world": lambda: pipeline.world(*validators(config, cache, folder)),
-        "decoder": lambda: pipeline.decoder(*validators(config, cache, folder)),
+        "tokenizer": TokenizerStage(shared),
+        "latents": LatentsStage(shared),
+        "dynamics": DynamicsStage(shared),
+        "world": lambda: WorldStage(shared, *validators(config, cache, folder))(),
+        "decoder": lambda: DecoderStage(shared, *validators(config, cache, folder))(),
         "judge": lambda: _judge(config, cache, folder),
         "policies": lambda: _policies(config, cache, folder.root, training.run),
     }
@@ -132,7 +137,7 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     from worldsim.judge.sampling import JudgeConfig, tells_progress
     from worldsim.judge.training import env_of, train_judge
     from worldsim.models.world_model import WorldModel
-    from worldsim.training.layout import file_fingerprint, fingerprint
+    from worldsim.training.run_folder import file_fingerprint, fingerprint
 
     settings = build(JudgeConfig, config.judge, "judge")
     model_path = folder.model / "model.safetensors"

@@ -12,16 +12,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from worldsim.config.errors import (
+from worldsim.config.groups import leaves, read_command_file, set_by_experiment
+from worldsim.config.overrides import (
     check_overrides,
     group_overrides,
     groups_left_out,
+    keep_texts,
+    open_mappings,
     unknown_key,
     values_named_like_groups,
 )
-from worldsim.config.groups import leaves, read_command_file, set_by_experiment
-from worldsim.config.open import open_mappings
-from worldsim.config.texts import keep_texts
 from worldsim.config.values import read_dataclass
 from worldsim.errors import UsageError
 

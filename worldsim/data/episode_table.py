@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from worldsim.conventions import exact_rate
 from worldsim.data.layout import Slot
 from worldsim.data.statistics import FeatureStatistics
-from worldsim.rates import exact_rate
 
 
 def episode_row(

@@ -9,12 +9,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.conventions import exact_rate
 from worldsim.data.pixel_formats import is_depth_format, stored_format
 from worldsim.data.video import VideoFile
 from worldsim.data.video_writer import encode_video
 from worldsim.errors import DataError
 from worldsim.files import atomic_path
-from worldsim.rates import exact_rate
 
 
 class CutError(DataError):

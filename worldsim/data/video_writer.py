@@ -8,9 +8,9 @@ from typing import Any
 import av
 import numpy as np
 
+from worldsim.conventions import exact_rate
 from worldsim.data.video import Converter, Pixels, VideoCodec, pixel_format
 from worldsim.errors import UsageError
-from worldsim.rates import exact_rate
 
 
 class VideoWriter:

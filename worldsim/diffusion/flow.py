@@ -6,8 +6,23 @@ x_s = (1 - s) x0 + s e with s in [0, 1]; level 0 is clean; velocity is e - x0
 Shapes: latents `[B, T, V, c, h, w]`, sigma `[B, T]`.
 """
 
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
+
+
+def env_noise(keys: Iterable[tuple[int, ...]], shape: Sequence[int]) -> Tensor:
+    """Unit Gaussian noise `[N, *shape]` float32; row i is a function of keys[i] alone.
+
+    Args:
+        keys: (seed, env id, frame of its episode, and denoising step where there are several).
+        shape: of one row.
+    """
+    seeded = (np.random.Generator(np.random.Philox(np.random.SeedSequence(key))) for key in keys)
+    rows = [each.standard_normal(tuple(shape), dtype=np.float32) for each in seeded]
+    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, *shape)
 
 
 def per_frame(sigma: Tensor) -> Tensor:

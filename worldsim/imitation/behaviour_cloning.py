@@ -29,13 +29,10 @@ from worldsim.models.behaviour import BehaviourConfig, BehaviourNet
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.behaviour_cloning import save_behaviour
 from worldsim.policies.checkpoints import CheckpointOrNone, find_checkpoint
-from worldsim.training.batches import Batch, StepBatches
+from worldsim.training.batches import Batch, Loss, StepBatches, mix
 from worldsim.training.config import FitConfig, RunConfig
-from worldsim.training.draws import mix
-from worldsim.training.ema import Ema
-from worldsim.training.fit import fit
-from worldsim.training.layout import RunFolder
-from worldsim.training.stage import Loss
+from worldsim.training.loop import EmaCallback, fit
+from worldsim.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -204,7 +201,7 @@ class ChunkLoss:
         self._emphasis = 1.0 + executed * (config.first_actions - 1.0)
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
-        """See `worldsim.training.stage.StageLoss`."""
+        """See `worldsim.training.batches.StageLoss`."""
         weight = batch["weight"] * self._emphasis.to(batch["weight"].device)
         frames = augment(batch["pixels"].cpu(), self._augmentation, generator)
         predicted = self._network(frames.to(weight.device), batch["agent_pos"])
@@ -216,7 +213,7 @@ class ChunkLoss:
 class LadderCallback(Callback):
     """Calls `keep(step)` with the averaged weights in place at each step of the ladder."""
 
-    def __init__(self, ema: Ema, steps: Any, keep: Callable[[int], None]) -> None:
+    def __init__(self, ema: EmaCallback, steps: Any, keep: Callable[[int], None]) -> None:
         self._ema, self._steps, self._keep = ema, frozenset(steps), keep
 
     def on_train_batch_end(

@@ -10,7 +10,7 @@ from worldsim.imitation.behaviour_cloning import BehaviourTraining, train_behavi
 from worldsim.imitation.perception import PerceptionTraining, train_perception
 from worldsim.imitation.recordings import Recordings
 from worldsim.training.config import RunConfig
-from worldsim.training.layout import RunFolder, fingerprint
+from worldsim.training.run_folder import RunFolder, fingerprint
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,29 @@
-"""The judge: reads success, progress and state off frames, imagined or simulated.
+"""Judges: from observations and actions, imagined or simulated, to success and progress.
 
-It sees pixels only, so that the same judge serves both worlds, and it carries its own measured
-error (`JudgeReport`), by which rates are corrected. Training is in `judge_training`.
+A judge sees what a robot would see, so that it serves both worlds, and carries its own measured
+error (`JudgeReport`), by which rates are corrected. Kinds of judges are filed in `JUDGES`; the one
+that is trained on pixels is in `worldsim.judge.learned`.
 
-Legend: N observations, V view, H, W pixels, S state.
+Legend: N observations, V view, H, W pixels, P proprioception, A action, S state.
 """
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from dacite import Config as DaciteConfig
 from dacite import DaciteError, from_dict
 from numpy.typing import NDArray
 
-from worldsim.errors import DataError, UsageError
+from worldsim.errors import DataError
 from worldsim.files import read_json, write_json
 from worldsim.judge.tracker import JudgeTracker, VerdictRule
-from worldsim.models.heads.state_estimator import Observer
+from worldsim.registry import Registry
 from worldsim.spec import WorldSpec
+
+if TYPE_CHECKING:
+    import torch
 
 Float = NDArray[np.float32]
 REPORT = "judge.json"
@@ -107,27 +110,6 @@ class JudgeReport:
         return from_dict(JudgeReport, counts, DaciteConfig(type_hooks={float: float}, strict=True))
 
 
-READ_AT_ONCE = 512
-"""Frames copied out of a data set's memory map at a time."""
-
-
-def read_pixels(observer: Observer, pixels: NDArray[np.uint8]) -> Judgement:
-    """What `observer` makes of uint8 `[N, V, H, W, 3]`; see `Judge.read`."""
-    if pixels.dtype != np.uint8 or pixels.ndim != 5 or pixels.shape[-1] != 3:
-        raise UsageError(
-            f"judge: expected uint8 pixels [N, V, H, W, 3], got {pixels.dtype} {pixels.shape}"
-        )
-    device = next(observer.parameters()).device
-    parts = []
-    for start in range(0, max(len(pixels), 1), READ_AT_ONCE):
-        # Rows of a memory map are read-only, which torch does not take.
-        rows = np.require(pixels[start : start + READ_AT_ONCE], requirements=["C", "W"])
-        reading = observer.observe(torch.from_numpy(rows).to(device))
-        parts.append((torch.sigmoid(reading.success_logit), reading.progress, reading.state))
-    joined = [torch.cat(field).float().cpu().numpy() for field in zip(*parts, strict=True)]
-    return Judgement(*joined)
-
-
 @dataclass(frozen=True)
 class EnvReference:
     """The simulator env that episodes came from: gymnasium id and constructor arguments."""
@@ -136,72 +118,115 @@ class EnvReference:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(eq=False)
-class Judge:
-    """A trained observer with its verdict rule, the world it knows and its measured error.
+@dataclass(frozen=True, eq=False)
+class ObservedFrame:
+    """What a judge is shown of N episodes at one time.
 
     Attributes:
-        observer: the network, in evaluation mode.
-        spec: cameras and state that it reads.
+        pixels: uint8 `[N, V, H, W, 3]`.
+        agent_pos: `[N, P]` proprioception.
+        pose: `[N, 4, 4]` of the agent in the world; None where it is not known.
+    """
+
+    pixels: NDArray[np.uint8]
+    agent_pos: Float
+    pose: Float | None = None
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Reads success and progress off observations and actions.
+
+    A new judge is a class that derives from this one, with `read`, `save_pretrained` and
+    `from_folder`, filed in `JUDGES`. It may read pixels, positions or both.
+
+    Attributes:
+        spec: the world that it knows.
         rule: from probabilities to verdicts.
-        report: error on held-out simulated episodes.
+        report: its error on held-out simulated episodes.
         env: the simulator of those episodes, or None if there was none.
     """
 
-    observer: Observer
     spec: WorldSpec
     rule: VerdictRule
     report: JudgeReport
-    env: EnvReference | None = None
+    env: EnvReference | None
 
-    def read(self, pixels: NDArray[np.uint8]) -> Judgement:
-        """Read observations, uint8 `[N, V, H, W, 3]`.
+    def read(self, observation: ObservedFrame, action: Float | None) -> Judgement:
+        """Read N observations.
+
+        Args:
+            observation: of N episodes.
+            action: `[N, A]` that led to it, normalised; None for first observations.
 
         Raises:
-            UsageError: the shape does not fit the cameras the judge was trained with.
+            UsageError: a shape does not fit the world that the judge knows.
         """
-        reading = read_pixels(self.observer, pixels)
-        if self.report.reads_progress:
-            return reading
-        return reading._replace(progress=np.zeros_like(reading.progress))
+        ...
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write everything that `from_folder` reads."""
+        ...
+
+    @classmethod
+    def from_folder(cls, folder: Path, parts: "JudgeParts") -> "Judge":
+        """Read what `save_pretrained` wrote; `parts` is what all kinds of judges store."""
+        ...
 
     def tracker(self, num_episodes: int) -> JudgeTracker:
         """A fresh tracker with this judge's verdict rule."""
         return JudgeTracker(self.rule, num_episodes)
 
-    def to(self, device: str | torch.device) -> "Judge":
-        """Move the network; returns self."""
-        self.observer.to(device)
+    def to(self, device: "str | torch.device") -> "Judge":
+        """Move what computes to a device; returns self."""
         return self
 
-    def save_pretrained(self, folder: Path) -> None:
-        """Write the network, `judge.json` (spec, rule, report) into `folder`."""
-        self.observer.save_pretrained(folder)
-        write_json(
-            folder / REPORT,
-            {
-                "spec": self.spec.to_json(),
-                "rule": asdict(self.rule),
-                "report": self.report.to_json(),
-                "env": asdict(self.env) if self.env else None,
-            },
+
+JUDGES: Registry[type[Judge]] = Registry("judge")
+
+
+class JudgeParts(NamedTuple):
+    """What a judge of any kind stores in `judge.json`; see `Judge`."""
+
+    spec: WorldSpec
+    rule: VerdictRule
+    report: JudgeReport
+    env: EnvReference | None
+
+
+def write_judge(folder: Path, kind: str, judge: Judge) -> None:
+    """Write the parts of a judge of a registered kind."""
+    write_json(
+        folder / REPORT,
+        {
+            "kind": kind,
+            "spec": judge.spec.to_json(),
+            "rule": asdict(judge.rule),
+            "report": judge.report.to_json(),
+            "env": asdict(judge.env) if judge.env else None,
+        },
+    )
+
+
+def load_pretrained_judge(folder: str | Path) -> Judge:
+    """The judge in a folder, whatever its kind.
+
+    Raises:
+        DataError: files are missing, truncated or do not describe a judge.
+        UsageError: the kind is not registered.
+    """
+    import worldsim.judge.learned  # noqa: F401 registers it
+
+    folder = Path(folder)
+    data = read_json(folder / REPORT)
+    try:
+        kind = str(data.get("kind", "learned"))
+        parts = JudgeParts(
+            WorldSpec.from_json(data["spec"]),
+            from_dict(VerdictRule, data["rule"], DaciteConfig(strict=True)),
+            JudgeReport.from_json(data["report"]),
+            data["env"] and from_dict(EnvReference, data["env"]),
         )
-
-    @staticmethod
-    def from_pretrained(folder: str | Path) -> "Judge":
-        """Load from `save_pretrained` output.
-
-        Raises:
-            DataError: files are missing, truncated or do not describe a judge.
-        """
-        folder = Path(folder)
-        observer = Observer.from_pretrained(folder)
-        data = read_json(folder / REPORT)
-        try:
-            rule = from_dict(VerdictRule, data["rule"], DaciteConfig(strict=True))
-            report = JudgeReport.from_json(data["report"])
-            spec = WorldSpec.from_json(data["spec"])
-            env = data["env"] and from_dict(EnvReference, data["env"])
-        except (KeyError, TypeError, DaciteError) as error:
-            raise DataError(f"{folder / REPORT} does not describe a judge: {error}") from error
-        return Judge(observer, spec, rule, report, env)
+    except (KeyError, TypeError, AttributeError, DaciteError) as error:
+        raise DataError(f"{folder / REPORT} does not describe a judge: {error}") from error
+    return JUDGES.get(kind).from_folder(folder, parts)

@@ -17,10 +17,11 @@ from worldsim.envs.imagination import DatasetStarts, FrameStarts, SimulatorStart
 from worldsim.envs.imagination.start import stack_rigs, stack_states, stack_views_seen
 from worldsim.envs.imagination.starts import StartSource
 from worldsim.errors import UsageError
-from worldsim.judge.judge import Judge
+from worldsim.judge.judge import Judge, ObservedFrame
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
-from worldsim.sampling.stream import Chunk, Stream
+from worldsim.sampling.stream import Stream
+from worldsim.sampling.stream_rows import Chunk
 
 Pixels = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -88,6 +89,7 @@ class PlaySession:
         self.sampler = sampler
         self._stream = self._new_stream()
         self._finished: deque[_Frame] = deque()
+        self._pushed: deque[Float] = deque()  # actions whose frames are not finished yet
         self._tracker = None if judge is None else judge.tracker(1)
         self.seed, self._step, self.start_task = 0, 0, ""
         self.latest = self.begin(0)
@@ -99,7 +101,7 @@ class PlaySession:
         probability, progress = 0.0, 0.0
         read = np.zeros((1, self.spec.state.dim), np.float32)
         if self.judge is not None:
-            judgement = self.judge.read(pixels)
+            judgement = self.judge.read(ObservedFrame(pixels, agent_pos), None)
             probability = float(judgement.success_probability[0])
             progress = float(judgement.progress[0])
             read = judgement.state
@@ -109,6 +111,7 @@ class PlaySession:
         rig, views = stack_rigs([start], self.spec.camera_names), stack_views_seen([start])
         self._stream.reset(pixels, agent_pos, rig, [0], seed, state=known, views=views)
         self._finished.clear()
+        self._pushed.clear()
         simulated = self._begin_simulator(start, seed)
         self.seed, self._step, self.start_task = seed, 0, start.task
         self.latest = Moment(
@@ -144,7 +147,7 @@ class PlaySession:
         return self.begin(self.seed)
 
     def _new_stream(self) -> Stream:
-        return self.sampler.stream(self.model)
+        return Stream.of(self.model, self.sampler)
 
     @property
     def delay(self) -> int:
@@ -163,12 +166,13 @@ class PlaySession:
         checked = self.spec.action.check(action, "play")
         times = [time.perf_counter()]
         self._stream.push(checked[None, None])
+        self._pushed.append(checked)
         while int(self._stream.waiting[0]) > self.delay:
             self._keep(self._stream.step())
         frame = self._finished.popleft() if self._finished else None
         imagined = self.latest.imagined if frame is None else frame.pixels
         times.append(time.perf_counter())
-        verdict = self._verdict() if frame is None else self._judge(imagined)
+        verdict = self._verdict() if frame is None else self._judge(frame, self._pushed.popleft())
         times.append(time.perf_counter())
         simulated, solved = self._simulate(checked)
         times.append(time.perf_counter())
@@ -200,10 +204,11 @@ class PlaySession:
     def _verdict(self) -> tuple[float, float, bool]:
         return self.latest.progress, self.latest.probability, self.latest.success
 
-    def _judge(self, pixels: Pixels) -> tuple[float, float, bool]:
+    def _judge(self, frame: _Frame, action: Float) -> tuple[float, float, bool]:
         if self.judge is None or self._tracker is None:
             return 0.0, 0.0, False
-        judgement = self.judge.read(pixels[None])
+        shown = ObservedFrame(frame.pixels[None], frame.agent_pos[None])
+        judgement = self.judge.read(shown, action[None])
         success = self._tracker.update(judgement.success_probability)
         probability = float(judgement.success_probability[0])
         return float(judgement.progress[0]), probability, bool(success[0])
@@ -212,7 +217,7 @@ class PlaySession:
         if self.simulator is None:
             return None, False
         # Past the env's own end: the person decides when it is over.
-        observation, _, _, _, info = self.simulator.step(action)
+        observation, _, _, _, info = self.simulator.step(self.spec.action.command(action))
         return stack_views(observation["pixels"], self.spec.camera_names), bool(info["success"])
 
     def close(self) -> None:

@@ -1,4 +1,8 @@
-"""The policy protocol: one object, unchanged, runs in the simulator and in imagination."""
+"""The policy protocol: one object, unchanged, runs in the simulator and in imagination.
+
+Beside it stand what policies are made with: random streams, one an environment, and the check
+that a policy made for one world can act in another.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -7,9 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.conventions import Observation
+from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.registry import Registry
+from worldsim.spec import ActionSpec, WorldSpec
 
 FloatArray = NDArray[np.float32]
+
+# Keeps a policy's draws apart from those of an environment that was seeded with the same number.
+_POLICY_STREAM = 0x706F6C69
 
 
 @runtime_checkable
@@ -50,3 +59,83 @@ class Policy(Protocol):
 
 
 POLICIES: Registry[type[Policy]] = Registry("policy")
+
+
+def require_same_interface(policy: WorldSpec, env: WorldSpec, what: str) -> None:
+    """Compare what a policy reads and writes; the privileged state is none of its business.
+
+    The environment may have more cameras than the policy looks at.
+
+    Args:
+        policy: the world the policy was made for.
+        env: the world it is to act in.
+        what: the policy, for the message ("checkpoint runs/a").
+
+    Raises:
+        SpecMismatchError: names every difference, with both values.
+    """
+    differences = [
+        f"{field}: made for {getattr(policy, field)}, given {getattr(env, field)}"
+        for field in ("fps", "action", "agent_pos")
+        if not policy.agrees(env, field)
+    ]
+    lacking = [c for c in policy.cameras if not any(map(c.fits, env.cameras))]
+    if lacking:
+        differences.append(f"cameras: looks at {lacking}, given {list(env.cameras)}")
+    if differences:
+        raise SpecMismatchError(
+            f"{what} does not fit this environment; "
+            + "; ".join(differences)
+            + ". Use a policy made with the environment's own spec."
+        )
+
+
+def require_action_kind(policy: object, action: ActionSpec, what: str) -> None:
+    """Refuse a policy that does not speak the environment's kind of action.
+
+    Args:
+        policy: a policy or its class. It says in `action_kinds` which kinds it speaks; without
+            that, it speaks "box" alone.
+        action: what the environment takes.
+        what: the policy, for the message.
+
+    Raises:
+        SpecMismatchError: it speaks other kinds.
+    """
+    kinds: tuple[str, ...] = getattr(policy, "action_kinds", ("box",))
+    if action.kind not in kinds:
+        raise SpecMismatchError(
+            f"{what} speaks {' and '.join(kinds)} actions, the environment takes {action.kind} "
+            f"ones ({', '.join(action.names)}); use a policy whose `action_kinds` has "
+            f"{action.kind!r}"
+        )
+
+
+class EnvStreams:
+    """Generators keyed by env; env i's draws depend on (seed, i) only."""
+
+    def __init__(self) -> None:
+        self._streams: dict[int, np.random.Generator] = {}
+
+    def reset(self, env_ids: Sequence[int], seed: int) -> None:
+        """Restart the streams of `env_ids`."""
+        for env_id in env_ids:
+            key = (_POLICY_STREAM, int(env_id))
+            self._streams[int(env_id)] = np.random.default_rng(
+                np.random.SeedSequence(int(seed), spawn_key=key)
+            )
+
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Drop the streams of `env_ids`."""
+        for env_id in env_ids:
+            self._streams.pop(int(env_id), None)
+
+    def of(self, env_id: int) -> np.random.Generator:
+        """The stream of one env.
+
+        Raises:
+            UsageError: the env was never reset.
+        """
+        if int(env_id) not in self._streams:
+            raise UsageError(f"act was asked for env {env_id} before reset; reset it first")
+        return self._streams[int(env_id)]

@@ -12,14 +12,13 @@ from worldsim.conventions import Observation, stack_views, to_model_video
 from worldsim.errors import DataError, UsageError
 from worldsim.models.behaviour import BehaviourNet, build_behaviour
 from worldsim.models.weights import WEIGHTS, load_weights
-from worldsim.policies.base import POLICIES, FloatArray
+from worldsim.policies.base import POLICIES, FloatArray, require_same_interface
 from worldsim.policies.checkpoints import (
     Checkpoint,
     find_checkpoint,
     read_checkpoint,
     save_checkpoint,
 )
-from worldsim.policies.compatibility import require_same_interface
 from worldsim.spec import WorldSpec
 
 KIND = "behaviour"

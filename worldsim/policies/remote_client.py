@@ -9,11 +9,9 @@ import numpy as np
 from worldsim.config.limits import Port, Positive, Text, Whole
 from worldsim.conventions import Observation
 from worldsim.errors import SpecMismatchError, UsageError, WorldsimError
-from worldsim.policies.base import POLICIES, FloatArray
-from worldsim.policies.compatibility import require_same_interface
+from worldsim.policies.base import POLICIES, FloatArray, require_same_interface
 from worldsim.policies.remote_connection import ConnectionLost, ServerConnection
-from worldsim.policies.remote_limits import largest_reply, rows_per_message
-from worldsim.policies.remote_mapping import RemoteMapping
+from worldsim.policies.remote_messages import RemoteMapping, largest_reply, rows_per_message
 from worldsim.spec import WorldSpec
 
 

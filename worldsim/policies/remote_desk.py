@@ -14,8 +14,7 @@ import numpy as np
 from worldsim.errors import UsageError, WorldsimError
 from worldsim.policies.base import Policy
 from worldsim.policies.openpi_wire import unpack
-from worldsim.policies.remote_limits import MOST_ENVS, rows_per_message
-from worldsim.policies.remote_mapping import RemoteMapping
+from worldsim.policies.remote_messages import MOST_ENVS, RemoteMapping, rows_per_message
 from worldsim.spec import WorldSpec
 
 

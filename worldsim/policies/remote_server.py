@@ -21,8 +21,7 @@ from worldsim.errors import UsageError
 from worldsim.policies.base import Policy
 from worldsim.policies.openpi_wire import pack
 from worldsim.policies.remote_desk import RequestDesk, RequestRefused
-from worldsim.policies.remote_limits import largest_request
-from worldsim.policies.remote_mapping import RemoteMapping
+from worldsim.policies.remote_messages import RemoteMapping, largest_request
 from worldsim.spec import WorldSpec
 
 if TYPE_CHECKING:

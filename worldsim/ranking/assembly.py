@@ -1,4 +1,4 @@
-"""From evidence to report: every statistic is computed here once, on policies sorted by name."""
+"""From paired outcomes to report: every statistic is computed here once, policies by name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,20 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UsageError, unknown_name
 from worldsim.ranking.bootstrap import (
+    Estimate,
     distinct_policies,
     distinct_resamples,
     draw_policies,
+    finite,
     resample_policies,
 )
-from worldsim.ranking.coefficients import Coefficients, coefficients, leave_one_out_rates
-from worldsim.ranking.estimate import Estimate, finite
-from worldsim.ranking.evidence import Evidence
+from worldsim.ranking.coefficients import (
+    Coefficients,
+    MetricResult,
+    coefficients,
+    leave_one_out_rates,
+)
+from worldsim.ranking.paired_outcomes import PairedOutcomes
 from worldsim.ranking.rates import JudgeRates, correct, corrected_rate
 from worldsim.ranking.report import (
     GroupResult,
@@ -25,7 +31,7 @@ from worldsim.ranking.report import (
     RankingReport,
 )
 from worldsim.ranking.robustness import drop_one_leverage, fisher_interval, permutation_test
-from worldsim.ranking.verdict import notes, verdict
+from worldsim.ranking.verdict import corrects, notes, verdict
 
 Float = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -64,13 +70,16 @@ class RankingOptions:
 
 
 def assemble(
-    success: Evidence, progress: Evidence | None, names: tuple[str, ...], options: RankingOptions
+    success: PairedOutcomes,
+    others: Mapping[str, PairedOutcomes],
+    names: tuple[str, ...],
+    options: RankingOptions,
 ) -> RankingReport:
     """Compute everything that a report says.
 
     Args:
-        success: success in both worlds.
-        progress: progress in both worlds, or None.
+        success: success in both worlds, or whatever metric is ranked.
+        others: {metric: outcomes} to be shown beside it.
         names: the policies in the order in which the report shall list them.
         options: judge, groups, failures and resampling.
     """
@@ -86,19 +95,18 @@ def assemble(
         resample_policies(*pool, drawn),
         options.level,
         distinct_policies(drawn),
+        success.metric,
     )
-    calibrated = leave_one_out_rates(reference, imagined)
+    calibrated = leave_one_out_rates(reference, imagined, success.metric.bounds)
     errors = np.abs(calibrated - reference)
-    policies = _policies(
-        success, progress, dict(zip(ranked_names, calibrated, strict=True)), options
-    )
+    policies = _policies(success, dict(zip(ranked_names, calibrated, strict=True)), options)
     report = RankingReport(
+        metric=success.metric,
         policies=tuple(policies[name] for name in names),
         coefficients=main,
         corrected=_corrected(success, policies, options),
         calibrated_mae=finite(float(errors.mean())) if errors.size else None,
         over_policies=wider,
-        progress=_coefficients(progress, progress.ranked, options.level) if progress else None,
         groups=_groups(success, options),
         pearson_fisher=fisher_interval(main.pearson.value, len(reference), options.level),
         permutation=permutation_test(reference, imagined, options.stream(PERMUTATION_STREAM)),
@@ -108,28 +116,47 @@ def assemble(
         separations=success.separations,
         outcomes=success.outcomes,
         judge=options.judge,
-        null_policy=options.null_policy,
+        null_policy=options.null_policy if corrects(success.metric) else None,
         paired=success.paired,
         verdict=verdict(success, main, wider),
         settings=_settings(success, options),
+        others={name: _beside(paired, names, options) for name, paired in others.items()},
     )
     return notes(report, success)
 
 
-def _coefficients(evidence: Evidence, chosen: Bool, level: float) -> Coefficients:
-    resamples = (evidence.resamples[0][:, chosen], evidence.resamples[1][:, chosen])
-    return coefficients(evidence.reference[chosen], evidence.imagined[chosen], resamples, level)
+def _coefficients(paired: PairedOutcomes, chosen: Bool, level: float) -> Coefficients:
+    resamples = (paired.resamples[0][:, chosen], paired.resamples[1][:, chosen])
+    return coefficients(
+        paired.reference[chosen],
+        paired.imagined[chosen],
+        resamples,
+        level,
+        metric=paired.metric,
+    )
+
+
+def _beside(
+    paired: PairedOutcomes, names: tuple[str, ...], options: RankingOptions
+) -> MetricResult:
+    """A metric that is shown beside the ranked one, policies in the given order."""
+    places = [paired.names.index(name) for name in names]
+    return MetricResult(
+        paired.metric,
+        {paired.names[i]: paired.reference_estimates[i] for i in places},
+        {paired.names[i]: paired.imagined_estimates[i] for i in places},
+        _coefficients(paired, paired.ranked, options.level),
+    )
 
 
 def _policies(
-    success: Evidence,
-    progress: Evidence | None,
+    success: PairedOutcomes,
     calibrated: Mapping[str, float],
     options: RankingOptions,
 ) -> dict[str, PolicyResult]:
     """Results by name."""
-    lead_reference = best_shares(success.resamples[0])
-    lead_imagined = best_shares(success.resamples[1])
+    lead_reference = best_shares(success.metric.sign * success.resamples[0])
+    lead_imagined = best_shares(success.metric.sign * success.resamples[1])
     return {
         name: PolicyResult(
             name=name,
@@ -141,8 +168,6 @@ def _policies(
             best_in_reference=finite(lead_reference[i]),
             best_in_imagination=finite(lead_imagined[i]),
             start_agreement=finite(success.start_agreement[i]),
-            reference_progress=finite(progress.reference[i]) if progress else None,
-            imagined_progress=finite(progress.imagined[i]) if progress else None,
             group=options.groups.get(name),
             failures=tuple(options.failures.get(name, ())),
         )
@@ -150,8 +175,8 @@ def _policies(
     }
 
 
-def _corrected_estimate(success: Evidence, index: int, options: RankingOptions) -> Estimate:
-    if options.judge is None:
+def _corrected_estimate(success: PairedOutcomes, index: int, options: RankingOptions) -> Estimate:
+    if options.judge is None or not corrects(success.metric):
         plain = success.imagined_estimates[index]
         return Estimate(plain.value, plain.interval, plain.reason or "no judge: not corrected")
     return corrected_rate(
@@ -165,10 +190,10 @@ def _corrected_estimate(success: Evidence, index: int, options: RankingOptions) 
 
 
 def _corrected(
-    success: Evidence, policies: Mapping[str, PolicyResult], options: RankingOptions
+    success: PairedOutcomes, policies: Mapping[str, PolicyResult], options: RankingOptions
 ) -> Coefficients | None:
     """Coefficients of judge-corrected rates; each resample draws its own judge rates."""
-    if options.judge is None:
+    if options.judge is None or not corrects(success.metric):
         return None
     values = [policies[name].corrected.value for name in success.names]
     rates = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
@@ -189,13 +214,13 @@ def best_shares(resamples: Float) -> Float:
     nothing = np.full(resamples.shape[1], np.nan)
     if not known.any():
         return nothing
-    ranked = np.where(known, resamples, -1.0)[known.any(axis=1)]
+    ranked = np.where(known, resamples, -np.inf)[known.any(axis=1)]
     leads = ranked == ranked.max(axis=1, keepdims=True)
     shares = (leads / leads.sum(axis=1, keepdims=True)).mean(axis=0)
     return np.where(known.any(axis=0), shares, nothing)
 
 
-def _groups(success: Evidence, options: RankingOptions) -> dict[str, GroupResult]:
+def _groups(success: PairedOutcomes, options: RankingOptions) -> dict[str, GroupResult]:
     result = {}
     for group in sorted(set(options.groups.values())):
         inside = np.array([options.groups.get(name) == group for name in success.names])
@@ -206,8 +231,10 @@ def _groups(success: Evidence, options: RankingOptions) -> dict[str, GroupResult
     return result
 
 
-def _lattice(success: Evidence, chosen: Bool) -> Lattice:
+def _lattice(success: PairedOutcomes, chosen: Bool) -> Lattice:
     """Steps of the reference rates, since MMRV's gap lies there; none if trials differ."""
+    if not success.metric.binary:
+        return Lattice(None, None)
     trials = set(success.reference_trials[chosen].tolist())
     count = trials.pop() if len(trials) == 1 else 0.0
     if not np.isfinite(count) or count <= 0:
@@ -215,14 +242,15 @@ def _lattice(success: Evidence, chosen: Bool) -> Lattice:
     return Lattice(1.0 / count, 1.0 / (count * int(chosen.sum())), success.off_lattice)
 
 
-def _settings(success: Evidence, options: RankingOptions) -> dict[str, object]:
+def _settings(success: PairedOutcomes, options: RankingOptions) -> dict[str, object]:
     return {
         "starts": success.starts,
         "bootstrap_samples": options.bootstrap_samples,
         "bootstrap": "policies fixed; starts drawn jointly for both worlds, then rollouts"
         if success.paired
         else "policies fixed; logged counts binomially, imagined starts, then rollouts",
-        "interval": "envelope of percentile and reflected bootstrap; rates: Wilson",
+        "interval": "envelope of percentile and reflected bootstrap"
+        + ("; rates: Wilson" if success.metric.binary else ""),
         "level": options.level,
         "seed": options.seed,
     }

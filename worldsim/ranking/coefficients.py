@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.ranking import correlation
-from worldsim.ranking.bootstrap import in_chunks
-from worldsim.ranking.estimate import Estimate, estimate
+from worldsim.ranking.bootstrap import Estimate, estimate, in_chunks
+from worldsim.rollout.metrics import METRICS, SUCCESS, EpisodeMetric
 
 Float = NDArray[np.float64]
 
@@ -47,6 +47,47 @@ class Coefficients:
         return {field.name: getattr(self, field.name).to_json() for field in fields(self)}
 
 
+@dataclass(frozen=True)
+class MetricResult:
+    """One metric of all policies in both worlds, and how well the worlds agree on it.
+
+    Attributes:
+        metric: what is measured.
+        reference: {policy: mean} in the reference world.
+        imagined: {policy: mean} in imagination.
+        coefficients: agreement of the means.
+    """
+
+    metric: EpisodeMetric
+    reference: dict[str, Estimate]
+    imagined: dict[str, Estimate]
+    coefficients: Coefficients
+
+    def to_json(self) -> dict[str, Any]:
+        """What it is, its means by policy, and the coefficients."""
+        return {
+            **metric_json(self.metric),
+            "policies": {
+                name: {
+                    "reference": self.reference[name].to_json(),
+                    "imagined": self.imagined[name].to_json(),
+                }
+                for name in self.reference
+            },
+            **self.coefficients.to_json(),
+        }
+
+
+def metric_json(metric: EpisodeMetric) -> dict[str, Any]:
+    """Name, unit and direction."""
+    return {
+        "name": metric.name,
+        "unit": metric.unit,
+        "more_is_better": metric.more_is_better,
+        "binary": metric.binary,
+    }
+
+
 CORRELATION, SHARE, DIFFERENCE, ANY = (-1.0, 1.0), (0.0, 1.0), (-1.0, 1.0), (-inf, inf)
 
 STATISTICS = {
@@ -64,6 +105,12 @@ STATISTICS = {
 """Each statistic with its range."""
 
 
+IN_UNITS = {"mmrv", "selection_regret", "bias", "mae"}
+"""Statistics in the unit of the metric."""
+
+DIRECTED = {"mmrv", "selection_regret"}
+"""Statistics to which it matters whether more is better."""
+
 RELATIONS = {"pearson", "spearman", "kendall", "slope", "intercept"}
 """Statistics of a line or an order through the policies."""
 
@@ -77,8 +124,11 @@ def coefficients(
     resamples: tuple[Float, Float],
     level: float,
     distinct: NDArray[np.int64] | None = None,
+    metric: EpisodeMetric | None = None,
 ) -> Coefficients:
     """All coefficients of rates `[P]` (finite), with intervals from resampled rates.
+
+    Rates stand for the means of any metric.
 
     Args:
         reference: rates `[P]`.
@@ -86,19 +136,25 @@ def coefficients(
         resamples: rates `[B, P]` of each world.
         level: of the intervals.
         distinct: how many different policies each resample holds, `[B]`; None: all of them.
+        metric: what the rates are means of; None: of success.
     """
+    metric = metric or METRICS.get(SUCCESS)
     undefined = _why_undefined(reference, imagined)
     enough = None if distinct is None else distinct >= FEWEST
 
     def one(name: str) -> Estimate:
         function, bounds = STATISTICS[name]
+        if bounds in (SHARE, DIFFERENCE) and name in IN_UNITS and not metric.is_share:
+            bounds = (0.0, inf) if bounds == SHARE else ANY
+        # Times the sign, more is better, as these two take it.
+        sign = metric.sign if name in DIRECTED else 1
         related = name in RELATIONS
         if related and len(reference) == FEWEST - 1:
             return Estimate(None, None, "two policies are too few: they always lie on a line")
         return estimate(
             in_chunks(function),
-            (reference, imagined),
-            resamples,
+            (sign * reference, sign * imagined),
+            (sign * resamples[0], sign * resamples[1]),
             level=level,
             bounds=bounds,
             undefined=undefined,
@@ -108,10 +164,12 @@ def coefficients(
     return Coefficients(**{name: one(name) for name in STATISTICS})
 
 
-def leave_one_out_rates(reference: Float, imagined: Float) -> Float:
+def leave_one_out_rates(
+    reference: Float, imagined: Float, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Float:
     """Reference rates `[P]` predicted from imagined ones, calibrated on the other policies only.
 
-    Policy i's prediction is a S_i + b, clipped to [0, 1], with the line fitted without it, so
+    Policy i's prediction is a S_i + b, clipped to `bounds`, with the line fitted without it, so
     that the error is honest. Fewer than three policies give NaN; where the others' imagined
     rates are all equal, only their mean bias is subtracted.
     """
@@ -126,7 +184,7 @@ def leave_one_out_rates(reference: Float, imagined: Float) -> Float:
             result[i] = slope * imagined[i] + intercept
         else:
             result[i] = imagined[i] - (s - r).mean()
-    return np.asarray(np.clip(result, 0.0, 1.0))
+    return np.asarray(np.clip(result, *bounds))
 
 
 def _why_undefined(reference: Float, imagined: Float) -> str:

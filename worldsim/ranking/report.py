@@ -1,14 +1,16 @@
 """What a ranking found, as one frozen value, and its JSON form (`ranking.json`)."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
-from worldsim.ranking.coefficients import Coefficients
+from worldsim.ranking.bootstrap import Estimate, Interval
+from worldsim.ranking.coefficients import Coefficients, MetricResult, metric_json
 from worldsim.ranking.correlation import MMRV_RULE
-from worldsim.ranking.estimate import Estimate, Interval
 from worldsim.ranking.rates import JudgeRates
 from worldsim.ranking.robustness import Leverage, PermutationTest
 from worldsim.ranking.separation import Separation
+from worldsim.rollout.metrics import EpisodeMetric
 
 STATE_ASSISTED = (
     "State-assisted: the world model carries the simulator's state, such as object poses, which no "
@@ -32,8 +34,6 @@ class PolicyResult:
         best_in_reference: share of bootstrap resamples in which it leads; None if unranked.
         best_in_imagination: the same in imagination.
         start_agreement: share of starts with the same outcome in both worlds, where paired.
-        reference_progress: mean progress in [0, 1], if given.
-        imagined_progress: mean progress as the judge sees it, if given.
         group: the named subset it belongs to, if any.
         failures: messages of episodes in which the policy raised or returned NaN.
     """
@@ -47,13 +47,15 @@ class PolicyResult:
     best_in_reference: float | None = None
     best_in_imagination: float | None = None
     start_agreement: float | None = None
-    reference_progress: float | None = None
-    imagined_progress: float | None = None
     group: str | None = None
     failures: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """Rates under `<world>_rate`, intervals under `<world>_interval`."""
+    def to_json(self, progress: tuple[float | None, float | None]) -> dict[str, Any]:
+        """Rates under `<world>_rate`, intervals under `<world>_interval`.
+
+        Args:
+            progress: mean progress in the reference world and in imagination.
+        """
         data: dict[str, Any] = {"name": self.name, "starts": self.starts, "group": self.group}
         reasons = {}
         for world in ("reference", "imagined", "corrected"):
@@ -67,8 +69,8 @@ class PolicyResult:
             "best_in_reference": self.best_in_reference,
             "best_in_imagination": self.best_in_imagination,
             "start_agreement": self.start_agreement,
-            "reference_progress": self.reference_progress,
-            "imagined_progress": self.imagined_progress,
+            "reference_progress": progress[0],
+            "imagined_progress": progress[1],
             "failures": {"count": len(self.failures), "messages": list(self.failures)},
         }
         return data | ({"reasons": reasons} if reasons else {})
@@ -149,13 +151,13 @@ class RankingReport:
     """A ranking of policies in imagination, checked against a reference world.
 
     Attributes:
+        metric: what is ranked. A rate below is its mean.
         policies: in the order they were given.
         coefficients: of raw imagined rates, policies held fixed, starts resampled.
         corrected: of judge-corrected rates; None without a judge.
         calibrated_mae: mean |calibrated - reference|, each policy predicted from the others.
         over_policies: the coefficients with policies resampled as well: wider, and about
             policies like these rather than these.
-        progress: the coefficients of mean progress instead of success, if given.
         groups: {group: result} for groups of at least two policies.
         pearson_fisher: Fisher-z interval with n = policies.
         distinct_resamples: C(2k - 1, k), how many policy resamples there are.
@@ -165,17 +167,18 @@ class RankingReport:
         state_assisted: whether the world model carries the simulator's state; None: not known.
         development_starts: whether the model was developed on some of these starts; None: not
             known.
+        others: other metrics by name, shown beside the ranked one.
         paired: whether both worlds ran from the same starts.
         notes: caveats in plain words.
         settings: bootstrap samples, seed, level.
     """
 
+    metric: EpisodeMetric
     policies: tuple[PolicyResult, ...]
     coefficients: Coefficients
     corrected: Coefficients | None
     calibrated_mae: float | None
     over_policies: Coefficients
-    progress: Coefficients | None
     groups: dict[str, GroupResult]
     pearson_fisher: Interval | None
     permutation: PermutationTest
@@ -192,6 +195,18 @@ class RankingReport:
     settings: dict[str, Any] = field(default_factory=dict)
     state_assisted: bool | None = None
     development_starts: bool | None = None
+    others: dict[str, MetricResult] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, MetricResult]:
+        """All metrics by name, the ranked one first."""
+        ranked = MetricResult(
+            self.metric,
+            {policy.name: policy.reference for policy in self.policies},
+            {policy.name: policy.imagined for policy in self.policies},
+            self.coefficients,
+        )
+        return {self.metric.name: ranked, **self.others}
 
     @property
     def null_result(self) -> PolicyResult | None:
@@ -209,29 +224,31 @@ class RankingReport:
         return tuple(lines)
 
     def ordered(self) -> list[PolicyResult]:
-        """Policies by falling imagined rate, then by name; those without a rate last."""
+        """Policies by imagined rate, the best first, then by name; those without a rate last."""
 
         def key(policy: PolicyResult) -> tuple[float, str]:
             rate = policy.imagined.value
-            return (-1.0 if rate is None else rate) * -1, policy.name
+            return inf if rate is None else -self.metric.sign * rate, policy.name
 
         return sorted(self.policies, key=key)
 
     def to_json(self) -> dict[str, Any]:
         """The content of `ranking.json`: plain JSON types, None with a reason for undefined."""
-        main = self.coefficients.to_json()
+        main, progress = self.coefficients.to_json(), self.metrics.get("progress")
         return {
+            "metric": metric_json(self.metric),
             "state_assisted": self.state_assisted,
             "development_starts": self.development_starts,
             "verdict": self.verdict,
-            "policies": [policy.to_json() for policy in self.policies],
+            "policies": [policy.to_json(self._progress(policy.name)) for policy in self.policies],
             **{name: main[name] for name in ("pearson", "spearman", "kendall", "mmrv")},
             "judge": self._judge_json(),
             **{name: main[name] for name in ("pairwise_accuracy", "selection_regret")},
             "calibration": {name: main[name] for name in ("slope", "intercept", "bias", "mae")},
             "corrected": self.corrected.to_json() if self.corrected else None,
             "calibrated_mae": self.calibrated_mae,
-            "progress": self.progress.to_json() if self.progress else None,
+            "progress": progress.coefficients.to_json() if progress else None,
+            "metrics": {name: found.to_json() for name, found in self.others.items()},
             "groups": {
                 name: {"policies": list(group.policies), **group.coefficients.to_json()}
                 for name, group in self.groups.items()
@@ -249,6 +266,12 @@ class RankingReport:
             "notes": list(self.notes),
             "settings": self.settings,
         }
+
+    def _progress(self, policy: str) -> tuple[float | None, float | None]:
+        found = self.metrics.get("progress")
+        if found is None:
+            return None, None
+        return found.reference[policy].value, found.imagined[policy].value
 
     def _judge_json(self) -> dict[str, Any]:
         """Judge rates (None without a judge) and what the null policy was credited with."""

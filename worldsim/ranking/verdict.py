@@ -4,24 +4,32 @@ from dataclasses import replace
 
 import numpy as np
 
+from worldsim.ranking.bootstrap import Estimate, percentile_interval
 from worldsim.ranking.coefficients import FEWEST, Coefficients
-from worldsim.ranking.estimate import Estimate, percentile_interval
-from worldsim.ranking.evidence import Evidence
+from worldsim.ranking.paired_outcomes import PairedOutcomes
 from worldsim.ranking.report import RankingReport
 from worldsim.ranking.separation import Separation
+from worldsim.rollout.metrics import SUCCESS, EpisodeMetric
 
 FEW_POLICIES = 10
 
 
-def verdict(success: Evidence, main: Coefficients, over_policies: Coefficients) -> str:
+def corrects(metric: EpisodeMetric) -> bool:
+    """Whether a judge's error rates say anything of a metric: they are of success alone."""
+    return metric.name == SUCCESS
+
+
+def verdict(success: PairedOutcomes, main: Coefficients, over_policies: Coefficients) -> str:
     """Which policy is best, how sure that is, and how well imagination orders the pool."""
     separation = next(s for s in success.separations if s.world == "imagined")
     if separation.first is None:
         return f"No ranking: {main.pearson.reason or 'fewer than two policies have a rate'}."
-    return f"{_who_is_best(success, separation)}; {_how_well(main, over_policies)}."
+    metric = success.metric
+    said = f"{_who_is_best(success, separation)}; {_how_well(main, over_policies, metric)}."
+    return said if metric.name == SUCCESS else f"By {metric.text}: {said}"
 
 
-def _who_is_best(success: Evidence, separation: Separation) -> str:
+def _who_is_best(success: PairedOutcomes, separation: Separation) -> str:
     first, second = separation.first, separation.second
     assert first is not None and second is not None
     count = int(np.isfinite(success.imagined).sum())
@@ -42,20 +50,22 @@ def _who_is_best(success: Evidence, separation: Separation) -> str:
     return f"{lead}{_reference_says(success, first)}"
 
 
-def _reference_says(success: Evidence, first: str) -> str:
+def _reference_says(success: PairedOutcomes, first: str) -> str:
     """What the reference rates say of imagination's leader, as far as their intervals allow."""
-    reference = success.reference
+    # Times the sign, more is better.
+    sign = success.metric.sign
+    reference = sign * success.reference
     if not np.isfinite(reference[success.names.index(first)]):
         return f", and the reference knows nothing of {first}"
     known = reference[np.isfinite(reference)]
     if np.ptp(known) == 0:
-        return f", while the reference tells none of them apart (all {known[0]:.2f})"
+        return f", while the reference tells none of them apart (all {sign * known[0]:.2f})"
     # Of several that share imagination's lead, the one that the reference puts highest.
     leads = np.flatnonzero(success.imagined == success.imagined[success.names.index(first)])
     leader = int(max(leads, key=lambda i: np.nan_to_num(reference[i], nan=-1.0)))
     best = int(np.nanargmax(reference))
     if reference[leader] < reference[best]:
-        ahead = success.resamples[0][:, best] - success.resamples[0][:, leader]
+        ahead = sign * (success.resamples[0][:, best] - success.resamples[0][:, leader])
         interval, _ = percentile_interval(ahead, success.level)
         if interval is not None and interval[0] > 0:
             return f", while the reference prefers {success.names[best]}"
@@ -74,18 +84,19 @@ def _overlap(ours: Estimate, theirs: Estimate) -> bool:
     return low <= most and least <= high
 
 
-def _how_well(main: Coefficients, over_policies: Coefficients) -> str:
+def _how_well(main: Coefficients, over_policies: Coefficients, metric: EpisodeMetric) -> str:
     if main.pearson.value is None:
         return f"no correlation can be given ({main.pearson.reason})"
     wider = over_policies.pearson.interval
     others = "" if wider is None else f" ([{wider[0]:.3f}, {wider[1]:.3f}] with other policies)"
+    what = "rates" if metric.binary else "means"
     return (
-        f"imagined and reference rates correlate at Pearson {main.pearson.text(3)}{others}, "
+        f"imagined and reference {what} correlate at Pearson {main.pearson.text(3)}{others}, "
         f"MMRV {main.mmrv.text(3)}"
     )
 
 
-def notes(report: RankingReport, success: Evidence) -> RankingReport:
+def notes(report: RankingReport, success: PairedOutcomes) -> RankingReport:
     """The report with its caveats filled in."""
     return replace(
         report,
@@ -96,7 +107,7 @@ def notes(report: RankingReport, success: Evidence) -> RankingReport:
     )
 
 
-def _data_notes(report: RankingReport, success: Evidence) -> list[str]:
+def _data_notes(report: RankingReport, success: PairedOutcomes) -> list[str]:
     lines = []
     for policy in report.policies:
         if policy.failures:
@@ -124,7 +135,7 @@ def _data_notes(report: RankingReport, success: Evidence) -> list[str]:
             f"Trials are not logged for {', '.join(unknown)}: their rates are taken as exact, so "
             "the intervals are too narrow."
         )
-    if success.rollouts > 1:
+    if success.rollouts > 1 and success.metric.binary:
         lines.append("Wilson intervals treat the rollouts of one start as independent.")
     return lines
 
@@ -147,6 +158,8 @@ def _chance_notes(report: RankingReport) -> list[str]:
 
 
 def _judge_notes(report: RankingReport) -> list[str]:
+    if not corrects(report.metric):
+        return [f"The judge's error rates are of success alone: {report.metric.name} is as it is."]
     if report.judge is None:
         return ["No judge error rates were given: imagined rates are not corrected."]
     reasons = {p.corrected.reason for p in report.policies if p.corrected.value is None}

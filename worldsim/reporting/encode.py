@@ -10,9 +10,9 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
 
+from worldsim.conventions import exact_rate
 from worldsim.errors import UsageError
 from worldsim.files import atomic_path
-from worldsim.rates import exact_rate
 
 Pixels = NDArray[np.uint8]
 

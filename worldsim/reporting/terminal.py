@@ -4,12 +4,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worldsim.ranking.coefficients import Coefficients
-from worldsim.ranking.estimate import Estimate
+from worldsim.ranking.bootstrap import Estimate
+from worldsim.ranking.coefficients import Coefficients, MetricResult
 from worldsim.ranking.report import PolicyResult, RankingReport
 
 WIDTH = 80
 NAME_WIDTH = 24
+METRIC_WIDTH, METRICS_A_TABLE = 17, 3
 COEFFICIENTS = (
     ("Pearson", "pearson"),
     ("Spearman", "spearman"),
@@ -22,7 +23,10 @@ COEFFICIENTS = (
 def ranking_table(report: RankingReport) -> RenderableType:
     """Policies by imagined rate, the coefficients and the caveats, at most 80 columns wide."""
     lines = [Text(f"- {note}") for note in report.notes]
-    tables: tuple[RenderableType, ...] = (_policies(report), Text(), *_coefficients(report), Text())
+    tables: list[RenderableType] = [_policies(report), Text()]
+    for table in _other_metrics(report):
+        tables += [table, Text()]
+    tables += [*_coefficients(report), Text()]
     foreword = [Text(line) for line in report.foreword()]
     return Group(*foreword, *tables, Text(report.verdict), *lines)
 
@@ -37,17 +41,44 @@ def _policies(report: RankingReport) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("", justify="right")
     table.add_column("policy", max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    share = report.metric.is_share
     for title in ("imagined", "reference"):
         table.add_column(title, justify="right", no_wrap=True)
-    if report.judge is not None:
+    if report.corrected is not None:
         table.add_column("corrected", justify="right", no_wrap=True)
     table.add_column("best", justify="right", no_wrap=True)
     for place, policy in enumerate(report.ordered(), start=1):
         cells = [policy.imagined, policy.reference]
-        if report.judge is not None:
+        if report.corrected is not None:
             cells.append(policy.corrected)
-        table.add_row(str(place), _name(policy), *(_rate(cell) for cell in cells), _share(policy))
+        values = [_rate(cell) if share else _mean(cell) for cell in cells]
+        table.add_row(str(place), _name(policy), *values, _share(policy))
     return table
+
+
+def _other_metrics(report: RankingReport) -> list[Table]:
+    """Means of the metrics beside the ranked one, imagined / reference, as many as fit a table."""
+    found = list(report.others.items())
+    return [
+        _metric_table(report, found[i : i + METRICS_A_TABLE])
+        for i in range(0, len(found), METRICS_A_TABLE)
+    ]
+
+
+def _metric_table(report: RankingReport, found: list[tuple[str, MetricResult]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("imagined / reference", max_width=NAME_WIDTH, no_wrap=True)
+    for name, _ in found:
+        table.add_column(Text(name), justify="right", no_wrap=True, max_width=METRIC_WIDTH)
+    for policy in report.ordered():
+        pairs = [(each.imagined[policy.name], each.reference[policy.name]) for _, each in found]
+        cells = [f"{_number(ours)} / {_number(theirs)}" for ours, theirs in pairs]
+        table.add_row(Text(policy.name), *cells)
+    return table
+
+
+def _number(value: Estimate) -> str:
+    return "n/a" if value.value is None else f"{value.value:.3g}"
 
 
 def _name(policy: PolicyResult) -> Text:
@@ -62,6 +93,15 @@ def _rate(value: Estimate) -> Text:
     if value.interval is not None:
         low, high = value.interval
         text.append(f" {_short(low)}-{_short(high)}", style="dim")
+    return text
+
+
+def _mean(value: Estimate) -> Text:
+    """`12.3 11.9-12.8`, of a metric that is no share."""
+    text = Text(_number(value))
+    if value.interval is not None:
+        low, high = value.interval
+        text.append(f" {low:.3g}-{high:.3g}", style="dim")
     return text
 
 

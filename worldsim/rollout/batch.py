@@ -1,76 +1,84 @@
 """What became of N episodes of one policy in one world.
 
-Legend: N starts, T steps of an episode, V view, H, W pixels, A action.
+Legend: N starts, T steps of an episode, V view, H, W pixels.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.errors import DataError
-
-Float = NDArray[np.float32]
-World = Literal["simulator", "imagination"]
-DIGITS = 4
-"""Decimals of probabilities and progress on disk."""
-
-
-@dataclass(frozen=True, eq=False)
-class Film:
-    """The frames of one episode.
-
-    Attributes:
-        pixels: uint8 `[T+1, V, H, W, 3]`.
-        actions: `[T, A]`.
-        success: `[T+1]` bool, by this world's own verdict.
-        probability: `[T+1]` judge's success probability, or None if no judge watched.
-        progress: `[T+1]`.
-    """
-
-    pixels: NDArray[np.uint8]
-    actions: Float
-    success: NDArray[np.bool_]
-    probability: Float | None
-    progress: Float
+from worldsim.rollout.metrics import METRICS
+from worldsim.rollout.trajectory import Episode, Trajectory, World, pack, unpack
 
 
 @dataclass(frozen=True, eq=False)
 class RolloutBatch:
-    """Outcomes by start.
+    """Trajectories by start, and what metrics make of them.
 
     Attributes:
         policy: its name.
         world: where it acted.
         start_ids: N numbers of the starts.
-        success: `[N]` verdict: of the simulator, or in imagination of the judge.
-        judged: `[N]` verdict of the judge; in imagination the same as `success`, in the simulator
-            None unless a judge watched.
-        progress: `[N]` most progress reached.
-        length: `[N]` steps taken.
+        trajectories: N.
         errors: why an episode broke off (it counts as failed), None where it did not.
-        probability_trace: judge's success probability `[length + 1]` of each episode; may be empty.
-        progress_trace: progress `[length + 1]` of each episode.
-        films: frames of the episodes that were filmed, by start; not part of the JSON.
+        horizon: steps after which an episode is truncated; None where that is not known.
+        position: columns of `agent_pos` that are the agent's position in metres.
+        films: uint8 frames `[T+1, V, H, W, 3]` of the episodes that were filmed, by start; they
+            are stored apart.
     """
 
     policy: str
     world: World
     start_ids: tuple[int, ...]
-    success: NDArray[np.bool_]
-    judged: NDArray[np.bool_] | None
-    progress: Float
-    length: NDArray[np.int64]
+    trajectories: tuple[Trajectory, ...]
     errors: tuple[str | None, ...]
-    probability_trace: tuple[Float, ...]
-    progress_trace: tuple[Float, ...]
-    films: dict[int, Film] = field(default_factory=dict)
+    horizon: int | None = None
+    position: tuple[int, ...] = ()
+    films: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+
+    def outcomes(self, metric: str) -> NDArray[np.float64]:
+        """A registered metric of each episode `[N]`; NaN where a trajectory does not tell.
+
+        Raises:
+            UsageError: there is no such metric.
+        """
+        measure = METRICS.get(metric)
+        values = [
+            measure(trajectory, Episode(start, self.horizon, error, self.position))
+            for start, trajectory, error in zip(
+                self.start_ids, self.trajectories, self.errors, strict=True
+            )
+        ]
+        return np.array(values, np.float64)
+
+    @property
+    def success(self) -> NDArray[np.bool_]:
+        """`[N]` verdict: of the simulator, or in imagination of the judge."""
+        return np.asarray(self.outcomes("success") == 1)
+
+    @property
+    def judged(self) -> NDArray[np.bool_] | None:
+        """`[N]` verdict of the judge; None unless one watched. In imagination it is `success`."""
+        verdicts = [each.judged for each in self.trajectories]
+        known = [verdict for verdict in verdicts if verdict is not None]
+        if len(known) < len(verdicts):
+            return None
+        ends = [bool(v[-1:].any()) and e is None for v, e in zip(known, self.errors, strict=True)]
+        return np.array(ends, bool)
+
+    @property
+    def length(self) -> NDArray[np.int64]:
+        """`[N]` steps taken."""
+        return np.array([each.steps for each in self.trajectories], np.int64)
 
     @property
     def rate(self) -> float:
         """Share of successes."""
-        return float(self.success.mean()) if len(self.success) else 0.0
+        return float(self.success.mean()) if self.trajectories else 0.0
 
     @property
     def failures(self) -> list[str]:
@@ -81,68 +89,104 @@ class RolloutBatch:
             if error
         ]
 
+    def without_progress(self) -> "RolloutBatch":
+        """The same where nobody tells progress."""
+        return replace(
+            self, trajectories=tuple(replace(each, progress=None) for each in self.trajectories)
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; inverse of `from_json` up to the stored decimals."""
+        """What is no array, and in `outcomes` every metric, for whoever reads the file."""
+        outcomes = {name: _plain(self.outcomes(name)) for name in METRICS}
+        judged = self.judged
         return {
             "policy": self.policy,
             "world": self.world,
             "start_ids": list(self.start_ids),
-            "success": self.success.tolist(),
-            "judged": None if self.judged is None else self.judged.tolist(),
-            "progress": _rounded(self.progress),
-            "length": self.length.tolist(),
             "errors": list(self.errors),
-            "probability_trace": [_rounded(trace) for trace in self.probability_trace],
-            "progress_trace": [_rounded(trace) for trace in self.progress_trace],
+            "horizon": self.horizon,
+            "position": list(self.position),
+            "judged": None if judged is None else judged.tolist(),
+            "length": self.length.tolist(),
+            "outcomes": outcomes,
         }
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The trajectories for an .npz file."""
+        return pack(self.trajectories)
+
     @staticmethod
-    def from_json(data: dict[str, Any]) -> "RolloutBatch":
-        """Read `to_json` output.
+    def restore(
+        data: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None
+    ) -> "RolloutBatch":
+        """Inverse of `to_json` and `arrays`, up to the stored decimals.
+
+        Args:
+            data: of `to_json`, or of a worldsim that stored no trajectories.
+            arrays: of `arrays`, or None for the latter.
 
         Raises:
             DataError: entries are missing or of another kind.
         """
         try:
-            judged = data["judged"]
-            return RolloutBatch(
+            trajectories = _of_traces(data) if arrays is None else unpack(arrays)
+            horizon = max(data["length"], default=None) if arrays is None else data["horizon"]
+            batch = RolloutBatch(
                 policy=str(data["policy"]),
                 world=data["world"],
                 start_ids=tuple(data["start_ids"]),
-                success=np.array(data["success"], bool),
-                judged=None if judged is None else np.array(judged, bool),
-                progress=np.array(data["progress"], np.float32),
-                length=np.array(data["length"], np.int64),
+                trajectories=trajectories,
                 errors=tuple(data["errors"]),
-                probability_trace=_arrays(data["probability_trace"]),
-                progress_trace=_arrays(data["progress_trace"]),
+                horizon=horizon,
+                position=tuple(data.get("position", ())),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"not a rollout result: {type(error).__name__} {error}") from error
+        sizes = {len(batch.start_ids), len(batch.trajectories), len(batch.errors)}
+        if len(sizes) != 1:
+            raise DataError(f"not a rollout result: it has {sizes} starts, trajectories and errors")
+        return batch
 
 
-def join_batches(batches: list[RolloutBatch]) -> RolloutBatch:
+def join_batches(batches: Sequence[RolloutBatch]) -> RolloutBatch:
     """Batches of the same policy and world, one after the other."""
     first = batches[0]
-    judged = [batch.judged for batch in batches if batch.judged is not None]
+    horizons = {batch.horizon for batch in batches}
     return RolloutBatch(
         policy=first.policy,
         world=first.world,
         start_ids=tuple(start for batch in batches for start in batch.start_ids),
-        success=np.concatenate([batch.success for batch in batches]),
-        judged=np.concatenate(judged) if len(judged) == len(batches) else None,
-        progress=np.concatenate([batch.progress for batch in batches]),
-        length=np.concatenate([batch.length for batch in batches]),
+        trajectories=tuple(each for batch in batches for each in batch.trajectories),
         errors=tuple(error for batch in batches for error in batch.errors),
-        probability_trace=tuple(trace for batch in batches for trace in batch.probability_trace),
-        progress_trace=tuple(trace for batch in batches for trace in batch.progress_trace),
+        horizon=horizons.pop() if len(horizons) == 1 else None,
+        position=first.position,
         films={start: film for batch in batches for start, film in batch.films.items()},
     )
 
 
-def _rounded(values: Float) -> list[float]:
-    return [round(float(value), DIGITS) for value in values]
+def _of_traces(data: Mapping[str, Any]) -> tuple[Trajectory, ...]:
+    """Trajectories out of the traces and verdicts that older results hold: where the agent was and
+    what it did they do not tell, and success not before the end."""
+    judged = data["judged"]
+    made = []
+    for i, (trace, steps) in enumerate(zip(data["progress_trace"], data["length"], strict=True)):
+        frames, probability = len(trace), data["probability_trace"][i] if judged else []
+        made.append(
+            Trajectory(
+                agent_pos=np.zeros((frames, 0), np.float32),
+                action=np.zeros((steps, 0), np.float32),
+                success=_at_the_end(frames, data["success"][i]),
+                progress=np.array(trace, np.float32),
+                probability=np.array(probability, np.float32) if judged else None,
+                judged=_at_the_end(frames, judged[i]) if judged else None,
+            )
+        )
+    return tuple(made)
 
 
-def _arrays(traces: list[list[float]]) -> tuple[Float, ...]:
-    return tuple(np.array(trace, np.float32) for trace in traces)
+def _at_the_end(frames: int, verdict: bool) -> NDArray[np.bool_]:
+    return np.arange(frames) == frames - 1 if verdict else np.zeros(frames, bool)
+
+
+def _plain(values: NDArray[np.float64]) -> list[float | None]:
+    return [round(float(value), 6) if np.isfinite(value) else None for value in values]

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from worldsim.errors import DataError
-from worldsim.rollout.batch import RolloutBatch, World
+from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.kept import safe_name
 from worldsim.rollout.record import RolloutRecord
+from worldsim.rollout.trajectory import World
 from worldsim.spec import WorldSpec
 
 Kind = Literal["success", "failure", "disagreement"]
@@ -24,11 +26,6 @@ class Shown(NamedTuple):
     start: int
 
 
-def safe_name(name: str) -> str:
-    """A file name for a policy's name: what is no letter, digit, dot or dash is spelled out."""
-    return "".join(c if c.isalnum() or c in ".-_" else f"%{ord(c):02x}" for c in name)
-
-
 def film_path(out: Path, policy: str, start: int, world: World) -> Path:
     """Where the frames of one rollout lie."""
     return out / "films" / safe_name(policy) / f"{start:04d}.{world}.npz"
@@ -36,18 +33,19 @@ def film_path(out: Path, policy: str, start: int, world: World) -> Path:
 
 def save_films(out: Path, batch: RolloutBatch, spec: WorldSpec) -> None:
     """Write every film of `batch`."""
-    for start, film in batch.films.items():
-        truth = batch.world == "simulator"
+    truth = batch.world == "simulator"
+    for start, pixels in batch.films.items():
+        trajectory = batch.trajectories[batch.start_ids.index(start)]
         RolloutRecord(
             cameras=spec.camera_names,
             fps=spec.fps,
             title=f"{batch.policy}, start {start}",
-            truth=film.pixels if truth else None,
-            imagined=None if truth else film.pixels,
-            actions=film.actions if film.actions.size else None,
-            success_probability=film.probability,
-            progress=film.progress,
-            truth_success=film.success if truth else None,
+            truth=pixels if truth else None,
+            imagined=None if truth else pixels,
+            actions=trajectory.action if trajectory.steps else None,
+            success_probability=trajectory.probability,
+            progress=trajectory.progress,
+            truth_success=trajectory.success if truth else None,
         ).save(film_path(out, batch.policy, start, batch.world))
 
 

@@ -4,16 +4,21 @@ A result's file holds the hash of each thing that it depends on, so that what ha
 be named.
 """
 
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from worldsim.errors import DataError
-from worldsim.files import read_json, write_json
-from worldsim.rollout.batch import RolloutBatch, World
-from worldsim.rollout.comparison import Comparison, Parts, digest_of
-from worldsim.rollout.film_store import safe_name
+from worldsim.files import atomic_path, read_json, write_json
+from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.eval_config import EvalConfig, Parts, digest_of
+from worldsim.rollout.trajectory import World
+
+TRAJECTORIES = ".npz"
 
 
 class Job(NamedTuple):
@@ -37,7 +42,7 @@ class Standing:
     stale: dict[Job, str]
     missing: tuple[Job, ...]
 
-    def in_words(self, comparison: Comparison) -> list[str]:
+    def in_words(self, eval_config: EvalConfig) -> list[str]:
         """What is kept and why, and what is done again and why; nothing in an empty folder."""
         total = len(self.kept) + len(self.missing)
         lines = []
@@ -49,7 +54,7 @@ class Standing:
         for reason in sorted(set(self.stale.values())):
             jobs = [job for job, why in self.stale.items() if why == reason]
             lines.append(f"rolled out again, as {reason}: {_list(jobs)}")
-        remote = [j for j in self.kept if comparison.policies[j.policy].get("kind") == "remote"]
+        remote = [j for j in self.kept if eval_config.policies[j.policy].get("kind") == "remote"]
         if remote:
             lines.append(
                 f"what a server holds cannot be seen from here; if it serves another policy now, "
@@ -58,25 +63,47 @@ class Standing:
         return lines
 
 
+def safe_name(name: str) -> str:
+    """A file name for a policy's name: what is no letter, digit, dot or dash is spelled out."""
+    return "".join(c if c.isalnum() or c in ".-_" else f"%{ord(c):02x}" for c in name)
+
+
 def result_path(out: Path, job: Job) -> Path:
-    """Where a job's result lies."""
+    """Where a job's result lies; its trajectories lie beside it as .npz."""
     return out / "results" / job.world / f"{safe_name(job.policy)}.json"
 
 
 def write_result(out: Path, job: Job, parts: Parts, batch: RolloutBatch) -> None:
-    """Write a result with the hashes of what it depends on, whole or not at all."""
-    data = {"digest": digest_of(parts), "parts": parts, "rollouts": batch.to_json()}
-    write_json(result_path(out, job), data)
+    """Write the trajectories, then the result with the hashes of what it depends on.
+
+    Each file is written whole or not at all, and both hold the digest: halves of two results are
+    none.
+    """
+    path, digest = result_path(out, job), digest_of(parts)
+    arrays: dict[str, Any] = {"digest": np.array(digest), **batch.arrays()}
+    with atomic_path(path.with_suffix(TRAJECTORIES)) as temporary:
+        np.savez_compressed(temporary, **arrays)
+    write_json(path, {"digest": digest, "parts": parts, "rollouts": batch.to_json()})
 
 
 def read_result(out: Path, job: Job, digest: str | None = None) -> RolloutBatch | None:
-    """A job's result, or None if it is absent, broken, or has another digest than given."""
+    """A job's result, or None if it is absent, broken, or has another digest than given.
+
+    Results of a worldsim that stored no trajectories are read too.
+    """
     data = _read(out, job)
     if data is None or (digest is not None and data.get("digest") != digest):
         return None
     try:
-        return RolloutBatch.from_json(data["rollouts"])
-    except (DataError, KeyError):
+        rollouts = data["rollouts"]
+        if "progress_trace" in rollouts:
+            return RolloutBatch.restore(rollouts, None)
+        with np.load(result_path(out, job).with_suffix(TRAJECTORIES), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if str(arrays.pop("digest")) != data.get("digest"):
+            return None
+        return RolloutBatch.restore(rollouts, arrays)
+    except (DataError, KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile):
         return None
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.conventions import plain_rate, same_rate
 from worldsim.errors import DataError, UsageError
 from worldsim.files import atomic_path
-from worldsim.rates import plain_rate, same_rate
 
 Pixels = NDArray[np.uint8]
 Float = NDArray[np.float32]

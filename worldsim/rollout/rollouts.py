@@ -66,7 +66,7 @@ def roll_out(
     batches = []
     for first in range(0, len(starts), batch_size):
         part = slice(first, first + batch_size)
-        log = RolloutLog(policy.name, world.kind, ids[part], film, world.judge is not None)
+        log = RolloutLog(policy.name, world, ids[part], film, max_steps)
         _roll_batch(policy, world, starts[part], log, max_steps, seed, on_finish)
         batches.append(log.batch())
     return join_batches(batches)

@@ -4,7 +4,7 @@ Legend: N rows still running, V view, H, W pixels, P proprioception, A action.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import gymnasium
@@ -15,9 +15,9 @@ from worldsim.conventions import Observation, split_views, stack_views
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.start import Start
 from worldsim.envs.simulator_check import Seen, check_simulator
-from worldsim.judge.judge import Judge
-from worldsim.rollout.batch import World
+from worldsim.judge.judge import Judge, ObservedFrame
 from worldsim.rollout.pairing import require_paired
+from worldsim.rollout.trajectory import World
 from worldsim.spec import WorldSpec
 
 Float = NDArray[np.float32]
@@ -32,35 +32,33 @@ class Moment:
         pixels: uint8 `[N, V, H, W, 3]`.
         agent_pos: `[N, P]`.
         success: `[N]` this world's verdict so far.
-        progress: `[N]`.
+        progress: `[N]`, or None where nobody tells it.
         done: `[N]` whether the episode is over.
         probability: `[N]` judge's success probability, or None if no judge watches.
         judged: `[N]` the judge's verdict so far, or None.
+        pose: `[N, 4, 4]` of the agent in the world, or None where none is known.
+        event: `[N, E]` such as contacts, or None where there are none.
     """
 
     pixels: NDArray[np.uint8]
     agent_pos: Float
     success: Bool
-    progress: Float
+    progress: Float | None
     done: Bool
-    probability: Float | None
-    judged: Bool | None
+    probability: Float | None = None
+    judged: Bool | None = None
+    pose: Float | None = None
+    event: Float | None = None
 
     def rows(self, mask: Bool) -> "Moment":
         """The rows in `mask` `[N]`."""
         if mask.all():
             return self
-        probability = None if self.probability is None else self.probability[mask]
-        judged = None if self.judged is None else self.judged[mask]
-        return Moment(
-            self.pixels[mask],
-            self.agent_pos[mask],
-            self.success[mask],
-            self.progress[mask],
-            self.done[mask],
-            probability,
-            judged,
-        )
+        kept: dict[str, Any] = {}
+        for field in fields(self):
+            array = getattr(self, field.name)
+            kept[field.name] = None if array is None else array[mask]
+        return Moment(**kept)
 
 
 class BatchWorld(Protocol):
@@ -70,11 +68,13 @@ class BatchWorld(Protocol):
         kind: which of the two worlds.
         spec: of what is seen and done there.
         judge: who watches, if anybody.
+        tells_progress: whether observations come with progress.
     """
 
     kind: World
     spec: WorldSpec
     judge: Judge | None
+    tells_progress: bool
 
     def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> Moment:
         """Begin; the noise of a row depends on (`seed`, its id) only."""
@@ -107,6 +107,7 @@ class ImaginedWorld:
         self.engine = engine
         self.spec = engine.spec
         self.judge: Judge | None = engine.judge
+        self.tells_progress = engine.judge.report.reads_progress
 
     def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> Moment:
         """See `BatchWorld`."""
@@ -125,7 +126,7 @@ class ImaginedWorld:
             pixels=seen.pixels,
             agent_pos=seen.agent_pos,
             success=seen.success,
-            progress=seen.judgement.progress,
+            progress=seen.judgement.progress if self.tells_progress else None,
             done=seen.success,
             probability=seen.judgement.success_probability,
             judged=seen.success,
@@ -142,6 +143,7 @@ class SimulatorWorld:
     """
 
     kind: World = "simulator"
+    tells_progress = True
 
     def __init__(
         self, env_id: str, kwargs: Mapping[str, Any] | None = None, judge: Judge | None = None
@@ -177,13 +179,14 @@ class SimulatorWorld:
         require_paired(starts, ids, seen, self.spec, self.env_id)
         self._tracker = None if self.judge is None else self.judge.tracker(len(starts))
         never = np.zeros(len(starts), bool)
-        return self._moment([r[0] for r in results], [r[1] for r in results], never, first=True)
+        return self._moment([r[0] for r in results], [r[1] for r in results], never, None)
 
     def step(self, actions: Float) -> Moment:
         """See `BatchWorld`."""
-        results = [env.step(a) for env, a in zip(self._running, actions, strict=True)]
+        commands = map(self.spec.action.command, actions)
+        results = [env.step(c) for env, c in zip(self._running, commands, strict=True)]
         done = np.array([bool(r[2]) or bool(r[3]) for r in results])
-        return self._moment([r[0] for r in results], [r[4] for r in results], done)
+        return self._moment([r[0] for r in results], [r[4] for r in results], done, actions)
 
     def select(self, rows: Sequence[int]) -> None:
         """See `BatchWorld`."""
@@ -208,28 +211,40 @@ class SimulatorWorld:
         observations: list[dict[str, Any]],
         infos: list[dict[str, Any]],
         done: Bool,
-        first: bool = False,
+        actions: Float | None,
     ) -> Moment:
         pixels = np.stack([stack_views(o["pixels"], self.spec.camera_names) for o in observations])
+        agent_pos = np.stack([o["agent_pos"] for o in observations]).astype(np.float32)
+        pose, first = _told(infos, "pose"), actions is None
         probability = judged = None
         if self.judge is not None and self._tracker is not None:
-            probability = self.judge.read(pixels).success_probability
+            shown = ObservedFrame(pixels, agent_pos, pose)
+            probability = self.judge.read(shown, actions).success_probability
             judged = self._tracker.succeeded if first else self._tracker.update(probability)
         success = np.array([bool(info["success"]) for info in infos])
         return Moment(
             pixels=pixels,
-            agent_pos=np.stack([o["agent_pos"] for o in observations]).astype(np.float32),
+            agent_pos=agent_pos,
             success=np.zeros_like(success) if first else success,
             progress=np.array([info["progress"] for info in infos], np.float32),
             done=done,
             probability=probability,
             judged=judged,
+            pose=pose,
+            event=_told(infos, "events"),
         )
 
     def _make(self) -> gymnasium.Env[Any, Any]:
         from worldsim.envs import make
 
         return make(self.env_id, **self.kwargs)
+
+
+def _told(infos: list[dict[str, Any]], name: str) -> Float | None:
+    """An entry of all N infos `[N, ...]`, or None where a simulator does not tell it."""
+    if any(name not in info for info in infos):
+        return None
+    return np.stack([np.asarray(info[name], np.float32) for info in infos])
 
 
 def _unwrapped(env: gymnasium.Env[Any, Any]) -> Any:

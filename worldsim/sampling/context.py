@@ -9,17 +9,25 @@ Legend: B envs, W slots (sink + recent), N tokens, H heads, D head channels, R p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from worldsim.models.denoisers.base import PREDECESSORS, ContextShape
 
+Holder = TypeVar("Holder")
+ROWS = "rows"
+"""Metadata of a field that holds a tensor: the axis of its rows."""
+
 
 @dataclass(eq=False)
 class Context:
     """Mutable memory of a batch of streams; make one with `new_context`.
+
+    Its tensors are found by their fields, whose metadata says on which axis the rows lie.
 
     Attributes:
         keys: `[L, B, W, N, H, D]`.
@@ -31,13 +39,19 @@ class Context:
         least: frames that every row is known, without asking the device, to have committed.
     """
 
-    keys: Tensor
-    values: Tensor
-    count: Tensor
-    latents: Tensor
-    levels: Tensor
+    keys: Tensor = field(metadata={ROWS: 1})
+    values: Tensor = field(metadata={ROWS: 1})
+    count: Tensor = field(metadata={ROWS: 0})
+    latents: Tensor = field(metadata={ROWS: 0})
+    levels: Tensor = field(metadata={ROWS: 0})
     sink: int
     least: int = 0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by the name of its field."""
+        return {
+            each.name: getattr(self, each.name) for each in fields(self) if ROWS in each.metadata
+        }
 
     @property
     def slots(self) -> int:
@@ -111,36 +125,25 @@ class Context:
     def select(self, rows: Sequence[int] | Tensor) -> "Context":
         """A copy that holds only `rows`, in that order; repeated rows branch a stream."""
         index = torch.as_tensor(rows, dtype=torch.long, device=self.count.device)
-        return Context(
-            self.keys[:, index],
-            self.values[:, index],
-            self.count[index],
-            self.latents[index],
-            self.levels[index],
-            self.sink,
-            self.least,
-        )
+        kept: dict[str, Any] = {
+            name: each.index_select(_axis(name), index) for name, each in self.tensors().items()
+        }
+        return replace(self, **kept)
 
     def joined(self, other: "Context") -> "Context":
         """The rows of this context followed by those of another of the same shape."""
-        return Context(
-            torch.cat([self.keys, other.keys], dim=1),
-            torch.cat([self.values, other.values], dim=1),
-            torch.cat([self.count, other.count]),
-            torch.cat([self.latents, other.latents]),
-            torch.cat([self.levels, other.levels]),
-            self.sink,
-            min(self.least, other.least),
-        )
+        pairs = zip(self.tensors().items(), other.tensors().values(), strict=True)
+        both: dict[str, Any] = {n: torch.cat([here, there], _axis(n)) for (n, here), there in pairs}
+        return replace(self, **both, least=min(self.least, other.least))
 
     def put(self, rows: Sequence[int] | Tensor, other: "Context") -> None:
         """Overwrite `rows` by the rows of another context of the same shape."""
         index = torch.as_tensor(rows, dtype=torch.long, device=self.count.device)
-        self.keys[:, index], self.values[:, index] = other.keys, other.values
-        self.count, self.latents = self.count.clone(), self.latents.clone()
-        self.levels = self.levels.clone()
-        self.count[index], self.latents[index] = other.count, other.latents
-        self.levels[index] = other.levels
+        for name, there in other.tensors().items():
+            here, axis = getattr(self, name), _axis(name)
+            # The rings are large and only ever changed in place.
+            changed = here.clone() if axis == 0 else here
+            setattr(self, name, changed.index_copy_(axis, index, there))
         self.least = min(self.least, other.least)
 
     def fork(self) -> "Context":
@@ -149,9 +152,15 @@ class Context:
 
     def detach(self) -> "Context":
         """The same memory cut from any autograd graph."""
-        self.latents, self.levels = self.latents.detach(), self.levels.detach()
-        self.keys, self.values = self.keys.detach(), self.values.detach()
+        for name, each in self.tensors().items():
+            setattr(self, name, each.detach())
         return self
+
+
+def _axis(name: str) -> int:
+    """On which axis of a context's tensor the rows lie."""
+    axis: int = Context.__dataclass_fields__[name].metadata[ROWS]
+    return axis
 
 
 def new_context(
@@ -183,3 +192,86 @@ def new_context(
         levels=torch.ones(batch, PREDECESSORS, device=device),
         sink=sink,
     )
+
+
+@runtime_checkable
+class HasRows(Protocol):
+    """What handles its rows itself, such as a context whose row axis is not the first."""
+
+    def select(self, rows: Sequence[int] | Tensor) -> Self:
+        """A copy that holds only `rows`, in that order; repeated rows branch."""
+        ...
+
+    def joined(self, other: Self) -> Self:
+        """These rows followed by those of `other`."""
+        ...
+
+    def put(self, rows: Sequence[int] | Tensor, other: Self) -> None:
+        """Overwrite `rows` by the rows of `other`, in order."""
+        ...
+
+
+def take_rows(holder: Holder, rows: Sequence[int]) -> Holder:
+    """A copy that holds only `rows`, in that order; repeated rows branch."""
+    result: Holder = _take(holder, list(rows))
+    return result
+
+
+def _take(value: Any, rows: list[int]) -> Any:
+    if isinstance(value, HasRows):
+        return value.select(rows)
+    if isinstance(value, Tensor):
+        return value[torch.as_tensor(rows, dtype=torch.long, device=value.device)]
+    if isinstance(value, np.ndarray):
+        return value[rows]
+    if isinstance(value, list):
+        return [value[row] for row in rows]
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value)]
+        return replace(value, **{name: _take(getattr(value, name), rows) for name in names})
+    return value
+
+
+def join_rows(first: Holder, second: Holder) -> Holder:
+    """The rows of `first` followed by those of `second`."""
+    result: Holder = _join(first, second)
+    return result
+
+
+def _join(first: Any, second: Any) -> Any:
+    if isinstance(first, HasRows):
+        return first.joined(second)
+    if isinstance(first, Tensor):
+        return torch.cat([first, second])
+    if isinstance(first, np.ndarray):
+        return np.concatenate([first, second])
+    if isinstance(first, list):
+        return first + second
+    if is_dataclass(first) and not isinstance(first, type):
+        names = [field.name for field in fields(first)]
+        parts = {name: _join(getattr(first, name), getattr(second, name)) for name in names}
+        return replace(first, **parts)
+    return first
+
+
+def put_rows(holder: Any, rows: Sequence[int], part: Any) -> None:
+    """Overwrite `rows` of a holder, in place, by the rows of `part`, in order."""
+    for each in fields(holder):
+        here, there = getattr(holder, each.name), getattr(part, each.name)
+        if isinstance(here, HasRows):
+            here.put(rows, there)
+        elif isinstance(here, Tensor | np.ndarray):
+            here[list(rows)] = there
+        elif isinstance(here, list):
+            for row, value in zip(rows, there, strict=True):
+                here[row] = value
+        elif is_dataclass(here):
+            put_rows(here, rows, there)
+
+
+def exchange_rows(running: Holder, rows: Sequence[int], fresh: Holder, count: int) -> Holder:
+    """`running`, of `count` rows, with `rows` exchanged for the rows of `fresh`, in order."""
+    order = list(range(count))
+    for position, row in enumerate(rows):
+        order[row] = count + position
+    return take_rows(join_rows(running, fresh), order)

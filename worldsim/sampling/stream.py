@@ -4,12 +4,11 @@ One engine for every schedule (`worldsim.diffusion.schedule`). Pushed actions mo
 and scene) at once, by the model's dynamics; frames follow as the schedule finishes them.
 
 Legend: N envs, V views, H W pixels, c latent channels, h w latent size, A action, P proprioception,
-S state, D body, K frames, L frames of the longest flight.
+S state, D body, K frames, L most frames in flight.
 """
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -20,30 +19,22 @@ from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.acceleration import Acceleration
-from worldsim.sampling.drive import check_actions, check_bodies, driven
-from worldsim.sampling.flight import Descent, Finished, Pilot
-from worldsim.sampling.precision import Precision, for_inference
-from worldsim.sampling.queue import appended, dropped, padded
-from worldsim.sampling.rows import exchange_rows, take_rows
-from worldsim.sampling.start import Array, StreamRows, start_rows, warn_if_uncalibrated
-
-
-@dataclass(frozen=True, eq=False)
-class Chunk:
-    """Frames that a pass finished.
-
-    Attributes:
-        latents: `[N, K, V, c, h, w]`, oldest first, padded where a row finished fewer.
-        agent_pos: `[N, K, P]` where the dynamics put the hand, physical units.
-        state: `[N, K, S]` where they put the scene; as read off the frame if it is not tracked.
-        frames: `[N]` how many of K are real.
-    """
-
-    latents: Tensor
-    agent_pos: Tensor
-    state: Tensor
-    frames: np.ndarray
+from worldsim.sampling.chunk_sampler import ChunkSampler
+from worldsim.sampling.context import exchange_rows, take_rows
+from worldsim.sampling.initial import initial_rows, warn_if_uncalibrated
+from worldsim.sampling.sampler import Acceleration, Precision, Sampler, Solver, for_inference
+from worldsim.sampling.stream_rows import (
+    Array,
+    Chunk,
+    StreamRows,
+    check_actions,
+    check_bodies,
+    dropped,
+    next_conditions,
+    padded,
+    push_actions,
+    take_finished,
+)
 
 
 class Stream:
@@ -52,9 +43,9 @@ class Stream:
     Args:
         model: the world model; it is copied, never changed.
         schedule: the order of denoising.
-        descent: how chunks go down a rung.
+        solver: how chunks go down a level.
         precision: of denoiser and tokenizer; "auto" takes bfloat16 where it is fast.
-        acceleration: how passes are run; see `worldsim.sampling.acceleration`.
+        acceleration: how passes are run; see `worldsim.sampling.sampler`.
 
     Raises:
         UsageError: the model's context cannot take in what one pass finishes, or the schedule has
@@ -65,7 +56,7 @@ class Stream:
         self,
         model: WorldModel,
         schedule: Schedule,
-        descent: Descent = "flow",
+        solver: Solver = "ode",
         precision: Precision = "auto",
         acceleration: Acceleration = "none",
     ) -> None:
@@ -75,20 +66,31 @@ class Stream:
                 f"a pass finishes {written} frames and the model's context holds "
                 f"{model.config.recent} recent ones; use smaller chunks or windows"
             )
-        model.config.ladder.check(schedule, descent)
+        model.config.ladder.check(schedule, solver)
         if model.quality is not None:
             model.quality.warn_if_short(schedule.steps)
         self.model = for_inference(model, precision, acceleration)
         self.spec, self.schedule = model.spec, schedule
-        self._pilot = Pilot(self.model.denoiser, schedule, model.config.history_sigma, descent)
+        self._sampler = ChunkSampler(
+            self.model.denoiser, schedule, model.config.history_sigma, solver
+        )
         self._rows: StreamRows | None = None
         self._cond: Conditioning | None = None
         self._warned = False
 
+    @classmethod
+    def of(cls, model: WorldModel, sampler: Sampler) -> Self:
+        """A stream of `model` that is sampled as `sampler` says.
+
+        Raises:
+            UsageError: see `Stream`.
+        """
+        return cls(model, sampler.schedule(), sampler.solver, acceleration=sampler.acceleration)
+
     @property
     def num_envs(self) -> int:
         """N."""
-        return self._running.flight.count
+        return self._running.sampling.count
 
     @property
     def waiting(self) -> np.ndarray:
@@ -133,24 +135,17 @@ class Stream:
         """
         ids = range(len(pixels)) if env_ids is None else env_ids
         keys = [(seed, int(env)) for env in ids]
-        fresh = start_rows(self.model, self.schedule, pixels, agent_pos, rig, keys, state, views)
+        fresh = initial_rows(self.model, self.schedule, pixels, agent_pos, rig, keys, state, views)
         self._warned = self._warned or warn_if_uncalibrated(self.model, fresh)
-        if rows is None:
-            self._rows = fresh
-        else:
-            running, queue = self._running, fresh.queue
+        if rows is not None:
             # Queues are as wide as their longest row.
-            fresh.queue = padded(queue, running.queue.action.shape[1])
-            self._rows = exchange_rows(running, rows, fresh, self.num_envs)
-        self._cond = None
+            fresh.queue = padded(fresh.queue, self._running.queue.action.shape[1])
+            fresh = exchange_rows(self._running, rows, fresh, self.num_envs)
+        self._rows, self._cond = fresh, None
 
     @torch.inference_mode()
     def push(
-        self,
-        actions: Array,
-        rows: Sequence[int] | None = None,
-        *,
-        bodies: Array | None = None,
+        self, actions: Array, rows: Sequence[int] | None = None, *, bodies: Array | None = None
     ) -> None:
         """Add actions at the end of the streams.
 
@@ -163,19 +158,17 @@ class Stream:
         Raises:
             UsageError: wrong shape, or NaN.
         """
-        running = self._running
         index = list(range(self.num_envs)) if rows is None else list(rows)
-        checked = torch.as_tensor(
-            check_actions(self.spec, actions, len(index)), device=self.model.device
-        )
+        checked = check_actions(self.spec, actions, len(index), chunks=True)
+        self._push(checked, index, bodies)
+
+    def _push(self, checked: np.ndarray, index: list[int], bodies: Array | None) -> None:
+        """Queue checked actions `[n, K, A]` for the rows `index`."""
         if not checked.shape[1]:
             return
-        start = take_rows(running.pushed, index)
-        known = None if bodies is None else check_bodies(bodies, checked, start.now)
-        drive = driven(self.model.dynamics, start, checked, known)
-        places = drive.places
-        running.pushed.now[index], running.pushed.before[index] = places.now, places.before
-        running.queue = appended(running.queue, index, checked, drive.before, drive.after)
+        running, actions = self._running, torch.as_tensor(checked, device=self.model.device)
+        given = None if bodies is None else check_bodies(bodies, actions, running.body_dim)
+        push_actions(running, self.model.dynamics, index, actions, given)
         self._cond = None
 
     @torch.inference_mode()
@@ -185,7 +178,7 @@ class Stream:
         Raises:
             UsageError: too few actions were pushed.
         """
-        due, queued = self._pilot.due(self._running.flight), self._running.queue.length
+        due, queued = self._sampler.due(self._running.sampling), self._running.queue.length
         if (queued < due).any():
             row = int(np.argmax(due - queued))
             raise UsageError(
@@ -194,6 +187,7 @@ class Stream:
             )
         return self._advance()
 
+    @torch.inference_mode()
     def act(self, actions: Array, bodies: Array | None = None) -> Chunk:
         """One action for every env, and its frame: what an env's step needs.
 
@@ -209,10 +203,9 @@ class Stream:
                 f"act takes one action at a time and {self.waiting.max()} pushed before wait for "
                 "their frames; drain() first"
             )
-        array, expected = np.asarray(actions), (self.num_envs, self.spec.action.dim)
-        if array.shape != expected:
-            raise UsageError(f"actions have shape {array.shape}, expected {list(expected)}")
-        self.push(array[:, None], bodies=None if bodies is None else np.asarray(bodies)[:, None])
+        checked = check_actions(self.spec, actions, self.num_envs, chunks=False)
+        given = None if bodies is None else np.asarray(bodies)[:, None]
+        self._push(checked, list(range(self.num_envs)), given)
         (chunk,) = self.drain()
         return chunk
 
@@ -232,10 +225,8 @@ class Stream:
             )
         chunks = []
         while self._running.queue.length.any():
-            finished = self._advance()
-            if finished is not None:
-                chunks.append(finished)
-        return chunks
+            chunks.append(self._advance())
+        return [chunk for chunk in chunks if chunk is not None]
 
     @torch.inference_mode()
     def revise(self, actions: Array, *, bodies: Array | None = None) -> None:
@@ -249,62 +240,34 @@ class Stream:
             UsageError: wrong shape, or NaN; the stream is unchanged then.
         """
         running = self._running
-        checked = torch.as_tensor(check_actions(self.spec, actions, self.num_envs))
+        checked = check_actions(self.spec, actions, self.num_envs, chunks=True)
         if bodies is not None:
-            check_bodies(bodies, checked, running.shown.now)
-        running.flight.restart(np.ones(self.num_envs, dtype=bool))
+            check_bodies(bodies, torch.as_tensor(checked), running.body_dim)
+        running.sampling.restart(np.ones(self.num_envs, dtype=bool))
         running.queue = dropped(running.queue, running.queue.length)
         running.pushed = take_rows(running.shown, range(self.num_envs))
-        self.push(actions, bodies=bodies)
+        self._cond = None
+        self._push(checked, list(range(self.num_envs)), bodies)
 
     def _advance(self) -> Chunk | None:
         running = self._running
-        finished = self._pilot.advance(running.flight, self._conditions(), running.queue.length)
-        return None if finished is None else self._show(finished)
-
-    def _conditions(self) -> Conditioning:
-        """Conditions of the L frames after the newest one; what is not known yet is not told."""
         if self._cond is None:
-            running, frames = self._running, self._running.flight.x.shape[1]
-            queue = padded(running.queue, frames)
-            device = self.model.device
-            length = torch.as_tensor(queue.length, device=device)[:, None]
-            told = torch.arange(frames, device=device) < length
-            self._cond = self.model.condition_frames(
-                queue.action[:, :frames],
-                told.float(),
-                queue.before[:, :frames],
-                queue.after[:, :frames],
-                running.view_mask.expand(-1, frames, -1),
-                running.rig,
-            )
-        return self._cond
-
-    def _show(self, finished: Finished) -> Chunk:
-        running, count = self._running, finished.latents.shape[1]
-        body = running.queue.after[:, :count]
-        rows = np.flatnonzero(finished.frames)
-        last = torch.as_tensor(finished.frames[rows] - 1, device=body.device)
-        index = torch.as_tensor(rows, device=body.device)
-        running.shown.now[index] = running.queue.after[index, last]
-        running.shown.before[index] = running.queue.before[index, last]
-        running.queue, self._cond = dropped(running.queue, finished.frames), None
-        agent_pos, state = self.model.dynamics.parts(body)
-        if state.shape[-1] < self.spec.state.dim:
-            mask = running.view_mask.expand(-1, count, -1)
-            state = self.model.read_state(finished.latents, mask).state
-        return Chunk(finished.latents, agent_pos, state, finished.frames)
+            self._cond = next_conditions(self.model, running)
+        finished = self._sampler.advance(running.sampling, self._cond, running.queue.length)
+        if finished is None:
+            return None
+        self._cond = None
+        return take_finished(self.model, running, *finished)
 
     @property
     def newest(self) -> Tensor:
         """Latents `[N, V, c, h, w]` of the newest finished frame of every row."""
-        return self._running.flight.recent[:, -1]
+        return self._running.sampling.recent[:, -1]
 
     @property
     def body(self) -> Tensor:
-        """`[N, D]` hand and tracked scene in the newest finished frame, physical units."""
-        # A copy: what is shown moves on in place.
-        return self._running.shown.now.clone()
+        """`[N, D]` hand and tracked scene in the newest finished frame, physical units; a copy."""
+        return self._running.shown.current.clone()
 
     @torch.inference_mode()
     def pixels(self) -> np.ndarray:
@@ -333,5 +296,5 @@ class Stream:
     def fork(self) -> Self:
         """An independent continuation that shares the weights."""
         twin = copy.copy(self)
-        twin._rows, twin._cond = take_rows(self._running, range(self.num_envs)), None
+        twin.select(range(self.num_envs))
         return twin

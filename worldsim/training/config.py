@@ -6,8 +6,7 @@ from typing import Literal
 from worldsim.config.limits import Count, Fraction, Positive, Share, Weight, Whole, Workers
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError
-from worldsim.training.precision import Precision
-from worldsim.training.schedule import CosineSchedule
+from worldsim.hardware import has_fast_bf16, training_device
 
 StageName = Literal[
     "tokenizer", "latents", "dynamics", "world", "decoder", "judge", "behaviour", "perception"
@@ -20,6 +19,19 @@ STAGES: tuple[StageName, ...] = (
     "decoder",
     "judge",
 )
+
+
+@dataclass(frozen=True)
+class CosineSchedule(Checked):
+    """Linear warm-up, then half a cosine.
+
+    Attributes:
+        warmup: fraction of training over which the factor rises from 0 to 1.
+        final: factor at the end.
+    """
+
+    warmup: Fraction = 0.03
+    final: Share = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,7 @@ class FitConfig(Checked):
             raise UsageError("training needs max_steps or max_time_s; both are null")
 
 
+Precision = Literal["auto", "32-true", "bf16-mixed"]
 LoggerName = Literal["tensorboard", "wandb"]
 Accelerator = Literal["auto", "cpu", "gpu", "cuda"]
 
@@ -110,3 +123,12 @@ class ValidationConfig(Checked):
     swap: bool = True
     step_counts: tuple[Count, ...] = (1, 2, 4)
     step_horizon: Count = 20
+
+
+def choose_precision(
+    wanted: Precision, accelerator: str = "auto"
+) -> Literal["32-true", "bf16-mixed"]:
+    """Lightning's name for the precision to train in; `auto` means bf16 where it is native."""
+    if wanted != "auto":
+        return wanted
+    return "bf16-mixed" if has_fast_bf16(training_device(accelerator)) else "32-true"

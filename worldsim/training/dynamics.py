@@ -21,8 +21,7 @@ from worldsim.config.limits import Count, Share, Weight, at_least, below
 from worldsim.config.values import Checked
 from worldsim.data.cache import CachedDataset
 from worldsim.models.dynamics.base import Dynamics
-from worldsim.training.batches import Batch
-from worldsim.training.stage import Loss
+from worldsim.training.batches import Batch, Loss
 
 GROWN = 0.9
 """Share of training after which rollouts have their full length."""

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.judge.judge import Judgement
+from worldsim.judge.judge import Judgement, ObservedFrame
 from worldsim.models.tabletop.scene_points import position_entries
 from worldsim.spec import WorldSpec
 
@@ -24,8 +24,8 @@ class Reader(Protocol):
 
     spec: WorldSpec
 
-    def read(self, pixels: NDArray[np.uint8]) -> Judgement:
-        """Read uint8 `[n, V, H, W, 3]`."""
+    def read(self, observation: ObservedFrame, action: NDArray[np.float32] | None) -> Judgement:
+        """Read n observations; the action is not told here."""
         ...
 
 
@@ -53,11 +53,14 @@ class ProbeTally:
         horizon: int,
         shown: NDArray[np.uint8],
         truth: NDArray[np.uint8],
+        agent_pos: NDArray[np.float32],
         state: NDArray[np.float32],
     ) -> None:
-        """One step of streams: imagined and simulated frames, and the state `[n, S]`."""
+        """One step of streams: imagined and simulated frames, and what was recorded with the
+        latter, proprioception `[n, P]` and state `[n, S]`."""
         for into, pixels in ((self.imagined, shown), (self.simulated, truth)):
-            gap = self._reader.read(np.ascontiguousarray(pixels)).state - state
+            observation = ObservedFrame(np.ascontiguousarray(pixels), agent_pos)
+            gap = self._reader.read(observation, None).state - state
             for name, axes in self._groups.items():
                 distance = np.linalg.norm(gap[:, list(axes.values())], axis=-1)
                 into[name][horizon - 1] = float(distance.mean())

@@ -13,10 +13,22 @@ from worldsim.config.values import keys_of, read_value, takes_text
 from worldsim.errors import unknown_name
 
 
+def settings_of(command: str) -> Any:
+    """The dataclass `Settings` of a command's keys.
+
+    It stands beside the command's `run`, or in `worldsim.cli.settings.<command>` where it needs
+    modules that are slow to import.
+    """
+    module = import_module(f"worldsim.cli.{command}")
+    if not hasattr(module, "Settings"):
+        module = import_module(f"worldsim.cli.settings.{command}")
+    return module.Settings
+
+
 def check_options(command: str, config: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Refuse a composed config before anything is opened, written or computed.
 
-    Its keys are those of `worldsim.cli.settings.<command>.Settings`. A key of the command's file
+    Its keys are those of the command's `Settings`. A key of the command's file
     that is not named there yet must be of the kind that stands in the file.
 
     Args:
@@ -28,7 +40,7 @@ def check_options(command: str, config: DictConfig, overrides: Sequence[str] = (
     Raises:
         UsageError: names the key, what was given and what was expected.
     """
-    settings = import_module(f"worldsim.cli.settings.{command}").Settings
+    settings = settings_of(command)
     for text in overrides:
         override = OverridesParser.create().parse_override(text)
         key, typed = override.key_or_group, text.partition("=")[2].strip()
@@ -41,7 +53,7 @@ def check_options(command: str, config: DictConfig, overrides: Sequence[str] = (
 
 def check_values(command: str, plain: Mapping[Any, Any]) -> None:
     """`check_options` of a config in plain values."""
-    settings = import_module(f"worldsim.cli.settings.{command}").Settings
+    settings = settings_of(command)
     own = keys_of(settings)
     build(settings, {str(key): value for key, value in plain.items() if key in own})
     if others := [str(key) for key in plain if key not in own]:

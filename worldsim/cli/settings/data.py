@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from worldsim.cli.settings.selection import Selecting
-from worldsim.config.limits import Whole, between
-from worldsim.config.paths import DatasetFolder, writable
+from worldsim.cli.settings.shared import Selecting
+from worldsim.config.limits import DatasetFolder, Whole, between, writable
 from worldsim.data.preview import KINDS
 from worldsim.errors import UsageError
 

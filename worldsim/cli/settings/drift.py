@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from worldsim.cli.settings.names import Device, JudgeName, ModelName
-from worldsim.cli.settings.selection import Selecting
-from worldsim.config.limits import Text, Whole
-from worldsim.config.paths import DatasetFolder, InputFolder, ResultFolder
+from worldsim.cli.settings.shared import Device, JudgeName, ModelName, Selecting
+from worldsim.config.limits import DatasetFolder, InputFolder, ResultFolder, Text, Whole
 from worldsim.config.values import INLINE
 from worldsim.sampling.sampler import Sampler
 from worldsim.validation.drift import DriftConfig

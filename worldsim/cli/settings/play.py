@@ -3,12 +3,19 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from worldsim.cli.settings.names import Device, JudgeName, ModelName
-from worldsim.cli.settings.selection import Selecting
-from worldsim.config.limits import FewSteps, Port, Positive, Text, Workers, between
-from worldsim.config.paths import DatasetFolder, ResultFolder
+from worldsim.cli.settings.shared import Device, JudgeName, ModelName, Selecting
+from worldsim.config.limits import (
+    DatasetFolder,
+    FewSteps,
+    Port,
+    Positive,
+    ResultFolder,
+    Text,
+    Workers,
+    between,
+)
 from worldsim.config.values import Checked
-from worldsim.sampling.acceleration import Acceleration
+from worldsim.sampling.sampler import Acceleration
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worldsim.cli.settings.rollouts import RolloutSettings
-from worldsim.config.limits import Text, Whole
-from worldsim.config.paths import InputFile, InputFolder
+from worldsim.cli.settings.rollout import RolloutSettings
+from worldsim.config.limits import InputFile, InputFolder, Text, Whole
 from worldsim.config.values import Checked
-from worldsim.rollout.circumstances import Level, Resamples
+from worldsim.rollout.eval_config import Level, Resamples
+from worldsim.rollout.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Settings(RolloutSettings):
     """See `configs/rank.yaml`."""
 
     only: tuple[Text, ...]
+    metric: Text
     reference: ReferenceNode
     groups: Mapping[str, Text]
     null_policy: Text | None
@@ -49,5 +50,6 @@ class Settings(RolloutSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        METRICS.get(self.metric)  # an unknown name is refused
         self.require_policies(self.only, "only")
         self.require_policies(self.groups, "groups")

@@ -4,18 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from worldsim.cli.settings.names import DONOR, MODEL
-from worldsim.cli.settings.selection import Selecting
-from worldsim.config.limits import OneOf, between
-from worldsim.config.paths import DatasetFolder, ResultFolder
+from worldsim.cli.settings.shared import DONOR, MODEL, Selecting
+from worldsim.config.limits import DatasetFolder, OneOf, ResultFolder, between
 from worldsim.config.values import INLINE
 from worldsim.hardware import training_device
 from worldsim.imitation.stage import PolicyTraining
 from worldsim.judge.sampling import JudgeConfig
 from worldsim.models.world_model import require_image_size
-from worldsim.training.compose import TrainingNodes
 from worldsim.training.config import STAGES, ValidationConfig
-from worldsim.training.metrics_log import require_packages
+from worldsim.training.progress import require_packages
+from worldsim.training.train_config import TrainingNodes
 
 Side = Annotated[int, between(16, 4096)]
 """Pixels."""

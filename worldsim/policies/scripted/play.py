@@ -10,8 +10,7 @@ from worldsim.config.limits import Share
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
-from worldsim.policies.base import POLICIES, FloatArray
-from worldsim.policies.randomness import EnvStreams
+from worldsim.policies.base import POLICIES, EnvStreams, FloatArray
 from worldsim.policies.scripted.controllers import CLOSED, Hand
 from worldsim.policies.scripted.tasks import controller_for
 from worldsim.spec import WorldSpec

@@ -12,9 +12,8 @@ from worldsim.config.limits import Fraction, Share, Weight, Whole, at_most, more
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
-from worldsim.policies.base import POLICIES, FloatArray
+from worldsim.policies.base import POLICIES, EnvStreams, FloatArray
 from worldsim.policies.checkpoints import CheckpointOrNone
-from worldsim.policies.randomness import EnvStreams
 from worldsim.policies.scripted.controllers import OPEN
 from worldsim.policies.scripted.lapses import Lapse
 from worldsim.policies.scripted.privileged import Estimator, state_source

@@ -1,12 +1,21 @@
 """Which controller belongs to which task; the names of its state tell."""
 
+import numpy as np
+
 from worldsim.errors import UsageError, unknown_name
-from worldsim.policies.scripted.controllers import Controller
+from worldsim.policies.scripted.controllers import CLOSED, Array, Controller, Goal, Hand
 from worldsim.policies.scripted.drawer import DRAWER
 from worldsim.policies.scripted.pick_place import PICK_PLACE
 from worldsim.policies.scripted.push import PUSH
-from worldsim.policies.scripted.reach import REACH
 from worldsim.spec import WorldSpec
+
+
+def _plan_reach(hand: Hand, state: Array) -> Goal:
+    """Straight to the marker, fingers closed."""
+    return Goal(state[:, 0:3], np.zeros(len(state)), np.full(len(state), CLOSED))
+
+
+REACH = Controller(state=("goal_x", "goal_y", "goal_z"), plan=_plan_reach)
 
 CONTROLLERS: dict[str, Controller] = {
     "reach": REACH,

@@ -1,0 +1,124 @@
+"""How many product files one warm training step enters, traced through Lightning's loop."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+from worldsim_testing import nano_model
+
+from worldsim.config.compose import build, compose_config
+from worldsim.data.cache import CachedDataset
+from worldsim.data.clips import ClipDataset
+from worldsim.training.batches import Batch, StepBatches
+from worldsim.training.config import FitConfig, RunConfig
+from worldsim.training.loop import fit
+from worldsim.training.loss import PlanConfig, WorldModelLoss
+from worldsim.training.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = {"worldsim", "models", "envs"}
+WARM = 3
+SHORT = ["plan.length=6", "plan.rollout.frames=2", "plan.rollout.frames_end=4"]
+SHORT += ["plan.rollout.history=2", "plan.window.frames=2"]
+
+
+@contextmanager
+def entered_files(found: set[str]) -> Iterator[None]:
+    """Within this context, adds every product file in which a function is called to `found`."""
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call":
+            found.add(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def product_files(names: set[str]) -> list[str]:
+    """Paths of product files among `names`, below the repository's root."""
+    paths = [Path(name).resolve() for name in names if name.startswith("/")]
+    ours = {path.relative_to(ROOT) for path in paths if path.is_relative_to(ROOT)}
+    return sorted(str(path) for path in ours if path.parts[0] in PRODUCT)
+
+
+class TraceStep(Callback):
+    """Traces from the start of the warm step to the start of the next one, its batch included."""
+
+    def __init__(self, found: set[str]) -> None:
+        self.found = found
+        self._tracing = entered_files(found)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int
+    ) -> None:
+        """Begin or end."""
+        if index == WARM:
+            self._tracing.__enter__()
+        elif index == WARM + 1:
+            self._tracing.__exit__(None, None, None)
+
+
+def traced_step(
+    data: CachedDataset, plan_name: str, plan_words: Sequence[str], folder: Path
+) -> list[str]:
+    """Product files that the warm step of a nano model enters."""
+    words = ["dataset=x", "out=x", f"plan={plan_name}", *SHORT, *plan_words]
+    plan = build(PlanConfig, compose_config("train", words).plan, "plan")
+    model = nano_model(spec=data.spec)
+    clips = ClipDataset(data, plan.length)
+
+    def gather(chosen: Tensor, generator: torch.Generator) -> Batch:
+        batch = clips.batch(chosen)
+        batch["latents"] = model.encode(batch.pop("pixels"))
+        return batch
+
+    with torch.no_grad():
+        kept = [gather(torch.tensor([i, i + 1]), torch.Generator()) for i in range(2)]
+    model.denoiser.requires_grad_(True)
+    batches = StepBatches(lambda chosen, _: kept[int(chosen[0]) % 2], len(clips), 2, seed=0)
+    found: set[str] = set()
+    fit(
+        "world",
+        model,
+        WorldModelLoss(model, plan, 1.0),
+        batches,
+        FitConfig(max_steps=WARM + 3, batch_size=2),
+        RunConfig(precision="32-true", progress=True, log_every=1),
+        RunFolder(folder),
+        0,
+        lambda ema: [TraceStep(found)],
+    )
+    return product_files(found)
+
+
+@pytest.mark.parametrize(
+    ("plan_name", "plan_words", "most"),
+    [
+        ("diffusion_forcing", (), 24),
+        ("self_rollout", ("plan.rollout.start=0", "plan.rollout.share=1"), 27),
+    ],
+)
+def test_a_warm_step_enters_few_files(
+    plan_name: str, plan_words: Sequence[str], most: int, square_data: CachedDataset, tmp_path: Path
+) -> None:
+    """Seven are of training: the loop and its progress, batches, the loss and three parts of it.
+
+    The others are the network (9 files with the model itself), the geometry of the conditions (7),
+    noise and, in rollouts, the sampler.
+    """
+    files = traced_step(square_data, plan_name, plan_words, tmp_path)
+    print(plan_name, len(files), *files, sep="\n")
+    assert any(path.startswith("models/denoisers/") for path in files)
+    assert len(files) <= most
+    assert sum(path.startswith("worldsim/training/") for path in files) <= 7

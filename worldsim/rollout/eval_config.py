@@ -1,0 +1,279 @@
+"""What a comparison of policies consists of: plain data that travels to worker processes.
+
+Its digests decide whether a result on disk still belongs to it.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from worldsim.config.limits import Count, FewSteps, Seed, Text, Whole, between, inside
+from worldsim.config.values import Checked
+from worldsim.data.selection import ColumnOptions, Selection, read_selection
+from worldsim.errors import UsageError
+from worldsim.hardware import has_fast_bf16, inference_device
+from worldsim.judge.judge import JudgeReport, load_pretrained_judge
+from worldsim.models.pretrained import SHIPPED
+from worldsim.models.weights import WEIGHTS
+from worldsim.models.world_model import WorldModel
+from worldsim.policies.simple import keeps_still
+from worldsim.rollout.dependencies import (
+    digest_dataset,
+    digest_file,
+    digest_named,
+    digest_network,
+    software,
+)
+from worldsim.rollout.metrics import METRICS, SUCCESS
+from worldsim.rollout.own_code import module_digest
+from worldsim.rollout.trajectory import World
+
+FORMAT = 3
+"""Raised whenever results made by older code no longer hold."""
+
+DEVELOPMENT_SEEDS = range(100_000, 101_000)
+"""Seeds of the starts on which the models that ship were chosen and improved."""
+
+Parts = dict[str, str]
+"""Hashes of what a result depends on, by what it is."""
+
+
+@dataclass(frozen=True)
+class StartPlan(Checked):
+    """Which starts every policy gets.
+
+    Attributes:
+        count: N.
+        seed: the simulator starts have seeds seed, seed + 1, ...; several numbers begin blocks
+            of equal length.
+        factors: factors of variation that are fixed in all of them.
+        dataset: take the first frames of this data set's episodes instead; None asks the simulator.
+        split: which of its episodes.
+        columns: which of its columns are what.
+        episodes: which of its episodes there are to choose from; see
+            `worldsim.data.selection.read_episodes`.
+    """
+
+    count: Count = 64
+    seed: Seed | tuple[Seed, ...] = DEVELOPMENT_SEEDS.start
+    factors: dict[str, Any] = field(default_factory=dict)
+    dataset: Text | None = None
+    split: Literal["train", "val", "all"] = "val"
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
+    episodes: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.selection  # refuses what cannot be read
+        blocks = sorted(self.blocks)
+        if not blocks:
+            raise UsageError("seed names no block of starts; give one, such as 0")
+        length, rest = divmod(self.count, len(blocks))
+        if rest:
+            raise UsageError(
+                f"count is {self.count}; expected a multiple of {len(blocks)}, as "
+                f"seed begins {len(blocks)} blocks of equal length"
+            )
+        if any(after - before < length for before, after in pairwise(blocks)):
+            raise UsageError(
+                f"seed={blocks}: blocks of {length} seeds overlap, so the same starts "
+                "would count twice"
+            )
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """First seed of each block."""
+        return (self.seed,) if isinstance(self.seed, int) else tuple(self.seed)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The N seeds of simulator starts."""
+        length = self.count // len(self.blocks)
+        return [first + i for first in self.blocks for i in range(length)]
+
+    @property
+    def selection(self) -> Selection:
+        """What of the data set is taken."""
+        return read_selection(self.columns, self.episodes)
+
+
+@dataclass(frozen=True)
+class EvalConfig(Checked):
+    """Policies, worlds and starts.
+
+    Attributes:
+        policies: {name: entry} as `load_pool` reads them.
+        env_id: simulator env, or None where there is none.
+        env_kwargs: for its constructor.
+        model: folder of the world model.
+        judge: folder of the judge.
+        starts: which starts.
+        sampling_steps: denoising steps a frame.
+        max_steps: an episode ends after so many actions; None takes the simulator's horizon.
+        seed: of the noise of policies and imagination.
+        batch_size: episodes side by side.
+        watch_simulator: whether the judge watches the simulator too.
+        films: how many of the starts are filmed, in both worlds and for every policy.
+        device: where world model and judge compute; see `inference_device`.
+    """
+
+    policies: dict[str, dict[str, Any]]
+    env_id: str | None
+    env_kwargs: dict[str, Any]
+    model: str
+    judge: str
+    starts: StartPlan = field(default_factory=StartPlan)
+    sampling_steps: FewSteps = 2
+    max_steps: Count | None = None
+    seed: Seed = 0
+    batch_size: Count = 64
+    watch_simulator: bool = True
+    films: Whole = 4
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.env_id is None and self.max_steps is None:
+            raise UsageError("without a simulator env there is no horizon; give max_steps")
+
+    @property
+    def filmed(self) -> range:
+        """Ids of the filmed starts."""
+        return range(min(self.films, self.starts.count))
+
+    def parts(self, policy: str, world: World) -> Parts:
+        """Hash of each thing that one policy's result in one world depends on.
+
+        Files and code count by their content. How many episodes run side by side, and in how many
+        processes, changes rounding alone and does not count; nor does what a remote policy's
+        server holds, which cannot be seen from here.
+        """
+        entry, data = self.policies[policy], self.starts.dataset
+        named = digest_named({key: value for key, value in entry.items() if key != "kind"})
+        parts = {
+            "worldsim or its packages": _hash([FORMAT, software()]),
+            "the policy": _hash([entry, named]),
+            "the simulator env": _hash([self.env_id, self.env_kwargs, self._env_files()]),
+            "the starts": _hash([asdict(self.starts), data and digest_dataset(Path(data))]),
+            "max_steps, seed or films": _hash([self.max_steps, self.seed, list(self.filmed)]),
+            "the world": _hash(world),
+        }
+        if world == "imagination":
+            parts["the world model"] = digest_network(Path(self.model))
+            parts["sampling_steps"] = _hash(self.sampling_steps)
+        if world == "imagination" or self.watch_simulator:
+            parts["the judge"] = digest_network(Path(self.judge))
+            device = inference_device(self.device)
+            parts["the device"] = _hash([device.type, has_fast_bf16(device)])
+        return parts
+
+    def digest(self, policy: str, world: World) -> str:
+        """Hash of everything that one policy's result in one world depends on."""
+        return digest_of(self.parts(policy, world))
+
+    def _env_files(self) -> list[str | None]:
+        """Hashes of what the env's arguments name, and of the code of a foreign env."""
+        import gymnasium
+
+        registered = gymnasium.registry.get(str(self.env_kwargs.get("source", self.env_id)))
+        entry = registered.entry_point if registered else None
+        module = entry if isinstance(entry, str) else getattr(entry, "__module__", "")
+        code = module_digest(module.partition(":")[0]) if module else None
+        return [*digest_named(self.env_kwargs), code]
+
+
+def digest_of(parts: Parts) -> str:
+    """One hash of them all."""
+    return _hash(parts)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+Resamples = Annotated[int, between(1, 10**7)]
+Level = Annotated[float, inside(0, 1)]
+"""Of a confidence interval, such as 0.95."""
+
+
+@dataclass(frozen=True)
+class RankingOptions(Checked):
+    """What turns results into a ranking.
+
+    Attributes:
+        reference_csv: logged rates that stand for the reference; None takes the simulator.
+        groups: {policy: group} of policies that are compared among themselves too.
+        null_policy: the policy that does nothing, if it is in the pool.
+        bootstrap_samples: resamples of every interval.
+        level: of every interval.
+        seed: of the resampling.
+        metric: registered name of the episode metric that is ranked.
+    """
+
+    reference_csv: str | None = None
+    groups: dict[str, str] = field(default_factory=dict)
+    null_policy: str | None = "zero"
+    bootstrap_samples: Resamples = 4000
+    level: Level = 0.95
+    seed: Seed = 0
+    metric: Text = SUCCESS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        METRICS.get(self.metric)
+        if self.reference_csv is not None and self.metric != SUCCESS:
+            raise UsageError(
+                f"metric={self.metric}: logged rates are of success, so nothing else can be "
+                "compared with them; leave reference.csv out, or rank metric=success"
+            )
+
+    @property
+    def worlds(self) -> tuple[World, ...]:
+        """Worlds in which policies must be rolled out."""
+        return ("imagination",) if self.reference_csv else ("imagination", "simulator")
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Of model, judge and starts.
+
+    Attributes:
+        judge: the judge's measured error.
+        state_assisted: whether the world model carries the simulator's state.
+        development_starts: whether the model was developed on some of these starts; None where
+            that is not known.
+        null_policy_moves: whether the actions of the null policy may move the robot.
+    """
+
+    judge: JudgeReport
+    state_assisted: bool
+    development_starts: bool | None
+    null_policy_moves: bool
+
+    @staticmethod
+    def of(eval_config: EvalConfig, options: RankingOptions) -> "Circumstances":
+        """As model and judge are now.
+
+        Raises:
+            WorldsimError: either cannot be read.
+        """
+        model = WorldModel.from_pretrained(eval_config.model)
+        entry = eval_config.policies.get(options.null_policy or "") or {}
+        return Circumstances(
+            judge=load_pretrained_judge(eval_config.judge).report,
+            state_assisted=model.state_assisted,
+            development_starts=developed_on(eval_config),
+            null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),
+        )
+
+
+def developed_on(eval_config: EvalConfig) -> bool | None:
+    """Whether a model that ships was developed on some of the starts; None for other models."""
+    weights = Path(eval_config.model) / WEIGHTS
+    shipped = {digest_file(file) for file in SHIPPED.glob(f"*/{WEIGHTS}")}
+    if eval_config.starts.dataset is not None or digest_file(weights) not in shipped:
+        return None
+    return any(seed in DEVELOPMENT_SEEDS for seed in eval_config.starts.seeds)

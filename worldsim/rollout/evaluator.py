@@ -1,0 +1,166 @@
+"""Does the rollouts of a `EvalConfig` in one process, keeping model, envs and starts between."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from worldsim.envs.imagination.engine import ImaginationEngine
+from worldsim.envs.imagination.start import Start
+from worldsim.envs.imagination.starts import DatasetStarts, SimulatorStarts
+from worldsim.errors import UsageError
+from worldsim.hardware import inference_device
+from worldsim.judge.judge import Judge, load_pretrained_judge
+from worldsim.models.world_model import WorldModel
+from worldsim.policies.base import Policy
+from worldsim.policies.pool import load_pool
+from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.eval_config import EvalConfig
+from worldsim.rollout.rollouts import Finished, roll_out
+from worldsim.rollout.trajectory import World
+from worldsim.rollout.worlds import BatchWorld, ImaginedWorld, SimulatorWorld
+from worldsim.spec import WorldSpec
+
+
+class Evaluator:
+    """Everything a comparison's rollouts need, made on first use.
+
+    Args:
+        eval_config: what to do.
+    """
+
+    def __init__(self, eval_config: EvalConfig) -> None:
+        self.eval_config = eval_config
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The judge."""
+        judge = load_pretrained_judge(Path(self.eval_config.judge))
+        return judge.to(inference_device(self.eval_config.device))
+
+    @cached_property
+    def model(self) -> WorldModel:
+        """The world model."""
+        model = WorldModel.from_pretrained(self.eval_config.model)
+        return model.to(inference_device(self.eval_config.device))
+
+    @cached_property
+    def starts(self) -> list[Start]:
+        """The N starts.
+
+        Raises:
+            UsageError: the data set has too few episodes, or there is neither simulator nor data.
+            SpecMismatchError: the starts are of another world than the model.
+        """
+        plan, env_id = self.eval_config.starts, self.eval_config.env_id
+        spec: WorldSpec
+        if (data := self.recorded_starts) is not None:
+            spec, starts = data.spec, [data.episode(i) for i in data.episodes[: plan.count]]
+        elif env_id is not None:
+            source = SimulatorStarts(env_id, self._env_kwargs(), plan.factors)
+            spec = source.spec
+            starts = [source.seeded(seed) for seed in plan.seeds]
+            source.close()
+        else:
+            raise UsageError(
+                "starts come from a simulator (env=...) or a data set (starts.dataset)"
+            )
+        self.model.spec.require_compatible(spec, f"model {self.eval_config.model}", "the starts")
+        return starts
+
+    @cached_property
+    def recorded_starts(self) -> DatasetStarts | None:
+        """Where the starts are recorded, if they are.
+
+        Raises:
+            UsageError: the data set has too few episodes.
+        """
+        plan = self.eval_config.starts
+        if plan.dataset is None:
+            return None
+        camera = self.model.spec.cameras[0]
+        size = (camera.height, camera.width)
+        data = DatasetStarts(plan.dataset, plan.split, size, plan.selection)
+        if len(data.episodes) < plan.count:
+            raise UsageError(
+                f"{plan.dataset} has {len(data.episodes)} episodes in split {plan.split!r}, "
+                f"{plan.count} starts were asked for; lower starts.count or widen starts.split"
+            )
+        return data
+
+    @cached_property
+    def simulator(self) -> SimulatorWorld:
+        """The simulator as a world.
+
+        Raises:
+            UsageError: there is no simulator.
+        """
+        if self.eval_config.env_id is None:
+            raise UsageError("no simulator env was given; choose one, such as env=push")
+        judge = self.judge if self.eval_config.watch_simulator else None
+        return SimulatorWorld(self.eval_config.env_id, self._env_kwargs(), judge)
+
+    @cached_property
+    def imagination(self) -> ImaginedWorld:
+        """The imagination as a world."""
+        steps = self.eval_config.sampling_steps
+        return ImaginedWorld(ImaginationEngine(self.model, self.judge, steps))
+
+    @property
+    def max_steps(self) -> int:
+        """The horizon in both worlds."""
+        return self.eval_config.max_steps or self.simulator.max_episode_steps
+
+    def check(self, worlds: Sequence[World]) -> None:
+        """Refuse early what could not be rolled out in `worlds`, before any worker starts.
+
+        Raises:
+            UsageError: a policy cannot be built, the starts are too few, or the model was not
+                trained for so many steps.
+            SpecMismatchError: model, judge, starts and simulator describe different worlds.
+            WorldsimError: the simulator's episodes cannot be repeated.
+        """
+        self.model.spec.require_compatible(
+            self.judge.spec, f"model {self.eval_config.model}", f"judge {self.eval_config.judge}"
+        )
+        timeless = self.eval_config.max_steps is None  # the simulator's horizon is asked for
+        if "simulator" in worlds or self.eval_config.starts.dataset is None or timeless:
+            name = f"model {self.eval_config.model}"
+            self.model.spec.require_compatible(
+                self.simulator.spec, name, str(self.eval_config.env_id)
+            )
+            self.simulator.check()
+            self.simulator.close()
+        if (data := self.recorded_starts) is not None:
+            self.model.spec.require_compatible(
+                data.spec, f"model {self.eval_config.model}", "the starts"
+            )
+        if "imagination" in worlds:
+            _ = self.imagination
+        load_pool({"policies": self.eval_config.policies}, self.model.spec)
+
+    def policy(self, name: str) -> Policy:
+        """A fresh policy of the pool."""
+        pool = {"policies": self.eval_config.policies}
+        return load_pool(pool, self.model.spec, only=[name])[0]
+
+    def roll_out(self, name: str, world: World, on_finish: Finished | None = None) -> RolloutBatch:
+        """All starts of one policy in one world."""
+        where: BatchWorld = self.simulator if world == "simulator" else self.imagination
+        return roll_out(
+            self.policy(name),
+            where,
+            self.starts,
+            max_steps=self.max_steps,
+            seed=self.eval_config.seed,
+            batch_size=self.eval_config.batch_size,
+            film=self.eval_config.filmed,
+            on_finish=on_finish,
+        )
+
+    def _env_kwargs(self) -> dict[str, Any]:
+        """The env's own arguments, with the comparison's horizon where it sets one."""
+        kwargs = dict(self.eval_config.env_kwargs)
+        if self.eval_config.max_steps is not None:
+            kwargs["max_episode_steps"] = self.eval_config.max_steps
+        return kwargs

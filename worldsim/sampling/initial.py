@@ -1,0 +1,138 @@
+"""Initial conditions of streams: first frames, proprioception, calibration and known scene.
+
+Legend: N envs, V views, H W pixels, D body, P proprioception, S state.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldsim.diffusion.schedule import Schedule
+from worldsim.errors import QualityWarning, UsageError
+from worldsim.models.world_model import WorldModel
+from worldsim.sampling.chunk_sampler import new_sampler_state
+from worldsim.sampling.stream_rows import Array, Queue, StatePair, StreamRows
+
+
+def initial_rows(
+    model: WorldModel,
+    schedule: Schedule,
+    pixels: Array,
+    agent_pos: Array,
+    rig: Mapping[str, Array] | None,
+    keys: Sequence[tuple[int, int]],
+    state: Array | None,
+    views: Array | None = None,
+) -> StreamRows:
+    """Rows that stand at their first frame.
+
+    Args:
+        model: the world model.
+        schedule: of the streams.
+        pixels: uint8 `[N, V, H, W, 3]`.
+        agent_pos: `[N, P]`.
+        rig: `intrinsics [N,V,3,3]`, `extrinsics [N,V,4,4]`, `mounted [N,V]`; None if unknown.
+        keys: (seed, env id) of each row.
+        state: `[N, S]`, NaN where unknown; what is unknown is read off the frames.
+        views: `[N, V]` bool, False where a camera is missing; None has them all.
+
+    Raises:
+        UsageError: shapes do not fit the model's spec.
+    """
+    frames, hand = _check(model, pixels, agent_pos)
+    count = len(frames)
+    batch = {"agent_pos": hand[:, None]}
+    device = frames.device
+    batch |= {name: torch.as_tensor(value, device=device) for name, value in (rig or {}).items()}
+    calibration = model.rig(batch)
+    view_mask = _seen(model, views, count)
+    latents = model.encode(frames) * view_mask[:, 0, :, None, None, None]
+    body = model.dynamics.join(hand, _known_state(model, latents, view_mask, state))
+    none = body.new_zeros(count, 1, model.spec.action.dim)
+    first, unknown = body[:, None], body.new_zeros(count, 1)
+    cond = model.condition_frames(none, unknown, first, first, view_mask, calibration)
+    sampling = new_sampler_state(model, schedule, latents[:, None], cond, keys, uncommitted=1)
+    empty = body.new_zeros(count, 0, body.shape[1])
+    queue = Queue(none[:, :0], empty, empty, np.zeros(count, dtype=np.int64))
+    pushed, shown = (StatePair(body.clone(), body.clone()) for _ in range(2))
+    return StreamRows(sampling, queue, pushed, shown, calibration, view_mask)
+
+
+def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, Tensor]:
+    frames = torch.as_tensor(pixels, device=model.device)
+    camera = model.spec.cameras[0]
+    expected = (model.views, camera.height, camera.width, 3)
+    if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
+        raise UsageError(
+            f"first frames have shape {tuple(frames.shape)}, expected [N, "
+            f"{', '.join(map(str, expected))}] for cameras {model.spec.camera_names}"
+        )
+    hand = torch.as_tensor(agent_pos, dtype=torch.float32, device=model.device)
+    wanted = (len(frames), model.spec.agent_pos.dim)
+    if tuple(hand.shape) != wanted:
+        raise UsageError(
+            f"agent_pos has shape {tuple(hand.shape)}, expected [{wanted[0]}, {wanted[1]}]"
+        )
+    if not hand.isfinite().all():
+        raise UsageError(f"agent_pos must be finite, got {hand.tolist()}")
+    return frames, hand
+
+
+def warn_if_uncalibrated(model: WorldModel, rows: StreamRows) -> bool:
+    """Warn (`QualityWarning`) if cameras are unknown to a model that was trained to know them.
+
+    Returns:
+        Whether there was something to warn of.
+    """
+    if not model.config.calibrated or bool(rows.rig.known.all()):
+        return False
+    warnings.warn(
+        "this world model was trained with calibrated cameras and is begun without calibration, "
+        "so it cannot tell where in the pictures hand and things are, and imagines much worse. "
+        "Give it: `rig` (a worldsim.cameras.rig.CameraRig, such as a simulator's "
+        "env.unwrapped.camera_rig) beside pixels and agent_pos of "
+        "reset(options={'initial_state': ...}), Start(rig=...), Stream.reset(rig=...), or data "
+        "sets whose episodes tell their rig",
+        QualityWarning,
+        stacklevel=3,
+    )
+    return True
+
+
+def _seen(model: WorldModel, views: Array | None, count: int) -> Tensor:
+    """`[N, 1, V]`: 1 where a camera is there."""
+    if views is None:
+        return torch.ones(count, 1, model.views, device=model.device)
+    seen = torch.as_tensor(views, device=model.device)
+    if tuple(seen.shape) != (count, model.views) or seen.dtype != torch.bool:
+        raise UsageError(
+            f"views is {seen.dtype} {tuple(seen.shape)}, expected bool [{count}, {model.views}] "
+            f"for cameras {model.spec.camera_names}"
+        )
+    if not seen.any(dim=1).all():
+        raise UsageError("views: a stream needs at least one camera")
+    return seen.float()[:, None]
+
+
+def _known_state(
+    model: WorldModel, latents: Tensor, view_mask: Tensor, state: Array | None
+) -> Tensor:
+    """`[N, S]`: the given entries, the others as read off the frames."""
+    shape = (len(latents), model.spec.state.dim)
+    given = latents.new_full(shape, torch.nan)
+    if state is not None:
+        given = torch.as_tensor(state, device=latents.device).float()
+    if tuple(given.shape) != shape:
+        raise UsageError(
+            f"state has shape {tuple(given.shape)}, expected {list(shape)} "
+            f"({', '.join(model.spec.state.names)})"
+        )
+    if given.isinf().any():
+        raise UsageError(f"state must be finite, or NaN where it is unknown, got {given.tolist()}")
+    if not given.isnan().any():
+        return given
+    read = model.read_state(latents[:, None], view_mask).state[:, 0]
+    return torch.where(given.isnan(), read, given)

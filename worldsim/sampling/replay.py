@@ -1,0 +1,109 @@
+"""Recorded episodes imagined again: the model's own frames, hand and scene as recorded.
+
+What is recorded of a row, its frame and labels, then holds for the imagined one, however far one
+imagines. Where a model carries no scene, it holds for the few steps that it takes to go astray.
+
+Legend: N rows of a data set, n streams, E episodes, V view, H, W pixels, P proprioception, S state,
+A action.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from worldsim.models.world_model import WorldModel
+from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.stream import Stream
+
+Rows = NDArray[np.int64]
+
+
+@runtime_checkable
+class RecordedFrames(Protocol):
+    """The arrays of a `CachedDataset` that imagining its episodes again needs."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """`[N, V, H, W, 3]`."""
+        ...
+
+    @property
+    def agent_pos(self) -> NDArray[np.float32]:
+        """`[N, P]`."""
+        ...
+
+    @property
+    def state(self) -> NDArray[np.float32]:
+        """`[N, S]`."""
+        ...
+
+    @property
+    def action(self) -> NDArray[np.float32]:
+        """`[N, A]`; row t leads from observation t to t + 1."""
+        ...
+
+    @property
+    def episode_start(self) -> NDArray[np.int64]:
+        """`[E + 1]`."""
+        ...
+
+    @property
+    def rigs(self) -> Any:
+        """`intrinsics [E,V,3,3]`, `extrinsics [E,V,4,4]`, `mounted [E,V]`, `known [E,V]`."""
+        ...
+
+    @property
+    def views_seen(self) -> NDArray[np.bool_]:
+        """`[E, V]`, False for a camera that an episode lacks."""
+        ...
+
+
+def recorded_rig(rigs: Any, episodes: Rows) -> dict[str, NDArray[Any]]:
+    """Calibration of some episodes as `Stream.reset` takes it; intrinsics of what is unknown are 0.
+
+    Args:
+        rigs: of a data set, see `RecordedFrames`.
+        episodes: `[n]` their numbers.
+    """
+    names = ("intrinsics", "extrinsics", "mounted")
+    rig = {name: np.asarray(getattr(rigs, name))[episodes] for name in names}
+    known = np.asarray(rigs.known)[episodes]
+    return rig | {"intrinsics": rig["intrinsics"] * known[..., None, None]}
+
+
+def replay_recorded(
+    model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int
+) -> Iterator[tuple[Rows, Stream]]:
+    """Imagine `steps` observations from each of the rows `begin` on, along the recording.
+
+    Args:
+        model: the world model.
+        recorded: the data set.
+        begin: `[n]` rows that have `steps` more of their episode after them.
+        steps: how far.
+
+    Yields:
+        The rows `[n]` that the streams have reached, and the streams; the same object every time.
+    """
+    bounds = np.asarray(recorded.episode_start)
+    episodes = np.searchsorted(bounds, begin, side="right") - 1
+    stream = Stream.of(model, Sampler.default(model))
+    stream.reset(
+        np.asarray(recorded.pixels[begin]),
+        np.asarray(recorded.agent_pos[begin]),
+        recorded_rig(recorded.rigs, episodes),
+        begin.tolist(),
+        state=np.asarray(recorded.state[begin]),
+        views=recorded.views_seen[episodes],
+    )
+    for step in range(steps):
+        hand, scene = (
+            torch.from_numpy(np.asarray(part[begin + step + 1], np.float32))
+            for part in (recorded.agent_pos, recorded.state)
+        )
+        body = model.dynamics.join(hand, scene).numpy()
+        stream.act(np.asarray(recorded.action[begin + step]), body)
+        yield begin + step + 1, stream

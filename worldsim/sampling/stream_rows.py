@@ -1,0 +1,258 @@
+"""The rows of a batch of streams: actions pushed, where these lead, and frames finished.
+
+Legend: N rows, n some of them, V views, c h w latent, K actions or frames, L most frames in flight,
+Q width of the queue, A action, D body (hand and scene), P proprioception, S state.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldsim.errors import UsageError
+from worldsim.models.conditioners.base import RigTensors
+from worldsim.models.denoisers.conditioning import Conditioning
+from worldsim.models.dynamics.base import Dynamics
+from worldsim.models.world_model import WorldModel
+from worldsim.sampling.chunk_sampler import SamplerState
+from worldsim.sampling.context import take_rows
+from worldsim.spec import WorldSpec
+
+Array = np.ndarray | Tensor
+
+
+@dataclass(eq=False)
+class StatePair:
+    """Hand and scene in one frame and in the one before.
+
+    Attributes:
+        current: `[N, D]`, physical units.
+        previous: `[N, D]`.
+    """
+
+    current: Tensor
+    previous: Tensor
+
+
+@dataclass(eq=False)
+class Queue:
+    """Actions whose frames are not finished, oldest first; rows may hold differently many.
+
+    Attributes:
+        action: `[N, Q, A]`.
+        before: `[N, Q, D]` body before each.
+        after: `[N, Q, D]` body after it.
+        length: `[N]` how many of Q are real.
+    """
+
+    action: Tensor
+    before: Tensor
+    after: Tensor
+    length: np.ndarray
+
+
+def padded(queue: Queue, width: int) -> Queue:
+    """The same queue, at least `width` wide."""
+    lacking = max(width - queue.action.shape[1], 0)
+    wide = [
+        torch.nn.functional.pad(part, (0, 0, 0, lacking))
+        for part in (queue.action, queue.before, queue.after)
+    ]
+    return Queue(wide[0], wide[1], wide[2], queue.length)
+
+
+def appended(queue: Queue, rows: list[int], action: Tensor, before: Tensor, after: Tensor) -> Queue:
+    """A queue with K more entries in `rows`: `[n, K, A]`, `[n, K, D]` and `[n, K, D]`."""
+    added, length = action.shape[1], queue.length.copy()
+    length[rows] += added
+    wide = padded(queue, int(length.max()))
+    device = queue.action.device
+    index = torch.as_tensor(rows, device=device)[:, None]
+    columns = torch.as_tensor(queue.length[rows], device=device)[:, None]
+    columns = columns + torch.arange(added, device=device)
+    parts = []
+    for part, new in ((wide.action, action), (wide.before, before), (wide.after, after)):
+        fresh = part.clone()
+        fresh[index, columns] = new
+        parts.append(fresh)
+    return Queue(parts[0], parts[1], parts[2], length)
+
+
+def dropped(queue: Queue, frames: np.ndarray) -> Queue:
+    """A queue without the first `frames` `[N]` entries of each row."""
+    length = queue.length - frames
+    width = int(length.max())
+    device = queue.action.device
+    columns = torch.as_tensor(frames, device=device)[:, None] + torch.arange(width, device=device)
+    columns = columns.clamp(max=max(queue.action.shape[1] - 1, 0))
+    index = torch.arange(len(frames), device=device)[:, None]
+    parts = [part[index, columns] for part in (queue.action, queue.before, queue.after)]
+    return Queue(parts[0], parts[1], parts[2], length)
+
+
+@dataclass(eq=False)
+class StreamRows:
+    """Everything that belongs to the rows of a batch of streams.
+
+    Attributes:
+        sampling: frames in the making, and the context.
+        queue: actions pushed for them.
+        pushed: hand and scene after the last action pushed.
+        shown: hand and scene in the newest finished frame.
+        rig: calibration.
+        view_mask: `[N, 1, V]`.
+    """
+
+    sampling: SamplerState
+    queue: Queue
+    pushed: StatePair
+    shown: StatePair
+    rig: RigTensors
+    view_mask: Tensor
+
+    @property
+    def body_dim(self) -> int:
+        """D."""
+        return self.shown.current.shape[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class StateRollout:
+    """Hand and scene along K actions.
+
+    Attributes:
+        before: `[n, K, D]` body before each action.
+        after: `[n, K, D]` body after it.
+        end: after the last action.
+    """
+
+    before: Tensor
+    after: Tensor
+    end: StatePair
+
+
+def state_rollout(
+    dynamics: Dynamics, start: StatePair, actions: Tensor, given: Tensor | None
+) -> StateRollout:
+    """Hand and scene from `start` on under actions `[n, K, A]`, of which there is at least one.
+
+    Args:
+        dynamics: says where an action leads.
+        start: of n rows.
+        actions: normalised.
+        given: `[n, K, D]` where the actions lead; None asks the dynamics.
+    """
+    pair, before, after = start, [], []
+    mask = actions.new_ones(len(actions))
+    for step in range(actions.shape[1]):
+        if given is None:
+            moved = dynamics.step(pair.previous, pair.current, actions[:, step], mask)
+        else:
+            moved = given[:, step]
+        before.append(pair.current)
+        after.append(moved)
+        pair = StatePair(moved, pair.current)
+    return StateRollout(torch.stack(before, 1), torch.stack(after, 1), pair)
+
+
+def push_actions(
+    rows: StreamRows,
+    dynamics: Dynamics,
+    index: list[int],
+    actions: Tensor,
+    given: Tensor | None,
+) -> None:
+    """Queue checked actions `[n, K, A]` for the rows `index`, in place; see `state_rollout`."""
+    pushed = rows.pushed
+    rollout = state_rollout(dynamics, take_rows(pushed, index), actions, given)
+    pushed.current[index], pushed.previous[index] = rollout.end.current, rollout.end.previous
+    rows.queue = appended(rows.queue, index, actions, rollout.before, rollout.after)
+
+
+def next_conditions(model: WorldModel, rows: StreamRows) -> Conditioning:
+    """Conditions of the L frames after the newest one; actions that are not pushed are masked."""
+    frames, device = rows.sampling.x.shape[1], rows.queue.action.device
+    queue = padded(rows.queue, frames)
+    length = torch.as_tensor(queue.length, device=device)[:, None]
+    mask = torch.arange(frames, device=device) < length
+    return model.condition_frames(
+        queue.action[:, :frames],
+        mask.float(),
+        queue.before[:, :frames],
+        queue.after[:, :frames],
+        rows.view_mask.expand(-1, frames, -1),
+        rows.rig,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Frames that a pass finished.
+
+    Attributes:
+        latents: `[N, K, V, c, h, w]`, oldest first, padded where a row finished fewer.
+        agent_pos: `[N, K, P]` where the dynamics put the hand, physical units.
+        state: `[N, K, S]` where they put the scene; as read off the frame if it is not tracked.
+        frames: `[N]` how many of K are real.
+    """
+
+    latents: Tensor
+    agent_pos: Tensor
+    state: Tensor
+    frames: np.ndarray
+
+
+def take_finished(
+    model: WorldModel, rows: StreamRows, latents: Tensor, frames: np.ndarray
+) -> Chunk:
+    """Show what a pass finished (see `ChunkSampler.advance`); `rows` move on in place."""
+    queue, count = rows.queue, latents.shape[1]
+    body = queue.after[:, :count]
+    some = np.flatnonzero(frames)
+    last = torch.as_tensor(frames[some] - 1, device=body.device)
+    index = torch.as_tensor(some, device=body.device)
+    rows.shown.current[index] = queue.after[index, last]
+    rows.shown.previous[index] = queue.before[index, last]
+    rows.queue = dropped(queue, frames)
+    agent_pos, state = model.dynamics.parts(body)
+    if state.shape[-1] < model.spec.state.dim:
+        mask = rows.view_mask.expand(-1, count, -1)
+        state = model.read_state(latents, mask).state
+    return Chunk(latents, agent_pos, state, frames)
+
+
+def check_actions(spec: WorldSpec, actions: Array, count: int, *, chunks: bool) -> np.ndarray:
+    """Float32 actions `[count, K, A]`, clipped to the spec's limits.
+
+    Args:
+        spec: of the world.
+        actions: `[count, K, A]`, or one action for every row, `[count, A]`.
+        count: of rows.
+        chunks: which of the two is expected.
+
+    Raises:
+        UsageError: wrong shape, or NaN.
+    """
+    array = np.asarray(actions, dtype=np.float32)
+    fits = array.ndim == (3 if chunks else 2) and array.shape[0] == count
+    if not fits or array.shape[-1] != spec.action.dim:
+        expected = f"[{count}, {'K, ' if chunks else ''}{spec.action.dim}]"
+        raise UsageError(f"actions have shape {list(array.shape)}, expected {expected}")
+    checked = spec.action.check(array, "stream")
+    return checked if chunks else checked[:, None]
+
+
+def check_bodies(bodies: Array, actions: Tensor, dim: int) -> Tensor:
+    """Bodies `[n, K, D]` for these actions, where the actions are.
+
+    Raises:
+        UsageError: wrong shape, or not finite.
+    """
+    given = torch.as_tensor(np.asarray(bodies, dtype=np.float32), device=actions.device)
+    expected = (*actions.shape[:2], dim)
+    if given.shape != expected or not bool(given.isfinite().all()):
+        raise UsageError(
+            f"bodies have shape {list(given.shape)}, expected {list(expected)}, all finite"
+        )
+    return given

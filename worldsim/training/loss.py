@@ -1,0 +1,237 @@
+"""The world model's loss: diffusion forcing, rollouts, distillation, distribution matching.
+
+Before `rollout.start` of training every batch is diffusion forcing. From then on `rollout.share`
+of the batches are rollouts of the model itself. `matching.share` of these are compared with a
+teacher's distribution, the others with the recorded frames. Where the plan distils,
+`distillation.share` of all batches do that instead.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from worldsim.config.limits import MOST, between
+from worldsim.config.values import Checked
+from worldsim.diffusion.flow import add_noise
+from worldsim.errors import UsageError
+from worldsim.models.denoisers.base import Denoiser
+from worldsim.models.trained_ladder import TrainedLadder
+from worldsim.models.world_model import WorldModel
+from worldsim.training.batches import Batch, Loss
+from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip
+from worldsim.training.losses.distillation import DistillationConfig, distil
+from worldsim.training.losses.matching import MatchingConfig, match_rollout
+from worldsim.training.losses.noise_levels import NoiseConfig, noise_policy
+from worldsim.training.losses.objective import (
+    ObjectiveConfig,
+    WindowConfig,
+    frame_error,
+    frame_weights,
+    level_weight,
+    place_weight,
+    reading_losses,
+    weighted_error,
+    window,
+)
+from worldsim.training.losses.self_rollout import Rolled, RolloutConfig, self_rollout
+
+
+@dataclass(frozen=True)
+class PlanConfig(Checked):
+    """Attributes:
+    length: T, frames of a training clip.
+    noise: levels of diffusion forcing.
+    rollout: the model's own rollouts.
+    window: frames the loss counts.
+    objective: the losses.
+    dropout: hidden actions and views.
+    distillation: to fewer steps, of the model that training starts from.
+    matching: of the rollouts' distribution with that of the model that training starts from.
+    """
+
+    length: Annotated[int, between(2, MOST)] = 10
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    window: WindowConfig = field(default_factory=WindowConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    dropout: DropoutConfig = field(default_factory=DropoutConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parts = {
+            "rollout": self.rollout.chunk if self.rollout.start < 1 else 0,
+            "distillation": self.distillation.chunk if self.distillation.name != "none" else 0,
+        }
+        for part, chunk in parts.items():
+            if self.length < 1 + chunk:
+                raise UsageError(
+                    f"length is {self.length}; {part}.chunk={chunk} needs {1 + chunk} or more"
+                )
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the model that training starts from goes on as a frozen teacher."""
+        return self.distillation.name != "none" or self.matching.share > 0
+
+    def ladder(self, before: TrainedLadder) -> TrainedLadder:
+        """What a model knows of noise levels after this plan, from what it knew before."""
+        rolls = self.rollout.start < 1 and min(self.rollout.share, self.rollout.rolling) > 0
+        both_ways = self.rollout.bidirectional and rolls
+        known = replace(before, bidirectional=before.bidirectional or both_ways)
+        distilled = self.distillation
+        if distilled.name == "none" or not distilled.share:
+            return known
+        return replace(
+            known,
+            rungs=distilled.rungs,
+            shift=distilled.shift,
+            jumps_to_end=distilled.name == "consistency",
+        )
+
+
+def student_of(teacher: WorldModel, plan: PlanConfig) -> WorldModel:
+    """A copy to be trained by `plan`, which begins as the teacher; for `ctm` one that is told which
+    level a frame is to be taken to."""
+    name = plan.distillation.name
+    jumps = None if name == "none" else name == "ctm"
+    return teacher.trained_on(plan.ladder(teacher.config.ladder), jumps=jumps).requires_grad_(True)
+
+
+class WorldModelLoss:
+    """`StageLoss` of the world stage.
+
+    Args:
+        model: the world model in training.
+        config: the plan.
+        success_weight: how much more a success counts than a failure.
+        teacher: frozen; needed where the plan has one.
+        critic: trained along; needed where the plan matches distributions.
+        accumulate: micro-batches of an optimiser step.
+
+    Raises:
+        UsageError: teacher or critic are missing.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        config: PlanConfig,
+        success_weight: float,
+        teacher: WorldModel | None = None,
+        critic: Denoiser | None = None,
+        accumulate: int = 1,
+    ) -> None:
+        self.model, self.config, self.success_weight = model, config, success_weight
+        self.teacher, self.critic, self.accumulate = teacher, critic, accumulate
+        self.draw_levels, self.select_frames = noise_policy(config.noise), window(config.window)
+        if config.has_teacher and teacher is None:
+            raise UsageError("plan.distillation and plan.matching need a teacher")
+        if config.matching.share > 0 and critic is None:
+            raise UsageError("plan.matching needs a critic")
+
+    def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
+        """Loss of one batch of recorded clips, by one of the four branches below."""
+        clip = prepare_clip(self.model, batch, self.config.dropout, generator)
+        if self.teacher is not None:
+            self.teacher.to(clip.x0.device)
+            distillation = self.config.distillation
+            if distillation.name != "none" and _chance(distillation.share, generator):
+                return self.distillation(clip, self.teacher, generator)
+        # This is drawn before `start` too, so that what follows is drawn alike.
+        chosen = _chance(self.config.rollout.share, generator)
+        if not chosen or fraction < self.config.rollout.start:
+            return self.diffusion_forcing(clip, generator)
+        if self.critic is not None and _chance(self.config.matching.share, generator):
+            step = int(batch["micro_step"]) // self.accumulate
+            return self.matching(clip, fraction, step, generator)
+        return self.rollout(clip, fraction, generator)
+
+    def diffusion_forcing(self, clip: Clip, generator: torch.Generator) -> Loss:
+        """Predict every frame of the clip from its own level of noise."""
+        sigma = self.draw_levels(clip.shape, generator).to(clip.x0.device)
+        noise = torch.randn(clip.x0.shape, generator=generator).to(clip.x0.device)
+        x = add_noise(clip.x0, noise, sigma) * clip.view_mask[..., None, None, None]
+        predicted = self.model.denoiser(x, sigma, clip.cond)
+        frames = self.select_frames(clip.shape, generator).to(clip.x0.device)
+        levels = level_weight(sigma, self.config.objective)
+        loss = self._compare("denoise", clip, predicted, 0, frames * levels)
+        full = frame_error(predicted, clip.x0, frames * (sigma >= 1.0))
+        return Loss(loss.total, loss.logs | {"denoise_full": full})
+
+    def rollout(self, clip: Clip, fraction: float, generator: torch.Generator) -> Loss:
+        """Regress the model's own rollout to the recorded frames."""
+        rolled = self_rollout(self.model, clip, self.config.rollout, fraction, generator)
+        frames = self._frames_of(rolled, clip, generator)
+        return self._compare("rollout", clip, rolled.predicted, rolled.first, frames)
+
+    def distillation(self, clip: Clip, teacher: WorldModel, generator: torch.Generator) -> Loss:
+        """Agree with itself along the teacher's flow."""
+        made = distil(self.model, teacher, clip, self.config.distillation, generator)
+        frames = torch.ones(made.predicted.shape[:2], device=clip.x0.device)
+        return self._compare("distil", clip, made.predicted, made.first, frames, made.target)
+
+    def matching(self, clip: Clip, fraction: float, step: int, generator: torch.Generator) -> Loss:
+        """Fit the critic to a rollout; in every n-th step, move the rollout to the teacher's."""
+        assert self.teacher is not None and self.critic is not None
+        config = self.config.matching
+        with torch.set_grad_enabled(step % config.every == 0):
+            rolled = self_rollout(self.model, clip, self.config.rollout, fraction, generator)
+        frames = self._frames_of(rolled, clip, generator)
+        frames = frames * clip.frame_mask[:, rolled.first : rolled.first + frames.shape[1]]
+        made = match_rollout(
+            rolled, frames, clip, self.teacher.denoiser, self.critic, config, generator
+        )
+        logs = {"critic": made.critic.detach(), "critic_gap": made.gap}
+        if made.student is None:
+            return Loss(made.critic, logs)
+        logs["match"] = made.student.detach()
+        return Loss(made.critic + config.weight * made.student, logs)
+
+    def _frames_of(self, rolled: Rolled, clip: Clip, generator: torch.Generator) -> Tensor:
+        """`[B, K]` 1 for the frames of a rollout that count."""
+        shape = (clip.shape[0], rolled.predicted.shape[1])
+        return self.select_frames(shape, generator).to(clip.x0.device)
+
+    def _compare(
+        self,
+        name: str,
+        clip: Clip,
+        predicted: Tensor,
+        first: int,
+        frames: Tensor,
+        target: Tensor | None = None,
+    ) -> Loss:
+        """Errors of predicted latents and of what the head reads off them, logged under `name`.
+
+        Args:
+            name: of the branch.
+            clip: what was recorded.
+            predicted: `[B, K, V, c, h, w]` clean estimates of K frames.
+            first: number in the clip of the first of them.
+            frames: `[B, K]` their weights.
+            target: what they should be; None for the recorded latents.
+        """
+        config, span = self.config.objective, slice(first, first + predicted.shape[1])
+        seen, frames = clip.view_mask[:, span], frames * clip.frame_mask[:, span]
+        places = place_weight(clip.x0, clip.view_mask * clip.frame_mask[..., None], config)
+        weight = places[:, span] * frame_weights(frames, seen)
+        wanted = clip.x0[:, span] if target is None else target
+        error = weighted_error(predicted, wanted, weight, config.absolute)
+        read = partial(reading_losses, config=config, success_weight=self.success_weight)
+        recorded = read(self.model.head(clip.x0, clip.view_mask), clip.targets, clip.frame_mask)
+        targets = {key: value[:, span] for key, value in clip.targets.items()}
+        imagined = read(self.model.head(predicted, seen), targets, (frames > 0).float())
+        logs = {name: error.detach()}
+        logs |= {f"read_{key}": value for key, value in recorded.logs.items()}
+        logs |= {f"read_{key}_{name}": value for key, value in imagined.logs.items()}
+        total = error + recorded.total + config.on_predictions * imagined.total
+        return Loss(total, logs)
+
+
+def _chance(share: float, generator: torch.Generator) -> bool:
+    return float(torch.rand((), generator=generator)) < share

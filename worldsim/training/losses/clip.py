@@ -1,0 +1,106 @@
+"""A batch of recorded clips as the world model sees it: normalised, with views dropped.
+
+Legend: B batch, T frames, V views, c h w latent.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worldsim.config.limits import Share
+from worldsim.config.values import Checked
+from worldsim.models.denoisers.conditioning import Conditioning
+from worldsim.models.world_model import WorldModel
+from worldsim.training.batches import Batch, stream
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Attributes:
+    x0: `[B, T, V, c, h, w]` clean latents, unit variance; missing views are zero.
+    cond: actions and maps of the T frames; row t leads to frame t.
+    targets: normalised `agent_pos`, `state`, and `success`, `progress` `[B, T]`.
+    view_mask: `[B, T, V]`.
+    frame_mask: `[B, T]` 0 in the padding of episodes shorter than the clip.
+    """
+
+    x0: Tensor
+    cond: Conditioning
+    targets: dict[str, Tensor]
+    view_mask: Tensor
+    frame_mask: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, T)."""
+        return self.x0.shape[0], self.x0.shape[1]
+
+
+@dataclass(frozen=True)
+class DropoutConfig(Checked):
+    """Attributes:
+    action: chance that a clip's actions are hidden.
+    view: chance that a clip lacks a view; one view always stays.
+    rig: chance that a clip's cameras are uncalibrated, as those of a start may be.
+    """
+
+    action: Share = 0.05
+    view: Share = 0.05
+    rig: Share = 0.05
+
+
+@torch.no_grad()
+def prepare_clip(
+    model: WorldModel, batch: Batch, dropout: DropoutConfig, generator: torch.Generator
+) -> Clip:
+    """Normalise recorded clips, build their conditions, drop actions, views and calibration."""
+    x0 = model.normalizer.normalize("latent", batch["latents"].float())
+    view_mask = batch["view_mask"].float() * _kept_views(batch["view_mask"], dropout, generator)
+    x0 = x0 * view_mask[..., None, None, None]
+    keep = _kept(x0.shape[0], dropout.action, generator).to(x0.device)
+    # A stream of its own: whatever the chance, all else is drawn as without it.
+    draws = stream(generator.initial_seed(), "rig")
+    batch = hide_rigs(batch, _kept(x0.shape[0], dropout.rig, draws))
+    # Poses and rays need full precision whatever the networks run in.
+    with torch.autocast(x0.device.type, enabled=False):
+        cond = model.condition({**batch, "view_mask": view_mask})
+    targets = {
+        "agent_pos": model.normalizer.normalize("agent_pos", batch["agent_pos"].float()),
+        "state": model.normalizer.normalize("state", batch["state"].float()),
+        "success": batch["success"].float(),
+        "progress": batch["progress"].float(),
+    }
+    cond = cond.without_action(keep)
+    return Clip(x0, cond, targets, view_mask, batch["frame_mask"].float())
+
+
+def hide_rigs(batch: Batch, keep: Tensor) -> Batch:
+    """The batch with unknown cameras where `keep` `[B]` or `[B, V]` is 0.
+
+    Zero intrinsics are how a model tells them (`WorldModel.rig`), in training as in imagination.
+    """
+    if "intrinsics" not in batch:
+        return batch
+    known = keep.to(batch["intrinsics"]).reshape(len(keep), -1, 1, 1)
+    return {**batch, "intrinsics": batch["intrinsics"] * known}
+
+
+def shows_calibration(known: NDArray[np.bool_], dropout: DropoutConfig) -> bool:
+    """Whether training ever shows calibrated cameras, of episodes that know theirs `[E, V]`."""
+    return bool(known.all(axis=1).any()) and dropout.rig < 1
+
+
+def _kept(count: int, chance: float, generator: torch.Generator) -> Tensor:
+    """`[B]` of 0 and 1, 0 with this chance."""
+    return (torch.rand(count, generator=generator) >= chance).float()
+
+
+def _kept_views(mask: Tensor, dropout: DropoutConfig, generator: torch.Generator) -> Tensor:
+    """`[B, 1, V]` of 0 and 1; a view chosen at random survives every draw."""
+    batch, _, views = mask.shape
+    kept = torch.rand(batch, views, generator=generator) >= dropout.view
+    survivor = torch.randint(views, (batch, 1), generator=generator)
+    return kept.scatter(1, survivor, True).float()[:, None].to(mask.device)

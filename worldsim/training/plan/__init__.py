@@ -1,1 +1,0 @@
-"""Training plans: noise policy x rollout plan x window selector x objective."""

@@ -1,0 +1,117 @@
+"""Stage `latents`: every frame of the data set encoded once, kept beside the run.
+
+Legend: N rows, V views, c h w latent.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from worldsim.conventions import to_model_video
+from worldsim.data.cache import CachedDataset
+from worldsim.errors import DataError
+from worldsim.files import allocate_array, atomic_path
+from worldsim.hardware import training_device
+from worldsim.models.tokenizers.autoencoder import Autoencoder
+from worldsim.training.config import choose_precision
+from worldsim.training.run_folder import load_tokenizer
+from worldsim.training.stages.stage import Stage
+
+FILE = "latents.npy"
+CHUNK = 128
+
+
+class LatentsStage(Stage):
+    """Writes `latents/`."""
+
+    name = "latents"
+    needs = ("tokenizer",)
+
+    def make(self) -> dict[str, Any]:
+        """Encode the data set."""
+        run = self.config.run
+        encode_cache(
+            self.cache,
+            load_tokenizer(self.folder.tokenizer),
+            self.folder.latents,
+            bf16=choose_precision(run.precision, run.accelerator) == "bf16-mixed",
+            device=training_device(run.accelerator),
+            progress=run.progress,
+        )
+        return {}
+
+
+@torch.inference_mode()
+def encode_cache(
+    cache: CachedDataset,
+    tokenizer: Autoencoder,
+    folder: Path,
+    *,
+    bf16: bool,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> Path:
+    """Write raw latents float16 `[N, V, c, h, w]` of all rows of `cache`; whole or absent.
+
+    Args:
+        cache: decoded data set.
+        tokenizer: a trained autoencoder, in evaluation mode.
+        folder: where the file goes.
+        bf16: autocast.
+        device: where to encode.
+        progress: show a bar.
+
+    Returns:
+        The file.
+    """
+    rows = len(cache.pixels)
+    path = folder / FILE
+    tokenizer = tokenizer.to(device)
+    with atomic_path(path) as temporary:
+        out: Any = None
+        chunks = range(0, rows, CHUNK)
+        bar = track(chunks, "encode latents", console=Console(stderr=True), disable=not progress)
+        for start in bar:
+            frames = to_model_video(np.array(cache.pixels[start : start + CHUNK])).to(device)
+            with torch.autocast(frames.device.type, torch.bfloat16, enabled=bf16):
+                latents = tokenizer.encode(frames).to(torch.float16).cpu().numpy()
+            if out is None:
+                shape = (rows, *latents.shape[1:])
+                out = allocate_array(temporary, np.float16, shape)
+            out[start : start + CHUNK] = latents
+        if out is None:
+            raise DataError("the data set holds no frames to encode")
+        out.flush()
+    return path
+
+
+def open_latents(folder: Path, cache: CachedDataset) -> NDArray[Any]:
+    """The memory-mapped output of `encode_cache`.
+
+    Raises:
+        DataError: missing, or of another number of rows than the data set.
+    """
+    path = folder / FILE
+    try:
+        latents: NDArray[Any] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read latents {path}: {error}; run stage=latents") from error
+    if len(latents) != len(cache.pixels):
+        raise DataError(
+            f"{path} holds {len(latents)} rows, the data set {len(cache.pixels)}; "
+            "delete it and run stage=latents"
+        )
+    return latents
+
+
+def latent_statistics(latents: NDArray[Any], rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Per-channel mean and standard deviation `[c]` over (at most 20,000 of) `rows`."""
+    stride = max(len(rows) // 20_000, 1)
+    sample = torch.from_numpy(np.asarray(latents[rows[::stride].numpy()])).float()
+    return sample.mean(dim=(0, 1, 3, 4)), sample.std(dim=(0, 1, 3, 4))

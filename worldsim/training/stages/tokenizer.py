@@ -1,0 +1,42 @@
+"""Stage `tokenizer`: an autoencoder of single frames, trained or taken from another model."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worldsim.models.tokenizers.autoencoder import Autoencoder
+from worldsim.training.batches import Batch, StepBatches
+from worldsim.training.losses.tokenizer import REFERENCES, TokenizerLoss, gather_frames
+from worldsim.training.run_folder import save_tokenizer
+from worldsim.training.stages.stage import Stage
+
+
+class TokenizerStage(Stage):
+    """Writes `tokenizer/`."""
+
+    name = "tokenizer"
+
+    def make(self) -> dict[str, Any]:
+        """Take the tokenizer over from what the run builds on, or train one."""
+        taken = self.run.parents.tokenizer()
+        if taken is not None:
+            save_tokenizer(taken, self.folder.tokenizer)
+            return {"taken": True}
+        torch.manual_seed(self.seed)
+        network = Autoencoder(self.config.model.autoencoder)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        loss = TokenizerLoss(network, self.config.tokenizer)
+        fitted = self.fit(network, loss, self._batches(), self.config.tokenizer_fit)
+        save_tokenizer(network, self.folder.tokenizer)
+        return fitted.facts()
+
+    def _batches(self) -> StepBatches:
+        rows, pixels = self.run.rows, self.cache.pixels
+
+        def gather(chosen: Tensor, generator: torch.Generator) -> Batch:
+            others = torch.randint(len(rows), (len(chosen), REFERENCES), generator=generator)
+            return gather_frames(pixels, rows[chosen], rows[others])
+
+        size = self.config.tokenizer_fit.batch_size
+        return StepBatches(gather, len(rows), size, self.config.seed)
