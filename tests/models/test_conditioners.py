@@ -21,7 +21,7 @@ from worldsim.models.conditioners.base import (
 )
 from worldsim.models.dynamics.base import Dynamics, DynamicsConfig, build_dynamics
 from worldsim.models.world_model import TABLETOP, WorldModel, WorldModelConfig
-from worldsim.sampling.rows import take_rows
+from worldsim.sampling.context import take_rows
 from worldsim.spec import WorldSpec
 
 SIZE = (4, 4)

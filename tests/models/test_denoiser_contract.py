@@ -10,8 +10,7 @@ from worldsim.errors import UsageError
 from worldsim.models.denoisers.base import Denoiser, DenoiserConfig, DenoiserShape
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.denoisers.registry import DENOISERS, build_denoiser
-from worldsim.sampling.context import Context, new_context
-from worldsim.sampling.rows import take_rows
+from worldsim.sampling.context import Context, new_context, take_rows
 
 MAPS = 24
 SHAPE = DenoiserShape(3, 4, 8, 8, action_dim=5, state_dim=6, map_channels=MAPS)
