@@ -1,19 +1,26 @@
 """The toy room through the whole way: recorded, trained, streamed, forked, saved and loaded."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from toy_room import Move
-from toy_room_data import SPEC, episode, write_room_data
+from toy_room import REACH, Move, Walker
+from toy_room_data import CAMERA, SPEC, agent_pose, episode, toward_pillar, write_room_data
 from train_testing import train
 
 from worldsim.data.cache import build_cache
 from worldsim.data.episode import Episode
+from worldsim.envs.imagination.start import Start
+from worldsim.envs.imagination.starts import FrameStarts
+from worldsim.envs.imagination.vector import ImaginationVectorEnv
 from worldsim.models.world_model import WorldModel
+from worldsim.ranking.rank import rank
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
+
+HORIZON = 24
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +108,59 @@ def test_depth_and_events_reach_the_cache(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             np.asarray(cache.extras[name][rows.start : rows.stop]), values, atol=1e-3
         )
+
+
+def test_policies_are_ranked_in_imagination_against_the_room(run: Path) -> None:
+    walks = [episode(seed, 1) for seed in range(50, 56)]
+    starts = FrameStarts(
+        [
+            Start(walk.pixels[CAMERA][:1], walk.agent_pos[0], walk.task, walk.meta.rig)
+            for walk in walks
+        ],
+        SPEC,
+    )
+    env = ImaginationVectorEnv(
+        len(walks), run / "model", starts=starts, sampling_steps=1, max_episode_steps=HORIZON
+    )
+    policies = {
+        "expert": toward_pillar,
+        "ahead": lambda walker: Move.FORWARD,
+        "spinning": lambda walker: Move.LEFT,
+    }
+    imagined = np.stack([in_imagination(env, policy) for policy in policies.values()])
+    reference = np.stack(
+        [
+            [in_room(agent_pose(torch.from_numpy(w.agent_pos[0])), policy) for w in walks]
+            for policy in policies.values()
+        ]
+    )
+    report = rank(reference, imagined, list(policies))
+    assert [policy.name for policy in report.policies] == list(policies)
+    # Who knows the way arrives from everywhere in the room; who spins never does.
+    assert reference[0].mean() > 0.8 and not reference[2].any()
+    assert [policy.reference.value for policy in report.policies] == pytest.approx(
+        reference.mean(axis=1)
+    )
+
+
+def in_imagination(env: ImaginationVectorEnv, policy: Callable[[Walker], Move]) -> list[bool]:
+    """Whether each start's episode is judged a success."""
+    states = list(range(env.num_envs))
+    observation, _ = env.reset(seed=0, options={"initial_state": states})
+    success, over = np.zeros((2, env.num_envs), bool)
+    for _ in range(HORIZON):
+        moves = [policy(agent_pose(torch.from_numpy(agent))) for agent in observation["agent_pos"]]
+        observation, _, done, truncated, _ = env.step(np.array(moves, np.int64))
+        success |= done & ~over
+        over |= done | truncated
+    return list(map(bool, success))
+
+
+def in_room(walker: Walker, policy: Callable[[Walker], Move]) -> bool:
+    """Whether the walk from here stops near the pillar within the horizon."""
+    for _ in range(HORIZON):
+        move = policy(walker)
+        walker = walker.moved(move)
+        if move == Move.STOP and walker.distance < REACH:
+            return True
+    return False
