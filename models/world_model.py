@@ -34,7 +34,8 @@ from worldsim.models.migrate import CONFIG_VERSION, migrated_config
 from worldsim.models.normalizer import Normalizer
 from worldsim.models.pretrained import resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
-from worldsim.models.tokenizers.autoencoder import DOWNSAMPLE, Autoencoder, AutoencoderConfig
+from worldsim.models.tokenizers.autoencoder import Autoencoder
+from worldsim.models.tokenizers.base import TokenizerConfig, build_tokenizer
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.weights import (
     CONFIG,
@@ -71,7 +72,7 @@ class WorldModelConfig(Checked):
         calibrated: whether it was trained on calibrated cameras, and so needs theirs.
     """
 
-    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    autoencoder: TokenizerConfig = field(default_factory=TokenizerConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
@@ -102,15 +103,20 @@ def _config_of(data: dict[str, Any], folder: Path) -> WorldModelConfig:
     return build(WorldModelConfig, plain, where)
 
 
-def require_image_size(height: int, width: int) -> None:
+def require_image_size(height: int, width: int, factor: int = Autoencoder.spatial_factor) -> None:
     """Refuse frames that do not divide into latents and halves of them.
 
+    Args:
+        height: pixels.
+        width: pixels.
+        factor: pixels along a side of a latent cell.
+
     Raises:
-        UsageError: a side is no multiple of 16.
+        UsageError: a side is no multiple of twice the factor.
     """
-    if height % (2 * DOWNSAMPLE) or width % (2 * DOWNSAMPLE):
+    if height % (2 * factor) or width % (2 * factor):
         raise UsageError(
-            f"frames of {height}x{width}: height and width must be multiples of {2 * DOWNSAMPLE}; "
+            f"frames of {height}x{width}: height and width must be multiples of {2 * factor}; "
             f"image_size=64 or image_size=[HEIGHT,WIDTH] resizes them"
         )
 
@@ -119,7 +125,8 @@ class WorldModel(nn.Module):
     """A controllable video world model of one world.
 
     Raises:
-        UsageError: cameras differ in size, or the size does not divide into latents.
+        UsageError: cameras differ in size, the size does not divide into latents, or the tokenizer
+            packs frames.
     """
 
     def __init__(self, config: WorldModelConfig, spec: WorldSpec) -> None:
@@ -130,11 +137,17 @@ class WorldModel(nn.Module):
         if len(sizes) != 1:
             raise UsageError(f"all cameras of a model must share one size, got {sorted(sizes)}")
         height, width = sizes.pop()
-        require_image_size(height, width)
-        self.latent_shape = (config.autoencoder.channels, height // DOWNSAMPLE, width // DOWNSAMPLE)
+        self.tokenizer = build_tokenizer(config.autoencoder)
+        if self.tokenizer.frames_per_latent != 1:
+            raise UsageError(
+                f"tokenizer {config.autoencoder.name!r} packs {self.tokenizer.frames_per_latent} "
+                "frames into a latent, and world models make one frame at a time; use one that "
+                "packs none"
+            )
+        require_image_size(height, width, self.tokenizer.spatial_factor)
+        self.latent_shape = self.tokenizer.latent_shape(height, width)
         self.views = len(spec.cameras)
         p, s = spec.agent_pos.dim, spec.state.dim
-        self.tokenizer = Autoencoder(config.autoencoder)
         self.dynamics = build_dynamics(config.dynamics, spec)
         self.conditioners = ConditionerList(config.conditioners, spec, self.dynamics)
         maps = len(self.conditioners.channels)
