@@ -34,8 +34,11 @@ from worldsim.models.migrate import CONFIG_VERSION, migrated_config
 from worldsim.models.normalizer import Normalizer
 from worldsim.models.pretrained import resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
-from worldsim.models.tokenizers.autoencoder import Autoencoder
-from worldsim.models.tokenizers.base import TokenizerConfig, build_tokenizer
+from worldsim.models.tokenizers.base import (
+    TokenizerConfig,
+    build_tokenizer,
+    require_image_size,
+)
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.weights import (
     CONFIG,
@@ -52,7 +55,7 @@ KIND = "world_model"
 
 ConditionerName = Annotated[str, OneOf(registered_conditioners)]
 TABLETOP: tuple[ConditionerName, ...] = ("effector", "objects", "rays", "outlines")
-"""Conditioners of a hand over a table, in the order in which shipped models have their channels."""
+"""Conditioners of an arm over a table, in the order in which shipped models have their channels."""
 
 
 @dataclass(frozen=True)
@@ -101,24 +104,6 @@ def _config_of(data: dict[str, Any], folder: Path) -> WorldModelConfig:
     where = f"{folder}/{CONFIG}"
     plain = migrated_config(data["config"], data.get("config_version"), where)
     return build(WorldModelConfig, plain, where)
-
-
-def require_image_size(height: int, width: int, factor: int = Autoencoder.spatial_factor) -> None:
-    """Refuse frames that do not divide into latents and halves of them.
-
-    Args:
-        height: pixels.
-        width: pixels.
-        factor: pixels along a side of a latent cell.
-
-    Raises:
-        UsageError: a side is no multiple of twice the factor.
-    """
-    if height % (2 * factor) or width % (2 * factor):
-        raise UsageError(
-            f"frames of {height}x{width}: height and width must be multiples of {2 * factor}; "
-            f"image_size=64 or image_size=[HEIGHT,WIDTH] resizes them"
-        )
 
 
 class WorldModel(nn.Module):
@@ -225,22 +210,7 @@ class WorldModel(nn.Module):
 
     def rig(self, batch: Mapping[str, Tensor]) -> RigTensors:
         """Calibration out of a batch; unknown (all zero or absent) cameras become harmless."""
-        count = batch["agent_pos"].shape[0]
-        device = batch["agent_pos"].device
-        eye3 = torch.eye(3, device=device).expand(count, self.views, 3, 3)
-        eye4 = torch.eye(4, device=device).expand(count, self.views, 4, 4)
-        if "intrinsics" not in batch:
-            none = torch.zeros(count, self.views, dtype=torch.bool, device=device)
-            return RigTensors(eye3, eye4, none, none[:, 0].float())
-        intrinsics, extrinsics = batch["intrinsics"].float(), batch["extrinsics"].float()
-        known = (intrinsics[:, :, 0, 0] > 0).all(dim=1)
-        at = known[:, None, None, None]
-        return RigTensors(
-            torch.where(at, intrinsics, eye3),
-            torch.where(at, extrinsics, eye4),
-            batch["mounted"].bool(),
-            known.float(),
-        )
+        return RigTensors.of(batch, self.views)
 
     def read_state(self, latents: Tensor, view_mask: Tensor | None = None) -> StateReading:
         """Readings in physical units off latents `[B, T, V, c, h, w]`."""
@@ -261,11 +231,11 @@ class WorldModel(nn.Module):
 
         Args:
             ladder: what the copy is to be trained on.
-            jumps: whether it can be told which level a frame is to be taken to (untold, it is the
-                same); None leaves that as it is.
+            jumps: whether it is conditioned on the level that a frame is to be taken to (by
+                default its own); None leaves that as it is.
         """
-        told = self.config.denoiser.jumps if jumps is None else jumps
-        denoiser = replace(self.config.denoiser, jumps=told)
+        jumps = self.config.denoiser.jumps if jumps is None else jumps
+        denoiser = replace(self.config.denoiser, jumps=jumps)
         twin = WorldModel(replace(self.config, denoiser=denoiser, ladder=ladder), self.spec)
         missing, surplus = twin.load_state_dict(self.state_dict(), strict=False)
         assert all(name.endswith("jump.weight") for name in (*missing, *surplus)), (
@@ -303,8 +273,8 @@ class WorldModel(nn.Module):
         write_text(folder / "README.md", card or f"# worldsim world model\n\n{self.spec}\n")
         if self.quality is not None:
             write_json(folder / QUALITY, self.quality.to_json())
-        told = {"config": asdict(self.config), "spec": self.spec.to_json()}
-        save_config(folder, KIND, {"config_version": CONFIG_VERSION, **told})
+        stored = {"config": asdict(self.config), "spec": self.spec.to_json()}
+        save_config(folder, KIND, {"config_version": CONFIG_VERSION, **stored})
 
     @staticmethod
     def from_pretrained(reference: str | Path, revision: str | None = None) -> "WorldModel":

@@ -14,6 +14,9 @@ from worldsim.config.values import Checked
 from worldsim.errors import UsageError
 from worldsim.registry import Registry
 
+DEFAULT_FACTOR = 8
+"""Of the default tokenizer, for checks before there is one."""
+
 
 @dataclass(frozen=True)
 class TokenizerConfig(Checked):
@@ -104,3 +107,21 @@ def build_tokenizer(config: TokenizerConfig) -> Tokenizer:
         UsageError: the name is not registered.
     """
     return _registered().get(config.name)(config)
+
+
+def require_image_size(height: int, width: int, factor: int = DEFAULT_FACTOR) -> None:
+    """Refuse frames that do not divide into latents and halves of them.
+
+    Args:
+        height: pixels.
+        width: pixels.
+        factor: pixels along a side of a latent cell.
+
+    Raises:
+        UsageError: a side is no multiple of twice the factor.
+    """
+    if height % (2 * factor) or width % (2 * factor):
+        raise UsageError(
+            f"frames of {height}x{width}: height and width must be multiples of {2 * factor}; "
+            f"image_size=64 or image_size=[HEIGHT,WIDTH] resizes them"
+        )
