@@ -34,7 +34,11 @@ from worldsim.models.migrate import CONFIG_VERSION, migrated_config
 from worldsim.models.normalizer import Normalizer
 from worldsim.models.pretrained import resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
-from worldsim.models.tokenizers.autoencoder import DOWNSAMPLE, Autoencoder, AutoencoderConfig
+from worldsim.models.tokenizers.base import (
+    TokenizerConfig,
+    build_tokenizer,
+    require_image_size,
+)
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.weights import (
     CONFIG,
@@ -51,7 +55,7 @@ KIND = "world_model"
 
 ConditionerName = Annotated[str, OneOf(registered_conditioners)]
 TABLETOP: tuple[ConditionerName, ...] = ("effector", "objects", "rays", "outlines")
-"""Conditioners of a hand over a table, in the order in which shipped models have their channels."""
+"""Conditioners of an arm over a table, in the order in which shipped models have their channels."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class WorldModelConfig(Checked):
         calibrated: whether it was trained on calibrated cameras, and so needs theirs.
     """
 
-    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    autoencoder: TokenizerConfig = field(default_factory=TokenizerConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
@@ -102,24 +106,12 @@ def _config_of(data: dict[str, Any], folder: Path) -> WorldModelConfig:
     return build(WorldModelConfig, plain, where)
 
 
-def require_image_size(height: int, width: int) -> None:
-    """Refuse frames that do not divide into latents and halves of them.
-
-    Raises:
-        UsageError: a side is no multiple of 16.
-    """
-    if height % (2 * DOWNSAMPLE) or width % (2 * DOWNSAMPLE):
-        raise UsageError(
-            f"frames of {height}x{width}: height and width must be multiples of {2 * DOWNSAMPLE}; "
-            f"image_size=64 or image_size=[HEIGHT,WIDTH] resizes them"
-        )
-
-
 class WorldModel(nn.Module):
     """A controllable video world model of one world.
 
     Raises:
-        UsageError: cameras differ in size, or the size does not divide into latents.
+        UsageError: cameras differ in size, the size does not divide into latents, or the tokenizer
+            packs frames.
     """
 
     def __init__(self, config: WorldModelConfig, spec: WorldSpec) -> None:
@@ -130,11 +122,17 @@ class WorldModel(nn.Module):
         if len(sizes) != 1:
             raise UsageError(f"all cameras of a model must share one size, got {sorted(sizes)}")
         height, width = sizes.pop()
-        require_image_size(height, width)
-        self.latent_shape = (config.autoencoder.channels, height // DOWNSAMPLE, width // DOWNSAMPLE)
+        self.tokenizer = build_tokenizer(config.autoencoder)
+        if self.tokenizer.frames_per_latent != 1:
+            raise UsageError(
+                f"tokenizer {config.autoencoder.name!r} packs {self.tokenizer.frames_per_latent} "
+                "frames into a latent, and world models make one frame at a time; use one that "
+                "packs none"
+            )
+        require_image_size(height, width, self.tokenizer.spatial_factor)
+        self.latent_shape = self.tokenizer.latent_shape(height, width)
         self.views = len(spec.cameras)
         p, s = spec.agent_pos.dim, spec.state.dim
-        self.tokenizer = Autoencoder(config.autoencoder)
         self.dynamics = build_dynamics(config.dynamics, spec)
         self.conditioners = ConditionerList(config.conditioners, spec, self.dynamics)
         maps = len(self.conditioners.channels)
@@ -212,22 +210,7 @@ class WorldModel(nn.Module):
 
     def rig(self, batch: Mapping[str, Tensor]) -> RigTensors:
         """Calibration out of a batch; unknown (all zero or absent) cameras become harmless."""
-        count = batch["agent_pos"].shape[0]
-        device = batch["agent_pos"].device
-        eye3 = torch.eye(3, device=device).expand(count, self.views, 3, 3)
-        eye4 = torch.eye(4, device=device).expand(count, self.views, 4, 4)
-        if "intrinsics" not in batch:
-            none = torch.zeros(count, self.views, dtype=torch.bool, device=device)
-            return RigTensors(eye3, eye4, none, none[:, 0].float())
-        intrinsics, extrinsics = batch["intrinsics"].float(), batch["extrinsics"].float()
-        known = (intrinsics[:, :, 0, 0] > 0).all(dim=1)
-        at = known[:, None, None, None]
-        return RigTensors(
-            torch.where(at, intrinsics, eye3),
-            torch.where(at, extrinsics, eye4),
-            batch["mounted"].bool(),
-            known.float(),
-        )
+        return RigTensors.of(batch, self.views)
 
     def read_state(self, latents: Tensor, view_mask: Tensor | None = None) -> StateReading:
         """Readings in physical units off latents `[B, T, V, c, h, w]`."""
@@ -248,11 +231,11 @@ class WorldModel(nn.Module):
 
         Args:
             ladder: what the copy is to be trained on.
-            jumps: whether it can be told which level a frame is to be taken to (untold, it is the
-                same); None leaves that as it is.
+            jumps: whether it is conditioned on the level that a frame is to be taken to (by
+                default its own); None leaves that as it is.
         """
-        told = self.config.denoiser.jumps if jumps is None else jumps
-        denoiser = replace(self.config.denoiser, jumps=told)
+        jumps = self.config.denoiser.jumps if jumps is None else jumps
+        denoiser = replace(self.config.denoiser, jumps=jumps)
         twin = WorldModel(replace(self.config, denoiser=denoiser, ladder=ladder), self.spec)
         missing, surplus = twin.load_state_dict(self.state_dict(), strict=False)
         assert all(name.endswith("jump.weight") for name in (*missing, *surplus)), (
@@ -290,8 +273,8 @@ class WorldModel(nn.Module):
         write_text(folder / "README.md", card or f"# worldsim world model\n\n{self.spec}\n")
         if self.quality is not None:
             write_json(folder / QUALITY, self.quality.to_json())
-        told = {"config": asdict(self.config), "spec": self.spec.to_json()}
-        save_config(folder, KIND, {"config_version": CONFIG_VERSION, **told})
+        stored = {"config": asdict(self.config), "spec": self.spec.to_json()}
+        save_config(folder, KIND, {"config_version": CONFIG_VERSION, **stored})
 
     @staticmethod
     def from_pretrained(reference: str | Path, revision: str | None = None) -> "WorldModel":

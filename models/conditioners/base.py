@@ -9,7 +9,7 @@ Legend: B batch, T frames, V views, A action, P proprioception, S tracked object
 M map channels, h w map size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -37,6 +37,26 @@ class RigTensors:
     extrinsics: Tensor
     mounted: Tensor
     known: Tensor
+
+    @staticmethod
+    def of(batch: Mapping[str, Tensor], views: int) -> "RigTensors":
+        """Calibration out of a batch; unknown (all zero or absent) cameras become harmless."""
+        count = batch["agent_pos"].shape[0]
+        device = batch["agent_pos"].device
+        eye3 = torch.eye(3, device=device).expand(count, views, 3, 3)
+        eye4 = torch.eye(4, device=device).expand(count, views, 4, 4)
+        if "intrinsics" not in batch:
+            none = torch.zeros(count, views, dtype=torch.bool, device=device)
+            return RigTensors(eye3, eye4, none, none[:, 0].float())
+        intrinsics, extrinsics = batch["intrinsics"].float(), batch["extrinsics"].float()
+        known = (intrinsics[:, :, 0, 0] > 0).all(dim=1)
+        at = known[:, None, None, None]
+        return RigTensors(
+            torch.where(at, intrinsics, eye3),
+            torch.where(at, extrinsics, eye4),
+            batch["mounted"].bool(),
+            known.float(),
+        )
 
     @property
     def riding(self) -> Tensor:

@@ -4,39 +4,28 @@ Legend: F frames (all leading axes merged), H W pixels, c latent channels, h = H
 Half of the down-sampling is a pixel shuffle by 4, so no convolution runs at full resolution.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from worldsim.config.limits import Count
-from worldsim.config.values import Checked
-from worldsim.errors import UsageError
 from worldsim.models.blocks import ResBlock
+from worldsim.models.tokenizers.base import (
+    DEFAULT_FACTOR,
+    Tokenizer,
+    TokenizerConfig,
+    register_tokenizer,
+)
 
-DOWNSAMPLE = 8
 PATCH = 4
 
 
-@dataclass(frozen=True)
-class AutoencoderConfig(Checked):
-    """Attributes:
-    channels: c.
-    width: channels at a quarter of the resolution; twice as many at an eighth.
-    depth: residual blocks per resolution.
-    """
-
-    channels: Count = 16
-    width: Count = 32
-    depth: Count = 2
-
-
-class Autoencoder(nn.Module):
+@register_tokenizer("autoencoder")
+class Autoencoder(Tokenizer):
     """Deterministic, with a bounded latent (scaled tanh), since the denoiser adds its own noise."""
 
-    def __init__(self, config: AutoencoderConfig) -> None:
-        super().__init__()
-        self.config = config
+    spatial_factor = DEFAULT_FACTOR
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__(config)
         fine, coarse, depth = config.width, 2 * config.width, config.depth
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(PATCH),
@@ -65,8 +54,7 @@ class Autoencoder(nn.Module):
             UsageError: H or W is not a multiple of 8.
         """
         lead, (height, width) = video.shape[:-3], video.shape[-2:]
-        if height % DOWNSAMPLE or width % DOWNSAMPLE:
-            raise UsageError(f"image size {height}x{width} must be a multiple of {DOWNSAMPLE}")
+        self.check_size(height, width)
         frames = video.reshape(-1, *video.shape[-3:]).contiguous(memory_format=torch.channels_last)
         latents = 4.0 * torch.tanh(self.encoder(frames) / 4.0)
         return latents.reshape(*lead, *latents.shape[1:])
@@ -77,8 +65,3 @@ class Autoencoder(nn.Module):
         frames = latents.reshape(-1, *latents.shape[-3:])
         video: Tensor = self.decoder(frames.contiguous(memory_format=torch.channels_last))
         return video.reshape(*lead, *video.shape[1:])
-
-    def forward(self, video: Tensor) -> Tensor:
-        """Reconstruct."""
-        out: Tensor = self.decode(self.encode(video))
-        return out

@@ -8,7 +8,7 @@ import torch
 from worldsim.models.denoisers.base import DenoiserConfig
 from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.heads.state import HeadConfig
-from worldsim.models.tokenizers.autoencoder import AutoencoderConfig
+from worldsim.models.tokenizers.base import TokenizerConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.spec import (
     EE_POSITION,
@@ -49,7 +49,7 @@ def nano_model(backbone: str = "stnet", spec: WorldSpec | None = None) -> WorldM
     """A random model whose zero-initialised layers are shaken, so that every path counts."""
     torch.manual_seed(0)
     config = WorldModelConfig(
-        AutoencoderConfig(channels=4, width=8, depth=1),
+        TokenizerConfig(channels=4, width=8, depth=1),
         DenoiserConfig(backbone, width=16, depth=1, cond_width=16, head_dim=16),
         HeadConfig(width=8, keypoints=8),
         DynamicsConfig("contact", width=16, depth=1),

@@ -16,7 +16,7 @@ from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.heads.state import HeadConfig
 from worldsim.models.tabletop.contact_dynamics import ContactDynamics
-from worldsim.models.tokenizers.autoencoder import AutoencoderConfig
+from worldsim.models.tokenizers.base import TokenizerConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.stream import Stream
 from worldsim.sampling.stream_rows import next_conditions
@@ -32,7 +32,7 @@ from worldsim.training.losses.objective import ObjectiveConfig
 from worldsim.training.losses.self_rollout import RolloutConfig, self_rollout
 
 CONFIG = WorldModelConfig(
-    AutoencoderConfig(channels=4, width=8, depth=1),
+    TokenizerConfig(channels=4, width=8, depth=1),
     DenoiserConfig("stnet", width=32, depth=1, cond_width=32, head_dim=32),
     HeadConfig(width=8, keypoints=8),
     DynamicsConfig(width=16, depth=1),

@@ -12,7 +12,7 @@ from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.models.denoisers.base import DenoiserConfig
 from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.heads.state import HeadConfig
-from worldsim.models.tokenizers.autoencoder import AutoencoderConfig
+from worldsim.models.tokenizers.base import TokenizerConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.sampler import Sampler
 from worldsim.validation.action_swap import swap_test
@@ -27,7 +27,7 @@ def model(square_data: CachedDataset) -> WorldModel:
     """Random weights, zero-initialised layers included, so that actions have effects."""
     torch.manual_seed(0)
     config = WorldModelConfig(
-        AutoencoderConfig(channels=4, width=8, depth=1),
+        TokenizerConfig(channels=4, width=8, depth=1),
         DenoiserConfig("stnet", width=32, depth=1, cond_width=32, head_dim=32),
         HeadConfig(width=8, keypoints=8),
         DynamicsConfig(width=16, depth=1),

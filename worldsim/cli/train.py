@@ -112,7 +112,7 @@ def _open_data(
     from worldsim.data.dataset import LeRobotDataset
     from worldsim.data.faults import raise_faults
     from worldsim.data.readiness import training_faults
-    from worldsim.models.world_model import require_image_size
+    from worldsim.models.tokenizers.base import require_image_size
 
     dataset = LeRobotDataset(root, selection)
     raise_faults(root, training_faults(dataset))

@@ -15,7 +15,7 @@ import torch
 from worldsim.config.compose import build
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_figures, write_json
-from worldsim.models.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
+from worldsim.models.tokenizers.base import Tokenizer, TokenizerConfig, build_tokenizer
 from worldsim.models.weights import (
     CONFIG,
     WEIGHTS,
@@ -166,30 +166,30 @@ class RunFolder:
         write_figures(path, {"config": config_hash, "finished": True, **facts})
 
 
-def save_tokenizer(network: Autoencoder, folder: Path) -> None:
-    """Write an autoencoder's sizes and weights into `folder`."""
+def save_tokenizer(network: Tokenizer, folder: Path) -> None:
+    """Write a tokenizer's sizes and weights into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(network, folder / WEIGHTS)
     save_config(folder, TOKENIZER_KIND, {"config": asdict(network.config)})
 
 
-def tokenizer_config(folder: Path) -> AutoencoderConfig:
+def tokenizer_config(folder: Path) -> TokenizerConfig:
     """Sizes of the tokenizer in a folder.
 
     Raises:
         DataError: files are missing or do not fit.
     """
     data = load_config(folder, TOKENIZER_KIND)
-    return build(AutoencoderConfig, data["config"], file=folder / CONFIG)
+    return build(TokenizerConfig, data["config"], file=folder / CONFIG)
 
 
-def load_tokenizer(folder: Path) -> Autoencoder:
+def load_tokenizer(folder: Path) -> Tokenizer:
     """Inverse of `save_tokenizer`, in evaluation mode.
 
     Raises:
         DataError: files are missing or do not fit.
     """
-    network = Autoencoder(tokenizer_config(folder))
+    network = build_tokenizer(tokenizer_config(folder))
     load_weights(network, folder / WEIGHTS)
     return network.eval().requires_grad_(False)
 

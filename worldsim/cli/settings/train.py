@@ -10,7 +10,7 @@ from worldsim.config.values import INLINE
 from worldsim.hardware import training_device
 from worldsim.imitation.stage import PolicyTraining
 from worldsim.judge.sampling import JudgeConfig
-from worldsim.models.world_model import require_image_size
+from worldsim.models.tokenizers.base import require_image_size
 from worldsim.training.config import STAGES, ValidationConfig
 from worldsim.training.progress import require_packages
 from worldsim.training.train_config import TrainingNodes

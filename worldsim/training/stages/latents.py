@@ -18,7 +18,7 @@ from worldsim.data.cache import CachedDataset
 from worldsim.errors import DataError
 from worldsim.files import allocate_array, atomic_path
 from worldsim.hardware import training_device
-from worldsim.models.tokenizers.autoencoder import Autoencoder
+from worldsim.models.tokenizers.base import Tokenizer
 from worldsim.training.config import choose_precision
 from worldsim.training.run_folder import load_tokenizer
 from worldsim.training.stages.stage import Stage
@@ -50,7 +50,7 @@ class LatentsStage(Stage):
 @torch.inference_mode()
 def encode_cache(
     cache: CachedDataset,
-    tokenizer: Autoencoder,
+    tokenizer: Tokenizer,
     folder: Path,
     *,
     bf16: bool,

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from worldsim.errors import DataWarning, UsageError
 from worldsim.models.dynamics.base import Dynamics, build_dynamics
-from worldsim.models.tokenizers.autoencoder import Autoencoder
+from worldsim.models.tokenizers.base import Tokenizer
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.transfer import transferred
 from worldsim.models.world_model import WorldModel, trained_config
@@ -158,7 +158,7 @@ class Parents:
         model.spec.require_compatible(self._spec, f"model {reference}", "the data set")
         return model
 
-    def tokenizer(self) -> Autoencoder | None:
+    def tokenizer(self) -> Tokenizer | None:
         """Of the model to train further, to transfer from or to reuse, if there is any."""
         for model in (self.further, self._relative):
             if model is not None:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldsim.models.tokenizers.autoencoder import Autoencoder
+from worldsim.models.tokenizers.base import build_tokenizer
 from worldsim.training.batches import Batch, StepBatches
 from worldsim.training.losses.tokenizer import REFERENCES, TokenizerLoss, gather_frames
 from worldsim.training.run_folder import save_tokenizer
@@ -24,7 +24,7 @@ class TokenizerStage(Stage):
             save_tokenizer(taken, self.folder.tokenizer)
             return {"taken": True}
         torch.manual_seed(self.seed)
-        network = Autoencoder(self.config.model.autoencoder)
+        network = build_tokenizer(self.config.model.autoencoder)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         loss = TokenizerLoss(network, self.config.tokenizer)
         fitted = self.fit(network, loss, self._batches(), self.config.tokenizer_fit)

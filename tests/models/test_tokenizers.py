@@ -1,0 +1,71 @@
+"""Tokenizers by name: their factors decide the size of latents, and packed frames are refused."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from worldsim_testing import nano_model, nano_spec
+
+from worldsim.config.compose import build
+from worldsim.errors import UsageError
+from worldsim.models.tokenizers.base import (
+    TOKENIZERS,
+    Tokenizer,
+    TokenizerConfig,
+    build_tokenizer,
+    register_tokenizer,
+)
+from worldsim.models.world_model import WorldModel
+
+
+class Means(Tokenizer):
+    """Latents are means of 4x4 pixels."""
+
+    spatial_factor = 4
+
+    def encode(self, video: Tensor) -> Tensor:
+        self.check_size(*video.shape[-2:])
+        flat = torch.nn.functional.avg_pool2d(video.flatten(0, -4), 4)
+        return flat.unflatten(0, video.shape[:-3])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return latents.repeat_interleave(4, -1).repeat_interleave(4, -2)
+
+
+def test_a_model_asks_its_tokenizer_for_the_size_of_latents() -> None:
+    register_tokenizer("means")(Means)
+    try:
+        config = replace(nano_model().config, autoencoder=TokenizerConfig(3, name="means"))
+        model = WorldModel(config, nano_spec())
+        model.tokenizer.register_parameter("none", torch.nn.Parameter(torch.zeros(1)))
+        assert model.latent_shape == (3, 8, 8)  # of 32x32 pixels
+        pixels = torch.randint(0, 255, (2, 1, 3, 32, 32, 3), dtype=torch.uint8)
+        assert model.encode(pixels).shape == (2, 1, 3, 3, 8, 8)
+        assert model.decode(model.encode(pixels)).shape == pixels.shape
+    finally:
+        del TOKENIZERS._entries["means"]
+
+
+def test_a_tokenizer_that_packs_frames_is_refused_in_a_line() -> None:
+    class Packed(Means):
+        frames_per_latent = 4
+
+    register_tokenizer("packed")(Packed)
+    try:
+        config = replace(nano_model().config, autoencoder=TokenizerConfig(3, name="packed"))
+        with pytest.raises(UsageError, match="'packed' packs 4 frames"):
+            WorldModel(config, nano_spec())
+    finally:
+        del TOKENIZERS._entries["packed"]
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="autoencoder"):
+        build(TokenizerConfig, {"name": "autoencode"}, "model.autoencoder")
+
+
+def test_sizes_that_do_not_divide_are_refused() -> None:
+    network = build_tokenizer(TokenizerConfig(channels=4, width=8, depth=1))
+    with pytest.raises(UsageError, match="multiple of 8"):
+        network.encode(torch.zeros(1, 3, 36, 32))
