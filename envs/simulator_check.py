@@ -146,7 +146,9 @@ class _Trial:
         seen = [Seen.of(*self._env.reset(seed=seed, options=options), self._spec)]
         self.state = self._inner.get_state()
         for action in turn * self._actions:
-            observation, _, terminated, truncated, info = self._env.step(action)
+            observation, _, terminated, truncated, info = self._env.step(
+                self._spec.action.command(action)
+            )
             seen.append(Seen.of(observation, info, self._spec))
             if terminated or truncated:
                 break

@@ -15,9 +15,8 @@ from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
 from worldsim.envs.registration import registration_of
-from worldsim.envs.vector_chunk import Reset, Row
-from worldsim.envs.vector_memory import SharedObservations, memory_size, open_memory
-from worldsim.envs.vector_process import WorkerHandle
+from worldsim.envs.vector_link import SharedObservations, WorkerHandle, memory_size, open_memory
+from worldsim.envs.vector_worker import Reset, Row
 from worldsim.errors import UsageError, WorldsimError, unknown_name
 from worldsim.spec import WorldSpec
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from worldsim.errors import DataError, UsageError
 from worldsim.files import atomic_path, read_json, write_json
+from worldsim.models.migrate import migrated_weights
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -42,14 +43,15 @@ def save_weights(
 def load_weights(module: nn.Module, path: Path) -> None:
     """Fill a module from a safetensors file, keeping the module's own precision.
 
+    Names of older versions are migrated, see `worldsim.models.migrate`.
+
     Raises:
         DataError: the file is missing, truncated, or does not fit the module.
     """
     if not path.is_file():
         raise DataError(f"no weights at {path}")
     try:
-        tensors = load_file(str(path))
-        module.load_state_dict(tensors)
+        module.load_state_dict(migrated_weights(load_file(str(path))))
     except SafetensorError as error:
         raise DataError(f"{path} is not a whole safetensors file ({error})") from error
     except RuntimeError as error:

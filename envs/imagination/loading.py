@@ -122,13 +122,6 @@ def observation_space(spec: WorldSpec) -> spaces.Dict:
     )
 
 
-def action_space(spec: WorldSpec) -> spaces.Box:
-    """The normalised action, `[A]`."""
-    return spaces.Box(
-        np.asarray(spec.action.low, np.float32), np.asarray(spec.action.high, np.float32)
-    )
-
-
 def known_mode(mode: AutoresetMode | str) -> AutoresetMode:
     """An autoreset mode, or the one of this name.
 

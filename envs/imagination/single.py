@@ -10,11 +10,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.conventions import split_views
-from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.loading import (
     DEFAULT_MODEL,
-    action_space,
     horizon_of,
     load_judge,
     load_model,
@@ -24,6 +22,7 @@ from worldsim.envs.imagination.loading import (
 )
 from worldsim.envs.imagination.start import Start, is_observation
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource, known_rig
+from worldsim.envs.registration import HasHorizon
 from worldsim.errors import UsageError
 from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
@@ -91,7 +90,7 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
         }
         self._space = self.starts.observation_space or observation_space(world.spec)
         self.observation_space = self._space
-        self.action_space = action_space(world.spec)
+        self.action_space = world.spec.action.space
         self._start: Start | None = None
         self._pixels: NDArray[np.uint8] | None = None
         self._steps = 0
@@ -128,7 +127,8 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
         """
         if self._start is None:
             raise UsageError("ImaginationEnv was stepped before reset; call reset() first")
-        seen = self.engine.step(np.asarray(action)[None])
+        vector = self.spec_world.action.vector(action, "ImaginationEnv")
+        seen = self.engine.step(vector[None])
         self._steps += 1
         observation, info = self._show(seen)
         truncated = self._steps >= self.max_episode_steps

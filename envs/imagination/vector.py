@@ -14,7 +14,6 @@ from worldsim.conventions import split_views
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.loading import (
     DEFAULT_MODEL,
-    action_space,
     horizon_of,
     known_mode,
     load_judge,
@@ -100,7 +99,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         }
         self._space = self.starts.observation_space or observation_space(world.spec)
         self.single_observation_space = self._space
-        self.single_action_space = action_space(world.spec)
+        self.single_action_space = world.spec.action.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rngs: list[np.random.Generator] = []
@@ -165,7 +164,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
                 f"envs {np.flatnonzero(again).tolist()} have finished; with autoreset DISABLED "
                 "call reset(options={'reset_mask': mask}) for them before the next step"
             )
-        seen = self.engine.step(actions)
+        seen = self.engine.step(self.spec_world.action.vector(actions, "ImaginationVectorEnv"))
         self._steps += 1
         self._pixels, self._agent_pos = seen.pixels, seen.agent_pos
         info = info_arrays(seen)

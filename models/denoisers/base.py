@@ -31,7 +31,7 @@ class DenoiserShape:
     height: int
     width: int
     action_dim: int
-    body_dim: int
+    state_dim: int
     map_channels: int
 
 

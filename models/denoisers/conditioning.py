@@ -1,6 +1,6 @@
-"""What a denoiser is told about each frame besides its noisy latents.
+"""What a denoiser is conditioned on for each frame besides its noisy latents.
 
-Legend: B batch, T frames, V views, A action, D body (proprioception and tracked state), M map
+Legend: B batch, T frames, V views, A action, D state (proprioception and tracked objects), M map
 channels, h w latent size, E embedding.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from worldsim.models.blocks import linear
 
 MOVED_GAIN = 4.0
-"""What a body moves in a step is a fraction of its spread over a data set; this evens them."""
+"""What a state moves in a step is a fraction of its spread over a data set; this evens them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Conditioning:
     Attributes:
         action: `[B, T, A]` the action that leads to the frame.
         action_mask: `[B, T]` 1 where that action is known, 0 where not (first frame, dropout).
-        before: `[B, T, D]` normalised body before that action.
+        before: `[B, T, D]` normalised state before that action.
         after: `[B, T, D]` the same after it; counts only where the action is known.
         maps: `[B, T, V, M, h, w]` pixel-aligned maps of the step.
         view_mask: `[B, T, V]` 1 where the view exists.
@@ -64,10 +64,10 @@ class Conditioning:
             maps=self.maps * rows[..., None, None, None, None],
         )
 
-    def without_bodies(self) -> "Conditioning":
-        """Action and views alone."""
-        none = {name: torch.zeros_like(getattr(self, name)) for name in ("before", "after", "maps")}
-        return replace(self, **none)
+    def without_state(self) -> "Conditioning":
+        """The same without the state, before the action and after it."""
+        none = torch.zeros_like(self.before)
+        return replace(self, before=none, after=none)
 
     def to(self, dtype: torch.dtype) -> "Conditioning":
         """Floating parts in another precision."""
@@ -108,18 +108,18 @@ class LevelEmbedding(nn.Module):
 
 
 class FrameConditioner(nn.Module):
-    """One vector per frame and view: levels of the frame and its predecessor, action, body, view.
+    """One vector per frame and view: levels of the frame and its predecessor, action, state, view.
 
     Args:
         action_dim: A.
-        body_dim: D.
+        state_dim: D.
         views: V.
         width: E.
-        jumps: whether the level to be reached is told too.
+        jumps: whether it is conditioned on the level to be reached too.
     """
 
     def __init__(
-        self, action_dim: int, body_dim: int, views: int, width: int, *, jumps: bool = False
+        self, action_dim: int, state_dim: int, views: int, width: int, *, jumps: bool = False
     ) -> None:
         super().__init__()
         self.level = LevelEmbedding(64)
@@ -127,7 +127,7 @@ class FrameConditioner(nn.Module):
         self.action = nn.Sequential(
             nn.Linear(action_dim + 1, width), nn.SiLU(), nn.Linear(width, width)
         )
-        self.body = linear(2 * body_dim, width)
+        self.state = linear(2 * state_dim, width)
         self.view = nn.Embedding(views, width)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         # No bias and zero at first: a network that knows no jumps becomes one that does, unchanged.
@@ -141,10 +141,10 @@ class FrameConditioner(nn.Module):
         own = self.level(levels.sigma)
         both = torch.cat([own, self.level(levels.previous)], dim=-1).to(dtype)
         mask = cond.action_mask[..., None]
-        told = torch.cat([cond.action * mask, mask], dim=-1).to(dtype)
+        known = torch.cat([cond.action * mask, mask], dim=-1).to(dtype)
         moved = (cond.after - cond.before) * mask * MOVED_GAIN
-        body = torch.cat([cond.before, moved], dim=-1).to(dtype)
-        frame = self.levels(both) + self.action(told) + self.body(body)
+        state = torch.cat([cond.before, moved], dim=-1).to(dtype)
+        frame = self.levels(both) + self.action(known) + self.state(state)
         if self.jump is not None:
             frame = frame + self.jump((self.level(levels.target) - own).to(dtype))
         out: Tensor = self.mix(frame[:, :, None] + self.view.weight)

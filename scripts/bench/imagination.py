@@ -78,7 +78,7 @@ class UncachedSampler:
         """One frame; uint8 pixels `[N, V, H, W, 3]`."""
         config = self.model.config
         action, known = torch.from_numpy(actions), torch.ones(self.count)
-        after = self.model.dynamics(self.body_before, self.body, action, known)
+        after = self.model.dynamics.step(self.body_before, self.body, action, known)
         self.conds.append(self._condition(action, known, after))
         self.body_before, self.body = self.body, after
         window = config.sink + config.recent

@@ -8,12 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from worldsim_testing import nano_spec
 
 from worldsim.errors import DataWarning, SpecMismatchError, UsageError
 from worldsim.files import read_json
 from worldsim.policies.base import require_same_interface
-from worldsim.spec import EQUIRECTANGULAR, ActionSpec, CameraSpec, VectorSpec, WorldSpec
+from worldsim.spec import (
+    EQUIRECTANGULAR,
+    ActionSpec,
+    CameraSpec,
+    VectorSpec,
+    WorldSpec,
+    discrete_actions,
+)
 
 SHIPPED = sorted((Path(__file__).parents[2] / "models" / "pretrained").glob("*/config.json"))
 
@@ -180,3 +188,62 @@ def test_a_pinhole_image_does_not_wrap() -> None:
     bad = {**nano_spec().to_json(), "cameras": [{"name": "a", "height": 8, "width": 8, "wrap": 1}]}
     with pytest.raises(SpecMismatchError, match="not a world spec"):
         WorldSpec.from_json(bad)
+
+
+MOVES = discrete_actions(("forward", "left", "right"))
+
+
+def test_a_choice_is_a_whole_number_outside_and_one_hot_inside() -> None:
+    assert MOVES.space == spaces.Discrete(3) and MOVES.dim == 3
+    np.testing.assert_array_equal(MOVES.vector(1, "env"), [0, 1, 0])
+    several = MOVES.vector(np.array([[2, 0]]), "env")
+    np.testing.assert_array_equal(several, [[[0, 0, 1], [1, 0, 0]]])
+    assert several.dtype == np.float32
+    np.testing.assert_array_equal(MOVES.command(several), [[2, 0]])
+    for choice in range(3):
+        vector = MOVES.vector(choice, "env")
+        assert MOVES.command(MOVES.check(vector, "here")) == choice
+        assert MOVES.space.contains(MOVES.command(vector))
+    np.testing.assert_array_equal(MOVES.check(MOVES.nearest_to_zero, "here"), [1, 0, 0])
+    np.testing.assert_array_equal(MOVES.clip(np.array([[0.2, 0.1, 0.7]])), [[0, 0, 1]])
+
+
+def test_a_box_is_the_same_outside_and_inside() -> None:
+    spec = action(-0.5, 1.0, "declared")
+    given = np.array([[0.25, -1.0]], np.float32)
+    np.testing.assert_array_equal(spec.vector(given, "env"), given)
+    np.testing.assert_array_equal(spec.command(given), given)
+    assert spec.space == spaces.Box(np.array([-0.5, -1.0], np.float32), np.ones(2, np.float32))
+
+
+@pytest.mark.parametrize("command", [3, -1, 0.5, "left", [0, 3], True])
+def test_what_is_no_choice_is_refused_with_the_choices(command: Any) -> None:
+    with pytest.raises(UsageError, match="env: action is .* from 0 to 2, .* forward, left, right"):
+        MOVES.vector(command, "env")
+
+
+@pytest.mark.parametrize("vector", [[0, 0, 0], [1, 1, 0], [0.5, 0.5, 0], [2, -1, 0]])
+def test_a_vector_that_is_not_one_hot_is_refused(vector: list[float]) -> None:
+    with pytest.raises(UsageError, match="one-hot vector over the choices forward, left, right"):
+        MOVES.check(np.array(vector), "policy 'a'")
+
+
+@pytest.mark.parametrize("names", [(), ("left", "left")])
+def test_choices_have_names_of_their_own(names: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="choices of distinct names"):
+        discrete_actions(names)
+
+
+def test_a_discrete_action_with_limits_of_a_box_is_refused() -> None:
+    with pytest.raises(UsageError, match="discrete_actions"):
+        replace(MOVES, low=(-1.0, -1.0, -1.0))
+
+
+def test_action_kinds_survive_json_and_earlier_specs_are_boxes() -> None:
+    world = replace(nano_spec(), action=MOVES)
+    assert WorldSpec.from_json(json.loads(json.dumps(world.to_json()))) == world
+    assert "kind" not in nano_spec().to_json()["action"]
+    box = replace(nano_spec(), action=replace(MOVES, kind="box"))
+    assert WorldSpec.from_json(box.to_json()).action.kind == "box"
+    with pytest.raises(SpecMismatchError, match="action"):
+        world.require_compatible(box, "a model", "an env")

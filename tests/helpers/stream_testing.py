@@ -159,7 +159,7 @@ class Oracle:
         body = model.dynamics.join(start["agent_pos"], torch.zeros(1, model.spec.state.dim))
         bodies, action = [body, body], torch.from_numpy(self.actions)
         for step in action:
-            bodies.append(model.dynamics(bodies[-2], bodies[-1], step[None], torch.ones(1)))
+            bodies.append(model.dynamics.step(bodies[-2], bodies[-1], step[None], torch.ones(1)))
         told = torch.ones(1, frames + 1)
         told[:, 0] = 0.0
         cond = model.condition_frames(

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from worldsim.models.denoisers.base import DenoiserConfig
+from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.heads.state import HeadConfig
-from worldsim.models.tabletop.contact_dynamics import DynamicsConfig
 from worldsim.models.tokenizers.autoencoder import AutoencoderConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.spec import (
@@ -52,7 +52,7 @@ def nano_model(backbone: str = "stnet", spec: WorldSpec | None = None) -> WorldM
         AutoencoderConfig(channels=4, width=8, depth=1),
         DenoiserConfig(backbone, width=16, depth=1, cond_width=16, head_dim=16),
         HeadConfig(width=8, keypoints=8),
-        DynamicsConfig(width=16, depth=1),
+        DynamicsConfig("contact", width=16, depth=1),
         recent=3,
     )
     model = WorldModel(config, spec or nano_spec())
@@ -61,7 +61,7 @@ def nano_model(backbone: str = "stnet", spec: WorldSpec | None = None) -> WorldM
             for parameter in part.parameters():
                 if parameter.abs().max() == 0:
                     parameter.normal_(std=0.05)
-        model.dynamics.step.fill_(0.01)
+        model.dynamics.step_size.fill_(0.01)
     return model.eval().requires_grad_(False)
 
 

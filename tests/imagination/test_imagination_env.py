@@ -29,6 +29,7 @@ from worldsim.models.world_model import WorldModel
 from worldsim.play.session import PlaySession
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
+from worldsim.spec import discrete_actions
 
 ENV_ID = "worldsim/Imagination-v0"
 
@@ -47,6 +48,21 @@ def test_gymnasium_finds_nothing_to_complain_about() -> None:
         # What has no bounds by nature, and what comes of a custom task text, is no fault.
         warnings.filterwarnings("ignore", message=".*(infinity|-inf|Box observation space).*")
         check_env(env.unwrapped)
+
+
+def test_choices_are_taken_as_whole_numbers() -> None:
+    spec = replace(nano_spec(), action=discrete_actions(("forward", "left", "right")))
+    judge = Judge(nano_judge().observer, spec, VerdictRule(), REPORT)
+    starts = FrameStarts(nano_starts(), spec)
+    env = ImaginationEnv(nano_model(spec=spec), judge, starts, sampling_steps=1)
+    assert env.action_space == gymnasium.spaces.Discrete(3)
+    several = ImaginationVectorEnv(2, nano_model(spec=spec), judge, starts, sampling_steps=1)
+    env.reset(seed=0, options={"initial_state": 0})
+    several.reset(seed=0, options={"initial_state": [0, 1]})
+    alone, both = env.step(np.array(2))[0], several.step(np.array([2, 0]))[0]
+    np.testing.assert_allclose(both["agent_pos"][0], alone["agent_pos"], atol=1e-5)
+    with pytest.raises(UsageError, match="0 to 2, the choices forward, left, right"):
+        env.step(np.zeros(3, np.float32))
 
 
 def test_spaces_are_those_of_the_simulator() -> None:

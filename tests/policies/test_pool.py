@@ -1,6 +1,7 @@
 """Pools from configs, and what ships."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,13 @@ from worldsim.envs.tabletop.pick_place import TabletopPickPlace
 from worldsim.envs.tabletop.push import TabletopPush
 from worldsim.envs.tabletop.reach import TabletopReach
 from worldsim.envs.tabletop.scene import CAMERAS
-from worldsim.errors import UsageError
+from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import read_json
 from worldsim.imitation.stage import PolicyTraining
 from worldsim.policies.behaviour_cloning import BCPolicy
 from worldsim.policies.checkpoints import shipped_checkpoints, shipped_root
 from worldsim.policies.pool import build_policy, load_pool
-from worldsim.spec import CameraSpec, VectorSpec, WorldSpec
+from worldsim.spec import CameraSpec, VectorSpec, WorldSpec, discrete_actions
 
 SPEC = make_spec()
 TASKS = {
@@ -73,6 +74,37 @@ def test_unknown_member() -> None:
 def test_scripted_expert_for_another_world() -> None:
     with pytest.raises(UsageError, match="no scripted controller"):
         build_policy(SPEC, "expert", "scripted")
+
+
+MOVES = replace(SPEC, action=discrete_actions(("forward", "left", "right")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("zero", {}), ("scripted", {}), ("sb3", {"path": "no.zip"}), ("remote", {"host": "nowhere"})],
+)
+def test_a_policy_that_does_not_speak_choices_is_refused_in_one_line(
+    kind: str, options: dict[str, Any]
+) -> None:
+    with pytest.raises(SpecMismatchError) as error:
+        build_policy(MOVES, "mine", kind, **options)
+    said = str(error.value)
+    assert said.startswith(f"policy 'mine' (kind {kind!r}) speaks box actions, the environment")
+    assert "discrete ones (forward, left, right)" in said and "\n" not in said
+
+
+def test_random_and_replayed_choices_are_choices() -> None:
+    drawn = build_policy(MOVES, "random", "random", hold=2)
+    drawn.reset(range(60), seed=0)
+    actions = drawn.act({}, range(60))
+    choices = MOVES.action.command(MOVES.action.check(actions, "random"))
+    np.testing.assert_array_equal(choices[:, 0], choices[:, 1])
+    assert np.bincount(choices[:, 0], minlength=3).min() > 10
+    recording = MOVES.action.vector(np.array([2, 0]), "test")
+    again = build_policy(MOVES, "again", "replay", actions=[recording])
+    again.reset([0], seed=0)
+    played = [again.act({}, [0])[0, 0] for _ in range(3)]
+    np.testing.assert_array_equal(MOVES.action.command(np.stack(played)), [2, 0, 0])
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))

@@ -111,7 +111,7 @@ def test_equals_the_sampler_without_a_cache(actions: np.ndarray) -> None:
             told.append(torch.ones(3))
             earlier = bodies[max(t - 1, 0)]
             before.append(bodies[-1])
-            bodies.append(model.dynamics(earlier, bodies[-1], led[-1], told[-1]))
+            bodies.append(model.dynamics.step(earlier, bodies[-1], led[-1], told[-1]))
             cond = model.condition_frames(
                 torch.stack(led, 1),
                 torch.stack(told, 1),

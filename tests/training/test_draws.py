@@ -8,8 +8,9 @@ from torch import nn
 
 from worldsim.errors import UsageError
 from worldsim.training.batches import EpochOrder, mix, stream
-from worldsim.training.config import CosineSchedule
-from worldsim.training.ema import Ema
+from worldsim.training.config import CosineSchedule, FitConfig
+from worldsim.training.loop import EmaCallback
+from worldsim.training.progress import rate_factor
 
 
 def test_every_item_comes_once_an_epoch_whatever_the_batch_size() -> None:
@@ -45,13 +46,13 @@ def test_streams_differ_by_every_part_of_their_path() -> None:
 
 def test_schedule_at_its_corners() -> None:
     schedule = CosineSchedule(warmup=0.2, final=0.1)
-    assert schedule.factor(0.0) == 0.0
-    assert schedule.factor(0.1) == pytest.approx(0.5)
-    assert schedule.factor(0.2) == pytest.approx(1.0)
-    assert schedule.factor(0.6) == pytest.approx(0.55)
-    assert schedule.factor(0.4) == pytest.approx(0.1 + 0.45 * (1 + math.cos(math.pi / 4)))
-    assert schedule.factor(1.0) == schedule.factor(2.0) == pytest.approx(0.1)
-    assert CosineSchedule(warmup=0.0).factor(0.0) == 1.0
+    assert rate_factor(schedule, 0.0) == 0.0
+    assert rate_factor(schedule, 0.1) == pytest.approx(0.5)
+    assert rate_factor(schedule, 0.2) == pytest.approx(1.0)
+    assert rate_factor(schedule, 0.6) == pytest.approx(0.55)
+    assert rate_factor(schedule, 0.4) == pytest.approx(0.1 + 0.45 * (1 + math.cos(math.pi / 4)))
+    assert rate_factor(schedule, 1.0) == rate_factor(schedule, 2.0) == pytest.approx(0.1)
+    assert rate_factor(CosineSchedule(warmup=0.0), 0.0) == 1.0
 
 
 @pytest.mark.parametrize("wrong", [{"warmup": 1.0}, {"warmup": -0.1}, {"final": 1.5}])
@@ -66,31 +67,42 @@ def constant(value: float) -> nn.Linear:
     return layer
 
 
+def ema_of(network: nn.Module, decay: float) -> EmaCallback:
+    return EmaCallback(network, FitConfig(ema_decay=decay))
+
+
+def shadow(ema: EmaCallback) -> float:
+    return float(ema.state_dict()["shadow"]["weight"])
+
+
 def test_average_follows_the_recursion_with_its_warm_up() -> None:
     network, expected = constant(0.0), 0.0
-    ema = Ema(network, decay=0.5)
+    ema = ema_of(network, decay=0.5)
     for step in range(1, 12):
         nn.init.constant_(network.weight, float(step))
-        ema.update()
+        ema.averaged.update_parameters(network)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-    assert float(ema.shadow["weight"]) == pytest.approx(expected, rel=1e-5)
+    assert shadow(ema) == pytest.approx(expected, rel=1e-5)
 
 
 def test_average_is_applied_for_a_while_and_survives_a_reload() -> None:
     network = constant(1.0)
-    ema = Ema(network, decay=0.9)
+    ema = ema_of(network, decay=0.9)
     nn.init.constant_(network.weight, 3.0)
     with ema.applied():
         assert float(network.weight.detach()) == 1.0
-    assert float(network.weight) == 3.0
-    ema.update()
-    twin = Ema(constant(0.0), decay=0.9)
+    assert float(network.weight.detach()) == 3.0
+    ema.averaged.update_parameters(network)
+    twin = ema_of(constant(0.0), decay=0.9)
     twin.load_state_dict(ema.state_dict())
-    ema.update()
-    assert twin.updates == 1 and float(twin.shadow["weight"]) != float(ema.shadow["weight"])
+    assert twin.state_dict()["updates"] == 1 and shadow(twin) == shadow(ema)
+    nn.init.constant_(network.weight, 5.0)
+    for each in (ema, twin):
+        each.averaged.update_parameters(network)
+    assert shadow(twin) == shadow(ema) != 3.0
 
 
-def test_frozen_weights_are_not_averaged() -> None:
+def test_frozen_weights_are_not_kept() -> None:
     network = nn.Sequential(constant(1.0), constant(2.0).requires_grad_(False))
-    assert set(Ema(network, 0.9).shadow) == {"0.weight"}
+    assert set(ema_of(network, 0.9).state_dict()["shadow"]) == {"0.weight"}

@@ -8,7 +8,8 @@ from square_world import SPEC
 from torch import Tensor
 
 from worldsim.errors import UsageError
-from worldsim.models.tabletop.contact_dynamics import BodyDynamics, DynamicsConfig
+from worldsim.models.dynamics.base import DynamicsConfig
+from worldsim.models.tabletop.contact_dynamics import ContactDynamics
 from worldsim.training.batches import Batch
 from worldsim.training.dynamics import SOFTNESS, DynamicsLoss, DynamicsPlan, mixture_error
 
@@ -38,17 +39,17 @@ def draw(count: int, share: float, generator: torch.Generator) -> Batch:
     jumps = torch.rand(count, generator=generator) < share
     body[jumps, 2, 3] += LIFT
     return {
-        "body": body,
+        "state": body,
         "action": torch.zeros(count, 1, SPEC.action.dim),
         "inside": torch.ones(count, 1),
     }
 
 
-def fit(modes: int, share: float) -> BodyDynamics:
+def fit(modes: int, share: float) -> ContactDynamics:
     torch.manual_seed(0)
-    dynamics = BodyDynamics(DynamicsConfig(width=32, depth=1, modes=modes), SPEC)
+    dynamics = ContactDynamics(DynamicsConfig(width=32, depth=1, modes=modes), SPEC)
     generator = torch.Generator().manual_seed(0)
-    first = draw(512, share, generator)["body"]
+    first = draw(512, share, generator)["state"]
     dynamics.fit_scales(first.flatten(0, 1), first[:, 1], first[:, 2])
     loss = DynamicsLoss(dynamics, DynamicsPlan(horizon=1, start_noise=0.0))
     optimizer = torch.optim.AdamW(dynamics.parameters(), 6e-3)
@@ -61,10 +62,10 @@ def fit(modes: int, share: float) -> BodyDynamics:
     return dynamics.requires_grad_(False)
 
 
-def moves(dynamics: BodyDynamics, share: float) -> Tensor:
+def moves(dynamics: ContactDynamics, share: float) -> Tensor:
     """Where the block of unseen starts goes along x, in units of the jump."""
-    now = draw(64, share, torch.Generator().manual_seed(9))["body"][:, 1]
-    after = dynamics(now, now, torch.zeros(64, SPEC.action.dim), torch.ones(64))
+    now = draw(64, share, torch.Generator().manual_seed(9))["state"][:, 1]
+    after = dynamics.step(now, now, torch.zeros(64, SPEC.action.dim), torch.ones(64))
     moved: Tensor = (after - now)[:, 3] / LIFT
     return moved
 
@@ -82,10 +83,10 @@ def test_the_likelier_way_is_taken_and_chances_are_those_of_the_data(
 ) -> None:
     dynamics = fit(2, share)
     assert ((moves(dynamics, share) - goes).abs() < 0.1).float().mean() > 0.9
-    now = draw(64, share, torch.Generator().manual_seed(9))["body"][:, 1]
-    ways, chances = dynamics.ways(now, now, torch.zeros(64, SPEC.action.dim), torch.ones(64))
-    jumped = ((ways - now[:, None])[..., 3] / LIFT - 1).abs() < 0.3
-    assert (chances.exp() * jumped).sum(-1).mean() == pytest.approx(share, abs=0.1)
+    now = draw(64, share, torch.Generator().manual_seed(9))["state"][:, 1]
+    modes, log_probs = dynamics.modes(now, now, torch.zeros(64, SPEC.action.dim), torch.ones(64))
+    jumped = ((modes - now[:, None])[..., 3] / LIFT - 1).abs() < 0.3
+    assert (log_probs.exp() * jumped).sum(-1).mean() == pytest.approx(share, abs=0.1)
 
 
 def test_a_step_goes_at_least_one_way() -> None:

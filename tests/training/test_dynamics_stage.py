@@ -11,8 +11,9 @@ from square_world import SPEC, STEP
 
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
-from worldsim.models.tabletop.contact_dynamics import BodyDynamics, DynamicsConfig
-from worldsim.training.dynamics import BodyTable, DynamicsLoss, DynamicsPlan, open_loop_gaps
+from worldsim.models.dynamics.base import DynamicsConfig
+from worldsim.models.tabletop.contact_dynamics import ContactDynamics
+from worldsim.training.dynamics import DynamicsLoss, DynamicsPlan, StateTable, open_loop_gaps
 
 LOW, HIGH, TOUCH = 0.03, 0.29, 0.04
 """Walls, and how near a hand drags a block along, in metres."""
@@ -44,16 +45,16 @@ def walks() -> CachedDataset:
     return cast(CachedDataset, world)
 
 
-def new(data: CachedDataset, episodes: range) -> tuple[BodyDynamics, BodyTable]:
+def new(data: CachedDataset, episodes: range) -> tuple[ContactDynamics, StateTable]:
     torch.manual_seed(0)
-    dynamics = BodyDynamics(DynamicsConfig(width=64, depth=1), data.spec)
-    table = BodyTable(dynamics, data, episodes)
+    dynamics = ContactDynamics(DynamicsConfig(width=64, depth=1), data.spec)
+    table = StateTable(dynamics, data, episodes)
     table.fit_scales(dynamics)
     return dynamics, table
 
 
 @pytest.fixture(scope="module")
-def fitted(walks: CachedDataset) -> BodyDynamics:
+def fitted(walks: CachedDataset) -> ContactDynamics:
     dynamics, table = new(walks, range(280))
     loss, draw = DynamicsLoss(dynamics, PLAN), torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(dynamics.parameters(), 6e-3)
@@ -75,17 +76,19 @@ def test_windows_stay_inside_their_episode(walks: CachedDataset) -> None:
     window = table.window(torch.tensor([first, rows.stop - 2]), 3)
     recorded = torch.from_numpy(np.concatenate([walks.agent_pos, walks.state], 1))
     # A first frame has nothing before it; past the last one nothing counts.
-    assert torch.equal(window["body"][0], recorded[[first, first, first + 1, first + 2, first + 3]])
+    assert torch.equal(
+        window["state"][0], recorded[[first, first, first + 1, first + 2, first + 3]]
+    )
     assert window["inside"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert torch.equal(window["action"][0], torch.tensor(walks.action[first : first + 3]))
-    assert torch.equal(window["body"][1, 1:3], recorded[rows.stop - 2 : rows.stop])
+    assert torch.equal(window["state"][1, 1:3], recorded[rows.stop - 2 : rows.stop])
 
 
 def test_data_without_actions_leave_no_starts(walks: CachedDataset) -> None:
     unknown = copy.copy(walks)
     object.__setattr__(unknown, "action_mask", np.zeros_like(walks.action_mask))
-    dynamics = BodyDynamics(DynamicsConfig(width=8, depth=0), walks.spec)
-    assert not len(BodyTable(dynamics, unknown, range(3)).starts)
+    dynamics = ContactDynamics(DynamicsConfig(width=8, depth=0), walks.spec)
+    assert not len(StateTable(dynamics, unknown, range(3)).starts)
 
 
 def test_only_rows_with_an_action_are_starts(walks: CachedDataset) -> None:
@@ -93,7 +96,7 @@ def test_only_rows_with_an_action_are_starts(walks: CachedDataset) -> None:
     assert len(table.starts) == sum(walks.rows(e).stop - walks.rows(e).start - 1 for e in range(3))
 
 
-def test_follows_whole_unseen_episodes(walks: CachedDataset, fitted: BodyDynamics) -> None:
+def test_follows_whole_unseen_episodes(walks: CachedDataset, fitted: ContactDynamics) -> None:
     found = open_loop_gaps(fitted, walks, range(280, 300), (1, 10))
     held, _ = new(walks, range(280))  # untrained: everything stays where it is
     still = open_loop_gaps(held, walks, range(280, 300), (1, 10))
@@ -118,8 +121,8 @@ def test_every_step_of_a_window_is_learnt_from(walks: CachedDataset, fraction: f
     loss = DynamicsLoss(dynamics, plan)
     window = table.window(table.first[:1], 4)
     for step in range(4):
-        moved = {**window, "body": window["body"].clone()}
-        moved["body"][:, 2 + step, 0] += 0.01
+        moved = {**window, "state": window["state"].clone()}
+        moved["state"][:, 2 + step, 0] += 0.01
         one, other = (
             float(loss(batch, fraction, torch.Generator().manual_seed(0)).total.detach())
             for batch in (window, moved)
@@ -127,21 +130,21 @@ def test_every_step_of_a_window_is_learnt_from(walks: CachedDataset, fraction: f
         assert one != other
 
 
-def test_stops_at_the_wall(fitted: BodyDynamics) -> None:
+def test_stops_at_the_wall(fitted: ContactDynamics) -> None:
     body = torch.tensor([[HIGH - 0.01, 0.16, 0.1, 0.16, 0.25]])
     action = torch.tensor([[1.0, 0.0, 0.0]])
     assert STEP / 100 > 0.01  # the wall lies within reach
-    after = fitted(body, body, action, torch.ones(1))
+    after = fitted.step(body, body, action, torch.ones(1))
     assert float(after[0, 0]) == pytest.approx(HIGH, abs=0.003)
 
 
-def test_what_is_touched_moves_and_what_is_not_stays(fitted: BodyDynamics) -> None:
+def test_what_is_touched_moves_and_what_is_not_stays(fitted: ContactDynamics) -> None:
     action, told = torch.tensor([[0.6, 0.0, 0.0]]), torch.ones(1)
     far = torch.tensor([[0.12, 0.12, 0.1, 0.20, 0.20]])
-    apart = fitted(far, far, action, told)
+    apart = fitted.step(far, far, action, told)
     assert float((apart - far)[0, 3:].abs().max()) < 0.003
     near = torch.tensor([[0.16, 0.16, 0.1, 0.17, 0.16]])
-    pushed = fitted(near, near, action, told)
+    pushed = fitted.step(near, near, action, told)
     assert float((pushed - near)[0, 3]) == pytest.approx(0.018, abs=0.01)
 
 
@@ -150,7 +153,7 @@ def test_loss_ignores_what_lies_past_the_end(walks: CachedDataset) -> None:
     loss = DynamicsLoss(dynamics, DynamicsPlan(horizon=3, start_noise=0.0, forget=0.0))
     window = table.window(torch.tensor([walks.rows(0).stop - 2]), 3)
     wrong = copy.deepcopy(window)
-    wrong["body"][:, 3:] += 1.0
+    wrong["state"][:, 3:] += 1.0
     one, other = (loss(w, 1.0, torch.Generator().manual_seed(0)).total for w in (window, wrong))
     assert torch.equal(one, other) and bool(one > 0)
 
@@ -160,10 +163,10 @@ def test_windows_are_turned_over_along_either_axis_or_both(walks: CachedDataset)
     loss = DynamicsLoss(dynamics, DynamicsPlan(horizon=3, mirror=("x", "y")))
     window = table.window(table.starts[:1].expand(64), 3)
     body, action = loss._mirrored(
-        window["body"], window["action"], torch.Generator().manual_seed(0)
+        window["state"], window["action"], torch.Generator().manual_seed(0)
     )
     seen = set()
-    for there, led in zip(body / window["body"], action / window["action"], strict=True):
+    for there, led in zip(body / window["state"], action / window["action"], strict=True):
         x, y = float(there[0, 0]), float(there[0, 1])
         seen.add((x, y))
         # Hand x, y, z and block x, y, at every step; the action's third entry is zero.

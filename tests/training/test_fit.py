@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from worldsim.errors import DataError
 from worldsim.training.batches import Batch, Loss, StepBatches
 from worldsim.training.config import FitConfig, RunConfig
-from worldsim.training.fit import Fitted, fit
+from worldsim.training.loop import Fitted, fit
 from worldsim.training.run_folder import RunFolder
 
 RUN = RunConfig(precision="32-true", log_every=1, checkpoint_every=4, progress=False)

@@ -35,7 +35,7 @@ def runs(tmp_path: Path) -> Path:
         torch.manual_seed(len(name))
         model = WorldModel(build(WorldModelConfig, config), spec)
         model.save_pretrained(tmp_path / name / "model")
-        torch.nn.init.normal_(model.dynamics.straight.weight, std=1e-3)
+        torch.nn.init.normal_(model.dynamics.get_parameter("straight.weight"), std=1e-3)
         save_weights(model.dynamics, tmp_path / name / "dynamics" / "model.safetensors")
     (tmp_path / "world" / "config.yaml").write_text("model: nano\n")
     shutil.copytree(tmp_path / "dynamics" / "dynamics", tmp_path / "judge" / "judge")

@@ -10,14 +10,13 @@ from worldsim.errors import UsageError
 from worldsim.models.heads.state import StateReading
 from worldsim.training.losses.noise_levels import (
     NOISE_POLICIES,
-    WINDOW_SELECTORS,
     NoiseConfig,
-    WindowConfig,
     noise_policy,
-    window,
 )
 from worldsim.training.losses.objective import (
+    WINDOW_SELECTORS,
     ObjectiveConfig,
+    WindowConfig,
     foreground_weight,
     frame_weights,
     level_weight,
@@ -26,6 +25,7 @@ from worldsim.training.losses.objective import (
     reading_losses,
     success_balance,
     weighted_error,
+    window,
 )
 from worldsim.training.losses.self_rollout import RolloutConfig, gradient_passes
 
@@ -247,9 +247,9 @@ def test_autoregressive_rollouts_train_the_pass_that_finishes() -> None:
 def test_schedules_of_rollouts() -> None:
     draw = torch.Generator().manual_seed(0)
     ladder = (1.0, 0.75, 0.5, 0.25, 0.0)
-    shorter = {RolloutConfig(most_steps=4).schedule(draw).ladder for _ in range(60)}
+    shorter = {RolloutConfig(most_steps=4).schedule(draw).sigmas for _ in range(60)}
     assert shorter == {tuple(sampling_sigmas(s).tolist()) for s in range(1, 5)}
-    left = {RolloutConfig(most_steps=4, exit="random").schedule(draw).ladder for _ in range(60)}
+    left = {RolloutConfig(most_steps=4, exit="random").schedule(draw).sigmas for _ in range(60)}
     assert left == {(*ladder[:s], 0.0) for s in range(1, 5)}
     mixed = [RolloutConfig(most_steps=4, rolling=0.5).schedule(draw) for _ in range(60)]
     assert {schedule.slope == 1 and schedule.steps == 4 for schedule in mixed} == {True, False}

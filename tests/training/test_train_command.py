@@ -14,7 +14,7 @@ from train_testing import train, world_rows
 
 from worldsim.config.compose import compose_config
 from worldsim.models.world_model import WorldModel
-from worldsim.training.dynamics import BodyTable
+from worldsim.training.dynamics import StateTable
 from worldsim.training.loss import WorldModelLoss
 from worldsim.training.run_folder import load_tokenizer
 from worldsim.training.train_config import train_config
@@ -230,12 +230,12 @@ def test_a_model_trained_further_can_keep_its_dynamics(
 def test_without_known_actions_bodies_stay_where_they_are(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nothing_known(self: BodyTable, *args: Any) -> None:
+    def nothing_known(self: StateTable, *args: Any) -> None:
         original(self, *args)
         self.starts = self.starts[:0]
 
-    original = BodyTable.__init__
-    monkeypatch.setattr(BodyTable, "__init__", nothing_known)
+    original = StateTable.__init__
+    monkeypatch.setattr(StateTable, "__init__", nothing_known)
     assert train(data, tmp_path, "stage=dynamics") == 0
     assert json.loads((tmp_path / "stages/dynamics.json").read_text())["steps"] == 0
     weights = load_file(tmp_path / "dynamics/model.safetensors")

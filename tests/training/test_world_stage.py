@@ -13,11 +13,13 @@ from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.base import DenoiserConfig
 from worldsim.models.denoisers.conditioning import Conditioning
+from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.heads.state import HeadConfig
-from worldsim.models.tabletop.contact_dynamics import BodyDynamics, DynamicsConfig
+from worldsim.models.tabletop.contact_dynamics import ContactDynamics
 from worldsim.models.tokenizers.autoencoder import AutoencoderConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.stream import Stream
+from worldsim.sampling.stream_rows import next_conditions
 from worldsim.training.batches import Batch
 from worldsim.training.loss import PlanConfig, WorldModelLoss
 from worldsim.training.losses.clip import (
@@ -141,7 +143,8 @@ def test_hidden_calibration_is_that_of_a_start_which_has_none(
     begun = Stream(model, autoregressive((1.0, 0.0)), precision="float32")
     begun.reset(batch["pixels"][:, 0], batch["agent_pos"][:, 0], state=batch["state"][:, 0])
     begun.push(batch["action"][:, :1])
-    assert float(begun._conditions().maps.abs().sum()) == float(hidden.maps.abs().sum()) == 0.0
+    told = next_conditions(model, begun._running)
+    assert float(told.maps.abs().sum()) == float(hidden.maps.abs().sum()) == 0.0
     assert cond(1.0, none).maps.shape == kept.maps.shape
 
 
@@ -169,8 +172,8 @@ def test_a_model_says_whether_it_saw_calibrated_cameras(model: WorldModel) -> No
     assert shows_calibration(known, DropoutConfig())
     assert not shows_calibration(known[:1], DropoutConfig())
     assert not shows_calibration(known, DropoutConfig(rig=1.0))
-    fresh, blind = copy.deepcopy(model), copy.deepcopy(model)
-    blind.config = replace(blind.config, bodies=False)
+    fresh = copy.deepcopy(model)
+    blind = WorldModel(replace(model.config, conditioners=("action",)), model.spec)
     assert not fresh.trained_with(calibration=False).config.calibrated
     assert not blind.trained_with(calibration=True).config.calibrated
     assert fresh.trained_with(calibration=True).config.calibrated
@@ -241,7 +244,7 @@ def test_rollout_is_what_the_sampler_does(
     torch.rand(3, 1, generator=draws)
     torch.randn(3, 1, *rolled.shape[2:], generator=draws)
     recorded = iter(torch.cat([clips["agent_pos"], clips["state"]], -1).unbind(1)[1:])
-    monkeypatch.setattr(BodyDynamics, "forward", lambda *_: next(recorded))
+    monkeypatch.setattr(ContactDynamics, "step", lambda *_: next(recorded))
     stream = Stream(model, schedule, precision="float32")
     stream._sampler.noise = lambda names, shape: torch.randn(len(names), *shape, generator=draws)
     rig = {name: clips[name] for name in ("intrinsics", "extrinsics", "mounted")}

@@ -10,8 +10,8 @@ import torch
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.models.denoisers.base import DenoiserConfig
+from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.heads.state import HeadConfig
-from worldsim.models.tabletop.contact_dynamics import DynamicsConfig
 from worldsim.models.tokenizers.autoencoder import AutoencoderConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.sampler import Sampler

@@ -10,16 +10,13 @@ to world, in metres.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from worldsim.registry import Registry
-from worldsim.spec import EQUIRECTANGULAR, PINHOLE, CameraSpec
-
-DepthKind = Literal["planar", "radial"]
-"""Depth along the optical axis (z), or distance from the camera's centre."""
+from worldsim.spec import EQUIRECTANGULAR, PINHOLE, CameraSpec, DepthKind
 
 
 class Projection(ABC):

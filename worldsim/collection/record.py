@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.data.channels import MASK, channels_of
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.errors import DataError, UsageError
 from worldsim.policies.base import Policy
@@ -28,21 +29,31 @@ class EpisodeTape:
         self.frames: dict[str, list[NDArray[np.uint8]]] = {}
         self.film = film or self._keep
         self.rows: list[dict[str, Any]] = []
-        self.actions: list[NDArray[np.float32]] = []
-        self.achieved: list[NDArray[np.float32]] = []
+        self.actions: list[dict[str, Any]] = []
 
     def observe(self, observation: dict[str, Any], reward: float, info: dict[str, Any]) -> None:
         """Append an observation (copied: envs may reuse their buffers)."""
         self.film({camera: observation["pixels"][camera] for camera in self.spec.camera_names})
-        self.rows.append(
-            {
-                "agent_pos": np.array(observation["agent_pos"], np.float32),
-                "state": np.array(info["state"], np.float32),
-                "reward": float(reward),
-                "success": bool(info["success"]),
-                "progress": float(info["progress"]),
-            }
-        )
+        self.rows.append(self._taken("frame", {**info, **observation, "reward": reward}))
+
+    def _taken(self, per: str, source: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Copies of what `source` has of the channels that are recorded per frame or action.
+
+        Raises:
+            DataError: one is not there, or is of another shape.
+        """
+        taken = {}
+        for channel, shape in channels_of(self.spec):
+            if channel.per != per or channel.name == MASK:
+                continue
+            if channel.name not in source:
+                raise DataError(
+                    f"the world says that {channel.name!r} is recorded, but the environment gives "
+                    f"none; put {channel.name!r} of shape {shape} into info of reset and step"
+                )
+            value = np.array(source[channel.name], channel.dtype)
+            taken[channel.name] = value.reshape(shape) if value.size == 0 else value
+        return taken
 
     def _keep(self, frames: Mapping[str, NDArray[np.uint8]]) -> None:
         for camera, frame in frames.items():
@@ -50,28 +61,24 @@ class EpisodeTape:
 
     def act(self, action: NDArray[np.float32], info: dict[str, Any]) -> None:
         """Append the action taken at the last observation and what the robot made of it."""
-        self.actions.append(action)
         achieved = info.get("action_achieved")
-        self.achieved.append(action if achieved is None else np.array(achieved, np.float32))
+        both = {"action": action, "action_achieved": action if achieved is None else achieved}
+        self.actions.append(self._taken("action", both))
 
     def episode(self, task: str, meta: EpisodeMeta) -> Episode:
         """Everything recorded so far, without the frames where a film took them."""
-        rows = self.rows
-
-        def column(name: str, dtype: type) -> NDArray[Any]:
-            return np.asarray([row[name] for row in rows], dtype)
-
+        recorded = {
+            channel: np.stack([row[channel.name] for row in rows])
+            for per, rows in (("frame", self.rows), ("action", self.actions))
+            for channel, _ in channels_of(self.spec)
+            if channel.per == per and channel.name != MASK
+        }
         return Episode(
             pixels={camera: np.stack(frames) for camera, frames in self.frames.items()},
-            agent_pos=column("agent_pos", np.float32),
-            state=column("state", np.float32).reshape(len(rows), self.spec.state.dim),
-            action=np.stack(self.actions),
-            action_achieved=np.stack(self.achieved),
-            reward=column("reward", np.float32),
-            success=column("success", np.bool_),
-            progress=column("progress", np.float32),
             task=task,
             meta=meta,
+            extras={c.name: values for c, values in recorded.items() if c.optional},
+            **{c.name: values for c, values in recorded.items() if not c.optional},
         )
 
 
@@ -149,7 +156,8 @@ def _act_out(
         action, queue = queue[0], queue[1:]
         # Past the end the env itself is stepped: wrappers may refuse to go on.
         step = env.unwrapped.step if solved else env.step
-        observation, reward, terminated, truncated, info = step(action)
+        command = spec.action.command(action)
+        observation, reward, terminated, truncated, info = step(command)
         tape.act(action, info)
         tape.observe(observation, reward, info)
         if solved or not (terminated or truncated):

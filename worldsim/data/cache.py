@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.data.cache_writer import ARRAYS, RIG_ARRAYS, Progress, write_cache
-from worldsim.data.channels import is_own
+from worldsim.data.cache_writer import RIG_ARRAYS, Progress, RigArrays, write_cache
+from worldsim.data.channels import channels_of, is_own
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.disk import disk_errors
 from worldsim.data.episode import EpisodeMeta
@@ -46,23 +46,6 @@ BLACK = 12
 
 
 @dataclass(frozen=True, eq=False)
-class RigArrays:
-    """Calibration of every episode.
-
-    Attributes:
-        intrinsics: `[E, V, 3, 3]` for the cached image size.
-        extrinsics: `[E, V, 4, 4]`.
-        mounted: `[E, V]` bool.
-        known: `[E, V]` bool; where False the other arrays hold a placeholder camera.
-    """
-
-    intrinsics: NDArray[np.float32]
-    extrinsics: NDArray[np.float32]
-    mounted: NDArray[np.bool_]
-    known: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
 class CachedDataset:
     """A data set in memory-mapped arrays; row t of an episode is observation t and action t.
 
@@ -85,6 +68,7 @@ class CachedDataset:
         metas: E descriptions.
         tasks: E instructions.
         rigs: calibration arrays.
+        extras: {name: `[N, ...]`} of the optional channels that were recorded.
     """
 
     root: Path
@@ -105,6 +89,7 @@ class CachedDataset:
     metas: Sequence[EpisodeMeta]
     tasks: Sequence[str]
     rigs: RigArrays
+    extras: Mapping[str, NDArray[Any]]
 
     @property
     def num_episodes(self) -> int:
@@ -208,22 +193,27 @@ def open_cache(folder: Path, root: Path) -> CachedDataset:
     """
     note = read_json(folder / "cache.json")
     starts = _load(folder / "episode_start.npy")
-    arrays = {name: _map(folder / f"{name}.npy") for name in ARRAYS}
+    spec = WorldSpec.from_json(note["spec"])
+    channels = [channel for channel, _ in channels_of(spec)]
+    names = ["pixels", *(channel.name for channel in channels)]
+    arrays = {name: _map(folder / f"{name}.npy") for name in names}
     odd = [name for name, array in arrays.items() if len(array) != starts[-1]]
     if odd or len(note["metas"]) != len(starts) - 1:
         raise DataError(f"{folder}: {', '.join(odd) or 'metas'} are not of {starts[-1]} rows")
     count = len(note["tasks"])
+    extras = {channel.name: arrays.pop(channel.name) for channel in channels if channel.optional}
     rigs = RigArrays(*(_load(folder / f"rig_{name}.npy") for name in RIG_ARRAYS))
     return CachedDataset(
         root=root,
         folder=folder,
         fingerprint=note["fingerprint"],
-        spec=WorldSpec.from_json(note["spec"]),
+        spec=spec,
         episode_start=starts,
         folds=note.get("folds") or folds_by_index(range(count)),  # older caches hold none
         metas=[episode_meta(extras, i, False) for i, extras in enumerate(note["metas"])],
         tasks=note["tasks"],
         rigs=rigs,
+        extras=extras,
         **arrays,
     )
 

@@ -4,7 +4,8 @@ Legend: N rows (frames) of all episodes end to end, E episodes, V views, H W pix
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
+from worldsim.data.channels import channels_of
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import EpisodeMeta
 from worldsim.data.rows import meta_table
@@ -20,20 +22,26 @@ from worldsim.errors import UsageError
 from worldsim.files import allocate_array, write_json
 from worldsim.spec import WorldSpec
 
-ARRAYS = (
-    "pixels",
-    "agent_pos",
-    "state",
-    "action",
-    "action_achieved",
-    "action_mask",
-    "reward",
-    "success",
-    "progress",
-)
 RIG_ARRAYS = ("intrinsics", "extrinsics", "mounted", "known")
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class RigArrays:
+    """Calibration of every episode.
+
+    Attributes:
+        intrinsics: `[E, V, 3, 3]` for the cached image size.
+        extrinsics: `[E, V, 4, 4]`.
+        mounted: `[E, V]` bool.
+        known: `[E, V]` bool; where False the other arrays hold a placeholder camera.
+    """
+
+    intrinsics: NDArray[np.float32]
+    extrinsics: NDArray[np.float32]
+    mounted: NDArray[np.bool_]
+    known: NDArray[np.bool_]
 
 
 def write_cache(
@@ -48,17 +56,10 @@ def write_cache(
     lengths = [record.length for record in dataset.index.records]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     _write_pixels(dataset, folder / "pixels.npy", spec, int(starts[-1]), progress)
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in ARRAYS if name != "pixels"}
-    metas, tasks = [], []
-    for episode in range(dataset.num_episodes):
-        arrays = dataset.arrays(episode)
-        for name, parts in columns.items():
-            parts.append(arrays[name])
-        metas.append(dataset.meta(episode))
-        tasks.append(dataset.task(episode))
+    _write_channels(dataset, folder, spec, int(starts[-1]))
+    metas = [dataset.meta(episode) for episode in range(dataset.num_episodes)]
+    tasks = [dataset.task(episode) for episode in range(dataset.num_episodes)]
     dataset.close()
-    for name, parts in columns.items():
-        np.save(folder / f"{name}.npy", np.concatenate(parts))
     np.save(folder / "episode_start.npy", starts)
     for name, array in zip(RIG_ARRAYS, _rig_arrays(metas, dataset.spec, spec), strict=True):
         np.save(folder / f"rig_{name}.npy", array)
@@ -89,6 +90,40 @@ def _write_pixels(
                     file.write(resize(view, height, width).data)
             if progress is not None:
                 progress(episode + 1, dataset.num_episodes)
+
+
+def _write_channels(dataset: LeRobotDataset, folder: Path, spec: WorldSpec, rows: int) -> None:
+    """Write the arrays `[N, ...]` of all channels, episode by episode."""
+    size = spec.cameras[0].height, spec.cameras[0].width
+    native = channels_of(dataset.spec)
+    with ExitStack() as stack:
+        files = {}
+        for channel, shape in channels_of(spec):
+            file = stack.enter_context((folder / f"{channel.name}.npy").open("wb"))
+            form = np.lib.format.dtype_to_descr(np.dtype(channel.dtype))
+            whole = {"descr": form, "fortran_order": False, "shape": (rows, *shape)}
+            np.lib.format.write_array_header_1_0(file, whole)
+            files[channel.name] = file
+        for episode in range(dataset.num_episodes):
+            arrays = dataset.arrays(episode)
+            for channel, _ in native:
+                values = arrays[channel.name]
+                if channel.per_pixel:
+                    values = resize_nearest(values, *size)
+                files[channel.name].write(np.ascontiguousarray(values).tobytes())
+
+
+def resize_nearest(values: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """`[..., h, w]` to `[..., height, width]`, each entry one of those that were measured.
+
+    A mean of depths on two sides of an edge would be a place where nothing is.
+    """
+    rows, columns = (
+        np.floor((np.arange(after) + 0.5) * before / after).astype(np.int64)
+        for before, after in zip(values.shape[-2:], (height, width), strict=True)
+    )
+    resized: NDArray[Any] = values[..., rows[:, None], columns]
+    return resized
 
 
 def resized_spec(dataset: LeRobotDataset, size: tuple[int, int] | None) -> WorldSpec:

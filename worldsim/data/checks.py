@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from worldsim.conventions import same_rate
-from worldsim.data.channels import ACHIEVED_ACTION, ACTION, PRIVILEGED_STATE, STATE, VALID_ACTION
+from worldsim.data.channels import channels_of, is_channel
 from worldsim.data.faults import Fault, Severity
 from worldsim.data.features import ImageFeature
 from worldsim.data.layout import INFO, PICTURES, TEXTS
@@ -24,12 +24,12 @@ from worldsim.data.video import VideoFile
 from worldsim.errors import DataError, SpecMismatchError
 from worldsim.spec import LIMIT_SLACK, ActionSpec, WorldSpec
 
-USED = (
-    *(ACTION, ACHIEVED_ACTION, VALID_ACTION, STATE, PRIVILEGED_STATE),
-    *(f"{prefix}{name}" for prefix in ("", "next.") for name in ("reward", "success", "progress")),
-    "is_episode_successful",
-)
-"""Features that are read where a data set has them; a fault in another one forbids nothing."""
+USED = ("next.reward", "next.success", "next.progress", "is_episode_successful")
+"""Features that are read beside the channels where a data set has them; a fault in another one
+forbids nothing."""
+
+IMPLIED = ("action_achieved", "action_mask", "reward", "success", "progress")
+"""Channels that a data set of an earlier worldsim may lack; other columns imply them."""
 
 
 def index_faults(index: DatasetIndex) -> Iterator[Fault]:
@@ -123,8 +123,10 @@ def _own_spec(index: DatasetIndex) -> Iterator[Fault]:
             found = sizes.get(camera.name, "no colour camera")
             message = f"camera {camera.name!r} is {found}, worldsim.spec says {camera}"
             yield Fault(INFO, None, message)
-    widths = {"action": spec.action.dim, STATE: spec.agent_pos.dim}
-    for key, width in {**widths, PRIVILEGED_STATE: spec.state.dim}.items():
+    for channel, expected in channels_of(spec):
+        key, width = channel.column, int(np.prod(expected))
+        if channel.name in IMPLIED:
+            continue
         shape = index.info["features"].get(key, {}).get("shape", [0])
         if int(np.prod(shape)) != width:
             yield Fault(INFO, None, f"{key} has shape {shape}, worldsim.spec says {width}")
@@ -181,7 +183,8 @@ def _numbers(
         if feature["dtype"] == "image" and key not in table.column_names:
             yield Fault(file, record.index, f"feature {key!r} has no column")
         return
-    severity: Severity = "error" if key in USED else "warning"
+    used = key in USED or is_channel(key)
+    severity: Severity = "error" if used else "warning"
     if key not in table.column_names:
         yield Fault(file, record.index, f"feature {key!r} has no column", severity)
         return

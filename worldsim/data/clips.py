@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from worldsim.data.cache import CachedDataset
+from worldsim.data.channels import channels_of
 from worldsim.data.split import Split, episodes_of
 from worldsim.errors import UsageError
 
@@ -27,7 +28,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     `agent_pos`, `state`, `action` `[T, A]` (row t leads from frame t to t+1), `action_mask` `[T]`,
     `frame_mask` `[T]`, `view_mask` `[T, V]` (False for a camera that an episode lacks),
     `success`, `progress`, `reward` `[T]`, `intrinsics` `[V, 3, 3]`, `extrinsics` `[V, 4, 4]`,
-    `mounted` `[V]`, `rig_known` `[V]`, `episode`, `start` (frame in the episode).
+    `mounted` `[V]`, `rig_known` `[V]`, `episode`, `start` (frame in the episode), and where they
+    were recorded `camera_pose` `[T, V, 4, 4]`, `depth` `[T, V, H, W]` in metres, `events` `[T, E]`.
 
     Args:
         cache: the frames.
@@ -62,6 +64,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             raise UsageError(f"{cache.root}: no {part} episode among {cache.num_episodes}")
         self._episode, self._start = self._windows(stride)
         self._views = torch.from_numpy(cache.views_seen)
+        self._channels = [c for c, _ in channels_of(cache.spec) if c.in_clips]
         rigs = cache.rigs
         self._rig = {
             "intrinsics": torch.from_numpy(rigs.intrinsics),
@@ -106,9 +109,9 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             clips["pixels"] = gather(cache.pixels, rows)
         else:
             clips["latents"] = gather(self.latents, rows)
-        for name in ("agent_pos", "state", "action", "success", "progress", "reward"):
-            clips[name] = gather(getattr(cache, name), rows)
-        clips["action_mask"] = gather(cache.action_mask, rows) & present
+        for channel in self._channels:
+            clips[channel.name] = gather(channel.of(cache), rows)
+        clips["action_mask"] = clips["action_mask"] & present
         clips["frame_mask"] = present
         owner = torch.from_numpy(episode)
         clips["view_mask"] = present[..., None] & self._views[owner][:, None]

@@ -11,18 +11,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from worldsim.data.arrays import episode_arrays, succeeded
 from worldsim.data.cameras import colour_cameras
-from worldsim.data.channels import ACHIEVED_ACTION, ACTION, PRIVILEGED_STATE, STATE
+from worldsim.data.channels import ACTION, MASK, channels_of
 from worldsim.data.checks import film_faults, index_faults, limit_faults, row_faults
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.faults import Fault, errors_of, raise_faults, settle
 from worldsim.data.features import ImageFeature, derive_spec
 from worldsim.data.images import decoded_images
 from worldsim.data.layout import recorded_in
-from worldsim.data.outcomes import outcome, succeeded, success_of
 from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index
 from worldsim.data.row_files import RowFiles
-from worldsim.data.rows import column_array, episode_meta
+from worldsim.data.rows import episode_meta
 from worldsim.data.selection import Selection, downloaded, selected
 from worldsim.data.split import hold_one_out, stored_folds
 from worldsim.data.timing import frames_at, row_times
@@ -94,10 +94,14 @@ class LeRobotDataset:
         return recorded_in(self.info)
 
     @cached_property
+    def _stored_spec(self) -> WorldSpec | None:
+        """The world of all its cameras, where the data set says it."""
+        return WorldSpec.from_json(self.own["spec"]) if "spec" in self.own else None
+
+    @cached_property
     def spec(self) -> WorldSpec:
         """The world it was recorded in; derived from the features if it is not stored."""
-        if "spec" in self.own:
-            spec = WorldSpec.from_json(self.own["spec"])
+        if (spec := self._stored_spec) is not None:
             chosen = self._selection.columns.cameras
             return spec.seen_by(camera.name for camera in self.index.cameras) if chosen else spec
         known = ACTION in self.info["features"]
@@ -233,44 +237,25 @@ class LeRobotDataset:
         """
         arrays = self.arrays(episode)
         spec = self.spec
+        recorded = {
+            channel: arrays[channel.name][: -1 if channel.per == "action" else None]
+            for channel, _ in channels_of(spec)
+            if channel.name != MASK
+        }
         return Episode(
             pixels={name: self.frames(episode, name) for name in spec.camera_names},
-            agent_pos=arrays["agent_pos"],
-            state=arrays["state"],
-            action=arrays["action"][:-1],
-            action_achieved=arrays["action_achieved"][:-1],
-            reward=arrays["reward"],
-            success=arrays["success"],
-            progress=arrays["progress"],
             task=self.task(episode),
             meta=self.meta(episode),
+            extras={c.name: values for c, values in recorded.items() if c.optional},
+            **{c.name: values for c, values in recorded.items() if not c.optional},
         )
 
     def arrays(self, episode: int) -> dict[str, NDArray[Any]]:
         """Everything but pixels, N rows each; the last action is zero and masked out."""
-        table, spec = self.rows(episode), self.spec
         where = f"{self.record(episode).data}, episode {self.record(episode).index}"
-
-        def matrix(key: str, width: int) -> NDArray[Any]:
-            if key not in table.column_names or not width:
-                return np.zeros((len(table), width), np.float32)
-            values = column_array(table[key], f"{where}, {key}").astype(np.float32)
-            if values.shape[1] != width:
-                raise DataError(f"{where}: {key} has {values.shape[1]} entries, expected {width}")
-            return values
-
-        achieved = ACHIEVED_ACTION if ACHIEVED_ACTION in table.column_names else ACTION
-        arrays = {
-            "agent_pos": matrix(STATE, spec.agent_pos.dim),
-            "state": matrix(PRIVILEGED_STATE, spec.state.dim),
-            "action": matrix(ACTION, spec.action.dim),
-            "action_achieved": matrix(achieved, spec.action.dim),
-            "action_mask": np.arange(len(table)) < len(table) - 1,
-            "reward": outcome(table, "reward").astype(np.float32),
-            "success": success_of(table),
-            "progress": outcome(table, "progress").astype(np.float32),
-        }
-        arrays["action"][-1] = arrays["action_achieved"][-1] = 0.0
+        spec = self.spec
+        stored = self._stored_spec or spec
+        arrays = episode_arrays(self.rows(episode), spec, stored, where)
         raise_faults(self.root, limit_faults(spec.action, arrays["action"][:-1], where))
         return arrays
 

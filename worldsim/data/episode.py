@@ -1,5 +1,6 @@
 """One recorded episode in memory: T actions between T+1 observations."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +51,8 @@ class Episode:
         success: `[T+1]` bool per observation.
         progress: `[T+1]` in [0, 1].
         task: instruction text.
+        extras: {name: `[T+1, ...]`} of the optional channels that the world records; see
+            `worldsim.data.channels.CHANNELS`.
     """
 
     pixels: dict[str, NDArray[np.uint8]]
@@ -62,8 +65,14 @@ class Episode:
     progress: Float
     task: str
     meta: EpisodeMeta
+    extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
         """T, the number of actions."""
         return len(self.action)
+
+    @property
+    def action_mask(self) -> NDArray[np.bool_]:
+        """`[T+1]` whether an action was taken at a row's observation: not at the last."""
+        return np.arange(self.length + 1) < self.length

@@ -8,17 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.data.channels import (
-    ACHIEVED_ACTION,
-    ACTION,
-    IMAGES,
-    PRIVILEGED_STATE,
-    PROGRESS,
-    REWARD,
-    STATE,
-    SUCCESS,
-    VALID_ACTION,
-)
+from worldsim.data.channels import IMAGES, STATE, channels_of
 from worldsim.data.layout import PICTURES
 from worldsim.data.video import VideoCodec
 from worldsim.errors import DataError
@@ -52,22 +42,15 @@ def own_features(spec: WorldSpec, codec: VideoCodec) -> dict[str, dict[str, Any]
             "names": ["height", "width", "channels"],
             "info": codec.info(camera.height, camera.width, spec.fps),
         }
-    vectors = {
-        STATE: spec.agent_pos.names,
-        PRIVILEGED_STATE: spec.state.names,
-        ACTION: spec.action.names,
-        ACHIEVED_ACTION: spec.action.names,
-    }
-    for key, names in vectors.items():
-        if names:
-            features[key] = {"dtype": "float32", "shape": [len(names)], "names": list(names)}
-    for key, dtype in SCALARS.items():
-        features[key] = {"dtype": dtype, "shape": [1], "names": None}
+    for channel, shape in channels_of(spec):
+        if 0 not in shape:
+            features[channel.column] = {
+                "dtype": np.dtype(channel.dtype).name,
+                "shape": list(shape) or [1],
+                "names": channel.names(spec),
+            }
     return features
 
-
-SCALARS = {VALID_ACTION: "bool", REWARD: "float32", SUCCESS: "bool", PROGRESS: "float32"}
-"""Per-row scalars, valid at the row's own observation (the mask: for the row's action)."""
 
 BOOKKEEPING_FEATURES: dict[str, dict[str, Any]] = {
     "timestamp": {"dtype": "float32", "shape": [1], "names": None},

@@ -9,26 +9,25 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
-from worldsim.data.channels import (
-    ACHIEVED_ACTION,
-    ACTION,
-    ACTIONS,
-    PRIVILEGED_STATE,
-    PROGRESS,
-    REWARD,
-    STATE,
-    SUCCESS,
-    VALID_ACTION,
-)
+from worldsim.data.channels import ACTIONS, VALID_ACTION, channels_of
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.errors import DataError
+from worldsim.spec import WorldSpec
 
 
 def vector_column(values: NDArray[Any]) -> pa.Array:
-    """`[N, D]` as a fixed-size list column, or as a scalar column if D is 1."""
-    if values.ndim == 1 or values.shape[1] == 1:
-        return pa.array(np.ascontiguousarray(values).reshape(-1))
+    """`[N, D]` as a fixed-size list column, or as a scalar column if D is 1.
+
+    Rows of more axes become nested lists, as LeRobot stores arrays.
+    """
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    if values.ndim > 2:
+        for size in reversed(values.shape[1:]):
+            ends = np.arange(0, len(flat) + 1, size, dtype=np.int32)
+            flat = pa.ListArray.from_arrays(ends, flat)
+        return flat
+    if values.ndim == 1 or values.shape[1] == 1:
+        return flat
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
@@ -60,21 +59,17 @@ def column_array(column: pa.ChunkedArray, where: str) -> NDArray[Any]:
     return values
 
 
-def episode_rows(episode: Episode) -> pa.Table:
+def episode_rows(episode: Episode, spec: WorldSpec) -> pa.Table:
     """Feature columns of an episode, T+1 rows; the last one repeats the actions before it."""
-    pad = np.zeros((1, episode.action.shape[1]), np.float32)
-    columns: dict[str, NDArray[Any]] = {
-        STATE: episode.agent_pos,
-        PRIVILEGED_STATE: episode.state,
-        ACTION: np.concatenate([episode.action, pad]),
-        ACHIEVED_ACTION: np.concatenate([episode.action_achieved, pad]),
-        VALID_ACTION: np.arange(episode.length + 1) < episode.length,
-        REWARD: episode.reward,
-        SUCCESS: episode.success,
-        PROGRESS: episode.progress,
-    }
-    filled = {key: value for key, value in columns.items() if value.ndim == 1 or value.shape[1]}
-    return hold_actions(pa.table({key: vector_column(value) for key, value in filled.items()}))
+    columns = {}
+    for channel, shape in channels_of(spec):
+        if 0 in shape:
+            continue
+        values = channel.of(episode).astype(channel.dtype)
+        if channel.per == "action":
+            values = np.concatenate([values, np.zeros((1, *shape), channel.dtype)])
+        columns[channel.column] = vector_column(values)
+    return hold_actions(pa.table(columns))
 
 
 def valid_actions(table: pa.Table) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worldsim.data.assemble import EpisodeSource
-from worldsim.data.channels import IMAGES, renamed
+from worldsim.data.channels import IMAGES, channels_of, renamed
 from worldsim.data.disk import disk_errors
 from worldsim.data.episode import Episode
 from worldsim.data.remux import VideoSegment
 from worldsim.data.rows import episode_rows, hold_actions, meta_table
 from worldsim.data.video import Pixels, VideoCodec
 from worldsim.data.video_writer import VideoWriter
-from worldsim.errors import UsageError
+from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path, read_json, write_json
 from worldsim.spec import WorldSpec
 
@@ -52,7 +52,10 @@ class Staging:
         if path.exists():
             earlier = read_json(path)
             changed = sorted(
-                key for key in {*earlier, *request} if earlier.get(key) != request.get(key)
+                key
+                for key in {*earlier, *request}
+                if earlier.get(key) != request.get(key)
+                and not (key == "spec" and _same_world(earlier.get(key), request[key]))
             )
             if changed and not self.finished():
                 with disk_errors(self.root):
@@ -164,9 +167,18 @@ class StagedEpisode:
         counts = {writer.count for writer in self.writers.values()}
         if counts - {episode.length + 1}:
             raise UsageError(f"{sorted(counts)} frames for {episode.length + 1} observations")
-        pq.write_table(episode_rows(episode), self.folder / "rows.parquet")
+        pq.write_table(episode_rows(episode, self.spec), self.folder / "rows.parquet")
         meta = meta_table(episode.meta).append_column("task", pa.array([episode.task]))
         pq.write_table(meta, self.folder / "meta.parquet")
+
+
+def _same_world(earlier: Any, now: dict[str, Any]) -> bool:
+    """Whether two specs are one but for carriers of cameras, which earlier ones do not say."""
+    try:
+        before, after = WorldSpec.from_json(earlier), WorldSpec.from_json(now)
+    except SpecMismatchError:
+        return False
+    return before.agrees(after, "cameras") and replace(before, cameras=after.cameras) == after
 
 
 def video_name(view: int) -> str:
@@ -180,23 +192,23 @@ def check_episode(episode: Episode, spec: WorldSpec, where: str) -> None:
     Raises:
         UsageError: a shape or dtype differs, or a value is not finite; says which.
     """
-    rows = episode.length + 1
-    wanted: dict[str, tuple[np.ndarray, tuple[int, ...]]] = {
-        "agent_pos": (episode.agent_pos, (rows, spec.agent_pos.dim)),
-        "state": (episode.state, (rows, spec.state.dim)),
-        "action": (episode.action, (rows - 1, spec.action.dim)),
-        "action_achieved": (episode.action_achieved, (rows - 1, spec.action.dim)),
-        "reward": (episode.reward, (rows,)),
-        "success": (episode.success, (rows,)),
-        "progress": (episode.progress, (rows,)),
-    }
     if episode.length < 1:
         raise UsageError(f"{where}: no action was taken")
-    for name, (array, shape) in wanted.items():
-        if array.shape != shape:
-            raise UsageError(f"{where}: {name} has shape {array.shape}, expected {shape}")
+    recorded = channels_of(spec)
+    if strange := set(episode.extras) - {channel.name for channel, _ in recorded}:
+        raise UsageError(
+            f"{where}: {', '.join(sorted(strange))} of extras is nothing that this world records; "
+            "say so in its spec"
+        )
+    for channel, shape in recorded:
+        array = channel.of(episode)
+        expected = (episode.length + (channel.per == "frame"), *shape)
+        if array.shape != expected:
+            raise UsageError(
+                f"{where}: {channel.name} has shape {array.shape}, expected {expected}"
+            )
         if not np.isfinite(array).all():
-            raise UsageError(f"{where}: {name} holds NaN or infinity")
+            raise UsageError(f"{where}: {channel.name} holds NaN or infinity")
 
 
 def check_frames(episode: Episode, spec: WorldSpec, where: str) -> None:

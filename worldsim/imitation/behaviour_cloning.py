@@ -31,8 +31,7 @@ from worldsim.policies.behaviour_cloning import save_behaviour
 from worldsim.policies.checkpoints import CheckpointOrNone, find_checkpoint
 from worldsim.training.batches import Batch, Loss, StepBatches, mix
 from worldsim.training.config import FitConfig, RunConfig
-from worldsim.training.ema import Ema
-from worldsim.training.fit import fit
+from worldsim.training.loop import EmaCallback, fit
 from worldsim.training.run_folder import RunFolder
 
 
@@ -214,7 +213,7 @@ class ChunkLoss:
 class LadderCallback(Callback):
     """Calls `keep(step)` with the averaged weights in place at each step of the ladder."""
 
-    def __init__(self, ema: Ema, steps: Any, keep: Callable[[int], None]) -> None:
+    def __init__(self, ema: EmaCallback, steps: Any, keep: Callable[[int], None]) -> None:
         self._ema, self._steps, self._keep = ema, frozenset(steps), keep
 
     def on_train_batch_end(

@@ -24,7 +24,7 @@ from worldsim.policies.checkpoints import CheckpointOrNone, find_checkpoint
 from worldsim.policies.perception import save_perception
 from worldsim.training.batches import Batch, Loss, StepBatches, mix
 from worldsim.training.config import FitConfig, RunConfig
-from worldsim.training.fit import fit
+from worldsim.training.loop import fit
 from worldsim.training.run_folder import RunFolder
 
 READ_AT_ONCE = 512

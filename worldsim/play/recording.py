@@ -213,7 +213,8 @@ class Tape:
         with _NUMBERING, disk_errors(self._out):
             film, data = free_names(self._out)
             write_film(film, self.record())
-            writer = LeRobotWriter(data, self.spec, env_info={"id": ENV_ID, "kwargs": {}})
+            spec = self.spec.without_extras()
+            writer = LeRobotWriter(data, spec, env_info={"id": ENV_ID, "kwargs": {}})
             writer.add(self.episode())
             return film, writer.finalize()
 

@@ -217,7 +217,7 @@ class PlaySession:
         if self.simulator is None:
             return None, False
         # Past the env's own end: the person decides when it is over.
-        observation, _, _, _, info = self.simulator.step(action)
+        observation, _, _, _, info = self.simulator.step(self.spec.action.command(action))
         return stack_views(observation["pixels"], self.spec.camera_names), bool(info["success"])
 
     def close(self) -> None:

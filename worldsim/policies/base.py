@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from worldsim.conventions import Observation
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.registry import Registry
-from worldsim.spec import WorldSpec
+from worldsim.spec import ActionSpec, WorldSpec
 
 FloatArray = NDArray[np.float32]
 
@@ -87,6 +87,27 @@ def require_same_interface(policy: WorldSpec, env: WorldSpec, what: str) -> None
             f"{what} does not fit this environment; "
             + "; ".join(differences)
             + ". Use a policy made with the environment's own spec."
+        )
+
+
+def require_action_kind(policy: object, action: ActionSpec, what: str) -> None:
+    """Refuse a policy that does not speak the environment's kind of action.
+
+    Args:
+        policy: a policy or its class. It says in `action_kinds` which kinds it speaks; without
+            that, it speaks "box" alone.
+        action: what the environment takes.
+        what: the policy, for the message.
+
+    Raises:
+        SpecMismatchError: it speaks other kinds.
+    """
+    kinds: tuple[str, ...] = getattr(policy, "action_kinds", ("box",))
+    if action.kind not in kinds:
+        raise SpecMismatchError(
+            f"{what} speaks {' and '.join(kinds)} actions, the environment takes {action.kind} "
+            f"ones ({', '.join(action.names)}); use a policy whose `action_kinds` has "
+            f"{action.kind!r}"
         )
 
 

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from worldsim.config.limits import OneOf
 from worldsim.config.values import check_arguments
 from worldsim.errors import UsageError, unknown_name
-from worldsim.policies.base import POLICIES, Policy
+from worldsim.policies.base import POLICIES, Policy, require_action_kind
 from worldsim.spec import WorldSpec
 
 
@@ -50,13 +50,19 @@ def build_policy(spec: WorldSpec, name: str, kind: str, /, **options: Any) -> Po
 
     Raises:
         UsageError: the kind or an option is unknown, or the policy refuses its arguments.
+        SpecMismatchError: it does not speak the world's kind of action.
     """
     check_entry({"kind": kind, **options}, f"policy {name!r}")
     make = cast(Callable[..., Policy], POLICIES.get(kind))
+    what = f"policy {name!r} (kind {kind!r})"
+    if isinstance(make, type):  # a class says it before it fails over something that follows
+        require_action_kind(make, spec.action, what)
     try:
-        return make(spec, name=name, **options)
+        policy = make(spec, name=name, **options)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"policy {name!r} (kind {kind!r}) with {options}: {error}") from error
+        raise UsageError(f"{what} with {options}: {error}") from error
+    require_action_kind(policy, spec.action, what)
+    return policy
 
 
 def load_pool(

@@ -10,12 +10,12 @@ from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, EnvStreams, FloatArray
-from worldsim.spec import EE_POSITION, WorldSpec
+from worldsim.spec import EE_POSITION, ActionKind, WorldSpec
 
 
 @POLICIES.register("random")
 class RandomPolicy:
-    """Uniform actions within the action limits, each held for a while.
+    """Uniform actions within the action limits or among the choices, each held for a while.
 
     Args:
         spec: world it acts in.
@@ -24,10 +24,13 @@ class RandomPolicy:
             out and leave the robot where it is.
     """
 
+    action_kinds: tuple[ActionKind, ...] = ("box", "discrete")
+
     def __init__(self, spec: WorldSpec, name: str = "random", hold: Count = 4) -> None:
         check_arguments(RandomPolicy, {"hold": hold}, name)
         self.name = name
         self.n_action_steps = hold
+        self._action = spec.action
         self._low = np.asarray(spec.action.low, np.float32)
         self._high = np.asarray(spec.action.high, np.float32)
         self._streams = EnvStreams()
@@ -44,6 +47,8 @@ class RandomPolicy:
         """`[N, hold, A]`, one draw repeated."""
         draws = [self._streams.of(i).uniform(self._low, self._high) for i in env_ids]
         action = np.asarray(draws, np.float32).reshape(len(draws), 1, len(self._low))
+        if self._action.kind == "discrete":
+            action = self._action.clip(action)
         return np.repeat(action, self.n_action_steps, axis=1)
 
 
@@ -114,7 +119,8 @@ def keeps_still(spec: WorldSpec) -> bool:
 class ReplayPolicy:
     """Recorded actions again, whatever happens; env i replays recording i modulo their number.
 
-    After the last recorded action it repeats zeros, or that action where actions are absolute.
+    After the last recorded action it repeats zeros, or that action where actions are absolute or
+    choices.
 
     Args:
         spec: world it acts in.
@@ -124,6 +130,8 @@ class ReplayPolicy:
         episodes: which of its episodes, all when empty.
         columns: which of its columns is the action; see `worldsim.data.selection.ColumnOptions`.
     """
+
+    action_kinds: tuple[ActionKind, ...] = ("box", "discrete")
 
     def __init__(
         self,
@@ -139,7 +147,7 @@ class ReplayPolicy:
         recorded = list(actions) if len(actions) else _recorded_actions(dataset, episodes, columns)
         self._actions = [spec.action.check(a, f"recording {i}") for i, a in enumerate(recorded)]
         self._dim = spec.action.dim
-        self._stays = spec.action.mode == "absolute"
+        self._stays = spec.action.mode == "absolute" or spec.action.kind == "discrete"
         self._step: dict[int, int] = {}
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:

@@ -18,7 +18,7 @@ from worldsim.rollout.evaluator import Evaluator
 from worldsim.rollout.film_store import save_films
 from worldsim.rollout.kept import Job, standing, write_result
 from worldsim.rollout.trajectory import World
-from worldsim.rollout.workers import WorkerPool
+from worldsim.rollout.workers import run_in_processes
 
 
 @dataclass(frozen=True)
@@ -101,5 +101,4 @@ def run_missing(
     if workers == 0:
         yield from map(make_runner(setup), missing)
         return
-    with WorkerPool(make_runner, setup, min(workers, len(missing))) as pool:
-        yield from pool.run(missing)
+    yield from run_in_processes(make_runner, setup, missing, min(workers, len(missing)))

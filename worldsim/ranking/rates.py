@@ -23,7 +23,11 @@ def normal_quantile(level: float) -> float:
 
 
 def wilson_interval(successes: float, trials: float, level: float = 0.95) -> Interval | None:
-    """Wilson score interval of a proportion (Wilson 1927); None for zero trials."""
+    """Wilson score interval of a proportion (Wilson 1927); None for zero trials.
+
+    Not by `scipy.stats.binomtest`, which takes whole numbers of successes only: logged rates and
+    means of several rollouts a start are fractions.
+    """
     if trials <= 0:
         return None
     z = normal_quantile(level)

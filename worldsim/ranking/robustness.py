@@ -62,7 +62,11 @@ class PermutationTest:
 def permutation_test(
     reference: Float, imagined: Float, rng: np.random.Generator
 ) -> PermutationTest:
-    """Permute which policy the imagined rates `[P]` belong to."""
+    """Permute which policy the imagined rates `[P]` belong to.
+
+    Not by `scipy.stats.permutation_test`: it draws orders anew for each coefficient, which would
+    change every sampled p-value, and counts as higher what differs by rounding alone.
+    """
     k = len(reference)
     if k < FEWEST:
         nothing = {f.__name__: None for f in (pearson, spearman, kendall)}

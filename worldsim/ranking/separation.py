@@ -6,7 +6,7 @@ without pairing use Fisher's exact test and the two-proportion sample size.
 """
 
 from dataclasses import dataclass
-from math import ceil, comb, lgamma, sqrt
+from math import ceil, sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -104,12 +104,9 @@ def separate_counts(
 
 def mcnemar_exact(wins: int, losses: int) -> float:
     """Two-sided exact McNemar p-value: Binomial(wins + losses, 1/2)."""
-    total, low = wins + losses, min(wins, losses)
-    if total > 1000:  # the exact sum overflows a float; the normal form is exact enough there
-        z = max(abs(wins - losses) - 1, 0) / sqrt(total)
-        return 2 * (1 - NormalDist().cdf(z))
-    tail = sum(comb(total, i) for i in range(low + 1)) / float(2**total)
-    return min(1.0, 2 * tail)
+    from scipy.stats import binomtest
+
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def more_paired_starts(wins: int, losses: int, starts: int, level: float) -> int | None:
@@ -145,19 +142,10 @@ def two_proportion_trials(p: float, q: float, level: float) -> int | None:
 
 def fisher_exact(successes_a: int, trials_a: int, successes_b: int, trials_b: int) -> float:
     """Two-sided p-value of Fisher's exact test of equal rates."""
-    total, wins = trials_a + trials_b, successes_a + successes_b
+    from scipy import stats
 
-    def log_weight(k: int) -> float:
-        return _log_comb(trials_a, k) + _log_comb(trials_b, wins - k) - _log_comb(total, wins)
-
-    support = range(max(0, wins - trials_b), min(trials_a, wins) + 1)
-    weights = np.exp([log_weight(k) for k in support])
-    observed = np.exp(log_weight(successes_a))
-    return float(min(1.0, weights[weights <= observed * (1 + 1e-9)].sum()))
-
-
-def _log_comb(n: int, k: int) -> float:
-    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+    rows = [[successes_a, trials_a - successes_a], [successes_b, trials_b - successes_b]]
+    return float(stats.fisher_exact(rows).pvalue)
 
 
 def _too_few(world: str) -> Separation:

@@ -1,13 +1,14 @@
-"""Worker processes that take jobs one by one. A dead worker is an error, never a hang."""
+"""Jobs done in processes of one thread each. A dead process is an error, never a hang."""
 
 import multiprocessing
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from typing import Any, Generic, TypeVar
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
 
 from worldsim.errors import UsageError, WorldsimError, in_one_line
 from worldsim.hardware import keep_freed_memory
@@ -17,109 +18,75 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-class WorkerPool(Generic[Setup, Job, Result]):
-    """Processes that each build a runner once and then run jobs with it, one thread each.
+def run_in_processes(
+    make_runner: Callable[[Setup], Callable[[Job], Result]],
+    setup: Setup,
+    jobs: Sequence[Job],
+    workers: int,
+) -> Iterator[Result]:
+    """Yield results in the order in which the jobs end.
 
-    Use as a context manager: leaving it ends the workers, whatever they do. Should this process
-    be killed, a worker ends with its current job.
+    Each process builds a runner once and then runs jobs with it. Leaving the iterator ends the
+    processes, whatever they do; so does the end of this process.
 
     Args:
         make_runner: module-level function from the setup to the function that runs a job.
         setup: picklable.
+        jobs: picklable; taken in their order.
         workers: how many processes.
+
+    Raises:
+        UsageError: a job failed with one; has its message.
+        WorldsimError: a job failed otherwise, or a process died.
     """
-
-    def __init__(
-        self,
-        make_runner: Callable[[Setup], Callable[[Job], Result]],
-        setup: Setup,
-        workers: int,
-    ) -> None:
-        # Fork would copy threads of torch and GL contexts in an unknown state.
-        context = multiprocessing.get_context("spawn")
-        self._workers: dict[Connection, BaseProcess] = {}
-        for _ in range(workers):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, make_runner, setup), daemon=True)
-            process.start()
-            theirs.close()
-            self._workers[ours] = process
-
-    def __enter__(self) -> "WorkerPool[Setup, Job, Result]":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for connection, process in self._workers.items():
-            process.terminate()
-            process.join()
-            connection.close()
-        self._workers = {}
-
-    def run(self, jobs: Sequence[Job]) -> Iterator[Result]:
-        """Results in the order in which the jobs end.
-
-        Raises:
-            WorldsimError: a job failed (with its message), or a worker died.
-        """
-        waiting = list(jobs)
-        busy: set[Connection] = set()
-        for connection in self._workers:
-            if waiting:
-                connection.send(waiting.pop(0))
-                busy.add(connection)
-        while busy:
-            ready = set(wait(list(busy)))
-            for connection in [c for c in busy if c in ready]:
-                result = self._receive(connection)
-                busy.remove(connection)
-                if waiting:
-                    connection.send(waiting.pop(0))
-                    busy.add(connection)
-                yield result
-
-    def _receive(self, connection: Connection) -> Result:
-        try:
-            failure, result = connection.recv()
-        except EOFError as error:
-            process = self._workers[connection]
-            process.join()
-            raise WorldsimError(
-                f"a worker process died (exit code {process.exitcode}); is memory short? "
-                "Try fewer workers"
-            ) from error
-        if failure is not None:
-            usage, text = failure
-            raise (UsageError if usage else WorldsimError)(text)
-        answer: Result = result
-        return answer
+    others = set(multiprocessing.active_children())
+    # Fork would copy threads of torch and GL contexts in an unknown state.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _begin, (make_runner, setup))
+    try:
+        for future in as_completed([pool.submit(_run, job) for job in jobs]):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise WorldsimError("a worker process died; is memory short? Try fewer workers") from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()  # the pool alone would wait for the jobs to end
+        pool.shutdown(wait=True)
 
 
-def _serve(
-    connection: Connection, make_runner: Callable[[Any], Callable[[Any], Any]], setup: Any
-) -> None:
-    """Body of a worker."""
+_WORK: dict[str, Any] = {}
+"""In a worker process: `make_runner`, `setup`, and from the first job on the `runner`."""
+
+
+def _begin(make_runner: Callable[[Any], Callable[[Any], Any]], setup: Any) -> None:
+    """Set up a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.showwarning = in_one_line(warnings.showwarning)
     keep_freed_memory()
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
     torch.set_num_threads(1)
-    runner: Callable[[Any], Any] | None = None
-    while True:
-        try:
-            job = connection.recv()
-        except EOFError:
-            return
-        answer: tuple[tuple[bool, str] | None, Any]
-        try:
-            runner = runner or make_runner(setup)
-            answer = (None, runner(job))
-        except WorldsimError as error:
-            answer = ((isinstance(error, UsageError), str(error)), None)
-        except Exception as error:  # anything else still belongs to a job that has a name
-            answer = ((False, f"{job}: {type(error).__name__}: {error}"), None)
-        try:
-            connection.send(answer)
-        except BrokenPipeError:
-            return
+    _WORK.update(make_runner=make_runner, setup=setup)
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end: a killed one tells its workers nothing."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _run(job: Any) -> Any:
+    try:
+        if "runner" not in _WORK:
+            _WORK["runner"] = _WORK["make_runner"](_WORK["setup"])
+        return _WORK["runner"](job)
+    # Errors with arguments of their own do not survive the way back: their text does.
+    except WorldsimError as error:
+        raise (UsageError if isinstance(error, UsageError) else WorldsimError)(str(error)) from None
+    except Exception as error:  # anything else still belongs to a job that has a name
+        raise WorldsimError(f"{job}: {type(error).__name__}: {error}") from None

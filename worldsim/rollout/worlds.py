@@ -183,7 +183,8 @@ class SimulatorWorld:
 
     def step(self, actions: Float) -> Moment:
         """See `BatchWorld`."""
-        results = [env.step(a) for env, a in zip(self._running, actions, strict=True)]
+        commands = map(self.spec.action.command, actions)
+        results = [env.step(c) for env, c in zip(self._running, commands, strict=True)]
         done = np.array([bool(r[2]) or bool(r[3]) for r in results])
         return self._moment([r[0] for r in results], [r[4] for r in results], done, actions)
 

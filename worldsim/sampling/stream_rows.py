@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import UsageError
+from worldsim.models.conditioners.base import RigTensors
 from worldsim.models.denoisers.conditioning import Conditioning
-from worldsim.models.tabletop.contact_dynamics import BodyDynamics
-from worldsim.models.tabletop.maps import RigTensors
+from worldsim.models.dynamics.base import Dynamics
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.chunk_sampler import SamplerState
 from worldsim.sampling.context import take_rows
@@ -133,7 +133,7 @@ class StateRollout:
 
 
 def state_rollout(
-    dynamics: BodyDynamics, start: StatePair, actions: Tensor, given: Tensor | None
+    dynamics: Dynamics, start: StatePair, actions: Tensor, given: Tensor | None
 ) -> StateRollout:
     """Hand and scene from `start` on under actions `[n, K, A]`, of which there is at least one.
 
@@ -147,7 +147,7 @@ def state_rollout(
     mask = actions.new_ones(len(actions))
     for step in range(actions.shape[1]):
         if given is None:
-            moved = dynamics(pair.previous, pair.current, actions[:, step], mask)
+            moved = dynamics.step(pair.previous, pair.current, actions[:, step], mask)
         else:
             moved = given[:, step]
         before.append(pair.current)
@@ -158,7 +158,7 @@ def state_rollout(
 
 def push_actions(
     rows: StreamRows,
-    dynamics: BodyDynamics,
+    dynamics: Dynamics,
     index: list[int],
     actions: Tensor,
     given: Tensor | None,

@@ -1,14 +1,22 @@
-"""What an action is."""
+"""What an action is: its vector, its space, what is checked of it.
+
+An action enters models, data sets and policies as a vector `[A]`. In a box its entries are the
+command. A discrete action is one of n named choices, and its vector is one-hot, A = n.
+"""
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from worldsim.errors import DataWarning, UsageError
 
+if TYPE_CHECKING:
+    from gymnasium import spaces
+
+ActionKind = Literal["box", "discrete"]
 ActionMode = Literal["delta", "absolute", "torque", "unknown"]
 ActionFrame = Literal["world", "base", "end_effector", "joint", "unknown"]
 Limits = Literal["declared", "measured"]
@@ -21,10 +29,11 @@ class ActionSpec:
     """The meaning of an action vector `[A]`.
 
     Environments take normalised actions in [`low`, `high`]; the physical command is
-    `scale * action`, in `units`.
+    `scale * action`, in `units`. `discrete_actions` makes the spec of a discrete action, whose
+    environments take the number of a choice.
 
     Attributes:
-        names: one name a dimension.
+        names: one name a dimension, or a choice.
         low: least value of each dimension as the environment takes it.
         high: greatest value of each dimension.
         units: physical unit of each dimension after `scale` ("m", "rad", "1").
@@ -34,6 +43,7 @@ class ActionSpec:
         commanded: True for what was asked of the robot, False for what it did.
         limits: whether `low` and `high` were declared, as by an environment, or are the extremes
             that a data set happens to hold. Measured limits are no part of a robot's identity.
+        kind: "box", or "discrete" for a choice among `names`.
     """
 
     names: tuple[str, ...]
@@ -45,20 +55,48 @@ class ActionSpec:
     frame: ActionFrame = "unknown"
     commanded: bool = True
     limits: Limits = "declared"
+    kind: ActionKind = "box"
 
     def __post_init__(self) -> None:
         sizes = {len(self.names), len(self.low), len(self.high), len(self.units), len(self.scale)}
         if len(sizes) != 1:
             raise UsageError(f"ActionSpec fields differ in length: {asdict(self)}")
+        if self.kind == "discrete":
+            self._check_choices()
+
+    def _check_choices(self) -> None:
+        """Refuse a discrete action that is not one-hot over distinct names."""
+        count = len(self.names)
+        if not count or len(set(self.names)) < count:
+            raise UsageError(
+                f"a discrete action needs one or more choices of distinct names, got {self.names}"
+            )
+        bounds = (self.low, self.high, self.limits)
+        if bounds != ((0.0,) * count, (1.0,) * count, "declared"):
+            raise UsageError(
+                f"a discrete action is one-hot, but low, high and limits are {bounds}; "
+                "make it with worldsim.spec.discrete_actions(names)"
+            )
 
     @property
     def dim(self) -> int:
-        """A, the number of dimensions."""
+        """A, the number of dimensions, or of choices."""
         return len(self.names)
 
     @property
+    def space(self) -> "spaces.Space[Any]":
+        """The gymnasium space that an environment takes: Box `[A]` float32, or Discrete(A)."""
+        from gymnasium import spaces
+
+        if self.kind == "discrete":
+            return spaces.Discrete(self.dim)
+        return spaces.Box(np.asarray(self.low, np.float32), np.asarray(self.high, np.float32))
+
+    @property
     def nearest_to_zero(self) -> np.ndarray:
-        """`[A]` float32, the action within the limits that is nearest to zero."""
+        """`[A]` float32, the vector nearest to zero; of choices, the first."""
+        if self.kind == "discrete":
+            return self._one_hot(np.array(0))
         low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
         return np.clip(np.zeros(self.dim, np.float32), low, high)
 
@@ -67,11 +105,43 @@ class ActionSpec:
         """True when the first three dimensions displace the end effector in the world."""
         return self.mode == "delta" and self.frame == "world" and self.units[:3] == ("m",) * 3
 
-    def check(self, action: np.ndarray, where: str) -> np.ndarray:
-        """Return `action` as float32 `[..., A]`, clipped to the limits.
+    def vector(self, command: Any, where: str) -> np.ndarray:
+        """The vector float32 `[..., A]` of what an environment is given, an element of `space`.
+
+        That of a box is what was given; whoever acts on it checks it by `check`.
+
+        Args:
+            command: `[..., A]` of a box, whole numbers `[...]` of choices.
+            where: who gave it, for the message.
 
         Raises:
-            UsageError: the last dimension is not A, or a value is not finite.
+            UsageError: it is none of the choices.
+        """
+        if self.kind == "box":
+            return np.asarray(command, np.float32)
+        chosen = np.asarray(command)
+        if chosen.dtype.kind not in "iu" or ((chosen < 0) | (chosen >= self.dim)).any():
+            raise UsageError(
+                f"{where}: action is {command!r}, expected a whole number from 0 to "
+                f"{self.dim - 1}, the choices {', '.join(self.names)}"
+            )
+        return self._one_hot(chosen)
+
+    def _one_hot(self, choices: np.ndarray) -> np.ndarray:
+        """Vectors float32 `[..., A]` of choices `[...]`."""
+        vectors: np.ndarray = np.eye(self.dim, dtype=np.float32)[choices]
+        return vectors
+
+    def command(self, vector: np.ndarray) -> Any:
+        """What an environment is given for `vector` `[..., A]`; the inverse of `vector`."""
+        return vector if self.kind == "box" else np.argmax(vector, axis=-1)
+
+    def check(self, action: np.ndarray, where: str) -> np.ndarray:
+        """Return the vector `action` as float32 `[..., A]`, clipped to the limits of a box.
+
+        Raises:
+            UsageError: the last dimension is not A, a value is not finite, or the vector of a
+                choice is not one-hot.
         """
         array = np.asarray(action, dtype=np.float32)
         if array.ndim == 0 or array.shape[-1] != self.dim:
@@ -81,11 +151,23 @@ class ActionSpec:
             )
         if not np.isfinite(array).all():
             raise UsageError(f"{where}: action holds NaN or infinity: {array.tolist()}")
-        return self.clip(array)
+        if self.kind == "box":
+            return self.clip(array)
+        if not ((np.isin(array, (0, 1))).all() and (array.sum(-1) == 1).all()):
+            raise UsageError(
+                f"{where}: action is {array.tolist()}, expected a one-hot vector over the choices "
+                f"{', '.join(self.names)}"
+            )
+        return array
 
     def clip(self, action: np.ndarray) -> np.ndarray:
-        """`action` `[..., A]` as float32 within the limits; warns of leaving measured ones."""
+        """`action` `[..., A]` as float32 within the limits; warns of leaving measured ones.
+
+        Of choices, the one whose entry is greatest.
+        """
         array = np.asarray(action, np.float32)
+        if self.kind == "discrete":
+            return self._one_hot(np.argmax(array, axis=-1))
         low, high = np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
         if self.limits == "measured":
             room = LIMIT_SLACK * (high - low)
@@ -104,6 +186,13 @@ class ActionSpec:
             DataWarning,
             stacklevel=3,
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; a box does not write its kind, so that files keep their bytes."""
+        plain = asdict(self)
+        if self.kind == "box":
+            del plain["kind"]
+        return plain
 
     def fits(self, other: "ActionSpec") -> bool:
         """Whether both mean the same by an action; limits count where both declare them."""
@@ -124,3 +213,27 @@ class ActionSpec:
             return self if self.limits == "declared" else self.limited_as(other)
         low = tuple(map(min, self.low, other.low))
         return replace(self, low=low, high=tuple(map(max, self.high, other.high)))
+
+
+def discrete_actions(
+    names: Sequence[str], scale: Sequence[float] = (), units: Sequence[str] = ()
+) -> ActionSpec:
+    """The spec of a choice among `names`, as a one-hot vector.
+
+    Args:
+        names: of the choices.
+        scale: what one choice does, such as 0.25 for a step forward; default 1.
+        units: of `scale`, such as "m"; default "1".
+
+    Raises:
+        UsageError: there is no name, or one occurs twice.
+    """
+    count = len(names)
+    return ActionSpec(
+        names=tuple(names),
+        low=(0.0,) * count,
+        high=(1.0,) * count,
+        units=tuple(units) or ("1",) * count,
+        scale=tuple(scale) or (1.0,) * count,
+        kind="discrete",
+    )

@@ -7,7 +7,7 @@ cannot happen.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from dacite import Config as DaciteConfig
 from dacite import DaciteError, from_dict
@@ -16,6 +16,9 @@ from worldsim.conventions import plain_rate, same_rate
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.spec.action import ActionSpec
 from worldsim.spec.camera import CameraSpec
+
+DepthKind = Literal["planar", "radial"]
+"""Depth along the optical axis (z), or distance from the camera's centre."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,12 @@ class WorldSpec:
         action: the commanded action.
         agent_pos: proprioception, `[P]`.
         state: privileged simulator state, `[S]`; empty for real robots.
+        camera_pose: whether camera-to-world poses are recorded for every frame.
+        depth: kind of the depth that is recorded for every pixel, None where there is none:
+            "planar" along the optical axis, "radial" from the camera's centre.
+        events: names of what may happen at a frame, recorded as 0 or 1.
+
+    The last three say what recordings hold beside the rest. Worlds that differ in them are one.
     """
 
     fps: float
@@ -69,8 +78,13 @@ class WorldSpec:
     action: ActionSpec
     agent_pos: VectorSpec
     state: VectorSpec
+    camera_pose: bool = False
+    depth: DepthKind | None = None
+    events: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if len(set(self.events)) < len(self.events):
+            raise UsageError(f"events need distinct names, got {self.events}")
         object.__setattr__(self, "fps", plain_rate(self.fps))
 
     @property
@@ -83,13 +97,22 @@ class WorldSpec:
         known = {camera.name: camera for camera in self.cameras}
         return replace(self, cameras=tuple(known[name] for name in cameras))
 
+    def without_extras(self) -> "WorldSpec":
+        """The same world, of whose frames neither poses of cameras, depth nor events are kept."""
+        return replace(self, camera_pose=False, depth=None, events=())
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; inverse of `from_json`.
 
-        What a camera leaves at its default is not written, so that files keep their bytes.
+        Later fields are not written where they are at their defaults, so that files keep their
+        bytes.
         """
-        cameras = [camera.to_json() for camera in self.cameras]
-        return {**asdict(self), "cameras": cameras}
+        plain = {**asdict(self), "action": self.action.to_json()}
+        plain["cameras"] = [camera.to_json() for camera in self.cameras]
+        for name in ("camera_pose", "depth", "events"):
+            if not plain[name]:
+                del plain[name]
+        return plain
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "WorldSpec":

@@ -1,6 +1,5 @@
 """What a training run is: frozen dataclasses that `configs/train.yaml` fills."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,14 +32,6 @@ class CosineSchedule(Checked):
 
     warmup: Fraction = 0.03
     final: Share = 0.05
-
-    def factor(self, fraction: float) -> float:
-        """Multiplier of the base learning rate after `fraction` of training, in [0, 1]."""
-        fraction = min(max(fraction, 0.0), 1.0)
-        if fraction < self.warmup:
-            return fraction / self.warmup
-        decayed = (fraction - self.warmup) / (1.0 - self.warmup)
-        return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * decayed))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Dynamics stage: fit `BodyDynamics` to recorded bodies by rolling it out along them.
+"""Dynamics stage: fit a model's dynamics to recorded states by rolling them out along these.
 
 A one-step fit walks away over an episode; here the network runs on its own output over ever more
 steps during training, with gradients through all of them. Single steps come first: those of a
 window are one call of the network, which so sees many more contacts in the time of a rollout.
 
-Legend: B windows, H steps of a window, K steps of a rollout, R rollouts, N rows, D body, A action,
-P proprioception, S state.
+Legend: B windows, H steps of a window, K steps of a rollout, R rollouts, N rows, D state,
+A action, M modes.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,7 @@ from torch import Tensor
 from worldsim.config.limits import Count, Share, Weight, at_least, below
 from worldsim.config.values import Checked
 from worldsim.data.cache import CachedDataset
-from worldsim.models.tabletop.contact_dynamics import BodyDynamics
-from worldsim.models.tabletop.mirror import mirrored_action, mirrored_vector
-from worldsim.models.tabletop.scene_points import point_positions
-from worldsim.spec import EE_POSITION, VectorSpec
+from worldsim.models.dynamics.base import Dynamics
 from worldsim.training.batches import Batch, Loss
 
 GROWN = 0.9
@@ -32,7 +29,7 @@ SHARPNESS = 0.1
 """Weight of the absolute error, which keeps small errors small, beside the rounded one."""
 
 SOFTNESS = 0.02
-"""By how much one way of a step must be nearer than another to be e times as likely its cause."""
+"""By how much one mode of a step must be nearer than another to be e times as likely its cause."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +56,21 @@ class DynamicsPlan(Checked):
         return int(0.5 + self.horizon ** min(max(grown, 0.0), 1.0))
 
 
-class BodyTable:
-    """Recorded bodies and actions of some episodes, row by row.
+class StateTable:
+    """Recorded states and actions of some episodes, row by row.
 
     Args:
-        dynamics: says which entries make a body.
+        dynamics: says which entries make a state.
         cache: the data.
         episodes: which of its episodes.
     """
 
-    def __init__(
-        self, dynamics: BodyDynamics, cache: CachedDataset, episodes: Sequence[int]
-    ) -> None:
+    def __init__(self, dynamics: Dynamics, cache: CachedDataset, episodes: Sequence[int]) -> None:
         spans = [cache.rows(episode) for episode in episodes]
         rows = np.concatenate([np.arange(span.start, span.stop) for span in spans])
         lengths = torch.tensor([span.stop - span.start for span in spans])
         state = torch.from_numpy(cache.state[rows]).float()
-        self.body = dynamics.join(torch.from_numpy(cache.agent_pos[rows]).float(), state)
+        self.states = dynamics.join(torch.from_numpy(cache.agent_pos[rows]).float(), state)
         self.action = torch.from_numpy(cache.action[rows]).float()
         known = torch.from_numpy(np.asarray(cache.action_mask[rows])).bool()
         stops = lengths.cumsum(0)
@@ -84,24 +79,26 @@ class BodyTable:
         self.starts = torch.nonzero(known & (torch.arange(len(rows)) < self.last))[:, 0]
 
     def window(self, starts: Tensor, steps: int) -> Batch:
-        """`body [B, K + 2, D]` from one row before each start on, `action [B, K, A]`, and `inside
+        """`state [B, K + 2, D]` from one row before each start on, `action [B, K, A]`, and `inside
         [B, K]`, which is 0 past the end of an episode."""
         wanted = starts[:, None] + torch.arange(-1, steps + 1)
         first, last = self.first[starts][:, None], self.last[starts][:, None]
         rows = torch.minimum(torch.maximum(wanted, first), last)
         return {
-            "body": self.body[rows],
+            "state": self.states[rows],
             "action": self.action[rows[:, 1:-1]],
             "inside": (wanted[:, 2:] <= last).float(),
         }
 
-    def fit_scales(self, dynamics: BodyDynamics) -> None:
-        """Normalisation and box of `dynamics`, from these rows."""
-        dynamics.fit_scales(self.body, self.body[self.starts], self.body[self.starts + 1])
+    def fit_scales(self, dynamics: Dynamics) -> None:
+        """Normalisation and box of `dynamics`, and what it knows in closed form of actions."""
+        before, after = self.states[self.starts], self.states[self.starts + 1]
+        dynamics.fit_scales(self.states, before, after)
+        dynamics.fit_actions(before, self.action[self.starts], after)
 
-    def widen_box(self, dynamics: BodyDynamics) -> None:
+    def widen_box(self, dynamics: Dynamics) -> None:
         """Let the box of `dynamics`, fitted to other rows, hold these too."""
-        dynamics.widen_box(self.body)
+        dynamics.widen_box(self.states)
 
 
 class DynamicsLoss:
@@ -112,56 +109,48 @@ class DynamicsLoss:
         plan: see there.
     """
 
-    def __init__(self, dynamics: BodyDynamics, plan: DynamicsPlan) -> None:
+    def __init__(self, dynamics: Dynamics, plan: DynamicsPlan) -> None:
         self.dynamics, self.plan = dynamics, plan
-        agent_pos, state = dynamics.spec.agent_pos, dynamics.spec.state
-        names, units = agent_pos.names + state.names, agent_pos.units + state.units
-        body = VectorSpec(names[: dynamics.dim], units[: dynamics.dim])
-        self._signs = [
-            (
-                torch.tensor(mirrored_vector(body, axis)),
-                torch.tensor(mirrored_action(dynamics.spec.action, axis)),
-            )
-            for axis in plan.mirror
-        ]
+        signs = [dynamics.mirror_signs(axis) for axis in plan.mirror]
+        self._signs = [(torch.tensor(state), torch.tensor(action)) for state, action in signs]
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of windows."""
-        body, action = self._mirrored(batch["body"], batch["action"], generator)
+        state, action = self._mirrored(batch["state"], batch["action"], generator)
         steps = self.plan.rollout_steps(fraction)
-        body, action = _tiles(body, steps + 2, steps), _tiles(action, steps, steps)
+        state, action = _tiles(state, steps + 2, steps), _tiles(action, steps, steps)
         inside = _tiles(batch["inside"][..., None], steps, steps)[..., 0]
-        before, now = self._start(body, generator)
+        previous, now = self._start(state, generator)
         errors = []
         for k in range(steps):
-            told = torch.ones_like(inside[:, k])
-            ways, chances = self.dynamics.ways(before, now, action[:, k], told)
-            gap = (ways - body[:, k + 2, None]) / self.dynamics.step
+            known = torch.ones_like(inside[:, k])
+            modes, log_probs = self.dynamics.modes(previous, now, action[:, k], known)
+            gap = (modes - state[:, k + 2, None]) / self.dynamics.step_size
             each = step_error(gap).mean(dim=-1)
-            errors.append((mixture_error(each, chances) * inside[:, k]).mean())
-            nearest = each.argmin(dim=-1)[:, None, None].expand(-1, 1, ways.shape[-1])
-            before, now = now, ways.gather(1, nearest)[:, 0]
+            errors.append((mixture_error(each, log_probs) * inside[:, k]).mean())
+            nearest = each.argmin(dim=-1)[:, None, None].expand(-1, 1, modes.shape[-1])
+            previous, now = now, modes.gather(1, nearest)[:, 0]
         steps_errors = torch.stack(errors)
         ends = {"first": steps_errors[0].detach(), "last": steps_errors[-1].detach()}
         return Loss(steps_errors.mean(), ends)
 
     def _mirrored(
-        self, body: Tensor, action: Tensor, generator: torch.Generator
+        self, state: Tensor, action: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Each window turned over, or not, along each axis of the plan."""
-        for body_signs, action_signs in self._signs:
-            turned = (torch.rand(len(body), 1, 1, generator=generator) < 0.5).to(body.device)
-            body = torch.where(turned, body * body_signs.to(body), body)
+        for state_signs, action_signs in self._signs:
+            turned = (torch.rand(len(state), 1, 1, generator=generator) < 0.5).to(state.device)
+            state = torch.where(turned, state * state_signs.to(state), state)
             action = torch.where(turned, action * action_signs.to(action), action)
-        return body, action
+        return state, action
 
-    def _start(self, body: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Disturbed bodies before and at the start, `[B, D]` each."""
-        size = torch.rand(len(body), 1, generator=generator).square()
-        noise = self.plan.start_noise * size * torch.randn(body[:, 1].shape, generator=generator)
-        now = body[:, 1] + noise.to(body.device) * self.dynamics.step
-        forgotten = torch.rand(len(body), 1, generator=generator) < self.plan.forget
-        return torch.where(forgotten.to(body.device), now, body[:, 0]), now
+    def _start(self, state: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Disturbed states before and at the start, `[B, D]` each."""
+        size = torch.rand(len(state), 1, generator=generator).square()
+        noise = self.plan.start_noise * size * torch.randn(state[:, 1].shape, generator=generator)
+        now = state[:, 1] + noise.to(state.device) * self.dynamics.step_size
+        forgotten = torch.rand(len(state), 1, generator=generator) < self.plan.forget
+        return torch.where(forgotten.to(state.device), now, state[:, 0]), now
 
 
 def _tiles(window: Tensor, length: int, stride: int) -> Tensor:
@@ -172,29 +161,29 @@ def _tiles(window: Tensor, length: int, stride: int) -> Tensor:
 def step_error(gap: Tensor) -> Tensor:
     """Error of entries that are off by `gap` typical steps: squared below one, linear above.
 
-    The median of what a hand near a thing does to it is nothing, and absolute errors alone settle
+    The median of what an agent near a thing does to it is nothing, and absolute errors alone settle
     there: contact is never learnt. Squared errors alone let one collision outweigh everything.
     """
     return (1.0 + gap.square()).sqrt() - 1.0 + SHARPNESS * gap.abs()
 
 
-def mixture_error(errors: Tensor, chances: Tensor) -> Tensor:
-    """Error `[...]` of a step that may go several ways.
+def mixture_error(errors: Tensor, log_probs: Tensor) -> Tensor:
+    """Error `[...]` of a step that has several modes.
 
     The negative logarithm of a mixture's density whose parts fall with their error, in units of
-    `SOFTNESS`: each way is fitted to the steps that it fits best, and its chance to their share.
-    With one way it is its error.
+    `SOFTNESS`: each mode is fitted to the steps that it fits best, and its probability to
+    their share. With one mode it is its error.
 
     Args:
-        errors: `[..., M]` of the ways.
-        chances: `[..., M]`, their logarithms.
+        errors: `[..., M]` of the modes.
+        log_probs: `[..., M]` of the modes.
     """
-    return -SOFTNESS * torch.logsumexp(chances - errors / SOFTNESS, dim=-1)
+    return -SOFTNESS * torch.logsumexp(log_probs - errors / SOFTNESS, dim=-1)
 
 
 @torch.no_grad()
 def open_loop_gaps(
-    dynamics: BodyDynamics, cache: CachedDataset, episodes: Sequence[int], horizons: Sequence[int]
+    dynamics: Dynamics, cache: CachedDataset, episodes: Sequence[int], horizons: Sequence[int]
 ) -> dict[str, dict[int, float]]:
     """Median distance in metres from recorded places after some steps from the first frame.
 
@@ -205,32 +194,21 @@ def open_loop_gaps(
         horizons: numbers of steps.
 
     Returns:
-        For the hand (`ee`) and each scene point, the median over the episodes that last so long.
+        For each of `Dynamics.places`, the median over the episodes that last so long.
     """
-    table = BodyTable(dynamics, cache, episodes)
+    table = StateTable(dynamics, cache, episodes)
     starts = torch.unique(table.first)
     window = table.window(starts, max(horizons))
-    before = now = window["body"][:, 1]
+    previous = now = window["state"][:, 1]
     found: dict[str, dict[int, float]] = {}
     for k in range(max(horizons)):
-        told = torch.ones(len(starts))
-        before, now = now, dynamics(before, now, window["action"][:, k], told)
+        known = torch.ones(len(starts))
+        previous, now = now, dynamics.step(previous, now, window["action"][:, k], known)
         alive = window["inside"][:, k].bool()
         if k + 1 not in horizons or not alive.any():
             continue
-        imagined, recorded = _places(dynamics, now), _places(dynamics, window["body"][:, k + 2])
+        imagined, recorded = map(dynamics.places, (now, window["state"][:, k + 2]))
         for name, place in imagined.items():
             gap = (place - recorded[name]).norm(dim=-1)[alive]
             found.setdefault(name, {})[k + 1] = round(float(gap.median()), 6)
     return found
-
-
-def _places(dynamics: BodyDynamics, body: Tensor) -> dict[str, Tensor]:
-    agent_pos, state = dynamics.parts(body)
-    places = {}
-    columns = dynamics.spec.agent_pos.indices(*EE_POSITION)
-    if columns is not None:
-        places["ee"] = agent_pos[..., list(columns)]
-    for point in dynamics.points:
-        places[point.name] = point_positions(state, (point,))[..., 0, :]
-    return places

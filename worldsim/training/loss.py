@@ -7,6 +7,7 @@ teacher's distribution, the others with the recorded frames. Where the plan dist
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -23,15 +24,17 @@ from worldsim.training.batches import Batch, Loss
 from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip
 from worldsim.training.losses.distillation import DistillationConfig, distil
 from worldsim.training.losses.matching import MatchingConfig, match_rollout
-from worldsim.training.losses.noise_levels import NoiseConfig, WindowConfig, noise_policy, window
+from worldsim.training.losses.noise_levels import NoiseConfig, noise_policy
 from worldsim.training.losses.objective import (
     ObjectiveConfig,
+    WindowConfig,
     frame_error,
     frame_weights,
     level_weight,
     place_weight,
     reading_losses,
     weighted_error,
+    window,
 )
 from worldsim.training.losses.self_rollout import Rolled, RolloutConfig, self_rollout
 
@@ -219,20 +222,10 @@ class WorldModelLoss:
         weight = places[:, span] * frame_weights(frames, seen)
         wanted = clip.x0[:, span] if target is None else target
         error = weighted_error(predicted, wanted, weight, config.absolute)
-        recorded = reading_losses(
-            self.model.head(clip.x0, clip.view_mask),
-            clip.targets,
-            clip.frame_mask,
-            config,
-            self.success_weight,
-        )
-        imagined = reading_losses(
-            self.model.head(predicted, seen),
-            {key: value[:, span] for key, value in clip.targets.items()},
-            (frames > 0).float(),
-            config,
-            self.success_weight,
-        )
+        read = partial(reading_losses, config=config, success_weight=self.success_weight)
+        recorded = read(self.model.head(clip.x0, clip.view_mask), clip.targets, clip.frame_mask)
+        targets = {key: value[:, span] for key, value in clip.targets.items()}
+        imagined = read(self.model.head(predicted, seen), targets, (frames > 0).float())
         logs = {name: error.detach()}
         logs |= {f"read_{key}": value for key, value in recorded.logs.items()}
         logs |= {f"read_{key}_{name}": value for key, value in imagined.logs.items()}

@@ -57,7 +57,9 @@ def divergence(
             _begin(env, cache, episode, rng)
             first = cache.rows(episode).start + 1
             for step, action in enumerate(each):
-                state = np.asarray(env.step(action)[4]["state"], np.float64)
+                state = np.asarray(
+                    env.step(cache.spec.action.command(action))[4]["state"], np.float64
+                )
                 gap = state - cache.state[first + step]
                 for name, entries in groups.items():
                     sums[name][step] += np.linalg.norm(gap[entries])

@@ -12,7 +12,7 @@ from worldsim.imitation.stage import PolicyTraining
 from worldsim.judge.sampling import JudgeConfig
 from worldsim.models.world_model import require_image_size
 from worldsim.training.config import STAGES, ValidationConfig
-from worldsim.training.metrics_log import require_packages
+from worldsim.training.progress import require_packages
 from worldsim.training.train_config import TrainingNodes
 
 Side = Annotated[int, between(16, 4096)]

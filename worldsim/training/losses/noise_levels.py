@@ -1,4 +1,4 @@
-"""Noise levels of a clip's frames `[B, T]` in [0, 1], and the frames that its loss counts.
+"""Noise policies: which level each frame of a training clip carries, `[B, T]` in [0, 1].
 
 Independent levels per frame are Diffusion Forcing (2407.01392). Sampling always sees a nearly
 clean past, so `context` gives a share of the frames the low levels of history.
@@ -6,13 +6,12 @@ clean past, so `context` gives a share of the frames the low levels of history.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from worldsim.config.limits import Count, OneOf, Positive, Share, Steps
+from worldsim.config.limits import OneOf, Positive, Share, Steps
 from worldsim.config.values import Checked
 from worldsim.diffusion.schedule import sampling_sigmas, shift_sigma
 from worldsim.registry import Registry
@@ -39,13 +38,13 @@ class NoiseConfig(Checked):
     clean_start: bool = True
 
 
-Draw = Callable[[tuple[int, int], torch.Generator], Tensor]
-"""`[B, T]` numbers of a batch of clips, from its shape and randomness."""
+Levels = Callable[[tuple[int, int], torch.Generator], Tensor]
+"""Levels `[B, T]` of a batch of clips, from its shape and randomness."""
 Policy = Callable[[NoiseConfig, tuple[int, int], torch.Generator], Tensor]
 NOISE_POLICIES: Registry[Policy] = Registry("noise policy")
 
 
-def noise_policy(config: NoiseConfig) -> Draw:
+def noise_policy(config: NoiseConfig) -> Levels:
     """What draws the noise levels of clips.
 
     Raises:
@@ -102,50 +101,3 @@ def context(config: NoiseConfig, shape: tuple[int, int], generator: torch.Genera
     plays_history = torch.rand(shape, generator=generator) < share
     low = config.context_level * torch.rand(shape, generator=generator)
     return torch.where(plays_history, low, sigma)
-
-
-@dataclass(frozen=True)
-class WindowConfig(Checked):
-    """Attributes:
-    name: registered selector.
-    frames: K of `last` and `random`.
-    """
-
-    name: Annotated[str, OneOf(lambda: WINDOW_SELECTORS)] = "all"
-    frames: Count = 4
-
-
-Selector = Callable[[WindowConfig, tuple[int, int], torch.Generator], Tensor]
-WINDOW_SELECTORS: Registry[Selector] = Registry("window selector")
-
-
-def window(config: WindowConfig) -> Draw:
-    """What draws the weights, 0 or 1, of the frames of clips.
-
-    Raises:
-        UsageError: no such selector.
-    """
-    return partial(WINDOW_SELECTORS.get(config.name), config)
-
-
-@WINDOW_SELECTORS.register("all")
-def select_all(config: WindowConfig, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Every frame."""
-    return torch.ones(shape)
-
-
-@WINDOW_SELECTORS.register("last")
-def select_last(config: WindowConfig, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """The last K frames."""
-    return (torch.arange(shape[1]) >= shape[1] - config.frames).float().expand(shape)
-
-
-@WINDOW_SELECTORS.register("random")
-def select_random(
-    config: WindowConfig, shape: tuple[int, int], generator: torch.Generator
-) -> Tensor:
-    """K successive frames at a uniform place of each clip (Self-Forcing++, 2510.02283)."""
-    places = max(shape[1] - config.frames, 0) + 1
-    start = torch.randint(places, (shape[0], 1), generator=generator)
-    frame = torch.arange(shape[1])
-    return ((frame >= start) & (frame < start + config.frames)).float()

@@ -1,19 +1,21 @@
-"""Losses of the world model: pure functions of tensors.
+"""What the world model's losses count and how: windows of frames, weights, errors.
 
 Legend: B batch, T frames, V views, c h w latent, P proprioception, S state.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from worldsim.config.limits import Positive, Weight
+from worldsim.config.limits import Count, OneOf, Positive, Weight
 from worldsim.config.values import Checked
 from worldsim.models.heads.state import StateReading
+from worldsim.registry import Registry
 from worldsim.training.batches import Loss
 
 Weighting = Literal["x0", "velocity"]
@@ -190,3 +192,52 @@ def success_balance(success: Tensor, most: float = 20.0) -> float:
     if positives == 0:
         return 1.0
     return min(max((success.numel() - positives) / positives, 1.0), most)
+
+
+@dataclass(frozen=True)
+class WindowConfig(Checked):
+    """Attributes:
+    name: registered selector.
+    frames: K of `last` and `random`.
+    """
+
+    name: Annotated[str, OneOf(lambda: WINDOW_SELECTORS)] = "all"
+    frames: Count = 4
+
+
+Frames = Callable[[tuple[int, int], torch.Generator], Tensor]
+"""Weights `[B, T]` of the frames of a batch of clips, from its shape and randomness."""
+Selector = Callable[[WindowConfig, tuple[int, int], torch.Generator], Tensor]
+WINDOW_SELECTORS: Registry[Selector] = Registry("window selector")
+
+
+def window(config: WindowConfig) -> Frames:
+    """What draws the weights, 0 or 1, of the frames of clips.
+
+    Raises:
+        UsageError: no such selector.
+    """
+    return partial(WINDOW_SELECTORS.get(config.name), config)
+
+
+@WINDOW_SELECTORS.register("all")
+def select_all(config: WindowConfig, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Every frame."""
+    return torch.ones(shape)
+
+
+@WINDOW_SELECTORS.register("last")
+def select_last(config: WindowConfig, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """The last K frames."""
+    return (torch.arange(shape[1]) >= shape[1] - config.frames).float().expand(shape)
+
+
+@WINDOW_SELECTORS.register("random")
+def select_random(
+    config: WindowConfig, shape: tuple[int, int], generator: torch.Generator
+) -> Tensor:
+    """K successive frames at a uniform place of each clip (Self-Forcing++, 2510.02283)."""
+    places = max(shape[1] - config.frames, 0) + 1
+    start = torch.randint(places, (shape[0], 1), generator=generator)
+    frame = torch.arange(shape[1])
+    return ((frame >= start) & (frame < start + config.frames)).float()

@@ -25,7 +25,7 @@ from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.replay import Rows, replay_recorded
 from worldsim.training.batches import Batch, StepBatches
-from worldsim.training.fit import Fitted
+from worldsim.training.loop import Fitted
 from worldsim.training.losses.decoder import DecoderConfig, DecoderLoss
 from worldsim.training.losses.tokenizer import REFERENCES
 from worldsim.training.stages.stage import Stage, TrainingRun

@@ -4,7 +4,7 @@ from typing import Any
 
 from worldsim.models.weights import WEIGHTS, save_weights
 from worldsim.training.batches import StepBatches
-from worldsim.training.dynamics import BodyTable, DynamicsLoss, open_loop_gaps
+from worldsim.training.dynamics import DynamicsLoss, StateTable, open_loop_gaps
 from worldsim.training.stages.stage import Stage
 
 REPORTED_HORIZONS = (1, 10, 20, 30)
@@ -24,7 +24,7 @@ class DynamicsStage(Stage):
         if config.plan.has_teacher or config.dynamics.keep:
             save_weights(dynamics, weights)
             return {"taken": True}
-        table = BodyTable(dynamics, self.cache, self.run.training)
+        table = StateTable(dynamics, self.cache, self.run.training)
         if not dynamics.dim or not len(table.starts):  # nothing to learn: the state stays
             save_weights(dynamics, weights)
             return {"steps": 0}
@@ -32,6 +32,9 @@ class DynamicsStage(Stage):
             table.fit_scales(dynamics)
         else:
             table.widen_box(dynamics)
+        if not dynamics.learns:
+            save_weights(dynamics, weights)
+            return {"steps": 0}
         horizon, fit = config.dynamics.horizon, config.dynamics_fit
         batches = StepBatches(
             lambda chosen, _: table.window(table.starts[chosen], horizon),

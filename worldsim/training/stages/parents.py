@@ -16,7 +16,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from worldsim.errors import DataWarning, UsageError
-from worldsim.models.tabletop.contact_dynamics import BodyDynamics
+from worldsim.models.dynamics.base import Dynamics, build_dynamics
 from worldsim.models.tokenizers.autoencoder import Autoencoder
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.transfer import transferred
@@ -168,7 +168,7 @@ class Parents:
         folder = RunFolder(self._config.reuse).tokenizer
         return load_tokenizer(folder) if folder.is_dir() else self._donor.tokenizer
 
-    def dynamics(self) -> BodyDynamics:
+    def dynamics(self) -> Dynamics:
         """Those of the model to train further; of what is reused, if they are to be kept; fresh
         ones otherwise.
 
@@ -186,7 +186,7 @@ class Parents:
                 )
             return copy.deepcopy(self._donor.dynamics)
         torch.manual_seed(mix(self._config.seed, "dynamics"))
-        return BodyDynamics(sizes, self._spec)
+        return build_dynamics(sizes, self._spec)
 
     def world(self) -> WorldModel:
         """A model to be trained: a copy of the one to train further, one that begins with another

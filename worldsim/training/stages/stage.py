@@ -18,8 +18,7 @@ from worldsim.data.split import episodes_of
 from worldsim.errors import DataError
 from worldsim.training.batches import StageLoss, StepBatches, mix
 from worldsim.training.config import FitConfig, StageName
-from worldsim.training.ema import Ema
-from worldsim.training.fit import Fitted, fit
+from worldsim.training.loop import EmaCallback, Fitted, fit
 from worldsim.training.run_folder import RunFolder, fingerprint
 from worldsim.training.stages.parents import LEARNT, Parents
 from worldsim.training.train_config import TrainConfig
@@ -150,8 +149,8 @@ class Stage(ABC):
         loss: StageLoss,
         batches: StepBatches,
         config: FitConfig,
-        callbacks: Callable[[Ema], Sequence[Callback]] = lambda ema: (),
+        callbacks: Callable[[EmaCallback], Sequence[Callback]] = lambda ema: (),
     ) -> Fitted:
-        """Train `network` under this stage's name, seed and folder; see `worldsim.training.fit`."""
+        """Train `network` under this stage's name and seed; see `worldsim.training.loop`."""
         run, folder = self.config.run, self.folder
         return fit(self.name, network, loss, batches, config, run, folder, self.seed, callbacks)

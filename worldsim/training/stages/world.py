@@ -16,8 +16,7 @@ from worldsim.models.quality import StepQuality
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, StepBatches, ends_step
-from worldsim.training.ema import Ema
-from worldsim.training.fit import Fitted
+from worldsim.training.loop import EmaCallback, Fitted
 from worldsim.training.loss import WorldModelLoss
 from worldsim.training.losses.clip import hide_rigs, shows_calibration
 from worldsim.training.losses.matching import critic_of
@@ -97,7 +96,7 @@ class WorldStage(Stage):
         balance = success_balance(torch.from_numpy(self.cache.success[self.run.rows.numpy()]))
         clips = ClipDataset(self.cache, plan.length, latents=latents, episodes=self.run.training)
 
-        def validation(ema: Ema) -> list[Callback]:
+        def validation(ema: EmaCallback) -> list[Callback]:
             every = self.config.validate_every
             return [Validation(model, ema, self.validate, every, config.accumulate)]
 
@@ -132,7 +131,7 @@ class Validation(Callback):
     """
 
     def __init__(
-        self, model: WorldModel, ema: Ema, validate: Validate, every: int, accumulate: int
+        self, model: WorldModel, ema: EmaCallback, validate: Validate, every: int, accumulate: int
     ) -> None:
         self.model, self.ema, self.validate = model, ema, validate
         self.every, self.accumulate = every, accumulate
