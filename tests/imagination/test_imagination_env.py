@@ -52,7 +52,7 @@ def test_gymnasium_finds_nothing_to_complain_about() -> None:
 
 def test_choices_are_taken_as_whole_numbers() -> None:
     spec = replace(nano_spec(), action=discrete_actions(("forward", "left", "right")))
-    judge = Judge(nano_judge().observer, spec, VerdictRule(), REPORT)
+    judge = LearnedJudge(nano_judge().estimator, spec, VerdictRule(), REPORT)
     starts = FrameStarts(nano_starts(), spec)
     env = ImaginationEnv(nano_model(spec=spec), judge, starts, sampling_steps=1)
     assert env.action_space == gymnasium.spaces.Discrete(3)
