@@ -206,7 +206,7 @@ class WorldModel(nn.Module):
         known = mask[..., None, None, None, None]
         normal = self.dynamics.normalize
         cond = Conditioning(
-            action, mask, normal(before), normal(after), maps * known, view_mask.float()
+            action, mask, normal(before), normal(after), maps * known, view_mask.float(), memory
         )
         return cond if self.config.condition_on_state else cond.without_state()
 

@@ -1,4 +1,4 @@
-"""What denoisers are told about a frame as pixel-aligned maps, by named conditioners.
+"""What denoisers are conditioned on as pixel-aligned maps, by named conditioners.
 
 Actions that enter only as tokens are nearly inert (GigaWorld-1, 2607.02642: trajectory accuracy
 .162 for cross-attention against .353 for channel-concatenated pixel-aligned maps). A model names
@@ -38,6 +38,11 @@ class RigTensors:
     mounted: Tensor
     known: Tensor
 
+    @property
+    def riding(self) -> Tensor:
+        """`[B, V]` bool, cameras that are known to be mounted."""
+        return self.mounted & (self.known > 0)[:, None]
+
 
 @dataclass(frozen=True, eq=False)
 class StepGeometry:
@@ -73,8 +78,7 @@ class StepGeometry:
             UsageError: a camera is mounted on a pose that the dynamics do not tell.
         """
         cameras = dynamics.spec.cameras
-        mounted = rig.mounted & (rig.known > 0)[:, None]
-        require_carriers(cameras, mounted, dynamics.carriers)
+        require_carriers(cameras, rig.riding, dynamics.carriers)
         poses = []
         for state in states:
             carrier = dynamics.pose(state)

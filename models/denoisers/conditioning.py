@@ -5,11 +5,15 @@ channels, h w latent size, E embedding.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from worldsim.errors import UsageError
+from worldsim.memory.view import MemoryView
 from worldsim.models.blocks import linear
 
 MOVED_GAIN = 4.0
@@ -27,6 +31,7 @@ class Conditioning:
         after: `[B, T, D]` the same after it; counts only where the action is known.
         maps: `[B, T, V, M, h, w]` pixel-aligned maps of the step.
         view_mask: `[B, T, V]` 1 where the view exists.
+        memory: what a memory tells about the frames; None has none, as a null view has.
     """
 
     action: Tensor
@@ -35,24 +40,32 @@ class Conditioning:
     after: Tensor
     maps: Tensor
     view_mask: Tensor
+    memory: MemoryView | None = None
 
     def frames(self, start: int, stop: int) -> "Conditioning":
         """The rows of frames start..stop-1."""
-        parts = {name: getattr(self, name)[:, start:stop] for name in self.__dataclass_fields__}
-        return replace(self, **parts)
+        return self._each(lambda part: part[:, start:stop])
 
     def pick(self, places: Tensor) -> "Conditioning":
         """The rows of some frames, in the order given."""
-        return replace(
-            self, **{name: getattr(self, name)[:, places] for name in self.__dataclass_fields__}
-        )
+        return self._each(lambda part: part[:, places])
 
     def then(self, other: "Conditioning") -> "Conditioning":
-        """These frames followed by those of `other`."""
-        parts = {
-            name: torch.cat([getattr(self, name), getattr(other, name)], dim=1)
-            for name in self.__dataclass_fields__
+        """These frames followed by those of `other`.
+
+        Raises:
+            UsageError: one has a memory and the other has none.
+        """
+        parts: dict[str, Any] = {
+            name: torch.cat([getattr(self, name), getattr(other, name)], dim=1) for name in TENSORS
         }
+        if self.memory is not None and other.memory is not None:
+            parts["memory"] = self.memory.then(other.memory)
+        elif self.memory is not other.memory:
+            raise UsageError(
+                "frames with a memory and frames without one cannot follow each other; give those "
+                "without MemoryView.null(latents)"
+            )
         return replace(self, **parts)
 
     def without_action(self, keep: Tensor) -> "Conditioning":
@@ -71,7 +84,16 @@ class Conditioning:
 
     def to(self, dtype: torch.dtype) -> "Conditioning":
         """Floating parts in another precision."""
-        return replace(self, **{n: getattr(self, n).to(dtype) for n in self.__dataclass_fields__})
+        return self._each(lambda part: part.to(dtype))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
+        parts: dict[str, Any] = {name: change(getattr(self, name)) for name in TENSORS}
+        memory = None if self.memory is None else self.memory.each(change)
+        return replace(self, **parts, memory=memory)
+
+
+TENSORS = tuple(field.name for field in fields(Conditioning) if field.name != "memory")
+"""Parts of `Conditioning` that are always there."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,9 +39,10 @@ def rig() -> CameraRig:
 def walk(seed: int, steps: int) -> tuple[list[Walker], list[Move]]:
     """A walk that mostly heads for the pillar and stops there, or at random."""
     rng = np.random.default_rng(seed)
-    walkers, moves = [Walker(*rng.uniform(-1, 1, 2), rng.uniform(-np.pi, np.pi))], []
+    x, y, turn = rng.uniform(-1, 1, 3).tolist()
+    walkers, moves = [Walker(x, y, np.pi * turn)], []
     for _ in range(steps):
-        move = Move(rng.integers(1, 4)) if rng.random() < 0.3 else toward_pillar(walkers[-1])
+        move = Move(int(rng.integers(1, 4))) if rng.random() < 0.3 else toward_pillar(walkers[-1])
         moves.append(move)
         walkers.append(walkers[-1].moved(move))
     return walkers, moves

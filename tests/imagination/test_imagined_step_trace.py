@@ -3,20 +3,16 @@
 Run as a script, with `tests/helpers` on the path, it prints them.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 from imagination_testing import nano_env, nano_vector_env
+from trace_testing import traced
 
 from worldsim.spec import ActionSpec
 
-ROOT = Path(__file__).resolve().parents[2]
-PRODUCT = ("worldsim", "models", "envs")
 OWN = ("envs/imagination/", "worldsim/sampling/", "worldsim/diffusion/")
 MOST = 28
 """Product files that a step may enter."""
@@ -24,23 +20,9 @@ MOST = 28
 
 def entered(run: Callable[[], Any]) -> Counter[str]:
     """Product files whose functions `run` calls, and how many calls each gets."""
-    calls: Counter[str] = Counter()
-
-    def note(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call":
-            calls[frame.f_code.co_filename] += 1
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        run()
-    finally:
-        sys.setprofile(before)
     found: Counter[str] = Counter()
-    for name, count in calls.items():
-        path = Path(name).resolve()
-        if path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[0] in PRODUCT:
-            found[str(path.relative_to(ROOT))] += count
+    with traced(found):
+        run()
     return found
 
 

@@ -21,7 +21,7 @@ from worldsim.models.conditioners.base import (
 )
 from worldsim.models.dynamics.base import Dynamics, DynamicsConfig, build_dynamics
 from worldsim.models.world_model import TABLETOP, WorldModel, WorldModelConfig
-from worldsim.sampling.rows import take_rows
+from worldsim.sampling.context import take_rows
 from worldsim.spec import WorldSpec
 
 SIZE = (4, 4)
@@ -134,5 +134,5 @@ def test_the_view_of_an_empty_memory_has_rows_like_any_holder() -> None:
     view = MemoryView.null(torch.zeros(3, 2, 1, 4, 5, 6))
     kept = take_rows(view, [2, 0])
     assert kept.render.shape == (2, 2, 1, 4, 5, 6) and kept.coverage.shape == (2, 2, 1, 1, 5, 6)
-    assert kept.retrieved.shape == (2, 0, 1, 4, 5, 6) and kept.poses.shape == (2, 2, 0, 1, 4, 4)
-    assert kept.mask.shape == kept.age.shape == (2, 0)
+    assert kept.retrieved.shape == (2, 2, 0, 1, 4, 5, 6) and kept.poses.shape == (2, 2, 0, 1, 4, 4)
+    assert kept.mask.shape == kept.age.shape == (2, 2, 0)

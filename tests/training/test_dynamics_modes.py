@@ -11,7 +11,7 @@ from worldsim.errors import UsageError
 from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.tabletop.contact_dynamics import ContactDynamics
 from worldsim.training.batches import Batch
-from worldsim.training.dynamics import SOFTNESS, DynamicsLoss, DynamicsPlan, mixture_error
+from worldsim.training.losses.dynamics import SOFTNESS, DynamicsLoss, DynamicsPlan, mixture_error
 
 LIFT = 0.02
 """How far the block of these tests goes along x, or does not, by a coin."""

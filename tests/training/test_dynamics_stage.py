@@ -13,7 +13,7 @@ from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.tabletop.contact_dynamics import ContactDynamics
-from worldsim.training.dynamics import DynamicsLoss, DynamicsPlan, StateTable, open_loop_gaps
+from worldsim.training.losses.dynamics import DynamicsLoss, DynamicsPlan, StateTable, open_loop_gaps
 
 LOW, HIGH, TOUCH = 0.03, 0.29, 0.04
 """Walls, and how near a hand drags a block along, in metres."""

@@ -14,8 +14,8 @@ from train_testing import train, world_rows
 
 from worldsim.config.compose import compose_config
 from worldsim.models.world_model import WorldModel
-from worldsim.training.dynamics import StateTable
 from worldsim.training.loss import WorldModelLoss
+from worldsim.training.losses.dynamics import StateTable
 from worldsim.training.run_folder import load_tokenizer
 from worldsim.training.train_config import train_config
 

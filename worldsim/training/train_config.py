@@ -15,9 +15,9 @@ from worldsim.config.values import INLINE, Checked, keys_of
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.training.config import FitConfig, RunConfig, ValidationConfig
-from worldsim.training.dynamics import DynamicsPlan
 from worldsim.training.loss import PlanConfig
 from worldsim.training.losses.decoder import DecoderConfig
+from worldsim.training.losses.dynamics import DynamicsPlan
 from worldsim.training.losses.tokenizer import TokenizerConfig
 
 

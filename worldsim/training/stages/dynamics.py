@@ -4,7 +4,7 @@ from typing import Any
 
 from worldsim.models.weights import WEIGHTS, save_weights
 from worldsim.training.batches import StepBatches
-from worldsim.training.dynamics import DynamicsLoss, StateTable, open_loop_gaps
+from worldsim.training.losses.dynamics import DynamicsLoss, StateTable, open_loop_gaps
 from worldsim.training.stages.stage import Stage
 
 REPORTED_HORIZONS = (1, 10, 20, 30)

@@ -16,12 +16,15 @@ from torch import Tensor, nn
 from worldsim.data.cache import CachedDataset
 from worldsim.data.split import episodes_of
 from worldsim.errors import DataError
+from worldsim.sampling.sampler import Solver
 from worldsim.training.batches import StageLoss, StepBatches, mix
 from worldsim.training.config import FitConfig, StageName
 from worldsim.training.loop import EmaCallback, Fitted, fit
 from worldsim.training.run_folder import RunFolder, fingerprint
 from worldsim.training.stages.parents import LEARNT, Parents
 from worldsim.training.train_config import TrainConfig
+
+CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}
 
 
 class TrainingRun:
@@ -71,12 +74,13 @@ class TrainingRun:
     def key(self, stage: StageName) -> str:
         """Fingerprint of everything that decides what a stage makes."""
         config = self.config
+        model, plan = _as_claimed(config)
         own: dict[str, Any] = {"seed": config.seed, "data": self.cache.fingerprint}
         for parent in ("start_from", "transfer_from"):
             own[parent] = str(getattr(config, parent))
         if stage in ("dynamics", "world", "decoder"):
             own["dynamics"] = [asdict(config.dynamics), asdict(config.dynamics_fit)]
-            own["body"] = asdict(config.model.dynamics)
+            own["body"] = model["dynamics"]
             own["taught"] = config.plan.has_teacher
             if config.dynamics.keep:
                 own["donor"] = str(config.reuse)
@@ -88,12 +92,24 @@ class TrainingRun:
         else:
             own["reuse"] = str(config.reuse)
         if stage in ("world", "decoder"):
-            # What a model was trained for is the plan's and the data's.
-            own["model"] = {k: v for k, v in asdict(config.model).items() if k not in LEARNT}
-            own["plan"], own["fit"] = asdict(config.plan), asdict(config.world_fit)
+            own["model"], own["plan"] = model, plan
+            own["fit"] = asdict(config.world_fit)
         if stage == "decoder":
             own["decoder"] = [asdict(config.decoder), asdict(config.decoder_fit)]
         return fingerprint(own)
+
+
+def _as_claimed(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Model and plan under the names that run folders of config version 1 were claimed with.
+
+    So a new name trains nothing anew.
+    """
+    model, plan = asdict(config.model), asdict(config.plan)
+    if model["dynamics"]["name"] == "contact":  # the only ones there were
+        del model["dynamics"]["name"]
+    plan["rollout"]["descent"] = CLAIMED_SOLVERS[plan["rollout"].pop("solver")]
+    # What a model was trained for is the plan's and the data's.
+    return {k: v for k, v in model.items() if k not in LEARNT}, plan
 
 
 class Stage(ABC):
