@@ -87,16 +87,7 @@ def assemble(
     reference, imagined = success.reference[chosen], success.imagined[chosen]
     ranked_names = tuple(n for n, keep in zip(success.names, chosen, strict=True) if keep)
     main = _coefficients(success, chosen, options.level)
-    pool = (success.resamples[0][:, chosen], success.resamples[1][:, chosen])
-    drawn = draw_policies(len(pool[0]), len(reference), options.stream(POLICY_STREAM))
-    wider = coefficients(
-        reference,
-        imagined,
-        resample_policies(*pool, drawn),
-        options.level,
-        distinct_policies(drawn),
-        success.metric,
-    )
+    wider = _over_policies(success, chosen, options)
     calibrated = leave_one_out_rates(reference, imagined, success.metric.bounds)
     errors = np.abs(calibrated - reference)
     policies = _policies(success, dict(zip(ranked_names, calibrated, strict=True)), options)
@@ -133,6 +124,20 @@ def _coefficients(paired: PairedOutcomes, chosen: Bool, level: float) -> Coeffic
         resamples,
         level,
         metric=paired.metric,
+    )
+
+
+def _over_policies(success: PairedOutcomes, chosen: Bool, options: RankingOptions) -> Coefficients:
+    """Coefficients whose resamples draw the policies as well."""
+    pool = (success.resamples[0][:, chosen], success.resamples[1][:, chosen])
+    drawn = draw_policies(len(pool[0]), int(chosen.sum()), options.stream(POLICY_STREAM))
+    return coefficients(
+        success.reference[chosen],
+        success.imagined[chosen],
+        resample_policies(*pool, drawn),
+        options.level,
+        distinct_policies(drawn),
+        success.metric,
     )
 
 
