@@ -24,7 +24,7 @@ from worldsim.training.run_folder import RunFolder
 
 WARM = 3
 SHORT = ["plan.length=6", "plan.rollout.frames=2", "plan.rollout.frames_end=4"]
-SHORT += ["plan.rollout.history=2", "plan.window.frames=2"]
+SHORT += ["plan.rollout.history=2", "plan.loss_mask.frames=2"]
 
 
 class TraceStep(Callback):

@@ -107,6 +107,7 @@ def _as_claimed(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     model, plan = asdict(config.model), asdict(config.plan)
     if model["dynamics"]["name"] == "contact":  # the only ones there were
         del model["dynamics"]["name"]
+    plan["window"] = plan.pop("loss_mask")
     plan["rollout"]["descent"] = CLAIMED_SOLVERS[plan["rollout"].pop("solver")]
     # What a model was trained for is the plan's and the data's.
     return {k: v for k, v in model.items() if k not in LEARNT}, plan
