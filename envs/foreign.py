@@ -19,13 +19,19 @@ from worldsim.envs.foreign_binding import Request, bind, require_same_world
 from worldsim.envs.foreign_cameras import CameraRequest, rig_of, warn_of_moving
 from worldsim.envs.foreign_groups import GeomGroups, warn_of_groups
 from worldsim.envs.foreign_memory import SourceMemory
-from worldsim.envs.foreign_physics import assets, get_physics, look, physics_of, set_physics
+from worldsim.envs.foreign_physics import (
+    assets,
+    get_physics,
+    look,
+    physics_of,
+    set_physics,
+    show_goal,
+)
 from worldsim.envs.foreign_source import control_rate, make_source
 from worldsim.envs.foreign_success import SuccessRequest, Task
 from worldsim.envs.global_draws import GlobalDraws
-from worldsim.envs.horizon import HasHorizon
+from worldsim.envs.registration import HasHorizon
 from worldsim.envs.rendering import shared_renderer
-from worldsim.envs.task_space import TaskText
 from worldsim.errors import UsageError, WorldsimError
 
 Info = dict[str, Any]
@@ -90,7 +96,7 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         warn_of_groups(self._bound.groups, geom_groups, source)
         rate = control_rate(self._inner, source, fps, self._draws)
         self.spec_world = self._bound.world(rate, image_size)
-        self.observation_space = self._build_observation_space()
+        self.observation_space = self._bound.observation_space(image_size)
         size = self.spec_world.action.dim
         self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
         self.metadata = {**self.metadata, "render_fps": self.spec_world.fps}
@@ -157,7 +163,7 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         self._refresh()
         success, progress = self._task.after_step(self._data, source_info)
         info = self._info((success, progress))
-        info["action_achieved"] = self._achieved(command, before)
+        info["action_achieved"] = bound.achieved(command, before)
         out_of_time = bool(truncated) or self._steps >= self.max_episode_steps
         return self._observe(), float(reward), bool(terminated) or success, out_of_time, info
 
@@ -248,18 +254,6 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         self._bound.hide()
         self._assets = assets(self._model)
 
-    def _build_observation_space(self) -> spaces.Dict:
-        image = spaces.Box(0, 255, (self._size, self._size, 3), np.uint8)
-        return spaces.Dict(
-            {
-                "pixels": spaces.Dict({view.name: image for view in self._bound.views}),
-                "agent_pos": spaces.Box(
-                    -np.inf, np.inf, (self.spec_world.agent_pos.dim,), np.float32
-                ),
-                "task": TaskText(),
-            }
-        )
-
     def _refresh(self) -> None:
         """Bring poses up to date with positions.
 
@@ -277,21 +271,13 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         }
 
     def _draw(self) -> None:
-        self._mark_goal()
+        show_goal(self._inner.unwrapped, self._model, self._data, self._task_text)
         bound = self._bound
         key = f"foreign/{look(bound.model, self._assets)}"
         renderer = shared_renderer(bound.model, self._size, self._size, key, groups=bound.groups)
         self._pixels = {
             view.name: view.draw(renderer, bound.model, bound.data) for view in bound.views
         }
-
-    def _mark_goal(self) -> None:
-        """Let gymnasium-robotics move its goal marker, without touching the physics."""
-        callback = getattr(self._inner.unwrapped, "_render_callback", None)
-        if callback is not None:
-            physics = get_physics(self._model, self._data)
-            callback()
-            set_physics(self._model, self._data, physics, self._task_text)
 
     def _info(self, outcome: tuple[bool, float]) -> Info:
         success, progress = outcome
@@ -301,16 +287,6 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
             "progress": progress,
             "state": self._task.state.read(self._data),
         }
-
-    def _achieved(
-        self, command: NDArray[np.float32], before: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """The displacement that happened, in units of the action; commanded where unknown."""
-        achieved = command.copy()
-        if self._bound.effector is not None:
-            moved = self._bound.agent_pos.read(self._data)[:3] - before[:3]
-            achieved[:3] = moved / np.asarray(self.spec_world.action.scale[:3], np.float32)
-        return achieved
 
 
 def _check_arguments(image_size: int, fps: float | None, render_mode: str | None) -> None:

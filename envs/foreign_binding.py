@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import mujoco
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.config.compose import build
@@ -22,6 +23,7 @@ from worldsim.envs.foreign_spec import (
     proprioception,
 )
 from worldsim.envs.foreign_success import SuccessRequest, Task, make_task
+from worldsim.envs.task_space import TaskText
 from worldsim.errors import UsageError
 from worldsim.spec import ActionSpec, CameraSpec, WorldSpec
 
@@ -80,6 +82,26 @@ class Binding:
             agent_pos=self.agent_pos.spec,
             state=self.task.state.spec,
         )
+
+    def observation_space(self, size: int) -> spaces.Dict:
+        """What the env shows, with pictures of `size` x `size` pixels."""
+        image = spaces.Box(0, 255, (size, size, 3), np.uint8)
+        agent_pos = spaces.Box(-np.inf, np.inf, (self.agent_pos.spec.dim,), np.float32)
+        views = spaces.Dict({view.name: image for view in self.views})
+        return spaces.Dict({"pixels": views, "agent_pos": agent_pos, "task": TaskText()})
+
+    def achieved(self, command: Vector, before: Vector) -> Vector:
+        """The displacement that happened, in units of the action; commanded where unknown.
+
+        Args:
+            command: `[A]` as it was given.
+            before: `[P]` proprioception before the step.
+        """
+        achieved = command.copy()
+        if self.effector is not None:
+            moved = self.agent_pos.read(self.data)[:3] - before[:3]
+            achieved[:3] = moved / np.asarray(self.action.scale[:3], np.float32)
+        return achieved
 
 
 def require_same_world(made: WorldSpec, now: WorldSpec, name: str) -> None:

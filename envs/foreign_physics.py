@@ -154,3 +154,19 @@ def _places(model: mujoco.MjModel) -> Iterator[tuple[str, Any, str]]:
                 getattr(holder, name), np.ndarray | int | float
             ):
                 yield f"{path}.{name}", holder, name
+
+
+def show_goal(env: Any, model: mujoco.MjModel, data: mujoco.MjData, name: str) -> None:
+    """Let gymnasium-robotics move its goal marker, without touching the physics.
+
+    Args:
+        env: without wrappers.
+        model: of `env`.
+        data: of `env`.
+        name: of the env, for messages.
+    """
+    callback = getattr(env, "_render_callback", None)
+    if callback is not None:
+        physics = get_physics(model, data)
+        callback()
+        set_physics(model, data, physics, name)

@@ -44,11 +44,23 @@ def migrated_weights(tensors: Mapping[str, Value]) -> dict[str, Value]:
     return {_RENAMED.get(name, name): tensor for name, tensor in tensors.items()}
 
 
-def _named_dynamics(config: Config) -> Config:
-    """Version 2: dynamics are chosen by name; before, there was one kind."""
-    return config | {"dynamics": {"name": "contact", **config.get("dynamics", {})}}
+def _named(config: Config) -> Config:
+    """Version 2: dynamics and conditioners are chosen by name; before, there was one kind."""
+    config = config | {"dynamics": {"name": "contact", **config.get("dynamics", {})}}
+    if not config.pop("bodies", True):
+        raise UsageError(
+            "this model was trained with model.bodies=false by an earlier worldsim, whose weights "
+            "this one cannot use; train it again with model.conditioners=[] and "
+            "model.condition_on_state=false"
+        )
+    return config | {"conditioners": ["effector", "objects", "rays", "outlines"]}
 
 
-_STEPS: tuple[Callable[[Config], Config], ...] = (_named_dynamics,)
-_RENAMED = {"dynamics.step": "dynamics.step_size", "step": "step_size"}
-"""Version 2; the second is of a file that holds dynamics alone."""
+_STEPS: tuple[Callable[[Config], Config], ...] = (_named,)
+_RENAMED = {
+    "dynamics.step": "dynamics.step_size",
+    "step": "step_size",  # in a file that holds dynamics alone
+    "denoiser.conditioner.body.weight": "denoiser.conditioner.state.weight",
+    "denoiser.conditioner.body.bias": "denoiser.conditioner.state.bias",
+}
+"""Version 2."""

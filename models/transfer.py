@@ -1,11 +1,11 @@
 """A world model of one task as the beginning of another's, for the same robot and cameras.
 
-How a hand, a table and what is pushed about look is common to the tasks of one table; which things
-the state names is not. Weights that concern what both worlds know are taken over by name; those of
-inputs that the source did not know are zero, so that the new model begins as the old one; what is
-read off frames for the first time begins as it was initialised.
+How things look is common to the tasks of one place; which objects the state names is not. Weights
+that concern what both worlds know are taken over by name, those of maps by the channel names of the
+conditioners. Weights of inputs that the source did not know are zero, so that the new model begins
+as the old one. What is read off frames for the first time begins as it was initialised.
 
-Legend: D body, M map channels, S state.
+Legend: D state, M map channels, S objects.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from worldsim.models.denoisers.base import PREDECESSORS
 from worldsim.models.dynamics.base import DynamicsConfig
-from worldsim.models.tabletop.maps import map_names
 from worldsim.models.world_model import WorldModel
 from worldsim.spec import WorldSpec
 
@@ -40,8 +39,8 @@ def transferred(source: WorldModel, spec: WorldSpec, dynamics: DynamicsConfig) -
     spec = replace(spec, action=spec.action.limited_as(limits))
     model = WorldModel(replace(source.config, dynamics=dynamics), spec)
     old, new = source.state_dict(), model.state_dict()
-    inputs, bodies, readings = (
-        (names(source), names(model)) for names in (_input_names, _body_names, _reading_names)
+    inputs, states, readings = (
+        (names(source), names(model)) for names in (_input_names, _state_names, _reading_names)
     )
     with torch.no_grad():
         for name, weight in new.items():
@@ -49,8 +48,8 @@ def transferred(source: WorldModel, spec: WorldSpec, dynamics: DynamicsConfig) -
                 continue
             if name == "denoiser.enter.weight":
                 _take_columns(weight, old[name], *inputs)
-            elif name == "denoiser.conditioner.body.weight":
-                _take_columns(weight, old[name], *bodies)
+            elif name == "denoiser.conditioner.state.weight":
+                _take_columns(weight, old[name], *states)
             elif name.startswith("head.mix.") and weight.shape != old[name].shape:
                 _take_rows(weight, old[name], *readings)
             else:
@@ -62,20 +61,20 @@ def _input_names(model: WorldModel) -> list[str]:
     """Channels that the denoiser's first layer takes, in order."""
     frames = 1 + PREDECESSORS
     latents = [f"latent_{f}_{c}" for f in range(frames) for c in range(model.latent_shape[0])]
-    return latents + map_names(model.points)
+    return [*latents, *model.conditioners.channels]
 
 
-def _body_names(model: WorldModel) -> list[str]:
-    """Entries of a body before the action, then of its motion."""
-    state = model.spec.state.names[: model.dynamics.state_dim]
-    body = [*(f"hand_{name}" for name in model.spec.agent_pos.names), *state]
-    return [f"{when}_{name}" for when in ("before", "moved") for name in body]
+def _state_names(model: WorldModel) -> list[str]:
+    """Entries of a state before the action, then of its motion."""
+    objects = model.spec.state.names[: model.dynamics.state_dim]
+    state = [*(f"agent_{name}" for name in model.spec.agent_pos.names), *objects]
+    return [f"{when}_{name}" for when in ("before", "moved") for name in state]
 
 
 def _reading_names(model: WorldModel) -> list[str]:
     """What the head reads off a frame."""
-    hand = [f"hand_{name}" for name in model.spec.agent_pos.names]
-    return [*hand, *model.spec.state.names, "success_logit", "progress_value"]
+    agent = [f"agent_{name}" for name in model.spec.agent_pos.names]
+    return [*agent, *model.spec.state.names, "success_logit", "progress_value"]
 
 
 def _shared(old: Sequence[str], new: Sequence[str]) -> tuple[list[int], list[int]]:

@@ -8,17 +8,23 @@ P proprioception, S state, D carried state (see `worldsim.models.dynamics.base`)
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from worldsim.config.compose import build
-from worldsim.config.limits import Count, Share, Whole
+from worldsim.config.limits import Count, OneOf, Share, Whole
 from worldsim.config.values import Checked
 from worldsim.conventions import to_model_video, to_pixels
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json, write_text
+from worldsim.memory.view import MemoryView
+from worldsim.models.conditioners.base import (
+    ConditionerList,
+    RigTensors,
+    registered_conditioners,
+)
 from worldsim.models.denoisers.base import DenoiserConfig, DenoiserShape
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.denoisers.registry import build_denoiser
@@ -28,8 +34,6 @@ from worldsim.models.migrate import CONFIG_VERSION, migrated_config
 from worldsim.models.normalizer import Normalizer
 from worldsim.models.pretrained import resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
-from worldsim.models.tabletop.maps import BodyPair, RigTensors, body_maps, map_channels
-from worldsim.models.tabletop.scene_points import ScenePoint, scene_points
 from worldsim.models.tokenizers.autoencoder import DOWNSAMPLE, Autoencoder, AutoencoderConfig
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.weights import (
@@ -45,6 +49,11 @@ from worldsim.spec import WorldSpec
 KIND = "world_model"
 
 
+ConditionerName = Annotated[str, OneOf(registered_conditioners)]
+TABLETOP: tuple[ConditionerName, ...] = ("effector", "objects", "rays", "outlines")
+"""Conditioners of a hand over a table, in the order in which shipped models have their channels."""
+
+
 @dataclass(frozen=True)
 class WorldModelConfig(Checked):
     """Sizes of the parts.
@@ -53,10 +62,13 @@ class WorldModelConfig(Checked):
         history_sigma: level under which the model re-reads its own clean frames.
         recent: frames of context beside the sink.
         sink: first frames that are never forgotten.
-        bodies: whether frames are told where the dynamics take hand and scene; False leaves them
-            the actions alone, as plain video models have it.
+        conditioners: which maps frames are conditioned on, by registered names, in the order of
+            their channels.
+        condition_on_state: whether frames are conditioned on the state before and after each
+            action. With False and no conditioners they have the actions alone, as plain video
+            models do.
         ladder: which noise levels it was trained for.
-        calibrated: whether it was trained on calibrated cameras, and so wants to be told theirs.
+        calibrated: whether it was trained on calibrated cameras, and so needs theirs.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -66,7 +78,8 @@ class WorldModelConfig(Checked):
     history_sigma: Share = 0.03
     recent: Count = 7
     sink: Whole = 1
-    bodies: bool = True
+    conditioners: tuple[ConditionerName, ...] = TABLETOP
+    condition_on_state: bool = True
     ladder: TrainedLadder = field(default_factory=TrainedLadder)
     calibrated: bool = False
 
@@ -123,7 +136,8 @@ class WorldModel(nn.Module):
         p, s = spec.agent_pos.dim, spec.state.dim
         self.tokenizer = Autoencoder(config.autoencoder)
         self.dynamics = build_dynamics(config.dynamics, spec)
-        maps = map_channels(self.points)
+        self.conditioners = ConditionerList(config.conditioners, spec, self.dynamics)
+        maps = len(self.conditioners.channels)
         shape = DenoiserShape(
             self.views, *self.latent_shape, spec.action.dim, self.dynamics.dim, maps
         )
@@ -136,11 +150,6 @@ class WorldModel(nn.Module):
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.parameters()).device
-
-    @property
-    def points(self) -> tuple[ScenePoint, ...]:
-        """What of the tracked state is drawn."""
-        return scene_points(self.spec.state) if self.dynamics.state_dim else ()
 
     @property
     def state_assisted(self) -> bool:
@@ -157,24 +166,28 @@ class WorldModel(nn.Module):
         raw = self.normalizer.denormalize("latent", latents.float())
         return to_pixels(self.tokenizer.decode(raw.to(self._dtype(self.tokenizer))))
 
-    def condition(self, batch: Mapping[str, Tensor]) -> Conditioning:
+    def condition(
+        self, batch: Mapping[str, Tensor], memory: MemoryView | None = None
+    ) -> Conditioning:
         """Conditions of a recorded clip.
 
         Args:
             batch: `action [B,T,A]` and `action_mask [B,T]` (action t is taken at frame t and leads
                 to frame t+1), `agent_pos [B,T,P]`, `state [B,T,S]`, `view_mask [B,T,V]`, and if
                 known `intrinsics`, `extrinsics`, `mounted`.
+            memory: what is known of the frames of the clip; None has none.
 
         Returns:
             Row t holds action t-1; row 0 has none.
         """
         action, mask = batch["action"].float(), batch["action_mask"].float()
-        body = self.dynamics.join(batch["agent_pos"].float(), batch["state"].float())
+        state = self.dynamics.join(batch["agent_pos"].float(), batch["state"].float())
         first = torch.zeros_like(action[:, :1])
         led = torch.cat([first, action[:, :-1]], dim=1)
         known = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], dim=1)
-        before = torch.cat([body[:, :1], body[:, :-1]], dim=1)
-        return self.condition_frames(led, known, before, body, batch["view_mask"], self.rig(batch))
+        before = torch.cat([state[:, :1], state[:, :-1]], dim=1)
+        seen, rig = batch["view_mask"], self.rig(batch)
+        return self.condition_frames(led, known, before, state, seen, rig, memory)
 
     def condition_frames(
         self,
@@ -184,19 +197,18 @@ class WorldModel(nn.Module):
         after: Tensor,
         view_mask: Tensor,
         rig: RigTensors,
+        memory: MemoryView | None = None,
     ) -> Conditioning:
-        """Conditions of frames in which `action [B,T,A]` took the body from `before [B,T,D]` to
+        """Conditions of frames in which `action [B,T,A]` took the state from `before [B,T,D]` to
         `after [B,T,D]`, physical units."""
-        agent_pos, state = zip(*map(self.dynamics.parts, (before, after)), strict=True)
-        bodies = BodyPair(agent_pos, state)
         size = (self.latent_shape[1], self.latent_shape[2])
-        maps = body_maps(action, bodies, self.points, rig, self.spec, size)
-        told = mask[..., None, None, None, None]
+        maps = self.conditioners.maps(action, (before, after), rig, size, memory)
+        known = mask[..., None, None, None, None]
         normal = self.dynamics.normalize
         cond = Conditioning(
-            action, mask, normal(before), normal(after), maps * told, view_mask.float()
+            action, mask, normal(before), normal(after), maps * known, view_mask.float(), memory
         )
-        return cond if self.config.bodies else cond.without_bodies()
+        return cond if self.config.condition_on_state else cond.without_state()
 
     def rig(self, batch: Mapping[str, Tensor]) -> RigTensors:
         """Calibration out of a batch; unknown (all zero or absent) cameras become harmless."""
@@ -257,7 +269,7 @@ class WorldModel(nn.Module):
 
     def trained_with(self, *, calibration: bool) -> "WorldModel":
         """This model, which says whether it ever learnt from calibrated cameras."""
-        learnt = self.config.calibrated or (calibration and self.config.bodies)
+        learnt = self.config.calibrated or (calibration and self.conditioners.calibrated)
         self.config = replace(self.config, calibrated=learnt)
         return self
 

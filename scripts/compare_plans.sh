@@ -65,7 +65,7 @@ row() {
       ;;
     no_bodies) # frames are told the actions alone; afresh, for as long as base and row together
       sampler=("${frames[@]}")
-      beside "$1" model.bodies=false trainer.max_time_s=$((3 * seconds))
+      beside "$1" 'model.conditioners=[]' model.condition_on_state=false trainer.max_time_s=$((3 * seconds))
       ;;
     self_rollout | self_forcing | self_forcing_pp | dmd)
       sampler=("${frames[@]}")

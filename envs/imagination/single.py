@@ -10,7 +10,6 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.conventions import split_views
-from worldsim.envs.horizon import HasHorizon
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.loading import (
     DEFAULT_MODEL,
@@ -23,6 +22,7 @@ from worldsim.envs.imagination.loading import (
 )
 from worldsim.envs.imagination.start import Start, is_observation
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource, known_rig
+from worldsim.envs.registration import HasHorizon
 from worldsim.errors import UsageError
 from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from worldsim.cameras.rig import CameraRig
 from worldsim.config.limits import Count, ImageSize
 from worldsim.config.values import check_arguments
-from worldsim.envs.horizon import HasHorizon
+from worldsim.envs.registration import HasHorizon
 from worldsim.envs.rendering import SceneRenderer, fixed_rig, shared_renderer
 from worldsim.envs.tabletop.gripper import ACTION, AGENT_POS, Gripper
 from worldsim.envs.tabletop.scene import CAMERAS, CONTROL_HZ, MOUNTED, scene_xml

@@ -5,7 +5,7 @@ Legend: B batch, T new frames, V views, c latent channels, h w latent size, R pr
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from worldsim.config.limits import Count, OneOf
 from worldsim.config.values import Checked
 from worldsim.diffusion.flow import residual_base
 from worldsim.errors import UsageError
+from worldsim.memory.view import reference
 from worldsim.models.denoisers.attention import FrameOrder, KeyValueContext
 from worldsim.models.denoisers.conditioning import Conditioning, Levels
 from worldsim.registry import Registry
@@ -31,7 +32,7 @@ class DenoiserShape:
     height: int
     width: int
     action_dim: int
-    body_dim: int
+    state_dim: int
     map_channels: int
 
 
@@ -45,7 +46,7 @@ class DenoiserConfig(Checked):
         depth: middle blocks (stnet) or transformer blocks (dit).
         cond_width: E of the condition vector.
         head_dim: channels of an attention head.
-        jumps: whether it is told which level a frame is to be taken to (`plan=ctm`).
+        jumps: whether it is conditioned on the level that a frame is to be taken to (`plan=ctm`).
     """
 
     name: Annotated[str, OneOf(lambda: _registered())] = "stnet"
@@ -76,7 +77,13 @@ class Denoiser(nn.Module):
 
     A backbone implements `residual(inputs, levels, cond, order, context, write)` and
     `context_shape`.
+
+    Attributes:
+        predicts_residual: whether its output is added to the reference, see `forward`; False where
+            it is the clean frame itself, as of backbones trained elsewhere.
     """
+
+    predicts_residual: ClassVar[bool] = True
 
     def __init__(self, config: DenoiserConfig, shape: DenoiserShape) -> None:
         super().__init__()
@@ -111,7 +118,10 @@ class Denoiser(nn.Module):
         blocks: Sequence[int] | None = None,
         target: Tensor | None = None,
     ) -> Tensor:
-        """Predict clean frames.
+        """Predict clean frames: a residual on the best estimate of them that is there already.
+
+        That estimate is the frame itself or its predecessor, whichever is cleaner, and the render
+        of the conditions' memory where that covers; so is the predecessor that the backbone sees.
 
         Args:
             x: `[B, T, V, c, h, w]` noisy latents, unit variance when clean.
@@ -131,13 +141,20 @@ class Denoiser(nn.Module):
         if positions is None:
             positions = torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1)
         stack, levels = self._with_predecessors(x, sigma, context)
-        previous, sigma_previous = stack[-1], levels[-1]
+        sigma_previous = levels[-1]
+        base = residual_base(x, sigma, stack[-1], sigma_previous)
+        if cond.memory is not None:
+            render, coverage = cond.memory.render.to(x.dtype), cond.memory.coverage.to(x.dtype)
+            # What is remembered is clean: where it covers, it is as good as a clean predecessor.
+            seen = residual_base(x, sigma, render, torch.zeros_like(sigma))
+            base = reference(base, seen, coverage)
+            stack = [*stack[:-1], reference(stack[-1], render, coverage)]
         dtype = next(self.parameters()).dtype
         inputs = torch.cat([x, *stack, cond.maps.to(x.dtype)], dim=3).to(dtype)
         order = FrameOrder.of(positions, self.config.head_dim, blocks, context)
-        told = Levels(sigma, sigma_previous, sigma if target is None else target)
-        out = self.residual(inputs, told, cond, order, context, write)
-        return residual_base(x, sigma, previous, sigma_previous) + out.to(x.dtype)
+        levels_given = Levels(sigma, sigma_previous, sigma if target is None else target)
+        out = self.residual(inputs, levels_given, cond, order, context, write).to(x.dtype)
+        return base + out if self.predicts_residual else out
 
     def _with_predecessors(
         self, x: Tensor, sigma: Tensor, context: KeyValueContext | None

@@ -1,19 +1,23 @@
-"""What a denoiser is told about each frame besides its noisy latents.
+"""What a denoiser is conditioned on for each frame besides its noisy latents.
 
-Legend: B batch, T frames, V views, A action, D body (proprioception and tracked state), M map
+Legend: B batch, T frames, V views, A action, D state (proprioception and tracked objects), M map
 channels, h w latent size, E embedding.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from worldsim.errors import UsageError
+from worldsim.memory.view import MemoryView
 from worldsim.models.blocks import linear
 
 MOVED_GAIN = 4.0
-"""What a body moves in a step is a fraction of its spread over a data set; this evens them."""
+"""What a state moves in a step is a fraction of its spread over a data set; this evens them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +27,11 @@ class Conditioning:
     Attributes:
         action: `[B, T, A]` the action that leads to the frame.
         action_mask: `[B, T]` 1 where that action is known, 0 where not (first frame, dropout).
-        before: `[B, T, D]` normalised body before that action.
+        before: `[B, T, D]` normalised state before that action.
         after: `[B, T, D]` the same after it; counts only where the action is known.
         maps: `[B, T, V, M, h, w]` pixel-aligned maps of the step.
         view_mask: `[B, T, V]` 1 where the view exists.
+        memory: what a memory tells about the frames; None has none, as a null view has.
     """
 
     action: Tensor
@@ -35,24 +40,32 @@ class Conditioning:
     after: Tensor
     maps: Tensor
     view_mask: Tensor
+    memory: MemoryView | None = None
 
     def frames(self, start: int, stop: int) -> "Conditioning":
         """The rows of frames start..stop-1."""
-        parts = {name: getattr(self, name)[:, start:stop] for name in self.__dataclass_fields__}
-        return replace(self, **parts)
+        return self._each(lambda part: part[:, start:stop])
 
     def pick(self, places: Tensor) -> "Conditioning":
         """The rows of some frames, in the order given."""
-        return replace(
-            self, **{name: getattr(self, name)[:, places] for name in self.__dataclass_fields__}
-        )
+        return self._each(lambda part: part[:, places])
 
     def then(self, other: "Conditioning") -> "Conditioning":
-        """These frames followed by those of `other`."""
-        parts = {
-            name: torch.cat([getattr(self, name), getattr(other, name)], dim=1)
-            for name in self.__dataclass_fields__
+        """These frames followed by those of `other`.
+
+        Raises:
+            UsageError: one has a memory and the other has none.
+        """
+        parts: dict[str, Any] = {
+            name: torch.cat([getattr(self, name), getattr(other, name)], dim=1) for name in TENSORS
         }
+        if self.memory is not None and other.memory is not None:
+            parts["memory"] = self.memory.then(other.memory)
+        elif self.memory is not other.memory:
+            raise UsageError(
+                "frames with a memory and frames without one cannot follow each other; give those "
+                "without MemoryView.null(latents)"
+            )
         return replace(self, **parts)
 
     def without_action(self, keep: Tensor) -> "Conditioning":
@@ -64,14 +77,23 @@ class Conditioning:
             maps=self.maps * rows[..., None, None, None, None],
         )
 
-    def without_bodies(self) -> "Conditioning":
-        """Action and views alone."""
-        none = {name: torch.zeros_like(getattr(self, name)) for name in ("before", "after", "maps")}
-        return replace(self, **none)
+    def without_state(self) -> "Conditioning":
+        """The same without the state, before the action and after it."""
+        none = torch.zeros_like(self.before)
+        return replace(self, before=none, after=none)
 
     def to(self, dtype: torch.dtype) -> "Conditioning":
         """Floating parts in another precision."""
-        return replace(self, **{n: getattr(self, n).to(dtype) for n in self.__dataclass_fields__})
+        return self._each(lambda part: part.to(dtype))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
+        parts: dict[str, Any] = {name: change(getattr(self, name)) for name in TENSORS}
+        memory = None if self.memory is None else self.memory.each(change)
+        return replace(self, **parts, memory=memory)
+
+
+TENSORS = tuple(field.name for field in fields(Conditioning) if field.name != "memory")
+"""Parts of `Conditioning` that are always there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,18 +130,18 @@ class LevelEmbedding(nn.Module):
 
 
 class FrameConditioner(nn.Module):
-    """One vector per frame and view: levels of the frame and its predecessor, action, body, view.
+    """One vector per frame and view: levels of the frame and its predecessor, action, state, view.
 
     Args:
         action_dim: A.
-        body_dim: D.
+        state_dim: D.
         views: V.
         width: E.
-        jumps: whether the level to be reached is told too.
+        jumps: whether it is conditioned on the level to be reached too.
     """
 
     def __init__(
-        self, action_dim: int, body_dim: int, views: int, width: int, *, jumps: bool = False
+        self, action_dim: int, state_dim: int, views: int, width: int, *, jumps: bool = False
     ) -> None:
         super().__init__()
         self.level = LevelEmbedding(64)
@@ -127,7 +149,7 @@ class FrameConditioner(nn.Module):
         self.action = nn.Sequential(
             nn.Linear(action_dim + 1, width), nn.SiLU(), nn.Linear(width, width)
         )
-        self.body = linear(2 * body_dim, width)
+        self.state = linear(2 * state_dim, width)
         self.view = nn.Embedding(views, width)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         # No bias and zero at first: a network that knows no jumps becomes one that does, unchanged.
@@ -141,10 +163,10 @@ class FrameConditioner(nn.Module):
         own = self.level(levels.sigma)
         both = torch.cat([own, self.level(levels.previous)], dim=-1).to(dtype)
         mask = cond.action_mask[..., None]
-        told = torch.cat([cond.action * mask, mask], dim=-1).to(dtype)
+        known = torch.cat([cond.action * mask, mask], dim=-1).to(dtype)
         moved = (cond.after - cond.before) * mask * MOVED_GAIN
-        body = torch.cat([cond.before, moved], dim=-1).to(dtype)
-        frame = self.levels(both) + self.action(told) + self.body(body)
+        state = torch.cat([cond.before, moved], dim=-1).to(dtype)
+        frame = self.levels(both) + self.action(known) + self.state(state)
         if self.jump is not None:
             frame = frame + self.jump((self.level(levels.target) - own).to(dtype))
         out: Tensor = self.mix(frame[:, :, None] + self.view.weight)

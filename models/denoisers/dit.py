@@ -78,7 +78,7 @@ class DiT(Denoiser):
         self.grid = (shape.height // PATCH, shape.width // PATCH)
         self.heads = width // config.head_dim
         self.conditioner = FrameConditioner(
-            shape.action_dim, shape.body_dim, shape.views, cond, jumps=config.jumps
+            shape.action_dim, shape.state_dim, shape.views, cond, jumps=config.jumps
         )
         self.enter = nn.Linear(self.input_channels * PATCH**2, width)
         self.view = nn.Parameter(0.02 * torch.randn(shape.views, 1, width))

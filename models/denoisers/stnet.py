@@ -75,7 +75,7 @@ class STNet(Denoiser):
         fine, coarse, cond = config.width, COARSE_FACTOR * config.width, config.cond_width
         self.heads = coarse // config.head_dim
         self.conditioner = FrameConditioner(
-            shape.action_dim, shape.body_dim, shape.views, cond, jumps=config.jumps
+            shape.action_dim, shape.state_dim, shape.views, cond, jumps=config.jumps
         )
         self.enter = nn.Conv2d(self.input_channels, fine, 3, padding=1)
         self.place = nn.Parameter(

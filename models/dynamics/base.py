@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from worldsim.config.limits import Count, OneOf, Whole
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError
+from worldsim.models.dynamics.frames import frame_of
 from worldsim.registry import Registry
-from worldsim.spec import WorldSpec
+from worldsim.spec import END_EFFECTOR, WorldSpec
 
 LEAST_STEP = 1e-3
 """Typical change of an entry, in its standard deviations, below which it counts as fixed."""
@@ -119,8 +120,18 @@ class Dynamics(nn.Module):
         raise NotImplementedError("dynamics that are trained give the modes of a step")
 
     def pose(self, state: Tensor) -> Tensor | None:
-        """Pose `[..., 4, 4]`, to the world, of what carries cameras; None where none is known."""
-        return None
+        """Pose `[..., 4, 4]`, to the world, of what carries cameras; None where none is known.
+
+        By default the first pose that proprioception names, see `worldsim.models.dynamics.frames`.
+        """
+        frame = frame_of(self.spec.agent_pos)
+        return None if frame is None else frame.pose(state)
+
+    @property
+    def carriers(self) -> tuple[str, ...]:
+        """Names of what `pose` is the pose of, as cameras call it; none where it is None."""
+        frame = frame_of(self.spec.agent_pos)
+        return () if frame is None else (frame.name, "agent", END_EFFECTOR)
 
     def places(self, state: Tensor) -> dict[str, Tensor]:
         """Positions `[..., 3]` in metres by name, whose errors training reports."""
@@ -153,6 +164,16 @@ class Dynamics(nn.Module):
         self.step_size.copy_(torch.maximum((after - before).std(dim=0), LEAST_STEP * self.std))
         self.low.copy_(states.amin(dim=0))
         self.high.copy_(states.amax(dim=0))
+
+    @torch.no_grad()
+    def fit_actions(self, before: Tensor, action: Tensor, after: Tensor) -> None:
+        """Set in closed form what recorded actions do, where a row has such a form.
+
+        Args:
+            before: `[R, D]` of transitions.
+            action: `[R, A]` that was taken.
+            after: `[R, D]` of transitions.
+        """
 
     @torch.no_grad()
     def widen_box(self, states: Tensor) -> None:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from worldsim.models.blocks import linear, zero_init
 from worldsim.models.dynamics.base import Dynamics, DynamicsConfig, register_dynamics
-from worldsim.models.dynamics.frames import frame_of
 from worldsim.spec import WorldSpec
 
 
@@ -94,11 +93,6 @@ class AgentDynamics(StateNetwork):
 
     def __init__(self, config: DynamicsConfig, spec: WorldSpec) -> None:
         super().__init__(config, spec)
-
-    def pose(self, state: Tensor) -> Tensor | None:
-        """Of the first pose that proprioception names, see `worldsim.models.dynamics.frames`."""
-        frame = frame_of(self.spec.agent_pos)
-        return None if frame is None else frame.pose(state)
 
 
 def _block(width: int) -> nn.Sequential:

@@ -1,8 +1,10 @@
 """The row `pose`: a base that drives in the plane, integrated in closed form.
 
-The action is read as a planar motion in the agent's own axes (x forward, y left, z up) and the pose
-follows the arc of that motion exactly. A network adds what the command does not say, such as
-collisions, to the same motion. It begins at zero, where the rows of the pose are the integration.
+An action is a planar motion in the agent's own axes (x forward, y left, z up), and the pose follows
+the arc of that motion exactly. The motion is linear in the action. Its matrix is read from the
+action's names where these say metres and radians, and fitted to recorded transitions in training. A
+network adds what the command does not say, such as collisions, to the same motion. It begins at
+zero, where the pose is integrated alone.
 
 Legend: D state, A action, M modes; a motion is (forward m, left m, turn rad).
 """
@@ -24,38 +26,37 @@ MOTIONS = {
     "turn": (0.0, 0.0, 1.0),
     "turn_left": (0.0, 0.0, 1.0),
     "turn_right": (0.0, 0.0, -1.0),
-    "stop": (0.0, 0.0, 0.0),
 }
-"""What one unit of an action's entry does, by its name, times its scale."""
+"""What one unit of an action's entry does, by its name, times its scale in metres or radians."""
+RIDGE = 1e-6
+"""Keeps the fit of motions finite where an action was never taken."""
 
 
 def motion_matrix(action: ActionSpec) -> Tensor:
-    """`[A, 3]` from an action to its motion; a discrete action is its one-hot vector.
-
-    Raises:
-        UsageError: an entry's name is none of `MOTIONS`.
-    """
-    unknown = [name for name in action.names if name not in MOTIONS]
-    if unknown:
-        raise UsageError(
-            f"dynamics 'pose' do not know how actions {unknown} move the agent; known entries are "
-            f"{', '.join(MOTIONS)}. Use model.dynamics.name=agent, which learns it"
-        )
-    rows = zip(action.names, action.scale, strict=True)
-    return torch.tensor([[scale * part for part in MOTIONS[name]] for name, scale in rows])
+    """`[A, 3]` from an action to its motion, as far as names and units tell; the rest is zero."""
+    none = (0.0, 0.0, 0.0)
+    rows = [
+        [scale * part for part in (MOTIONS.get(name, none) if unit in ("m", "rad") else none)]
+        for name, unit, scale in zip(action.names, action.units, action.scale, strict=True)
+    ]
+    return torch.tensor(rows).reshape(-1, 3)
 
 
 def travelled(motion: Tensor) -> Tensor:
     """Displacement `[..., 2]` in the first axes, of a motion `[..., 3]` of constant curvature."""
     ahead, aside, turn = motion.unbind(dim=-1)
     half = 0.5 * turn
-    # The chord of an arc lies at half the turn and is sin(half) / half as long as the arc. Near
-    # zero the series is exact to rounding, and has a gradient.
-    small = half.abs() < 1e-3
-    safe = torch.where(small, torch.ones_like(half), half)
-    chord = torch.where(small, 1.0 - half.square() / 6.0, safe.sin() / safe)
+    chord = _chord(half)
     cos, sin = chord * half.cos(), chord * half.sin()
     return torch.stack([ahead * cos - aside * sin, ahead * sin + aside * cos], dim=-1)
+
+
+def _chord(half: Tensor) -> Tensor:
+    """Length of a chord, which lies at half the turn of its arc, over that of the arc."""
+    # Near zero the series is exact to rounding, and has a gradient.
+    small = half.abs() < 1e-3
+    safe = torch.where(small, torch.ones_like(half), half)
+    return torch.where(small, 1.0 - half.square() / 6.0, safe.sin() / safe)
 
 
 @register_dynamics("pose")
@@ -63,7 +64,7 @@ class PoseDynamics(StateNetwork):
     """SE(2) integration of commanded motions, plus a learned motion in the agent's axes.
 
     Raises:
-        UsageError: proprioception has no position and heading, or an action is no motion.
+        UsageError: proprioception has no position and heading.
     """
 
     def __init__(self, config: DynamicsConfig, spec: WorldSpec) -> None:
@@ -77,7 +78,25 @@ class PoseDynamics(StateNetwork):
         self.frame: Frame = frame
         self.columns: tuple[int, ...] = frame.plane + frame.heading
         self.motions: Tensor
-        self.register_buffer("motions", motion_matrix(spec.action), persistent=False)
+        self.register_buffer("motions", motion_matrix(spec.action))
+
+    @torch.no_grad()
+    def fit_actions(self, before: Tensor, action: Tensor, after: Tensor) -> None:
+        """Least squares of recorded motions on actions."""
+        motion, taken = self.motion(before, after).double(), action.double()
+        square = taken.mT @ taken + RIDGE * len(taken) * torch.eye(taken.shape[-1]).to(taken)
+        self.motions.copy_(torch.linalg.solve(square, taken.mT @ motion))
+
+    def motion(self, before: Tensor, after: Tensor) -> Tensor:
+        """`[..., 3]` that took the agent from one state to the other; inverse of the step."""
+        here, there = self.heading(before), self.heading(after)
+        cross = here[..., 0] * there[..., 1] - here[..., 1] * there[..., 0]
+        turn = torch.atan2(cross, (here * there).sum(dim=-1))
+        gone = after[..., list(self.frame.plane)] - before[..., list(self.frame.plane)]
+        half = 0.5 * turn
+        arc = turned(gone, here, back=True) / _chord(half)[..., None]
+        along = torch.stack([half.cos(), half.sin()], dim=-1)
+        return torch.cat([turned(arc, along, back=True), turn[..., None]], dim=-1)
 
     def limited(self, state: Tensor) -> Tensor:
         """The box holds for all entries but the pose: a room may be larger than the recorded."""
@@ -87,11 +106,8 @@ class PoseDynamics(StateNetwork):
 
     def features(self, previous: Tensor, state: Tensor, action: Tensor) -> Tensor:
         """`[..., 6]`: the commanded motion, then the last one, in typical motions of the agent."""
-        here, there = self.heading(state), self.heading(previous)
-        gone = state[..., list(self.frame.plane)] - previous[..., list(self.frame.plane)]
-        spun = there[..., 0] * here[..., 1] - there[..., 1] * here[..., 0]
-        last = torch.cat([turned(gone, here, back=True), spun[..., None]], dim=-1)
-        return torch.cat([action @ self.motions, last], dim=-1) / self._scales().repeat(2)
+        motions = torch.cat([action @ self.motions, self.motion(previous, state)], dim=-1)
+        return motions / self._scales().repeat(2)
 
     def moved(self, state: Tensor, steps: Tensor, action: Tensor) -> Tensor:
         """See `StateNetwork.moved`; the steps of x, y and the sine are a motion."""

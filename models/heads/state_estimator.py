@@ -26,8 +26,8 @@ from worldsim.models.weights import CONFIG, WEIGHTS, load_weights, read_config, 
 
 
 @dataclass(frozen=True)
-class ObserverConfig:
-    """Shape of an `Observer`.
+class StateEstimatorConfig:
+    """Shape of an `StateEstimator`.
 
     Attributes:
         num_views: V.
@@ -48,13 +48,13 @@ class ObserverConfig:
     def __post_init__(self) -> None:
         if self.num_views < 1 or self.state_dim < 0 or any(s % 4 or s < 8 for s in self.image_size):
             raise UsageError(
-                f"ObserverConfig: need num_views >= 1, state_dim >= 0 and image sizes that are "
-                f"multiples of 4, got {asdict(self)}"
+                f"StateEstimatorConfig: need num_views >= 1, state_dim >= 0 and image sizes that "
+                f"are multiples of 4, got {asdict(self)}"
             )
 
 
-class ObserverReading(NamedTuple):
-    """What an `Observer` reads off N observations.
+class StateReading(NamedTuple):
+    """What an `StateEstimator` reads off N observations.
 
     Attributes:
         state: `[N, S]` in physical units.
@@ -99,7 +99,7 @@ class SpatialSoftmax(nn.Module):
         return torch.stack([x, y, torch.tanh(flat.amax(-1) / 8)], dim=-1)
 
 
-class Observer(nn.Module):
+class StateEstimator(nn.Module):
     """Convolutions shared by all views, key points a view, then one head over all views.
 
     Args:
@@ -109,7 +109,7 @@ class Observer(nn.Module):
     state_mean: Tensor
     state_std: Tensor
 
-    def __init__(self, config: ObserverConfig) -> None:
+    def __init__(self, config: StateEstimatorConfig) -> None:
         super().__init__()
         self.config = config
         width = config.width
@@ -147,7 +147,8 @@ class Observer(nn.Module):
         expected = (config.num_views, 3, *config.image_size)
         if frames.ndim != 5 or tuple(frames.shape[1:]) != expected:
             raise UsageError(
-                f"observer: frames have shape {tuple(frames.shape)}, expected [N, {expected}]"
+                f"state estimator: frames have shape {tuple(frames.shape)}, expected "
+                f"[N, {expected}]"
             )
         images = rearrange(frames, "n v c h w -> (n v) c h w")
         if frames.dtype == torch.uint8:
@@ -168,19 +169,19 @@ class Observer(nn.Module):
         verdict = self.verdict(torch.cat([features, state], dim=-1)).float()
         return state.float(), verdict[:, 0], verdict[:, 1]
 
-    def forward(self, frames: Tensor) -> ObserverReading:
+    def forward(self, frames: Tensor) -> StateReading:
         """Read frames `[N, V, 3, H, W]`, uint8 or float in [-1, 1].
 
         Raises:
             UsageError: number of views or image size differ from the config.
         """
         state, success, progress = self.forward_normalised(frames)
-        return ObserverReading(
+        return StateReading(
             state * self.state_std + self.state_mean, success, torch.sigmoid(progress)
         )
 
     @torch.inference_mode()
-    def observe(self, pixels: Tensor, batch_size: int = 64) -> ObserverReading:
+    def observe(self, pixels: Tensor, batch_size: int = 64) -> StateReading:
         """Read uint8 pixels `[N, V, H, W, 3]` in batches, in evaluation mode, without gradients."""
         self.eval()
         frames = rearrange(torch.as_tensor(pixels), "n v h w c -> n v c h w")
@@ -188,7 +189,7 @@ class Observer(nn.Module):
             frames.device.type, torch.bfloat16, enabled=has_fast_bf16(frames.device)
         ):
             parts = [self(chunk) for chunk in torch.split(frames, batch_size)]
-        return ObserverReading(*(torch.cat(field) for field in zip(*parts, strict=True)))
+        return StateReading(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
     def save_pretrained(self, folder: Path) -> None:
         """Write `config.json` and `model.safetensors` into `folder`."""
@@ -196,21 +197,23 @@ class Observer(nn.Module):
         write_json(folder / CONFIG, asdict(self.config))
 
     @staticmethod
-    def from_pretrained(folder: Path) -> "Observer":
+    def from_pretrained(folder: Path) -> "StateEstimator":
         """Load from `save_pretrained` output, in evaluation mode.
 
         Raises:
-            DataError: files are missing, truncated or do not describe an observer.
+            DataError: files are missing, truncated or do not describe a state estimator.
         """
-        return Observer.from_config(folder, read_config(folder))
+        return StateEstimator.from_config(folder, read_config(folder))
 
     @staticmethod
-    def from_config(folder: Path, config: dict[str, object]) -> "Observer":
+    def from_config(folder: Path, config: dict[str, object]) -> "StateEstimator":
         """Build from a read config and load the weights of `folder`."""
         try:
-            parsed = from_dict(ObserverConfig, config, DaciteConfig(cast=[tuple], strict=True))
+            parsed = from_dict(
+                StateEstimatorConfig, config, DaciteConfig(cast=[tuple], strict=True)
+            )
         except (DaciteError, TypeError) as error:
-            raise DataError(f"{folder} does not hold an observer: {error}") from error
-        observer = Observer(parsed)
-        load_weights(observer, folder / WEIGHTS)
-        return observer.eval()
+            raise DataError(f"{folder} does not hold a state estimator: {error}") from error
+        estimator = StateEstimator(parsed)
+        load_weights(estimator, folder / WEIGHTS)
+        return estimator.eval()

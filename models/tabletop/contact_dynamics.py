@@ -17,7 +17,7 @@ from worldsim.models.tabletop.contact_features import Scene, contact_features, f
 from worldsim.models.tabletop.maps import end_effector_pose
 from worldsim.models.tabletop.mirror import mirrored_action, mirrored_vector
 from worldsim.models.tabletop.scene_points import ScenePoint, point_positions, scene_points
-from worldsim.spec import EE_POSITION, VectorSpec, WorldSpec
+from worldsim.spec import EE_POSITION, END_EFFECTOR, VectorSpec, WorldSpec
 
 
 @register_dynamics("contact")
@@ -43,6 +43,11 @@ class ContactDynamics(StateNetwork):
     def pose(self, state: Tensor) -> Tensor | None:
         """Of the end effector."""
         return end_effector_pose(state[..., : self.agent_dim], self.spec)
+
+    @property
+    def carriers(self) -> tuple[str, ...]:
+        """The end effector, where proprioception has one."""
+        return () if self.spec.agent_pos.indices(*EE_POSITION) is None else (END_EFFECTOR,)
 
     def places(self, state: Tensor) -> dict[str, Tensor]:
         """Of the hand (`ee`) and of each scene point."""

@@ -1,38 +1,36 @@
-"""Pixel-aligned maps of a step: where hand and things are, where the action takes them.
+"""Conditioners of a table: where hand and objects are, and where the action takes them.
 
-Actions that enter only as tokens are nearly inert (GigaWorld-1, 2607.02642: trajectory accuracy
-.162 for cross-attention against .353 for channel-concatenated pixel-aligned maps). The same holds
-for the places of things, so those a state names are drawn too.
+As actions, the places of things that enter only as tokens are nearly inert, so those that a state
+names are drawn too.
 
-Legend: B batch, T frames, V views, A action, P proprioception, S state, K scene points,
+Legend: B batch, T frames, V views, A action, P proprioception, S objects, K scene points,
 h w map size.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from worldsim.cameras.poses import (
-    matrix_from_6d,
-    mounted_poses,
-    pose_matrix,
-    require_carriers,
+from worldsim.cameras.poses import matrix_from_6d, pose_matrix
+from worldsim.cameras.projection import project, splat_gaussian
+from worldsim.memory.view import MemoryView
+from worldsim.models.conditioners.base import (
+    Conditioner,
+    StepGeometry,
+    numbered,
+    register_conditioner,
 )
-from worldsim.cameras.projection import (
-    camera_rays,
-    project,
-    scale_intrinsics,
-    splat_gaussian,
+from worldsim.models.tabletop.scene_points import (
+    ScenePoint,
+    point_headings,
+    point_positions,
+    scene_points,
 )
-from worldsim.models.tabletop.scene_points import ScenePoint, point_headings, point_positions
 from worldsim.models.tabletop.silhouettes import SILHOUETTE_CHANNELS, point_poses, silhouette_maps
-from worldsim.spec import EE_POSITION, EE_ROTATION_6D, END_EFFECTOR, GRIPPER_WIDTH, WorldSpec
+from worldsim.spec import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, WorldSpec
 
 HAND_CHANNELS = 12
 POINT_CHANNELS = 5
 TILT_CHANNELS = 2
-RAY_CHANNELS = 12
 BUMP_RADIUS = 0.7
 """Standard deviation of a bump in cells of the map."""
 HEIGHT_GAIN = 5.0
@@ -41,49 +39,75 @@ WIDTH_GAIN = 10.0
 """Metres to map units, so that openings of a gripper are of the order of one."""
 
 
-def map_names(points: tuple[ScenePoint, ...]) -> list[str]:
-    """What each channel of `body_maps` is about, a name for each of the M."""
+@register_conditioner("effector")
+class Effector(Conditioner):
+    """The hand, see `hand_maps`; zeros where proprioception has no end effector."""
 
-    def several(name: str, count: int) -> list[str]:
-        return [f"{name}_{index}" for index in range(count)]
+    def __init__(self, spec: WorldSpec, *, objects: bool) -> None:
+        super().__init__(spec, objects=objects)
+        self.channels = numbered("hand", HAND_CHANNELS)
 
-    return [
-        *several("hand", HAND_CHANNELS),
-        *(name for p in points for name in several(f"{p.name}_point", POINT_CHANNELS)),
-        *(name for p in points if p.tilt for name in several(f"{p.name}_tilt", TILT_CHANNELS)),
-        *several("rays", RAY_CHANNELS),
-        *several("hand_outline", SILHOUETTE_CHANNELS),
-        *(name for p in points for name in several(f"{p.name}_outline", SILHOUETTE_CHANNELS)),
-    ]
-
-
-def map_channels(points: tuple[ScenePoint, ...]) -> int:
-    """M, the number of channels of `body_maps`."""
-    return len(map_names(points))
-
-
-@dataclass(frozen=True)
-class RigTensors:
-    """Calibration of a batch: intrinsics `[B,V,3,3]` in image pixels, extrinsics `[B,V,4,4]`,
-    mounted `[B,V]` bool, known `[B]` bool (False: no calibration, maps are zero)."""
-
-    intrinsics: Tensor
-    extrinsics: Tensor
-    mounted: Tensor
-    known: Tensor
+    def maps(self, step: StepGeometry, memory: MemoryView | None) -> Tensor:
+        """See the class."""
+        start, end = (end_effector_pose(agent_pos, self.spec) for agent_pos in step.agent_pos)
+        if start is None or end is None:
+            views = len(self.spec.cameras)
+            return step.action.new_zeros(
+                *step.action.shape[:2], views, len(self.channels), *step.size
+            )
+        return hand_maps(
+            step.action,
+            step.agent_pos[1],
+            (start, end),
+            step.intrinsics,
+            step.cameras[1],
+            self.spec,
+            step.size,
+        )
 
 
-@dataclass(frozen=True)
-class BodyPair:
-    """Before an action and after it, in physical units.
+@register_conditioner("objects")
+class Objects(Conditioner):
+    """The scene points among the tracked objects, see `point_maps`."""
 
-    Attributes:
-        agent_pos: two of `[B, T, P]`.
-        state: two of `[B, T, S]`.
-    """
+    def __init__(self, spec: WorldSpec, *, objects: bool) -> None:
+        super().__init__(spec, objects=objects)
+        self.points = scene_points(spec.state) if objects else ()
+        bumps = [numbered(f"{p.name}_point", POINT_CHANNELS) for p in self.points]
+        tilts = [numbered(f"{p.name}_tilt", TILT_CHANNELS) for p in self.points if p.tilt]
+        self.channels = tuple(name for names in (*bumps, *tilts) for name in names)
 
-    agent_pos: tuple[Tensor, Tensor]
-    state: tuple[Tensor, Tensor]
+    def maps(self, step: StepGeometry, memory: MemoryView | None) -> Tensor:
+        """See the class."""
+        if not self.points:
+            views = len(self.spec.cameras)
+            return step.action.new_zeros(*step.action.shape[:2], views, 0, *step.size)
+        return point_maps(step.objects, self.points, step.intrinsics, *step.cameras, step.size)
+
+
+@register_conditioner("outlines")
+class Outlines(Conditioner):
+    """How hand and scene points will be seen, see `silhouette_maps`; zeros without a hand."""
+
+    def __init__(self, spec: WorldSpec, *, objects: bool) -> None:
+        super().__init__(spec, objects=objects)
+        self.points = scene_points(spec.state) if objects else ()
+        things = ("hand", *(point.name for point in self.points))
+        each = [numbered(f"{name}_outline", SILHOUETTE_CHANNELS) for name in things]
+        self.channels = tuple(name for names in each for name in names)
+
+    def maps(self, step: StepGeometry, memory: MemoryView | None) -> Tensor:
+        """See the class."""
+        hand = end_effector_pose(step.agent_pos[1], self.spec)
+        things = torch.eye(4, device=step.action.device).expand(*step.action.shape[:2], 1, 4, 4)
+        if hand is not None:
+            things = hand.unsqueeze(2)
+        if self.points:
+            things = torch.cat([things, point_poses(step.objects[1], self.points)], dim=2)
+        seen = silhouette_maps(things, step.intrinsics, step.cameras[1], step.size)
+        if hand is None:
+            seen[:, :, :, :SILHOUETTE_CHANNELS] = 0.0
+        return seen
 
 
 def end_effector_pose(agent_pos: Tensor, spec: WorldSpec) -> Tensor | None:
@@ -103,60 +127,6 @@ def end_effector_pose(agent_pos: Tensor, spec: WorldSpec) -> Tensor | None:
     else:
         rotation = matrix_from_6d(agent_pos[..., list(turned)])
     return pose_matrix(rotation, where)
-
-
-def body_maps(
-    action: Tensor,
-    bodies: BodyPair,
-    points: tuple[ScenePoint, ...],
-    rig: RigTensors,
-    spec: WorldSpec,
-    size: tuple[int, int],
-) -> Tensor:
-    """Maps for frames reached by `action`.
-
-    Channels: the hand (see `hand_maps`), each point (see `point_maps`), Plücker rays of the camera
-    as it will stand (6) and their change (6), then how hand and points will be seen (see
-    `silhouette_maps`).
-
-    Args:
-        action: `[B, T, A]`, the action that leads to each frame.
-        bodies: before it and after it.
-        points: entries of the state to draw.
-        rig: calibration in pixels of the spec's images.
-        size: (h, w) of the maps.
-
-    Returns:
-        `[B, T, V, M, h, w]`; zeros where the calibration or the hand is unknown.
-
-    Raises:
-        UsageError: a camera is mounted on a pose that proprioception does not tell.
-    """
-    height, width = size
-    start, end = (end_effector_pose(agent_pos, spec) for agent_pos in bodies.agent_pos)
-    has_hand = start is not None and end is not None
-    mounted = rig.mounted & (rig.known > 0)[:, None]
-    require_carriers(spec.cameras, mounted, (END_EFFECTOR,) if has_hand else ())
-    if start is None or end is None:
-        start = end = torch.eye(4, device=action.device).expand(*action.shape[:2], 4, 4)
-    intrinsics = scale_intrinsics(rig.intrinsics, height / spec.cameras[0].height).unsqueeze(1)
-    now = mounted_poses(rig.extrinsics, rig.mounted, start)
-    after = mounted_poses(rig.extrinsics, rig.mounted, end)
-    rays_now = camera_rays(spec.cameras, intrinsics, now, height, width)
-    rays_after = camera_rays(spec.cameras, intrinsics, after, height, width)
-    rays = torch.cat([rays_after, 10.0 * (rays_after - rays_now)], dim=3)
-    hand = hand_maps(action, bodies.agent_pos[1], (start, end), intrinsics, after, spec, size)
-    parts = [hand if has_hand else torch.zeros_like(hand)]
-    if points:
-        parts.append(point_maps(bodies.state, points, intrinsics, now, after, size))
-    things = (
-        [end.unsqueeze(2), point_poses(bodies.state[1], points)] if points else [end[:, :, None]]
-    )
-    seen = silhouette_maps(torch.cat(things, dim=2), intrinsics, after, size)
-    if not has_hand:
-        seen[:, :, :, :SILHOUETTE_CHANNELS] = 0.0
-    maps = torch.cat([*parts, rays, seen], dim=3)
-    return maps * rig.known[:, None, None, None, None, None]
 
 
 def hand_maps(

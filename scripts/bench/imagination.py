@@ -26,7 +26,7 @@ from worldsim.judge.judge import Judge, JudgeReport, ObservedFrame, load_pretrai
 from worldsim.judge.learned import LearnedJudge
 from worldsim.judge.tracker import VerdictRule
 from worldsim.models.denoisers.conditioning import Conditioning
-from worldsim.models.heads.state_estimator import Observer, ObserverConfig
+from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.stream import Stream
 
@@ -46,9 +46,9 @@ def load(reference: str) -> tuple[WorldModel, Judge, str]:
     config = compose_config("train", ["dataset=none", "out=none", "model=tiny"]).model
     model = WorldModel(build(WorldModelConfig, config), spec).eval().requires_grad_(False)
     camera = spec.cameras[0]
-    shape = ObserverConfig(len(spec.cameras), spec.state.dim, (camera.height, camera.width))
+    shape = StateEstimatorConfig(len(spec.cameras), spec.state.dim, (camera.height, camera.width))
     report = JudgeReport(0, 0, 0, 0, None, 0.0, 0, 0)
-    judge = LearnedJudge(Observer(shape).eval(), spec, VerdictRule(0.999), report)
+    judge = LearnedJudge(StateEstimator(shape).eval(), spec, VerdictRule(0.999), report)
     return model, judge, "random tiny"
 
 

@@ -241,3 +241,31 @@ def test_what_is_recorded_beside_the_rest_makes_no_other_world() -> None:
     assert WorldSpec.from_json(json.loads(json.dumps(PLAIN.to_json()))) == PLAIN
     with pytest.raises(UsageError, match="distinct names"):
         replace(SPEC, events=("stop", "stop"))
+
+
+UNTOLD = replace(PLAIN, cameras=tuple(replace(c, carrier=None) for c in PLAIN.cameras))
+"""As a worldsim wrote it that did not say what carries a camera."""
+
+
+def test_a_collection_begun_before_cameras_said_their_carriers_is_finished(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "set"
+    env = {"id": "test/Room-v0", "kwargs": {}}
+    begun = LeRobotWriter(root, UNTOLD, env)
+    begun.add(recorded(0, PLAIN))
+    begun.close()
+    with pytest.raises(UsageError, match="unfinished collection with another spec"):
+        LeRobotWriter(root, SPEC, env)
+    writer = LeRobotWriter(root, PLAIN, env)
+    writer.add(recorded(1, PLAIN))
+    assert LeRobotDataset(writer.finalize()).spec == PLAIN
+
+
+def test_a_merged_set_keeps_the_carriers_that_one_of_its_sources_says(tmp_path: Path) -> None:
+    episode = [recorded(0, PLAIN)]
+    old, new = (
+        written(tmp_path / name, episode, spec) for name, spec in (("old", UNTOLD), ("new", PLAIN))
+    )
+    assert merge([old, new], tmp_path / "one").spec == PLAIN
+    assert merge([new, old], tmp_path / "two").spec == PLAIN

@@ -12,7 +12,7 @@ from worldsim.envs.imagination import FrameStarts, ImaginationEnv, ImaginationVe
 from worldsim.judge.judge import JudgeReport
 from worldsim.judge.learned import LearnedJudge
 from worldsim.judge.tracker import VerdictRule
-from worldsim.models.heads.state_estimator import Observer, ObserverConfig
+from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 
 REPORT = JudgeReport(9, 10, 8, 10, 0.01, 0.1, 0, 10, "nano")
 
@@ -21,8 +21,10 @@ REPORT = JudgeReport(9, 10, 8, 10, 0.01, 0.1, 0, 10, "nano")
 def nano_judge(threshold: float = 0.999) -> LearnedJudge:
     """By default it never says success; with a low threshold it always does."""
     torch.manual_seed(1)
-    observer = Observer(ObserverConfig(len(CAMERAS), 2, (SIZE, SIZE), width=8, keypoints=4))
-    return LearnedJudge(observer.eval(), nano_spec(), VerdictRule(threshold, 1), REPORT)
+    estimator = StateEstimator(
+        StateEstimatorConfig(len(CAMERAS), 2, (SIZE, SIZE), width=8, keypoints=4)
+    )
+    return LearnedJudge(estimator.eval(), nano_spec(), VerdictRule(threshold, 1), REPORT)
 
 
 def nano_starts(count: int = 4) -> list[Start]:

@@ -16,7 +16,7 @@ from worldsim_testing import nano_model
 from worldsim.judge.judge import ObservedFrame
 from worldsim.judge.learned import LearnedJudge
 from worldsim.judge.tracker import VerdictRule
-from worldsim.models.heads.state_estimator import Observer, ObserverConfig
+from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.world_model import WorldModel
 
 ENV: dict[str, Any] = {"id": "worldsim/TabletopReach-v0", "image_size": 32}
@@ -34,12 +34,14 @@ def save_nano_run(folder: Path) -> None:
     source = SimulatorStarts(ENV["id"], {"image_size": ENV["image_size"]})
     torch.manual_seed(0)
     WorldModel(nano_model().config, source.spec).save_pretrained(folder / "model")
-    observer = Observer(ObserverConfig(3, source.spec.state.dim, (32, 32), 8, 4)).eval()
-    draft = LearnedJudge(observer, source.spec, VerdictRule(), REPORT)
+    estimator = StateEstimator(
+        StateEstimatorConfig(3, source.spec.state.dim, (32, 32), 8, 4)
+    ).eval()
+    draft = LearnedJudge(estimator, source.spec, VerdictRule(), REPORT)
     start = source.seeded(0)
     shown = ObservedFrame(start.pixels[None], start.agent_pos[None])
     threshold = float(draft.read(shown, None).success_probability[0])
-    LearnedJudge(observer, source.spec, VerdictRule(threshold), REPORT).save_pretrained(
+    LearnedJudge(estimator, source.spec, VerdictRule(threshold), REPORT).save_pretrained(
         folder / "judge"
     )
     source.close()

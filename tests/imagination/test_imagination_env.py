@@ -24,11 +24,12 @@ from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.judge.judge import EnvReference, ObservedFrame
 from worldsim.judge.learned import LearnedJudge
 from worldsim.judge.tracker import VerdictRule
-from worldsim.models.heads.state_estimator import Observer, ObserverConfig
+from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.world_model import WorldModel
 from worldsim.play.session import PlaySession
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
+from worldsim.spec import discrete_actions
 
 ENV_ID = "worldsim/Imagination-v0"
 
@@ -49,11 +50,28 @@ def test_gymnasium_finds_nothing_to_complain_about() -> None:
         check_env(env.unwrapped)
 
 
+def test_choices_are_taken_as_whole_numbers() -> None:
+    spec = replace(nano_spec(), action=discrete_actions(("forward", "left", "right")))
+    judge = LearnedJudge(nano_judge().estimator, spec, VerdictRule(), REPORT)
+    starts = FrameStarts(nano_starts(), spec)
+    env = ImaginationEnv(nano_model(spec=spec), judge, starts, sampling_steps=1)
+    assert env.action_space == gymnasium.spaces.Discrete(3)
+    several = ImaginationVectorEnv(2, nano_model(spec=spec), judge, starts, sampling_steps=1)
+    env.reset(seed=0, options={"initial_state": 0})
+    several.reset(seed=0, options={"initial_state": [0, 1]})
+    alone, both = env.step(np.array(2))[0], several.step(np.array([2, 0]))[0]
+    np.testing.assert_allclose(both["agent_pos"][0], alone["agent_pos"], atol=1e-5)
+    with pytest.raises(UsageError, match="0 to 2, the choices forward, left, right"):
+        env.step(np.zeros(3, np.float32))
+
+
 def test_spaces_are_those_of_the_simulator() -> None:
     starts = SimulatorStarts("worldsim/TabletopReach-v0", {"image_size": 32})
     random_model = WorldModel(nano_model().config, starts.spec)
-    observer = Observer(ObserverConfig(3, starts.spec.state.dim, (32, 32), width=8, keypoints=4))
-    judge = LearnedJudge(observer, starts.spec, VerdictRule(), REPORT)
+    estimator = StateEstimator(
+        StateEstimatorConfig(3, starts.spec.state.dim, (32, 32), width=8, keypoints=4)
+    )
+    judge = LearnedJudge(estimator, starts.spec, VerdictRule(), REPORT)
     env = ImaginationEnv(random_model, judge, starts, sampling_steps=1)
     simulator = make("worldsim/TabletopReach-v0", image_size=32)
     assert env.observation_space == simulator.observation_space
@@ -77,8 +95,10 @@ def test_closing_closes_the_simulator_that_the_env_made(
     env_id, given = "worldsim/TabletopReach-v0", {"image_size": 32}
     starts = SimulatorStarts(env_id, given)
     model = WorldModel(nano_model().config, starts.spec)
-    observer = Observer(ObserverConfig(3, starts.spec.state.dim, (32, 32), width=8, keypoints=4))
-    judge = LearnedJudge(observer, starts.spec, VerdictRule(), REPORT, EnvReference(env_id, given))
+    estimator = StateEstimator(
+        StateEstimatorConfig(3, starts.spec.state.dim, (32, 32), width=8, keypoints=4)
+    )
+    judge = LearnedJudge(estimator, starts.spec, VerdictRule(), REPORT, EnvReference(env_id, given))
 
     def made(source: SimulatorStarts | None) -> Any:
         if vector:

@@ -1,7 +1,6 @@
 """How many product files one imagined step enters, counted by tracing it.
 
-`python tests/imagination/test_imagined_step_trace.py`, with `tests/helpers` on the path, prints
-them.
+Run as a script, with `tests/helpers` on the path, it prints them.
 """
 
 from collections import Counter

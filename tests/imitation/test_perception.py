@@ -11,7 +11,7 @@ from worldsim.data.split import HELD_OUT
 from worldsim.errors import DataError, SpecMismatchError, UsageError
 from worldsim.files import read_json, write_json
 from worldsim.imitation.perception import PerceptionTraining, _split, train_perception
-from worldsim.policies.perception import StateEstimator
+from worldsim.policies.perception import Perception
 from worldsim.spec import VectorSpec
 from worldsim.training.config import FitConfig, RunConfig
 
@@ -43,7 +43,7 @@ def test_estimates_where_the_square_is(trained: tuple[Path, dict[str, float]]) -
     # A uniform place on [0, 1] guessed at its mean is wrong by a quarter.
     assert max(error.values()) < 0.1
     recordings = make_recordings(episodes=60)
-    estimator = StateEstimator(recordings.spec, str(out / "perception"), batch_size=7)
+    estimator = Perception(recordings.spec, str(out / "perception"), batch_size=7)
     estimate = estimator.estimate(observe(recordings, slice(0, 40)))
     assert estimate.shape == (40, 2) and estimate.dtype == np.float32
     assert np.abs(estimate - recordings.state[:40]).mean() < 0.1
@@ -52,7 +52,7 @@ def test_estimates_where_the_square_is(trained: tuple[Path, dict[str, float]]) -
 @pytest.mark.usefixtures("float32_inference")
 def test_rows_are_estimated_alone(trained: tuple[Path, dict[str, float]]) -> None:
     recordings = make_recordings()
-    estimator = StateEstimator(recordings.spec, str(trained[0] / "perception"))
+    estimator = Perception(recordings.spec, str(trained[0] / "perception"))
     whole = estimator.estimate(observe(recordings, slice(0, 9)))
     alone = estimator.estimate(observe(recordings, slice(4, 5)))
     np.testing.assert_allclose(alone[0], whole[4], atol=1e-5)
@@ -63,9 +63,9 @@ def test_refuses_other_worlds_and_other_checkpoints(
 ) -> None:
     folder = trained[0] / "perception"
     with pytest.raises(SpecMismatchError, match="fps"):
-        StateEstimator(make_spec(fps=3), str(folder))
+        Perception(make_spec(fps=3), str(folder))
     with pytest.raises(UsageError, match="unknown policy checkpoint"):
-        StateEstimator(make_spec(), "push/preception")
+        Perception(make_spec(), "push/preception")
     broken = tmp_path / "broken"
     broken.mkdir()
     config = read_json(folder / "config.json")
@@ -73,7 +73,7 @@ def test_refuses_other_worlds_and_other_checkpoints(
     write_json(broken / "config.json", config)
     (broken / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
     with pytest.raises(DataError, match="reads 2 values, its spec names 1"):
-        StateEstimator(make_spec(), str(broken))
+        Perception(make_spec(), str(broken))
 
 
 def test_refuses_data_without_state_and_too_few_episodes(tmp_path: Path) -> None:

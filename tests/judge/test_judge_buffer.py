@@ -32,36 +32,36 @@ def recorded() -> SimpleNamespace:
 
 def test_reconstruction_is_what_the_tokenizer_makes_of_the_row() -> None:
     data = recorded()
-    bank = reconstruct(nano_model(), data, np.array([7, 2]), batch_size=1)
-    assert bank.rows.tolist() == [2, 7]
+    buffer = reconstruct(nano_model(), data, np.array([7, 2]), batch_size=1)
+    assert buffer.rows.tolist() == [2, 7]
     model = nano_model()
-    for row, frame in zip(bank.rows, bank.pixels, strict=True):
+    for row, frame in zip(buffer.rows, buffer.pixels, strict=True):
         expected = model.decode(model.encode(torch.from_numpy(data.pixels[row])))
         np.testing.assert_allclose(frame.astype(int), expected.numpy().astype(int), atol=1)
 
 
 def test_imagined_rows_follow_their_start_within_the_episode() -> None:
     data = recorded()
-    bank = imagine_again(nano_model(), data, np.array([5, 1, 8]), steps=3)
+    buffer = imagine_again(nano_model(), data, np.array([5, 1, 8]), steps=3)
     # Row 8 belongs to an episode too short; row 1 is reached from its episode's first row.
-    assert bank.rows.tolist() == [3, 1, 4, 2, 5, 3]
-    assert bank.pixels.shape == (6, 3, 32, 32, 3)
+    assert buffer.rows.tolist() == [3, 1, 4, 2, 5, 3]
+    assert buffer.pixels.shape == (6, 3, 32, 32, 3)
 
 
 def test_imagined_frames_show_the_recorded_bodies_under_the_recorded_actions() -> None:
     data = recorded()
-    bank = imagine_again(nano_model(), data, np.array([5]), steps=2)
+    buffer = imagine_again(nano_model(), data, np.array([5]), steps=2)
     stream = Stream(nano_model(), Sampler().schedule())
     rig = {name: getattr(data.rigs, name)[:1] for name in ("intrinsics", "extrinsics", "mounted")}
     start = (data.pixels[3:4], data.agent_pos[3:4], rig, [3])
     stream.reset(*start, state=data.state[3:4])
-    for row, frame in zip((4, 5), bank.pixels, strict=True):
+    for row, frame in zip((4, 5), buffer.pixels, strict=True):
         body = np.concatenate([data.agent_pos[row : row + 1], data.state[row : row + 1]], 1)
         stream.act(data.action[row - 1 : row], body)
         np.testing.assert_allclose(stream.body.numpy(), body)
         np.testing.assert_array_equal(frame, stream.pixels()[0])
 
 
-def test_nothing_long_enough_gives_an_empty_bank() -> None:
+def test_nothing_long_enough_gives_an_empty_buffer() -> None:
     data = recorded()
     assert len(imagine_again(nano_model(), data, np.array([8]), steps=3).rows) == 0

@@ -10,10 +10,10 @@ from worldsim.errors import UsageError
 from worldsim.models.denoisers.base import Denoiser, DenoiserConfig, DenoiserShape
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.denoisers.registry import DENOISERS, build_denoiser
-from worldsim.sampling.context import Context, new_context
+from worldsim.sampling.context import Context, new_context, take_rows
 
 MAPS = 24
-SHAPE = DenoiserShape(3, 4, 8, 8, action_dim=5, body_dim=6, map_channels=MAPS)
+SHAPE = DenoiserShape(3, 4, 8, 8, action_dim=5, state_dim=6, map_channels=MAPS)
 LATENT = (3, 4, 8, 8)
 
 
@@ -182,7 +182,7 @@ def test_dropped_action_is_not_seen(model: Denoiser) -> None:
 def test_permuting_rows_permutes_the_output(model: Denoiser) -> None:
     x, sigma, cond = clip(3, batch=4)
     order = torch.tensor([2, 0, 3, 1])
-    shuffled = Conditioning(*(getattr(cond, n)[order] for n in cond.__dataclass_fields__))
+    shuffled = take_rows(cond, order.tolist())
     out = model(x[order], sigma[order], shuffled)
     torch.testing.assert_close(out, model(x, sigma, cond)[order], atol=1e-5, rtol=1e-5)
 

@@ -24,7 +24,8 @@ POSE = VectorSpec(
 def driving(names: tuple[str, ...], scale: tuple[float, ...]) -> WorldSpec:
     """The nano world, driven by these actions."""
     count = len(names)
-    action = ActionSpec(names, (-1.0,) * count, (1.0,) * count, ("1",) * count, scale)
+    units = tuple("rad" if name.startswith("turn") else "m" for name in names)
+    action = ActionSpec(names, (-1.0,) * count, (1.0,) * count, units, scale)
     return replace(nano_spec(), action=action, agent_pos=POSE)
 
 
@@ -120,12 +121,27 @@ def test_the_recorded_box_is_no_wall_for_the_pose() -> None:
     assert out[1:3].tolist() == [9.0, -9.0] and float(out[0]) == 0.5
 
 
+def test_motions_of_choices_without_units_are_fitted_to_what_was_recorded() -> None:
+    names = ("stop", "ahead", "spin")
+    action = ActionSpec(names, (0.0,) * 3, (1.0,) * 3, ("1",) * 3, (1.0,) * 3)
+    spec = replace(nano_spec(), action=action, agent_pos=POSE)
+    dynamics = build_dynamics(DynamicsConfig("pose", width=8, depth=0), spec)
+    assert isinstance(dynamics, PoseDynamics)
+    truth = torch.tensor([[0.0, 0.0, 0.0], [0.25, 0.02, 0.1], [0.0, 0.0, -0.5]])
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.nn.functional.one_hot(torch.randint(3, (64,), generator=generator), 3).float()
+    yaws = 6.0 * torch.rand(64, generator=generator)
+    before = torch.cat([at(0.1 * i, -0.2 * i, float(yaw)) for i, yaw in enumerate(yaws)])
+    dynamics.motions.copy_(truth)
+    after = dynamics.step(before, before, chosen, torch.ones(64)).detach()
+    dynamics.motions.zero_()
+    dynamics.fit_actions(before, chosen, after)
+    torch.testing.assert_close(dynamics.motions, truth, atol=1e-4, rtol=0)
+
+
 def test_what_pose_needs_is_said() -> None:
-    config = DynamicsConfig("pose")
     with pytest.raises(UsageError, match="NAME_cos"):
-        build_dynamics(config, nano_spec())
-    with pytest.raises(UsageError, match="'dx'.*forward"):
-        build_dynamics(config, replace(nano_spec(), agent_pos=POSE))
+        build_dynamics(DynamicsConfig("pose"), nano_spec())
 
 
 def test_none_stays_and_has_nothing_to_train() -> None:

@@ -1,4 +1,4 @@
-"""The observer localises below its grid, row by row, and comes back from disk unchanged."""
+"""The state estimator localises below its grid, row by row, and comes back from disk unchanged."""
 
 from pathlib import Path
 
@@ -6,15 +6,19 @@ import pytest
 import torch
 
 from worldsim.errors import DataError, UsageError
-from worldsim.models.heads.state_estimator import Observer, ObserverConfig, SpatialSoftmax
+from worldsim.models.heads.state_estimator import (
+    SpatialSoftmax,
+    StateEstimator,
+    StateEstimatorConfig,
+)
 
-CONFIG = ObserverConfig(num_views=2, state_dim=3, image_size=(16, 24), width=8, keypoints=4)
+CONFIG = StateEstimatorConfig(num_views=2, state_dim=3, image_size=(16, 24), width=8, keypoints=4)
 
 
 @pytest.fixture
-def observer() -> Observer:
+def estimator() -> StateEstimator:
     torch.manual_seed(0)
-    return Observer(CONFIG).eval()
+    return StateEstimator(CONFIG).eval()
 
 
 def test_spatial_softmax_finds_a_peak_between_two_cells() -> None:
@@ -27,60 +31,60 @@ def test_spatial_softmax_finds_a_peak_between_two_cells() -> None:
     assert peak.item() > 0.99
 
 
-def test_rows_do_not_influence_each_other(observer: Observer) -> None:
+def test_rows_do_not_influence_each_other(estimator: StateEstimator) -> None:
     frames = torch.randint(0, 256, (5, 2, 3, 16, 24), dtype=torch.uint8)
-    whole = observer(frames)
+    whole = estimator(frames)
     for row in range(5):
-        for ours, theirs in zip(observer(frames[row : row + 1]), whole, strict=True):
+        for ours, theirs in zip(estimator(frames[row : row + 1]), whole, strict=True):
             torch.testing.assert_close(ours[0], theirs[row], rtol=1e-4, atol=1e-5)
 
 
-def test_uint8_and_scaled_float_read_alike(observer: Observer) -> None:
+def test_uint8_and_scaled_float_read_alike(estimator: StateEstimator) -> None:
     frames = torch.randint(0, 256, (2, 2, 3, 16, 24), dtype=torch.uint8)
-    for ours, theirs in zip(observer(frames), observer(frames / 127.5 - 1), strict=True):
+    for ours, theirs in zip(estimator(frames), estimator(frames / 127.5 - 1), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_state_is_returned_in_physical_units(observer: Observer) -> None:
+def test_state_is_returned_in_physical_units(estimator: StateEstimator) -> None:
     frames = torch.randint(0, 256, (2, 2, 3, 16, 24), dtype=torch.uint8)
-    plain = observer(frames).state
+    plain = estimator(frames).state
     mean, std = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.5, 2.0, 0.0])
-    observer.set_normaliser(mean, std)
+    estimator.set_normaliser(mean, std)
     # A constant entry has no spread to scale by.
     expected = plain * torch.tensor([0.5, 2.0, 1.0]) + mean
-    torch.testing.assert_close(observer(frames).state, expected)
+    torch.testing.assert_close(estimator(frames).state, expected)
 
 
-def test_views_are_told_apart(observer: Observer) -> None:
+def test_views_are_told_apart(estimator: StateEstimator) -> None:
     with torch.no_grad():
-        observer.view_shift[1] += 1.0
+        estimator.view_shift[1] += 1.0
     frames = torch.randint(0, 256, (1, 2, 3, 16, 24), dtype=torch.uint8)
-    swapped = observer(frames.flip(1))
-    assert (swapped.state - observer(frames).state).abs().max() > 1e-4
+    swapped = estimator(frames.flip(1))
+    assert (swapped.state - estimator(frames).state).abs().max() > 1e-4
 
 
-def test_disk_round_trip_and_what_does_not_fit(observer: Observer, tmp_path: Path) -> None:
-    observer.save_pretrained(tmp_path)
-    again = Observer.from_pretrained(tmp_path)
+def test_disk_round_trip_and_what_does_not_fit(estimator: StateEstimator, tmp_path: Path) -> None:
+    estimator.save_pretrained(tmp_path)
+    again = StateEstimator.from_pretrained(tmp_path)
     frames = torch.randint(0, 256, (2, 2, 3, 16, 24), dtype=torch.uint8)
-    for ours, theirs in zip(observer(frames), again(frames), strict=True):
+    for ours, theirs in zip(estimator(frames), again(frames), strict=True):
         torch.testing.assert_close(ours, theirs)
     config = tmp_path / "config.json"
     config.write_text(config.read_text().replace('"keypoints": 4', '"keypoints": 5'))
     with pytest.raises(DataError, match="does not fit"):
-        Observer.from_pretrained(tmp_path)
+        StateEstimator.from_pretrained(tmp_path)
     config.write_text('{"class": "os.system"}')
-    with pytest.raises(DataError, match="observer"):
-        Observer.from_pretrained(tmp_path)
+    with pytest.raises(DataError, match="state estimator"):
+        StateEstimator.from_pretrained(tmp_path)
 
 
 def test_is_small() -> None:
-    full = Observer(ObserverConfig(num_views=3, state_dim=10))
+    full = StateEstimator(StateEstimatorConfig(num_views=3, state_dim=10))
     assert sum(parameter.numel() for parameter in full.parameters()) < 400_000
 
 
-def test_bad_shapes_say_what_was_expected(observer: Observer) -> None:
+def test_bad_shapes_say_what_was_expected(estimator: StateEstimator) -> None:
     with pytest.raises(UsageError, match="expected"):
-        observer(torch.zeros(1, 3, 3, 16, 24))
+        estimator(torch.zeros(1, 3, 3, 16, 24))
     with pytest.raises(UsageError, match="multiples of 4"):
-        ObserverConfig(num_views=1, state_dim=1, image_size=(30, 32))
+        StateEstimatorConfig(num_views=1, state_dim=1, image_size=(30, 32))

@@ -8,7 +8,7 @@ import torch
 from worldsim_testing import nano_model, nano_spec
 
 from worldsim.models.blocks import linear
-from worldsim.models.heads.state_estimator import Observer, ObserverConfig
+from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.world_model import WorldModel
 from worldsim.spec import VectorSpec
 
@@ -21,7 +21,7 @@ def test_nothing_is_said_of_entries_that_there_are_not(backbone: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = WorldModel(config, replace(nano_spec(), agent_pos=NOTHING, state=NOTHING))
-        Observer(ObserverConfig(3, 0, (32, 32), width=8, keypoints=4))
+        StateEstimator(StateEstimatorConfig(3, 0, (32, 32), width=8, keypoints=4))
     assert model.dynamics.dim == 0
 
 

@@ -85,4 +85,5 @@ def test_wheel_runs_elsewhere(wheel: Path, tmp_path: Path) -> None:
     assert Path(where.strip()).is_relative_to(tmp_path)
     assert "commands:" in run("-m", "worldsim", "--help")
     assert "matmul_size: 1024" in run("-m", "worldsim", "doctor", "--config")
-    run("-c", "import worldsim.envs as e; e.make('worldsim/TabletopReach-v0').reset(seed=0)")
+    named = "worldsim.envs:worldsim/TabletopReach-v0"  # found without an import of ours
+    run("-c", f"import gymnasium; gymnasium.make({named!r}).reset(seed=0)")

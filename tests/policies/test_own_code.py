@@ -9,7 +9,7 @@ from worldsim_testing import nano_spec
 
 from worldsim.errors import UsageError
 from worldsim.policies.pool import build_policy
-from worldsim.rollout.comparison import Comparison
+from worldsim.rollout.eval_config import EvalConfig
 
 CODE = """
 import numpy as np
@@ -76,11 +76,11 @@ def test_results_of_changed_code_are_not_kept(code: Path, tmp_path: Path) -> Non
     judge = tmp_path / "judge"
     judge.mkdir()
     entry = {"kind": "python", "target": f"{code}:Away"}
-    comparison = Comparison({"away": entry}, "env", {}, "model", str(judge))
-    before = comparison.digest("away", "simulator")
-    assert comparison.digest("away", "simulator") == before
+    eval_config = EvalConfig({"away": entry}, "env", {}, "model", str(judge))
+    before = eval_config.digest("away", "simulator")
+    assert eval_config.digest("away", "simulator") == before
     code.write_text(CODE + "\n# other")
-    assert comparison.digest("away", "simulator") != before
+    assert eval_config.digest("away", "simulator") != before
 
 
 def test_results_depend_on_weights_and_not_on_what_is_said_of_them(
@@ -91,13 +91,13 @@ def test_results_depend_on_weights_and_not_on_what_is_said_of_them(
         folder.mkdir()
         (folder / "config.json").write_text("{}")
     entry = {"kind": "python", "target": f"{code}:Away"}
-    comparison = Comparison({"away": entry}, "env", {}, str(model), str(judge))
-    before = comparison.digest("away", "imagination")
+    eval_config = EvalConfig({"away": entry}, "env", {}, str(model), str(judge))
+    before = eval_config.digest("away", "imagination")
     (model / "validation.json").write_text("measured again")
     (model / "README.md").write_text("told better")
-    assert comparison.digest("away", "imagination") == before
+    assert eval_config.digest("away", "imagination") == before
     (model / "config.json").write_text('{"width": 2}')
-    assert comparison.digest("away", "imagination") != before
+    assert eval_config.digest("away", "imagination") != before
 
 
 SIBLINGS = {

@@ -17,7 +17,7 @@ from worldsim.files import read_json
 from worldsim.ranking.mean_separation import more_starts, separate_means, sign_flip_test
 from worldsim.ranking.rank import rank
 from worldsim.reporting.terminal import print_ranking
-from worldsim.rollout.circumstances import RankingOptions
+from worldsim.rollout.eval_config import RankingOptions
 from worldsim.rollout.metrics import METRICS, register_metric
 from worldsim.rollout.trajectory import Episode, Trajectory, position_columns
 from worldsim.spec import VectorSpec

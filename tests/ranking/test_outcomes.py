@@ -20,14 +20,19 @@ from worldsim.ranking.outcomes import (
     Outcomes,
     pool_outcomes,
     read_outcomes,
-    write_comparison,
+    write_eval_config,
 )
-from worldsim.ranking.rank import rank
-from worldsim.ranking.ranked import rank_results
+from worldsim.ranking.rank import rank, rank_results
 from worldsim.ranking.rates import JudgeRates
 from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.circumstances import Circumstances, RankingOptions, developed_on
-from worldsim.rollout.comparison import DEVELOPMENT_SEEDS, Comparison, StartPlan
+from worldsim.rollout.eval_config import (
+    DEVELOPMENT_SEEDS,
+    Circumstances,
+    EvalConfig,
+    RankingOptions,
+    StartPlan,
+    developed_on,
+)
 from worldsim.rollout.kept import Job, write_result
 from worldsim.rollout.trajectory import World
 
@@ -43,9 +48,9 @@ def batches(world: World, seed: int, count: int) -> list[RolloutBatch]:
 
 def outcomes(seed: int, count: int = 8, **changes: Any) -> Outcomes:
     policies = {name: {"kind": "zero"} for name in NAMES}
-    comparison = Comparison(policies, "env", {}, "model", "judge", StartPlan(count, seed))
+    eval_config = EvalConfig(policies, "env", {}, "model", "judge", StartPlan(count, seed))
     return Outcomes(
-        replace(comparison, **changes),
+        replace(eval_config, **changes),
         RankingOptions(bootstrap_samples=40),
         Circumstances(REPORT, True, seed < 5, False),
         batches("imagination", seed, count),
@@ -72,14 +77,14 @@ def test_pooled_figures_are_those_of_all_starts_together() -> None:
     )
     assert report.coefficients == direct.coefficients
     assert report.over_policies == direct.over_policies
-    assert pooled.comparison.starts.seeds == [*range(8), *range(100, 104)]
+    assert pooled.eval_config.starts.seeds == [*range(8), *range(100, 104)]
     assert report.state_assisted and report.development_starts
     assert report.foreword()[0].startswith("State-assisted")
 
 
 def test_pooled_starts_may_be_pooled_again() -> None:
     once = pool_outcomes([outcomes(0), outcomes(100)])
-    assert pool_outcomes([once, outcomes(200)]).comparison.starts.blocks == (0, 100, 200)
+    assert pool_outcomes([once, outcomes(200)]).eval_config.starts.blocks == (0, 100, 200)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +111,8 @@ def save(folder: Path, made: Outcomes) -> Path:
     jobs = {
         Job(batch.policy, batch.world): batch for batch in [*made.imagined, *(made.truth or [])]
     }
-    write_comparison(
-        folder, made.comparison, made.options, made.circumstances, dict.fromkeys(jobs, parts)
+    write_eval_config(
+        folder, made.eval_config, made.options, made.circumstances, dict.fromkeys(jobs, parts)
     )
     for job, batch in jobs.items():
         write_result(folder, job, parts, batch)
@@ -119,7 +124,7 @@ def test_folders_are_pooled_by_the_script(
 ) -> None:
     folders = [save(tmp_path / name, outcomes(seed)) for name, seed in (("a", 0), ("b", 100))]
     again = read_outcomes(folders[0])
-    assert again.comparison == outcomes(0).comparison
+    assert again.eval_config == outcomes(0).eval_config
     assert again.circumstances == outcomes(0).circumstances
     out = tmp_path / "both"
     monkeypatch.setattr(sys, "argv", ["pool", *map(str, folders), "--out", str(out)])
@@ -157,7 +162,7 @@ def test_blocks_of_starts_can_be_typed() -> None:
 def test_starts_that_a_shipped_model_was_developed_on_are_known(
     starts: StartPlan, expected: bool | None, tmp_path: Path
 ) -> None:
-    ours = Comparison({}, "env", {}, str(SHIPPED / "push"), "judge", starts)
+    ours = EvalConfig({}, "env", {}, str(SHIPPED / "push"), "judge", starts)
     assert developed_on(ours) is expected
     (tmp_path / WEIGHTS).write_bytes((SHIPPED / "push" / WEIGHTS).read_bytes())
     assert developed_on(replace(ours, model=str(tmp_path))) is expected

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worldsim.ranking.bootstrap import paired_resamples
+from worldsim.ranking.bootstrap import paired_resamples, percentile_interval
 from worldsim.ranking.coefficients import coefficients
 from worldsim.ranking.correlation import pearson
-from worldsim.ranking.estimate import percentile_interval
 
 Float = NDArray[np.float64]
 STARTS, SAMPLES = 64, 400

@@ -16,9 +16,9 @@ from worldsim.errors import UsageError, WorldsimError
 from worldsim.files import read_json, write_json
 from worldsim.hardware import has_fast_bf16
 from worldsim.ranking import paired
-from worldsim.rollout import comparison as comparison_module
+from worldsim.rollout import eval_config as eval_config_module
 from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.comparison import Comparison, StartPlan
+from worldsim.rollout.eval_config import EvalConfig, StartPlan
 from worldsim.rollout.kept import Job, read_result, result_path, standing, write_result
 
 FILES = {
@@ -61,7 +61,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     gymnasium.registry.pop("KeptEnv-v0")
 
 
-def compared(place: Path, **changes: Any) -> Comparison:
+def compared(place: Path, **changes: Any) -> EvalConfig:
     nested = {"banks": [{"folder": str(place / "weights")}], "prompt": "push " * 200}
     policies = {
         "file": {"kind": "python", "target": f"{place}/code/mine.py:Policy", "arguments": nested},
@@ -76,10 +76,10 @@ def compared(place: Path, **changes: Any) -> Comparison:
         "judge": str(place / "judge"),
         "starts": StartPlan(2, 0, dataset=str(place / "data")),
     }
-    return Comparison(**given | changes)
+    return EvalConfig(**given | changes)
 
 
-def changed(before: Comparison, change: Callable[[], object], policy: str = "file") -> list[str]:
+def changed(before: EvalConfig, change: Callable[[], object], policy: str = "file") -> list[str]:
     """Parts of the result in imagination that `change` changes."""
     first = before.parts(policy, "imagination")
     change()
@@ -166,12 +166,12 @@ def test_other_packages_or_another_precision_are_another_result(
 ) -> None:
     ours = compared(place)
     updated = changed(
-        ours, lambda: monkeypatch.setattr(comparison_module, "software", lambda: {"torch": "0"})
+        ours, lambda: monkeypatch.setattr(eval_config_module, "software", lambda: {"torch": "0"})
     )
     assert updated == ["worldsim or its packages"]
     faster = not has_fast_bf16()
     moved = changed(
-        ours, lambda: monkeypatch.setattr(comparison_module, "has_fast_bf16", lambda _: faster)
+        ours, lambda: monkeypatch.setattr(eval_config_module, "has_fast_bf16", lambda _: faster)
     )
     assert moved == ["the device"]
 
@@ -263,14 +263,14 @@ def test_a_result_whose_policy_was_edited_meanwhile_is_not_kept(
     wanted = {job: ours.parts(*job) for job in [Job("file", "imagination")]}
 
     class Editing:
-        def __init__(self, _: Comparison) -> None:
+        def __init__(self, _: EvalConfig) -> None:
             pass
 
         def roll_out(self, policy: str, world: str) -> RolloutBatch:
             (place / "code" / "helper.py").write_text("ONE = 3\n")
             return batch(policy)
 
-    monkeypatch.setattr(paired, "Workbench", Editing)
+    monkeypatch.setattr(paired, "Evaluator", Editing)
     with pytest.raises(WorldsimError, match="the policy changed while file"):
         list(paired.run_missing(ours, tmp_path, wanted, 0))
     assert read_result(tmp_path, Job("file", "imagination")) is None

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from stream_testing import (
     run,
     steps,
 )
+from torch import Tensor
 from worldsim_testing import nano_model, nano_start
 
 from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
 from worldsim.errors import UsageError
+from worldsim.models.conditioners.base import ConditionerList
 from worldsim.sampling.replay import recorded_rig
 from worldsim.sampling.stream import Stream
 
@@ -70,10 +73,23 @@ def test_hand_and_scene_follow_the_dynamics(stream: Stream) -> None:
     torch.testing.assert_close(stream.body, bodies[-1])
 
 
+class NoMaps(ConditionerList):
+    """Conditioners of a model whose channels are all zero."""
+
+    def __init__(self, shown: ConditionerList) -> None:
+        self.__dict__.update(shown.__dict__)
+
+    def maps(self, *args: Any, **settings: Any) -> Tensor:
+        return torch.zeros_like(super().maps(*args, **settings))
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_frames_are_told_of_bodies_or_of_actions_alone(told: bool) -> None:
-    model = copy.copy(nano_model())
-    model.config = replace(model.config, bodies=told)
+    whole = nano_model()
+    model = copy.copy(whole)
+    model.config = replace(whole.config, condition_on_state=told)
+    if not told:
+        model.conditioners = NoMaps(whole.conditioners)
     stream = Stream(model, autoregressive((1.0, 0.0)), precision="float32")
     actions, other = random_actions(1, 3), random_actions(1, 3, seed=1)
     straight, elsewhere = run(stream, actions), run(stream, other)

@@ -9,15 +9,9 @@ from torch import Tensor
 from worldsim_testing import nano_spec, nano_start
 
 from worldsim.errors import UsageError
-from worldsim.models.tabletop.maps import (
-    HAND_CHANNELS,
-    POINT_CHANNELS,
-    BodyPair,
-    RigTensors,
-    body_maps,
-    map_channels,
-    point_maps,
-)
+from worldsim.models.conditioners.base import ConditionerList, RigTensors
+from worldsim.models.dynamics.base import DynamicsConfig, build_dynamics
+from worldsim.models.tabletop.maps import HAND_CHANNELS, POINT_CHANNELS, point_maps
 from worldsim.models.tabletop.scene_points import (
     ScenePoint,
     point_headings,
@@ -26,9 +20,15 @@ from worldsim.models.tabletop.scene_points import (
     scene_points,
 )
 from worldsim.models.tabletop.silhouettes import SILHOUETTE_CHANNELS
-from worldsim.spec import VectorSpec
+from worldsim.models.world_model import TABLETOP
+from worldsim.spec import VectorSpec, WorldSpec
 
 POINTS = scene_points(nano_spec().state)
+
+
+def conditioners(spec: WorldSpec) -> ConditionerList:
+    """All of a table, in the order of the models that ship."""
+    return ConditionerList(TABLETOP, spec, build_dynamics(DynamicsConfig("contact"), spec))
 
 
 def rig(known: float = 1.0) -> RigTensors:
@@ -52,9 +52,9 @@ def scene(x: float = 0.0, y: float = 0.0) -> Tensor:
 
 
 def draw(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], known: float = 1.0) -> Tensor:
-    bodies = BodyPair((before[0], after[0]), (before[1], after[1]))
+    states = torch.cat(before, -1), torch.cat(after, -1)
     action = torch.tensor([[[1.0, 0.0, 0.0, 0.0, 1.0]]])
-    return body_maps(action, bodies, POINTS, rig(known), nano_spec(), (32, 32))[0, 0]
+    return conditioners(nano_spec()).maps(action, states, rig(known), (32, 32))[0, 0]
 
 
 def column(bump: Tensor) -> int:
@@ -63,7 +63,7 @@ def column(bump: Tensor) -> int:
 
 def test_the_hand_is_drawn_where_it_was_and_where_it_goes() -> None:
     maps = draw((hand(), scene()), (hand(0.03), scene()))
-    assert maps.shape == (3, map_channels(POINTS), 32, 32)
+    assert maps.shape == (3, len(conditioners(nano_spec()).channels), 32, 32)
     # 3 cm at half a metre with a focal length of 32 pixels.
     assert column(maps[0, 1]) - column(maps[0, 0]) in (1, 2)
     still = draw((hand(), scene()), (hand(), scene()))
@@ -143,7 +143,6 @@ def test_a_tilt_is_drawn_along_the_image_plane() -> None:
     point = ScenePoint("cup", 0, 1, tilt=(2, 3))
     maps = from_above(point, [0.0, 0.0, 0.3, 0.2], 0.0)  # y is against v
     peak = maps[1].argmax()
-    assert len(maps) + SILHOUETTE_CHANNELS == map_channels((point,)) - map_channels(())
     assert maps[-2].flatten()[peak] / maps[1].max() == pytest.approx(0.3)
     assert maps[-1].flatten()[peak] / maps[1].max() == pytest.approx(-0.2)
 
@@ -189,11 +188,10 @@ def test_positions_are_grouped_by_stem() -> None:
 
 def test_a_mounted_camera_without_an_end_effector_is_refused_and_a_fixed_one_is_not() -> None:
     spec = replace(nano_spec(), agent_pos=VectorSpec((), ()))
-    nothing, action = torch.zeros(1, 1, 0), torch.zeros(1, 1, 5)
-    bodies = BodyPair((nothing, nothing), (scene(), scene()))
+    action, drawing = torch.zeros(1, 1, 5), conditioners(spec)
 
     def drawn(calibration: RigTensors) -> Tensor:
-        return body_maps(action, bodies, POINTS, calibration, spec, (8, 8))
+        return drawing.maps(action, (scene(), scene()), calibration, (8, 8))
 
     with pytest.raises(UsageError, match="'wrist' on 'end_effector'"):
         drawn(rig())

@@ -15,7 +15,7 @@ from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.replay import replay_recorded
 from worldsim.training.losses.decoder import DecoderConfig, edge_error, edge_power, strength_error
-from worldsim.training.stages.decoder import LatentBank, decoder_batch, imagine_bank
+from worldsim.training.stages.decoder import LatentBuffer, decoder_batch, imagine_buffer
 
 
 @pytest.fixture(scope="module")
@@ -63,26 +63,26 @@ def test_pairs_are_the_imagined_latents_of_recorded_rows(cache: CachedDataset) -
     model = nano_model(spec=cache.spec)
     config = DecoderConfig(streams=5, stretch=4)
     draws = torch.Generator().manual_seed(0)
-    bank = imagine_bank(model, cache, [2, 3, 7], config, draws, side_by_side=2)
-    assert len(bank.rows) == len(bank.latents) == 5 * 4
+    buffer = imagine_buffer(model, cache, [2, 3, 7], config, draws, side_by_side=2)
+    assert len(buffer.rows) == len(buffer.latents) == 5 * 4
     bounds = np.asarray(cache.episode_start)
-    assert set(np.searchsorted(bounds, bank.rows, side="right") - 1) <= {2, 3, 7}
-    begin = bank.rows[:2] - 1
+    assert set(np.searchsorted(bounds, buffer.rows, side="right") - 1) <= {2, 3, 7}
+    begin = buffer.rows[:2] - 1
     for step, (rows, stream) in enumerate(replay_recorded(model, cache, begin, 4)):
         part = slice(2 * step, 2 * step + 2)
-        np.testing.assert_array_equal(bank.rows[part], rows)
-        torch.testing.assert_close(bank.latents[part], stream.newest.half())
+        np.testing.assert_array_equal(buffer.rows[part], rows)
+        torch.testing.assert_close(buffer.latents[part], stream.newest.half())
     # Episodes of nine frames have eight steps.
-    longest = imagine_bank(model, cache, [2], replace(config, stretch=99, streams=1), draws)
+    longest = imagine_buffer(model, cache, [2], replace(config, stretch=99, streams=1), draws)
     assert longest.rows.tolist() == list(range(int(bounds[2]) + 1, int(bounds[3])))
 
 
 def test_a_batch_shows_each_latent_the_frame_of_its_row(cache: CachedDataset) -> None:
     rows = np.array([3, 14, 40])
-    bank = LatentBank(rows, torch.arange(3.0).half().reshape(3, 1, 1, 1, 1))
+    buffer = LatentBuffer(rows, torch.arange(3.0).half().reshape(3, 1, 1, 1, 1))
     chosen = torch.tensor([2, 0, 1, 2])
     draws = torch.Generator().manual_seed(0)
-    batch = decoder_batch(bank, cache.pixels, torch.tensor([50]), 0.5, chosen, draws)
+    batch = decoder_batch(buffer, cache.pixels, torch.tensor([50]), 0.5, chosen, draws)
     imagined = batch["imagined"].bool()
     assert 0 < imagined.sum() < 4
     for place, entry in enumerate(chosen.tolist()):

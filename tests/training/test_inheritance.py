@@ -22,7 +22,9 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model on disk that no option of the group `model` describes."""
     folder = Path(tmp_path_factory.mktemp("parent")) / "model"
     model = nano_model()
-    WorldModel(replace(model.config, recent=5, bodies=False), model.spec).save_pretrained(folder)
+    WorldModel(
+        replace(model.config, recent=5, condition_on_state=False), model.spec
+    ).save_pretrained(folder)
     return folder
 
 
@@ -39,8 +41,8 @@ def composed(*words: str) -> TrainConfig:
         (["plan=ctm", "seed=1"], set()),
         (["model=small"], {"model"}),
         (
-            ["model.bodies=false", "model.dynamics.modes=4"],
-            {"model.bodies", "model.dynamics.modes"},
+            ["model.condition_on_state=false", "model.dynamics.modes=4"],
+            {"model.condition_on_state", "model.dynamics.modes"},
         ),
         (
             ["model.dynamics={scene:false,modes:2}"],
@@ -79,7 +81,11 @@ def test_a_tokenizer_without_a_model_tells_its_sizes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "words", "named"),
     [
-        ("start_from", ["model.bodies=true"], ["model.bodies=true (there false)"]),
+        (
+            "start_from",
+            ["model.condition_on_state=true"],
+            ["model.condition_on_state=true (there false)"],
+        ),
         ("start_from", ["model.dynamics.scene=false"], ["model.dynamics.scene"]),
         ("start_from", ["model=small"], ["model.denoiser.width", "model.autoencoder.width"]),
         ("start_from", ["experiment=push_tiny"], ["model.denoiser.width"]),
@@ -102,7 +108,7 @@ def test_what_cannot_be_followed_is_refused(
     ("option", "words"),
     [
         ("start_from", ["model.recent=9", "model.sink=2"]),
-        ("start_from", ["model.bodies=false"]),
+        ("start_from", ["model.condition_on_state=false"]),
         ("transfer_from", ["model.dynamics.modes=3", "model.recent=9"]),
         ("reuse", ["model=small", "model.autoencoder.width=8", "model.dynamics.modes=3"]),
     ],
@@ -142,7 +148,7 @@ def test_the_command_refuses_before_it_touches_anything(
     parent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    assert train(tmp_path, out, f"start_from={parent}", "model.bodies=false") == 2
+    assert train(tmp_path, out, f"start_from={parent}", "model.condition_on_state=false") == 2
     assert "model.recent" not in (said := capsys.readouterr().err) and "model.denoiser" in said
     assert not out.exists()
 

@@ -23,7 +23,7 @@ from worldsim.errors import DataWarning, SpecMismatchError
 from worldsim.judge.judge import JudgeReport
 from worldsim.judge.learned import LearnedJudge
 from worldsim.judge.tracker import VerdictRule
-from worldsim.models.heads.state_estimator import Observer, ObserverConfig
+from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.behaviour_cloning import BCPolicy, save_behaviour
 from worldsim.policies.pool import build_policy
@@ -121,9 +121,9 @@ def test_a_robot_of_another_rate_is_still_refused(folder: Path, second: CachedDa
 def test_episodes_of_the_second_day_start_imagination(
     model: WorldModel, day2: Path, second: CachedDataset
 ) -> None:
-    observer = Observer(ObserverConfig(1, 0, (32, 32), width=8, keypoints=4)).eval()
+    estimator = StateEstimator(StateEstimatorConfig(1, 0, (32, 32), width=8, keypoints=4)).eval()
     report = JudgeReport(9, 10, 8, 10, None, 0.1, 0, 10, "nano")
-    judge = LearnedJudge(observer, second.spec, VerdictRule(0.999, 1), report)
+    judge = LearnedJudge(estimator, second.spec, VerdictRule(0.999, 1), report)
     starts = load_starts(DatasetStarts(day2, "all"), judge, model)
     engine = ImaginationEngine(model, judge, 1)
     engine.start([starts.draw(np.random.default_rng(0))], [0])

@@ -1,8 +1,15 @@
 """`worldsim drift`: long imagined streams beside the simulator, step by step."""
 
+from typing import TYPE_CHECKING
+
 from omegaconf import DictConfig, OmegaConf
 
 from worldsim.cli.console import finish, progress, say
+
+if TYPE_CHECKING:
+    import torch
+
+    from worldsim.judge.judge import Judge
 
 DESCRIPTION = """
 Imagines recorded episodes from their first frames under their own actions, for as long as they
@@ -30,7 +37,6 @@ def run(config: DictConfig) -> None:
     from worldsim.data.cache import build_cache
     from worldsim.data.cache_writer import resizing
     from worldsim.data.dataset import LeRobotDataset
-    from worldsim.envs.imagination.loading import find_judge
     from worldsim.files import write_figures, write_text
     from worldsim.hardware import inference_device
     from worldsim.models.world_model import WorldModel
@@ -47,11 +53,7 @@ def run(config: DictConfig) -> None:
     Stream.of(model, sampler)  # refuses what the model was not trained for
     device = inference_device(settings.device)
     model.to(device)
-    judge = find_judge(settings.judge, settings.model)
-    if judge is None:
-        say("no judge lies with this model: places are not read off its frames; give judge=FOLDER")
-    else:
-        judge.to(device)
+    judge = _judge(settings.judge, settings.model, device)
     camera = model.spec.cameras[0]
     size = resizing(recorded, (camera.height, camera.width))
     cache = build_cache(recorded.root, size, settings.cache, selection=settings.selection)
@@ -71,6 +73,17 @@ def run(config: DictConfig) -> None:
     for line in summary_lines(report.summary(), report.intervals()):
         say(line)
     finish("drift", out / "drift.html")
+
+
+def _judge(name: str | None, model: str, device: "torch.device") -> "Judge | None":
+    """Who reads places off the frames: the judge asked for, or the one that lies with the model."""
+    from worldsim.envs.imagination.loading import find_judge
+
+    judge = find_judge(name, model)
+    if judge is None:
+        say("no judge lies with this model: places are not read off its frames; give judge=FOLDER")
+        return None
+    return judge.to(device)
 
 
 def summary_lines(

@@ -32,30 +32,30 @@ def run(config: DictConfig) -> None:
     """
     from worldsim.cli.rank_report import earlier_sections, write_ranking
     from worldsim.files import write_text
-    from worldsim.ranking.outcomes import write_comparison
+    from worldsim.ranking.outcomes import write_eval_config
     from worldsim.ranking.paired import run_missing, wanted_results
     from worldsim.reporting.terminal import print_ranking
-    from worldsim.rollout.circumstances import Circumstances
+    from worldsim.rollout.eval_config import Circumstances
+    from worldsim.rollout.evaluator import Evaluator
     from worldsim.rollout.kept import standing
-    from worldsim.rollout.workbench import Workbench
 
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     settings: dict[str, Any] = {str(key): value for key, value in plain.items()}
     out, films = Path(settings["out"]), int(settings["films"]["each"])
-    comparison, options = read_settings(settings)
+    eval_config, options = read_settings(settings)
     earlier = earlier_sections(settings["report"]["also"], films)
-    Workbench(comparison).check(options.worlds)
-    circumstances = Circumstances.of(comparison, options)
-    wanted = wanted_results(comparison, options.worlds)
+    Evaluator(eval_config).check(options.worlds)
+    circumstances = Circumstances.of(eval_config, options)
+    wanted = wanted_results(eval_config, options.worlds)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_comparison(out, comparison, options, circumstances, wanted)
-    found, count = standing(out, wanted), comparison.starts.count
-    for line in found.in_words(comparison):
+    write_eval_config(out, eval_config, options, circumstances, wanted)
+    found, count = standing(out, wanted), eval_config.starts.count
+    for line in found.in_words(eval_config):
         say(line)
     with progress("rollouts", len(wanted) * count, len(found.kept) * count) as advance:
-        for _ in run_missing(comparison, out, wanted, worker_count(settings["workers"])):
+        for _ in run_missing(eval_config, out, wanted, worker_count(settings["workers"])):
             advance(count)
     report = write_ranking(out, settings["report"], films, earlier)
     print_ranking(report)
@@ -73,14 +73,13 @@ def worker_count(workers: int | None) -> int:
 
 
 def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
-    """The `Comparison` and `RankingOptions` of a config.
+    """The `EvalConfig` and `RankingOptions` of a config.
 
     Raises:
         UsageError: a value is wrong, or a policy is not in the pool.
     """
     from worldsim.config.compose import build
-    from worldsim.rollout.circumstances import RankingOptions
-    from worldsim.rollout.comparison import StartPlan
+    from worldsim.rollout.eval_config import RankingOptions, StartPlan
     from worldsim.rollout.logged import read_logged_rates
 
     csv = settings["reference"]["csv"]
@@ -106,21 +105,21 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
         metric=str(settings["metric"]),
     )
     starts = build(StartPlan, settings["starts"], "starts")
-    return read_comparison(settings, policies, starts), options
+    return read_eval_config(settings, policies, starts), options
 
 
-def read_comparison(settings: dict[str, Any], policies: dict[str, Any], starts: Any) -> Any:
-    """The `Comparison` that `rank` and `rollout` configs describe."""
+def read_eval_config(settings: dict[str, Any], policies: dict[str, Any], starts: Any) -> Any:
+    """The `EvalConfig` that `rank` and `rollout` configs describe."""
     from worldsim.envs.imagination.loading import judge_folder
     from worldsim.models.pretrained import resolve_folder
-    from worldsim.rollout.comparison import Comparison
+    from worldsim.rollout.eval_config import EvalConfig
 
     env = dict(settings["env"] or {})
     env_id = env.pop("id", None)
     kwargs = {**(env.pop("kwargs", None) or {}), **env}
     model = resolve_folder(settings["model"])
     steps = settings["max_steps"]
-    return Comparison(
+    return EvalConfig(
         policies=policies,
         env_id=None if starts.dataset and settings.get("reference", {}).get("csv") else env_id,
         env_kwargs={key: value for key, value in kwargs.items() if value is not None},

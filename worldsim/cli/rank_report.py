@@ -10,9 +10,9 @@ from typing import Any
 
 from worldsim.errors import DataError
 from worldsim.files import read_json, read_yaml, write_figures
-from worldsim.ranking.estimate import Estimate
+from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.outcomes import Outcomes, read_outcomes
-from worldsim.ranking.ranked import judge_in_simulator, rank_results
+from worldsim.ranking.rank import judge_in_simulator, rank_results
 from worldsim.ranking.report import RankingReport
 from worldsim.reporting.html_report import write_report
 from worldsim.reporting.report_data import Film, HorizonCurves, ReportData, Section
@@ -100,7 +100,7 @@ def _own_words(out: Path) -> tuple[str, str]:
 
 def section_of(outcomes: Outcomes, title: str, summary: str = "") -> Section:
     """A ranking without films, such as one of several folders."""
-    curves, notes = open_loop_quality(Path(outcomes.comparison.model))
+    curves, notes = open_loop_quality(Path(outcomes.eval_config.model))
     return Section(
         title=title,
         ranking=rank_results(outcomes),
@@ -118,9 +118,9 @@ def _section(out: Path, outcomes: Outcomes, title: str, summary: str, films: int
 
 def _shown(outcomes: Outcomes, films: int) -> list[Shown]:
     """Films that both worlds have; none where there is one world only."""
-    if outcomes.truth is None:
+    if outcomes.truth is None or films == 0:
         return []
-    return choose_films(outcomes.truth, outcomes.imagined, outcomes.comparison.filmed, films)
+    return choose_films(outcomes.truth, outcomes.imagined, outcomes.eval_config.filmed, films)
 
 
 def _film(out: Path, shown: Shown) -> Film:
@@ -130,18 +130,18 @@ def _film(out: Path, shown: Shown) -> Film:
 
 def _facts(outcomes: Outcomes) -> dict[str, str]:
     """What was ranked in which worlds, for a page."""
-    comparison = outcomes.comparison
+    eval_config = outcomes.eval_config
     return {
-        "environment": comparison.env_id or "none",
+        "environment": eval_config.env_id or "none",
         "reference": outcomes.options.reference_csv or "simulator",
         "starts": _starts(outcomes),
-        "sampling steps": str(comparison.sampling_steps),
-        "world model": Path(comparison.model).name,
+        "sampling steps": str(eval_config.sampling_steps),
+        "world model": Path(eval_config.model).name,
     }
 
 
 def _starts(outcomes: Outcomes) -> str:
-    plan = outcomes.comparison.starts
+    plan = outcomes.eval_config.starts
     if plan.dataset is not None:
         return f"{plan.count}, {plan.dataset}"
     length = plan.count // len(plan.blocks)

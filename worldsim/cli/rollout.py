@@ -37,13 +37,13 @@ def run(config: DictConfig) -> None:
         UsageError: the config does not fit together.
         WorldsimError: something other than the policy failed.
     """
-    from worldsim.cli.rank import chosen_policies, read_comparison, worker_count
+    from worldsim.cli.rank import chosen_policies, read_eval_config, worker_count
     from worldsim.config.compose import build
     from worldsim.files import write_text
     from worldsim.ranking.paired import run_missing, wanted_results
-    from worldsim.rollout.comparison import StartPlan
+    from worldsim.rollout.eval_config import StartPlan
+    from worldsim.rollout.evaluator import Evaluator
     from worldsim.rollout.kept import standing
-    from worldsim.rollout.workbench import Workbench
 
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
@@ -52,17 +52,19 @@ def run(config: DictConfig) -> None:
         raise unknown_name("world", str(settings["world"]), WORLDS)
     worlds = WORLDS[settings["world"]]
     policies = chosen_policies(settings["policy"] or {}, [str(settings["name"])])
-    comparison = read_comparison(settings, policies, build(StartPlan, settings["starts"], "starts"))
-    Workbench(comparison).check(worlds)
+    eval_config = read_eval_config(
+        settings, policies, build(StartPlan, settings["starts"], "starts")
+    )
+    Evaluator(eval_config).check(worlds)
     out = Path(settings["out"])
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    wanted, count = wanted_results(comparison, worlds), comparison.starts.count
+    wanted, count = wanted_results(eval_config, worlds), eval_config.starts.count
     found = standing(out, wanted)
-    for line in found.in_words(comparison):
+    for line in found.in_words(eval_config):
         say(line)
     with progress("rollouts", len(wanted) * count, len(found.kept) * count) as advance:
-        for _ in run_missing(comparison, out, wanted, worker_count(settings["workers"])):
+        for _ in run_missing(eval_config, out, wanted, worker_count(settings["workers"])):
             advance(count)
     _say_results(out, list(wanted))
     finish("rollouts", out)

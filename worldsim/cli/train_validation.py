@@ -63,7 +63,7 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
 
 def _in_words(report: Any) -> str:
     """The headline of an open-loop report, with intervals."""
-    from worldsim.ranking.estimate import Estimate, finite
+    from worldsim.ranking.bootstrap import Estimate, finite
 
     summary, intervals = report.summary(), report.intervals
 

@@ -20,6 +20,7 @@ from worldsim.data.rows import column_array, hold_actions, meta_table, vector_co
 from worldsim.data.selection import Selection
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path
+from worldsim.spec import CameraSpec
 
 HORIZON = "max_episode_steps"
 """Says when an episode is cut short, not in which world."""
@@ -111,10 +112,11 @@ def _info(datasets: Sequence[LeRobotDataset]) -> dict[str, Any]:
     if all("spec" in dataset.own for dataset in datasets):
         envs = [dataset.env_info for dataset in datasets]
         alike = all(_world_of(env) == _world_of(envs[0]) for env in envs)
-        action = first.spec.action
+        spec = first.spec
         for other in datasets[1:]:
-            action = action.widened(other.spec.action)
-        spec = replace(first.spec, action=action)
+            cameras = tuple(map(CameraSpec.widened, spec.cameras, other.spec.cameras))
+            action = spec.action.widened(other.spec.action)
+            spec = replace(spec, action=action, cameras=cameras)
         info["worldsim"] = {"spec": spec.to_json(), "env": envs[0] if alike else {}}
     return info
 

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from worldsim.data.remux import VideoSegment
 from worldsim.data.rows import episode_rows, hold_actions, meta_table
 from worldsim.data.video import Pixels, VideoCodec
 from worldsim.data.video_writer import VideoWriter
-from worldsim.errors import UsageError
+from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path, read_json, write_json
 from worldsim.spec import WorldSpec
 
@@ -52,7 +52,10 @@ class Staging:
         if path.exists():
             earlier = read_json(path)
             changed = sorted(
-                key for key in {*earlier, *request} if earlier.get(key) != request.get(key)
+                key
+                for key in {*earlier, *request}
+                if earlier.get(key) != request.get(key)
+                and not (key == "spec" and _same_world(earlier.get(key), request[key]))
             )
             if changed and not self.finished():
                 with disk_errors(self.root):
@@ -167,6 +170,15 @@ class StagedEpisode:
         pq.write_table(episode_rows(episode, self.spec), self.folder / "rows.parquet")
         meta = meta_table(episode.meta).append_column("task", pa.array([episode.task]))
         pq.write_table(meta, self.folder / "meta.parquet")
+
+
+def _same_world(earlier: Any, now: dict[str, Any]) -> bool:
+    """Whether two specs are one but for carriers of cameras, which earlier ones do not say."""
+    try:
+        before, after = WorldSpec.from_json(earlier), WorldSpec.from_json(now)
+    except SpecMismatchError:
+        return False
+    return before.agrees(after, "cameras") and replace(before, cameras=after.cameras) == after
 
 
 def video_name(view: int) -> str:

@@ -18,7 +18,7 @@ from worldsim.errors import DataError
 from worldsim.files import write_figures
 from worldsim.imitation.augmentation import Augmentation, augment
 from worldsim.imitation.recordings import Recordings, chosen_rows, episode_weights
-from worldsim.models.heads.state_estimator import Observer, ObserverConfig
+from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.checkpoints import CheckpointOrNone, find_checkpoint
 from worldsim.policies.perception import save_perception
@@ -33,13 +33,13 @@ READ_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class PerceptionTraining(Checked):
-    """How a `StateEstimator` is trained.
+    """How a `Perception` is trained.
 
     Attributes:
         fit: budgets and optimiser.
         policies: {pattern of recording policies' names: weight}; empty takes all episodes, which
             is best, since a policy strays.
-        width: channels of the observer.
+        width: channels of the state estimator.
         keypoints: its key points a view.
         hidden: width of its head.
         augmentation: of the frames; no shift, which would move what is to be located.
@@ -123,10 +123,10 @@ def _split(
 
 def _network(
     recordings: Recordings, config: PerceptionTraining, rows: NDArray[np.int64]
-) -> Observer:
+) -> StateEstimator:
     views, height, width = recordings.pixels.shape[1:4]
-    network = Observer(
-        ObserverConfig(
+    network = StateEstimator(
+        StateEstimatorConfig(
             num_views=views,
             state_dim=recordings.spec.state.dim,
             image_size=(height, width),
@@ -159,7 +159,7 @@ class _Gather:
 class StateLoss:
     """Smooth absolute error of the standardised state."""
 
-    def __init__(self, network: Observer, augmentation: Augmentation) -> None:
+    def __init__(self, network: StateEstimator, augmentation: Augmentation) -> None:
         self._network, self._augmentation = network, augmentation
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
@@ -172,7 +172,9 @@ class StateLoss:
         return Loss(total, {})
 
 
-def _error(network: Observer, recordings: Recordings, rows: NDArray[np.int64]) -> dict[str, float]:
+def _error(
+    network: StateEstimator, recordings: Recordings, rows: NDArray[np.int64]
+) -> dict[str, float]:
     """Mean absolute error of every entry of the state, in its unit."""
     estimates = []
     for start in range(0, len(rows), READ_AT_ONCE):

@@ -53,7 +53,7 @@ class LabelledFrames(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class FrameBank:
+class FrameBuffer:
     """Altered versions of some rows of a cache.
 
     Attributes:
@@ -67,7 +67,7 @@ class FrameBank:
 
 def reconstruct(
     model: WorldModel, data: LabelledFrames, rows: Rows, batch_size: int = 64
-) -> FrameBank:
+) -> FrameBuffer:
     """Frames encoded and decoded by the model's tokenizer: the best that imagination can look."""
     rows = np.sort(rows)
     parts: list[NDArray[np.uint8]] = []
@@ -76,12 +76,12 @@ def reconstruct(
             pixels = torch.from_numpy(np.asarray(data.pixels[rows[start : start + batch_size]]))
             decoded = model.decode(model.encode(pixels[:, None]))
             parts.append(decoded[:, 0].cpu().numpy())
-    return FrameBank(rows, np.concatenate(parts))
+    return FrameBuffer(rows, np.concatenate(parts))
 
 
 def imagine_again(
     model: WorldModel, recorded: RecordedFrames, rows: Rows, steps: int, batch_size: int = 64
-) -> FrameBank:
+) -> FrameBuffer:
     """Frames imagined from `steps` observations before each of `rows`, along the recording.
 
     Every frame on the way is kept too. Rows of episodes that are too short are left out.
@@ -98,26 +98,26 @@ def imagine_again(
     long_enough = bounds[episodes + 1] - bounds[episodes] > steps
     rows, episodes = rows[long_enough], episodes[long_enough]
     if not len(rows):
-        return FrameBank(rows, np.asarray(recorded.pixels[:0]))
+        return FrameBuffer(rows, np.asarray(recorded.pixels[:0]))
     begin = np.maximum(rows - steps, bounds[episodes])
     parts = [
         _imagine(model, recorded, begin[part], steps)
         for part in (slice(i, i + batch_size) for i in range(0, len(rows), batch_size))
     ]
-    return join_banks(parts)
+    return join_buffers(parts)
 
 
-def _imagine(model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int) -> FrameBank:
+def _imagine(model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int) -> FrameBuffer:
     seen = [
         (rows, stream.pixels()) for rows, stream in replay_recorded(model, recorded, begin, steps)
     ]
     rows, frames = zip(*seen, strict=True)
-    return FrameBank(np.concatenate(rows), np.concatenate(frames))
+    return FrameBuffer(np.concatenate(rows), np.concatenate(frames))
 
 
-def join_banks(banks: Sequence[FrameBank]) -> FrameBank:
+def join_buffers(buffers: Sequence[FrameBuffer]) -> FrameBuffer:
     """All frames of the given banks, of which there is at least one."""
-    return FrameBank(
-        np.concatenate([bank.rows for bank in banks]),
-        np.concatenate([bank.pixels for bank in banks]),
+    return FrameBuffer(
+        np.concatenate([buffer.rows for buffer in buffers]),
+        np.concatenate([buffer.pixels for buffer in buffers]),
     )

@@ -29,15 +29,15 @@ class JudgeConfig(Checked):
     """How a judge is built and trained.
 
     Attributes:
-        width, keypoints, hidden: see `ObserverConfig`.
+        width, keypoints, hidden: see `StateEstimatorConfig`.
         steps: optimiser steps.
         batch_size: rows a step.
         learning_rate: peak, reached after a tenth of the steps, then cosine to zero.
         success_share: share of each batch drawn from successful rows.
         close_share: share drawn from failed rows near a success or of high progress.
         close_rows: how many rows before a success count as near it.
-        bank_share: share of each batch replaced by frames of the bank, where a model is given.
-        bank_size: how many rows of the bank are encoded and decoded.
+        buffer_share: share of each batch replaced by frames of the buffer, where a model is given.
+        buffer_size: how many rows of the buffer are encoded and decoded.
         imagined_size: how many of its rows are imagined along the recording, about.
         imagined_steps: from how many steps before; more than the model's recent frames, so that
             it sees nothing but its own.
@@ -56,8 +56,8 @@ class JudgeConfig(Checked):
     success_share: Share = 0.3
     close_share: Share = 0.3
     close_rows: Whole = 8
-    bank_share: Share = 0.4
-    bank_size: Whole = 4000
+    buffer_share: Share = 0.4
+    buffer_size: Whole = 4000
     imagined_size: Whole = 3000
     imagined_steps: Count = 12
     state_weight: Weight = 2.0

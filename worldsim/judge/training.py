@@ -15,10 +15,10 @@ from worldsim.errors import DataError
 from worldsim.hardware import has_fast_bf16
 from worldsim.judge.augment import augment
 from worldsim.judge.buffer import (
-    FrameBank,
+    FrameBuffer,
     LabelledFrames,
     imagine_again,
-    join_banks,
+    join_buffers,
     reconstruct,
 )
 from worldsim.judge.judge import EnvReference
@@ -34,7 +34,7 @@ from worldsim.judge.sampling import (
     tells_progress,
 )
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
-from worldsim.models.heads.state_estimator import Observer, ObserverConfig
+from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.sampling.replay import RecordedFrames
 from worldsim.spec import WorldSpec
 
@@ -83,7 +83,7 @@ def env_of(dataset: Path) -> EnvReference | None:
 
 
 class JudgeTrainer:
-    """The training loop's state: observer, rows, frame bank, random numbers."""
+    """The training loop's state: estimator, rows, frame buffer, random numbers."""
 
     def __init__(
         self,
@@ -97,17 +97,17 @@ class JudgeTrainer:
         self.rng = np.random.default_rng(config.seed)
         self.generator = torch.Generator().manual_seed(config.seed)
         torch.manual_seed(config.seed)
-        self.observer = Observer(self._observer_config())
+        self.estimator = StateEstimator(self._estimator_config())
         rows = np.concatenate([self.kinds.success, self.kinds.close, self.kinds.other])
         state = torch.from_numpy(np.asarray(data.state)[rows].astype(np.float64))
         if state.shape[1]:
-            self.observer.set_normaliser(state.mean(0).float(), state.std(0).float())
-        self.bank = None if model is None else self._make_bank(model)
+            self.estimator.set_normaliser(state.mean(0).float(), state.std(0).float())
+        self.buffer = None if model is None else self._make_buffer(model)
 
-    def _observer_config(self) -> ObserverConfig:
+    def _estimator_config(self) -> StateEstimatorConfig:
         views, height, width = self.data.pixels.shape[1:4]
         config = self.config
-        return ObserverConfig(
+        return StateEstimatorConfig(
             num_views=views,
             state_dim=self.data.state.shape[1],
             image_size=(height, width),
@@ -116,17 +116,17 @@ class JudgeTrainer:
             hidden=config.hidden,
         )
 
-    def _make_bank(self, model: "WorldModel") -> FrameBank | None:
+    def _make_buffer(self, model: "WorldModel") -> FrameBuffer | None:
         """Frames as `model` shows them, drawn by kind as the batches are."""
-        config, banks = self.config, []
-        if count := config.bank_size // config.batch_size:
-            banks.append(reconstruct(model, self.data, np.unique(self._draw(count))))
+        config, buffers = self.config, []
+        if count := config.buffer_size // config.batch_size:
+            buffers.append(reconstruct(model, self.data, np.unique(self._draw(count))))
         per_stream = config.imagined_steps * config.batch_size
         count = -(-config.imagined_size // per_stream)
         if count and isinstance(self.data, RecordedFrames):
             rows = self._draw(count)
-            banks.append(imagine_again(model, self.data, rows, config.imagined_steps))
-        return join_banks(banks) if banks else None
+            buffers.append(imagine_again(model, self.data, rows, config.imagined_steps))
+        return join_buffers(buffers) if buffers else None
 
     def _draw(self, batches: int) -> Rows:
         """Rows of several batches."""
@@ -135,40 +135,42 @@ class JudgeTrainer:
         )
 
     def train(self, show_progress: bool = True) -> None:
-        """Run all optimiser steps; leaves the observer in evaluation mode."""
+        """Run all optimiser steps; leaves the state estimator in evaluation mode."""
         config = self.config
-        optimizer = torch.optim.AdamW(self.observer.parameters(), lr=config.learning_rate)
+        optimizer = torch.optim.AdamW(self.estimator.parameters(), lr=config.learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1
         )
-        self.observer.train()
+        self.estimator.train()
         steps = range(config.steps)
         for _ in track(steps, "training the judge", disable=not show_progress, transient=True):
             loss = self._loss()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.observer.parameters(), 1.0)
+            torch.nn.utils.clip_grad_norm_(self.estimator.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-        self.observer.eval()
+        self.estimator.eval()
 
     def _batch(self) -> tuple[Tensor, Rows]:
         """uint8 frames `[N, V, 3, H, W]` and the rows that label them."""
         rows = draw_rows(self.kinds, self.config, self.rng)
         pixels = np.asarray(self.data.pixels[rows])
-        if self.bank is not None:
-            count = int(round(self.config.bank_share * len(rows)))
+        if self.buffer is not None:
+            count = int(round(self.config.buffer_share * len(rows)))
             slots = self.rng.choice(len(rows), count, replace=False)
             # Success by success: most frames on the way to one are failures, and would teach that
             # whatever looks imagined fails.
-            succeeded, banked = (np.asarray(self.data.success)[r] for r in (rows, self.bank.rows))
+            succeeded, buffered = (
+                np.asarray(self.data.success)[r] for r in (rows, self.buffer.rows)
+            )
             for outcome in (False, True):
                 alike = slots[succeeded[slots] == outcome]
-                pool = np.flatnonzero(banked == outcome)
+                pool = np.flatnonzero(buffered == outcome)
                 if len(alike) and len(pool):
                     entries = self.rng.choice(pool, len(alike))
-                    rows[alike] = self.bank.rows[entries]
-                    pixels[alike] = self.bank.pixels[entries]
+                    rows[alike] = self.buffer.rows[entries]
+                    pixels[alike] = self.buffer.pixels[entries]
         return torch.from_numpy(pixels).permute(0, 1, 4, 2, 3), rows
 
     def _loss(self) -> Tensor:
@@ -177,10 +179,10 @@ class JudgeTrainer:
         success = torch.from_numpy(np.asarray(data.success[rows]).astype(np.float32))
         progress = torch.from_numpy(np.asarray(data.progress[rows], dtype=np.float32))
         target = torch.from_numpy(np.asarray(data.state[rows], dtype=np.float32))
-        target = (target - self.observer.state_mean) / self.observer.state_std
+        target = (target - self.estimator.state_mean) / self.estimator.state_std
         video = augment(frames.float() / 127.5 - 1, self.config.augment, self.generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16()):
-            state, logit, progress_logit = self.observer.forward_normalised(video)
+            state, logit, progress_logit = self.estimator.forward_normalised(video)
         positive = success.mean().clamp(0.05, 0.95)
         weight = torch.where(success > 0.5, 0.5 / positive, 0.5 / (1 - positive))
         loss = F.binary_cross_entropy_with_logits(logit, success, weight)
@@ -204,7 +206,7 @@ class JudgeTrainer:
         report = measure(reported, rule, metres, source)
         if not tells_progress(self.data):  # nothing was learnt, however well zeros are met
             report = replace(report, progress_error=None)
-        return LearnedJudge(self.observer, self.spec, rule, report)
+        return LearnedJudge(self.estimator, self.spec, rule, report)
 
     def _judged(self, episodes: list[int]) -> list[JudgedEpisode]:
         starts = self.data.episode_start
@@ -216,7 +218,7 @@ class JudgeTrainer:
                     np.asarray(self.data.success[rows]),
                     np.asarray(self.data.progress[rows]),
                     np.asarray(self.data.state[rows]),
-                    read_pixels(self.observer, self.data.pixels[rows]),
+                    read_pixels(self.estimator, self.data.pixels[rows]),
                 )
             )
         return judged

@@ -20,7 +20,7 @@ from worldsim.play.drive import Drive, Socket
 from worldsim.play.protocol import LARGEST_MESSAGE
 from worldsim.play.recording import TapeLimits
 from worldsim.play.session import PlaySession
-from worldsim.reporting.content_policy import content_policy
+from worldsim.reporting.html_report import content_policy
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response, WebSocket

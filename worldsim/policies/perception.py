@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from worldsim.conventions import Observation, stack_views
 from worldsim.errors import DataError
-from worldsim.models.heads.state_estimator import Observer
+from worldsim.models.heads.state_estimator import StateEstimator
 from worldsim.policies.base import require_same_interface
 from worldsim.policies.checkpoints import find_checkpoint, read_checkpoint, save_checkpoint
 from worldsim.spec import VectorSpec, WorldSpec
@@ -24,7 +24,7 @@ from worldsim.spec import VectorSpec, WorldSpec
 KIND = "perception"
 
 
-class StateEstimator:
+class Perception:
     """Pixels of all views to the state of the scene.
 
     Args:
@@ -40,7 +40,7 @@ class StateEstimator:
 
     def __init__(self, spec: WorldSpec, checkpoint: str, batch_size: int = 128) -> None:
         folder = find_checkpoint(checkpoint)
-        self._observer, self.spec = load_perception(folder)
+        self._estimator, self.spec = load_perception(folder)
         require_same_interface(self.spec, spec, f"perception checkpoint {folder}")
         self._batch_size = batch_size
 
@@ -52,15 +52,15 @@ class StateEstimator:
     def estimate(self, observation: Observation) -> NDArray[np.float32]:
         """The state `[N, S]`, in physical units, of a batched observation."""
         pixels = torch.from_numpy(stack_views(observation["pixels"], self.spec.camera_names))
-        return self._observer.observe(pixels, self._batch_size).state.float().numpy()
+        return self._estimator.observe(pixels, self._batch_size).state.float().numpy()
 
 
-def save_perception(folder: Path, observer: Observer, spec: WorldSpec) -> None:
-    """Write a checkpoint that `StateEstimator` reads."""
-    save_checkpoint(folder, observer, KIND, {"shape": asdict(observer.config)}, spec)
+def save_perception(folder: Path, estimator: StateEstimator, spec: WorldSpec) -> None:
+    """Write a checkpoint that `Perception` reads."""
+    save_checkpoint(folder, estimator, KIND, {"shape": asdict(estimator.config)}, spec)
 
 
-def load_perception(folder: Path) -> tuple[Observer, WorldSpec]:
+def load_perception(folder: Path) -> tuple[StateEstimator, WorldSpec]:
     """The network and the world it reads.
 
     Raises:
@@ -69,10 +69,10 @@ def load_perception(folder: Path) -> tuple[Observer, WorldSpec]:
     config, spec = read_checkpoint(folder, KIND)
     if not isinstance(config.get("shape"), dict):
         raise DataError(f"{folder}: config.json lacks 'shape'")
-    observer = Observer.from_config(folder, config["shape"])
-    if observer.config.state_dim != spec.state.dim:
+    estimator = StateEstimator.from_config(folder, config["shape"])
+    if estimator.config.state_dim != spec.state.dim:
         raise DataError(
-            f"{folder}: the network reads {observer.config.state_dim} values, its spec names "
+            f"{folder}: the network reads {estimator.config.state_dim} values, its spec names "
             f"{spec.state.dim}"
         )
-    return observer, spec
+    return estimator, spec

@@ -1,4 +1,4 @@
-"""From evidence to report: every statistic is computed here once, on policies sorted by name."""
+"""From paired outcomes to report: every statistic is computed here once, policies by name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UsageError, unknown_name
 from worldsim.ranking.bootstrap import (
+    Estimate,
     distinct_policies,
     distinct_resamples,
     draw_policies,
+    finite,
     resample_policies,
 )
 from worldsim.ranking.coefficients import (
@@ -19,8 +21,7 @@ from worldsim.ranking.coefficients import (
     coefficients,
     leave_one_out_rates,
 )
-from worldsim.ranking.estimate import Estimate, finite
-from worldsim.ranking.evidence import Evidence
+from worldsim.ranking.paired_outcomes import PairedOutcomes
 from worldsim.ranking.rates import JudgeRates, correct, corrected_rate
 from worldsim.ranking.report import (
     GroupResult,
@@ -69,8 +70,8 @@ class RankingOptions:
 
 
 def assemble(
-    success: Evidence,
-    others: Mapping[str, Evidence],
+    success: PairedOutcomes,
+    others: Mapping[str, PairedOutcomes],
     names: tuple[str, ...],
     options: RankingOptions,
 ) -> RankingReport:
@@ -78,7 +79,7 @@ def assemble(
 
     Args:
         success: success in both worlds, or whatever metric is ranked.
-        others: {metric: evidence} to be shown beside it.
+        others: {metric: outcomes} to be shown beside it.
         names: the policies in the order in which the report shall list them.
         options: judge, groups, failures and resampling.
     """
@@ -119,35 +120,37 @@ def assemble(
         paired=success.paired,
         verdict=verdict(success, main, wider),
         settings=_settings(success, options),
-        others={name: _beside(evidence, names, options) for name, evidence in others.items()},
+        others={name: _beside(paired, names, options) for name, paired in others.items()},
     )
     return notes(report, success)
 
 
-def _coefficients(evidence: Evidence, chosen: Bool, level: float) -> Coefficients:
-    resamples = (evidence.resamples[0][:, chosen], evidence.resamples[1][:, chosen])
+def _coefficients(paired: PairedOutcomes, chosen: Bool, level: float) -> Coefficients:
+    resamples = (paired.resamples[0][:, chosen], paired.resamples[1][:, chosen])
     return coefficients(
-        evidence.reference[chosen],
-        evidence.imagined[chosen],
+        paired.reference[chosen],
+        paired.imagined[chosen],
         resamples,
         level,
-        metric=evidence.metric,
+        metric=paired.metric,
     )
 
 
-def _beside(evidence: Evidence, names: tuple[str, ...], options: RankingOptions) -> MetricResult:
+def _beside(
+    paired: PairedOutcomes, names: tuple[str, ...], options: RankingOptions
+) -> MetricResult:
     """A metric that is shown beside the ranked one, policies in the given order."""
-    places = [evidence.names.index(name) for name in names]
+    places = [paired.names.index(name) for name in names]
     return MetricResult(
-        evidence.metric,
-        {evidence.names[i]: evidence.reference_estimates[i] for i in places},
-        {evidence.names[i]: evidence.imagined_estimates[i] for i in places},
-        _coefficients(evidence, evidence.ranked, options.level),
+        paired.metric,
+        {paired.names[i]: paired.reference_estimates[i] for i in places},
+        {paired.names[i]: paired.imagined_estimates[i] for i in places},
+        _coefficients(paired, paired.ranked, options.level),
     )
 
 
 def _policies(
-    success: Evidence,
+    success: PairedOutcomes,
     calibrated: Mapping[str, float],
     options: RankingOptions,
 ) -> dict[str, PolicyResult]:
@@ -172,7 +175,7 @@ def _policies(
     }
 
 
-def _corrected_estimate(success: Evidence, index: int, options: RankingOptions) -> Estimate:
+def _corrected_estimate(success: PairedOutcomes, index: int, options: RankingOptions) -> Estimate:
     if options.judge is None or not corrects(success.metric):
         plain = success.imagined_estimates[index]
         return Estimate(plain.value, plain.interval, plain.reason or "no judge: not corrected")
@@ -187,7 +190,7 @@ def _corrected_estimate(success: Evidence, index: int, options: RankingOptions) 
 
 
 def _corrected(
-    success: Evidence, policies: Mapping[str, PolicyResult], options: RankingOptions
+    success: PairedOutcomes, policies: Mapping[str, PolicyResult], options: RankingOptions
 ) -> Coefficients | None:
     """Coefficients of judge-corrected rates; each resample draws its own judge rates."""
     if options.judge is None or not corrects(success.metric):
@@ -217,7 +220,7 @@ def best_shares(resamples: Float) -> Float:
     return np.where(known.any(axis=0), shares, nothing)
 
 
-def _groups(success: Evidence, options: RankingOptions) -> dict[str, GroupResult]:
+def _groups(success: PairedOutcomes, options: RankingOptions) -> dict[str, GroupResult]:
     result = {}
     for group in sorted(set(options.groups.values())):
         inside = np.array([options.groups.get(name) == group for name in success.names])
@@ -228,7 +231,7 @@ def _groups(success: Evidence, options: RankingOptions) -> dict[str, GroupResult
     return result
 
 
-def _lattice(success: Evidence, chosen: Bool) -> Lattice:
+def _lattice(success: PairedOutcomes, chosen: Bool) -> Lattice:
     """Steps of the reference rates, since MMRV's gap lies there; none if trials differ."""
     if not success.metric.binary:
         return Lattice(None, None)
@@ -239,7 +242,7 @@ def _lattice(success: Evidence, chosen: Bool) -> Lattice:
     return Lattice(1.0 / count, 1.0 / (count * int(chosen.sum())), success.off_lattice)
 
 
-def _settings(success: Evidence, options: RankingOptions) -> dict[str, object]:
+def _settings(success: PairedOutcomes, options: RankingOptions) -> dict[str, object]:
     return {
         "starts": success.starts,
         "bootstrap_samples": options.bootstrap_samples,

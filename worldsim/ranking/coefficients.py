@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.ranking import correlation
-from worldsim.ranking.bootstrap import in_chunks
-from worldsim.ranking.estimate import Estimate, estimate
+from worldsim.ranking.bootstrap import Estimate, estimate, in_chunks
 from worldsim.rollout.metrics import METRICS, SUCCESS, EpisodeMetric
 
 Float = NDArray[np.float64]

@@ -2,7 +2,7 @@
 
 Every function takes `reference` R and `imagined` S of shape `[..., P]` (P policies on the last
 axis, any leading axes such as bootstrap samples) and returns `[...]`. Undefined values are NaN
-here; `worldsim.ranking.estimate` turns them into None with a reason.
+here; `worldsim.ranking.bootstrap` turns them into None with a reason.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """A finished ranking's results in memory: read from its folder, or pooled from several.
 
-A folder is read as it was written. Its results must be those that its own `comparison.json` names,
+A folder is read as it was written. Its results must be those that its own `eval_config.json` names,
 but model, policies and data may have gone or changed since.
 """
 
@@ -17,9 +17,15 @@ from worldsim.config.compose import build
 from worldsim.errors import DataError, UsageError
 from worldsim.files import read_json, write_json, write_text
 from worldsim.rollout.batch import RolloutBatch, join_batches
-from worldsim.rollout.circumstances import Circumstances, RankingOptions
-from worldsim.rollout.comparison import Comparison, Parts, StartPlan, digest_of
 from worldsim.rollout.dependencies import RESULT
+from worldsim.rollout.eval_config import (
+    Circumstances,
+    EvalConfig,
+    Parts,
+    RankingOptions,
+    StartPlan,
+    digest_of,
+)
 from worldsim.rollout.kept import Job, read_result
 from worldsim.rollout.logged import LoggedRates, read_logged_rates
 from worldsim.rollout.trajectory import World
@@ -38,7 +44,7 @@ class Outcomes:
     """What was compared, and what became of every episode.
 
     Attributes:
-        comparison: policies, worlds and starts.
+        eval_config: policies, worlds and starts.
         options: what turns results into a ranking.
         circumstances: of model, judge and starts, as they were.
         imagined: results in imagination, in the order of the policies.
@@ -46,7 +52,7 @@ class Outcomes:
         logged: those rates, or None.
     """
 
-    comparison: Comparison
+    eval_config: EvalConfig
     options: RankingOptions
     circumstances: Circumstances
     imagined: list[RolloutBatch]
@@ -62,9 +68,9 @@ class Outcomes:
         return _table(self.imagined, metric)
 
 
-def write_comparison(
+def write_eval_config(
     out: Path,
-    comparison: Comparison,
+    eval_config: EvalConfig,
     options: RankingOptions,
     circumstances: Circumstances,
     wanted: dict[Job, Parts],
@@ -78,7 +84,7 @@ def write_comparison(
     write_json(
         out / RESULT,
         {
-            "comparison": asdict(comparison),
+            "comparison": asdict(eval_config),
             "options": asdict(options),
             "circumstances": asdict(circumstances),
             "digests": digests,
@@ -99,22 +105,22 @@ def read_outcomes(out: Path) -> Outcomes:
     data = read_json(path)
     if not isinstance(data, dict) or not {"comparison", "options"} <= set(data):
         raise DataError(f"{path} describes no ranking")
-    comparison = build(Comparison, data["comparison"], str(path))
+    eval_config = build(EvalConfig, data["comparison"], str(path))
     options = build(RankingOptions, data["options"], str(path))
     found = data.get("circumstances")
     around = (
-        build(Circumstances, found, str(path)) if found else Circumstances.of(comparison, options)
+        build(Circumstances, found, str(path)) if found else Circumstances.of(eval_config, options)
     )
     digests = data.get("digests") or {}
 
     def results(world: World, told: bool = True) -> list[RolloutBatch]:
-        known, names = digests.get(world) or {}, comparison.policies
-        found = [_result(out, comparison, Job(n, world), known.get(n)) for n in names]
+        known, names = digests.get(world) or {}, eval_config.policies
+        found = [_result(out, eval_config, Job(n, world), known.get(n)) for n in names]
         # Older results say 0 where a judge reads no progress.
         return found if told else [batch.without_progress() for batch in found]
 
     return Outcomes(
-        comparison,
+        eval_config,
         options,
         around,
         results("imagination", around.judge.reads_progress),
@@ -137,7 +143,7 @@ def pool_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
     truths = [part.truth for part in parts if part.truth is not None]
     return replace(
         first,
-        comparison=replace(first.comparison, starts=_pooled_starts(parts)),
+        eval_config=replace(first.eval_config, starts=_pooled_starts(parts)),
         circumstances=replace(
             first.circumstances,
             development_starts=_of_all([p.circumstances.development_starts for p in parts]),
@@ -151,9 +157,9 @@ def _table(batches: Sequence[RolloutBatch], metric: str) -> Float:
     return np.array([batch.outcomes(metric) for batch in batches])
 
 
-def _result(out: Path, comparison: Comparison, job: Job, digest: str | None) -> RolloutBatch:
+def _result(out: Path, eval_config: EvalConfig, job: Job, digest: str | None) -> RolloutBatch:
     batch = read_result(out, job, digest)
-    if batch is None or len(batch.success) != comparison.starts.count:
+    if batch is None or len(batch.success) != eval_config.starts.count:
         raise DataError(
             f"{out} has no result of policy {job.policy!r} in {job.world} that belongs to its "
             f"{RESULT}; run `worldsim rank out={out}` again as it was run"
@@ -169,7 +175,7 @@ def _logged(out: Path, options: RankingOptions) -> LoggedRates | None:
 
 
 def _require_alike(first: Outcomes, other: Outcomes) -> None:
-    ours, theirs = asdict(first.comparison), asdict(other.comparison)
+    ours, theirs = asdict(first.eval_config), asdict(other.eval_config)
     differing = [key for key in ours if key not in OF_THE_RUN and ours[key] != theirs[key]]
     if first.logged != other.logged or first.options.worlds != other.options.worlds:
         differing.append("reference")
@@ -182,13 +188,13 @@ def _require_alike(first: Outcomes, other: Outcomes) -> None:
             f"the rankings cannot be pooled: they differ in {', '.join(differing)}; only their "
             "starts may"
         )
-    if first.comparison.starts.dataset is not None:
+    if first.eval_config.starts.dataset is not None:
         raise UsageError("rankings from a data set's first frames share them, and cannot be pooled")
 
 
 def _pooled_starts(parts: Sequence[Outcomes]) -> StartPlan:
     """Blocks as long as the greatest number that divides all."""
-    plans = [part.comparison.starts for part in parts]
+    plans = [part.eval_config.starts for part in parts]
     length = gcd(*(plan.count // len(plan.blocks) for plan in plans))
     begins = tuple(seed for plan in plans for seed in plan.seeds[::length])
     return replace(plans[0], count=sum(plan.count for plan in plans), seed=begins)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.errors import UsageError
-from worldsim.ranking.estimate import Estimate, Interval, percentile_interval
+from worldsim.ranking.bootstrap import Estimate, Interval, percentile_interval
 
 if TYPE_CHECKING:  # the judge itself needs torch; these statistics do not
     from worldsim.judge.judge import JudgeReport

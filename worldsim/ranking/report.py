@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from worldsim.ranking.bootstrap import Estimate, Interval
 from worldsim.ranking.coefficients import Coefficients, MetricResult, metric_json
 from worldsim.ranking.correlation import MMRV_RULE
-from worldsim.ranking.estimate import Estimate, Interval
 from worldsim.ranking.rates import JudgeRates
 from worldsim.ranking.robustness import Leverage, PermutationTest
 from worldsim.ranking.separation import Separation

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.ranking.bootstrap import in_chunks
+from worldsim.ranking.bootstrap import Interval, finite, in_chunks
 from worldsim.ranking.coefficients import FEWEST
 from worldsim.ranking.correlation import kendall, pearson, spearman
-from worldsim.ranking.estimate import Interval, finite
 from worldsim.ranking.rates import normal_quantile
 
 Float = NDArray[np.float64]

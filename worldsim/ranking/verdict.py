@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from worldsim.ranking.bootstrap import Estimate, percentile_interval
 from worldsim.ranking.coefficients import FEWEST, Coefficients
-from worldsim.ranking.estimate import Estimate, percentile_interval
-from worldsim.ranking.evidence import Evidence
+from worldsim.ranking.paired_outcomes import PairedOutcomes
 from worldsim.ranking.report import RankingReport
 from worldsim.ranking.separation import Separation
 from worldsim.rollout.metrics import SUCCESS, EpisodeMetric
@@ -19,7 +19,7 @@ def corrects(metric: EpisodeMetric) -> bool:
     return metric.name == SUCCESS
 
 
-def verdict(success: Evidence, main: Coefficients, over_policies: Coefficients) -> str:
+def verdict(success: PairedOutcomes, main: Coefficients, over_policies: Coefficients) -> str:
     """Which policy is best, how sure that is, and how well imagination orders the pool."""
     separation = next(s for s in success.separations if s.world == "imagined")
     if separation.first is None:
@@ -29,7 +29,7 @@ def verdict(success: Evidence, main: Coefficients, over_policies: Coefficients) 
     return said if metric.name == SUCCESS else f"By {metric.text}: {said}"
 
 
-def _who_is_best(success: Evidence, separation: Separation) -> str:
+def _who_is_best(success: PairedOutcomes, separation: Separation) -> str:
     first, second = separation.first, separation.second
     assert first is not None and second is not None
     count = int(np.isfinite(success.imagined).sum())
@@ -50,7 +50,7 @@ def _who_is_best(success: Evidence, separation: Separation) -> str:
     return f"{lead}{_reference_says(success, first)}"
 
 
-def _reference_says(success: Evidence, first: str) -> str:
+def _reference_says(success: PairedOutcomes, first: str) -> str:
     """What the reference rates say of imagination's leader, as far as their intervals allow."""
     # Times the sign, more is better.
     sign = success.metric.sign
@@ -96,7 +96,7 @@ def _how_well(main: Coefficients, over_policies: Coefficients, metric: EpisodeMe
     )
 
 
-def notes(report: RankingReport, success: Evidence) -> RankingReport:
+def notes(report: RankingReport, success: PairedOutcomes) -> RankingReport:
     """The report with its caveats filled in."""
     return replace(
         report,
@@ -107,7 +107,7 @@ def notes(report: RankingReport, success: Evidence) -> RankingReport:
     )
 
 
-def _data_notes(report: RankingReport, success: Evidence) -> list[str]:
+def _data_notes(report: RankingReport, success: PairedOutcomes) -> list[str]:
     lines = []
     for policy in report.policies:
         if policy.failures:

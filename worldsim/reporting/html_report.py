@@ -2,19 +2,18 @@
 
 from base64 import b64encode
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from worldsim.files import write_text
+from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.coefficients import Coefficients
 from worldsim.ranking.correlation import MMRV_RULE
-from worldsim.ranking.estimate import Estimate
 from worldsim.ranking.report import RankingReport
-from worldsim.reporting.chart_horizon import LINES, horizon_chart
-from worldsim.reporting.chart_ranking import interval_strip, scatter, value_range
-from worldsim.reporting.content_policy import content_policy
+from worldsim.reporting.charts import LINES, horizon_chart, interval_strip, scatter, value_range
 from worldsim.reporting.report_data import Film, ReportData, Section
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -138,3 +137,26 @@ def _percent(value: float | None) -> str:
 
 def _number(value: float | None, digits: int = 2) -> str:
     return "n/a" if value is None else f"{value:.{digits}f}"
+
+
+def content_policy(style: str, script: str = "", **sources: str) -> str:
+    """The policy of a page with one inline style sheet and at most one inline script.
+
+    Args:
+        style: text between the `style` tags, to the letter.
+        script: text between the `script` tags; empty for none.
+        sources: further directives, `media_src="data:"` say.
+    """
+    directives = {
+        "default-src": "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "style-src": _hash(style),
+        "script-src": _hash(script) if script else "'none'",
+        **{name.replace("_", "-"): value for name, value in sources.items()},
+    }
+    return "; ".join(f"{name} {value}" for name, value in directives.items())
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"

@@ -4,8 +4,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.coefficients import Coefficients, MetricResult
-from worldsim.ranking.estimate import Estimate
 from worldsim.ranking.report import PolicyResult, RankingReport
 
 WIDTH = 80

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from worldsim.errors import DataError
 from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.kept import safe_name
 from worldsim.rollout.record import RolloutRecord
 from worldsim.rollout.trajectory import World
 from worldsim.spec import WorldSpec
@@ -23,11 +24,6 @@ class Shown(NamedTuple):
     kind: Kind
     policy: str
     start: int
-
-
-def safe_name(name: str) -> str:
-    """A file name for a policy's name: what is no letter, digit, dot or dash is spelled out."""
-    return "".join(c if c.isalnum() or c in ".-_" else f"%{ord(c):02x}" for c in name)
 
 
 def film_path(out: Path, policy: str, start: int, world: World) -> Path:

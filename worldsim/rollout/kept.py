@@ -15,8 +15,7 @@ import numpy as np
 from worldsim.errors import DataError
 from worldsim.files import atomic_path, read_json, write_json
 from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.comparison import Comparison, Parts, digest_of
-from worldsim.rollout.film_store import safe_name
+from worldsim.rollout.eval_config import EvalConfig, Parts, digest_of
 from worldsim.rollout.trajectory import World
 
 TRAJECTORIES = ".npz"
@@ -43,7 +42,7 @@ class Standing:
     stale: dict[Job, str]
     missing: tuple[Job, ...]
 
-    def in_words(self, comparison: Comparison) -> list[str]:
+    def in_words(self, eval_config: EvalConfig) -> list[str]:
         """What is kept and why, and what is done again and why; nothing in an empty folder."""
         total = len(self.kept) + len(self.missing)
         lines = []
@@ -55,13 +54,18 @@ class Standing:
         for reason in sorted(set(self.stale.values())):
             jobs = [job for job, why in self.stale.items() if why == reason]
             lines.append(f"rolled out again, as {reason}: {_list(jobs)}")
-        remote = [j for j in self.kept if comparison.policies[j.policy].get("kind") == "remote"]
+        remote = [j for j in self.kept if eval_config.policies[j.policy].get("kind") == "remote"]
         if remote:
             lines.append(
                 f"what a server holds cannot be seen from here; if it serves another policy now, "
                 f"give it a new `version`: {_list(remote)}"
             )
         return lines
+
+
+def safe_name(name: str) -> str:
+    """A file name for a policy's name: what is no letter, digit, dot or dash is spelled out."""
+    return "".join(c if c.isalnum() or c in ".-_" else f"%{ord(c):02x}" for c in name)
 
 
 def result_path(out: Path, job: Job) -> Path:

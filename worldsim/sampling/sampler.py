@@ -162,7 +162,7 @@ def _pure(eager: Callable[..., Tensor]) -> Pure:
 
     def run(
         tensors: dict[str, Tensor],
-        cond: dict[str, Tensor],
+        cond: dict[str, Any],
         memory: dict[str, Tensor],
         sink: int,
         least: int,

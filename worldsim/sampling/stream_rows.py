@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import UsageError
+from worldsim.models.conditioners.base import RigTensors
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.dynamics.base import Dynamics
-from worldsim.models.tabletop.maps import RigTensors
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.chunk_sampler import SamplerState
 from worldsim.sampling.context import take_rows

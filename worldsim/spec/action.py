@@ -71,10 +71,10 @@ class ActionSpec:
             raise UsageError(
                 f"a discrete action needs one or more choices of distinct names, got {self.names}"
             )
-        bounds = (self.low, self.high, self.scale, self.limits)
-        if bounds != ((0.0,) * count, (1.0,) * count, (1.0,) * count, "declared"):
+        bounds = (self.low, self.high, self.limits)
+        if bounds != ((0.0,) * count, (1.0,) * count, "declared"):
             raise UsageError(
-                f"a discrete action is one-hot, but low, high, scale and limits are {bounds}; "
+                f"a discrete action is one-hot, but low, high and limits are {bounds}; "
                 "make it with worldsim.spec.discrete_actions(names)"
             )
 
@@ -215,8 +215,15 @@ class ActionSpec:
         return replace(self, low=low, high=tuple(map(max, self.high, other.high)))
 
 
-def discrete_actions(names: Sequence[str]) -> ActionSpec:
+def discrete_actions(
+    names: Sequence[str], scale: Sequence[float] = (), units: Sequence[str] = ()
+) -> ActionSpec:
     """The spec of a choice among `names`, as a one-hot vector.
+
+    Args:
+        names: of the choices.
+        scale: what one choice does, such as 0.25 for a step forward; default 1.
+        units: of `scale`, such as "m"; default "1".
 
     Raises:
         UsageError: there is no name, or one occurs twice.
@@ -226,7 +233,7 @@ def discrete_actions(names: Sequence[str]) -> ActionSpec:
         names=tuple(names),
         low=(0.0,) * count,
         high=(1.0,) * count,
-        units=("1",) * count,
-        scale=(1.0,) * count,
+        units=tuple(units) or ("1",) * count,
+        scale=tuple(scale) or (1.0,) * count,
         kind="discrete",
     )

@@ -52,6 +52,10 @@ class CameraSpec:
         unsaid = None in (self.carrier, other.carrier)
         return self == (replace(other, carrier=self.carrier) if unsaid else other)
 
+    def widened(self, other: "CameraSpec") -> "CameraSpec":
+        """This camera with what carries it, if only `other` says that."""
+        return replace(self, carrier=self.carrier or other.carrier)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, without what is at its default."""
         defaults = {field.name: field.default for field in fields(self)}

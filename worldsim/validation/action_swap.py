@@ -7,7 +7,7 @@ simulator's, and so are the frames, which no reckoning from the actions can make
 Legend: N exchanged drives, T steps, A action, P proprioception, V view, H W pixels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -108,6 +108,11 @@ def swap_test(
             for imagined, drive in zip(told, drives, strict=True)
             if imagined.path
         ]
+    return _report(gaps, max(len(drive.actions) for drive in drives))
+
+
+def _report(gaps: Sequence[Mapping[str, NDArray[Any]]], steps: int) -> SwapReport:
+    """Means over all steps of all drives; `steps` is the longest drive's."""
     mean = {name: float(np.concatenate([gap[name] for gap in gaps]).mean()) for name in gaps[0]}
     return SwapReport(
         followed_m=mean["followed"],
@@ -119,7 +124,7 @@ def swap_test(
         followed_psnr=_decibel(mean["followed_frames"]),
         ignored_psnr=_decibel(mean["ignored_frames"]),
         drives=len(gaps),
-        steps=max(len(drive.actions) for drive in drives),
+        steps=steps,
     )
 
 

@@ -9,6 +9,7 @@ Legend: N episodes, K horizons, V views, R samples an episode, M measures of app
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from worldsim.config.limits import Count, Positive, Seed, Weight, Whole
 from worldsim.config.values import Checked
 from worldsim.data.cache import CachedDataset
 from worldsim.models.world_model import WorldModel
-from worldsim.ranking.estimate import Interval
+from worldsim.ranking.bootstrap import Interval
 from worldsim.sampling.sampler import Sampler
 from worldsim.validation.appearance import MEASURES, appearance
 from worldsim.validation.closure import ClosureReport, loop_closure
@@ -78,36 +79,30 @@ def measure_drift(
     """
     pairs = paired_drives(cache, episodes, config.max_steps, config.samples, config.exchanged)
     tally = OpenLoopTally(model, cache, episodes, pairs.horizons, config.exchanged)
-    looks = _Looks(cache, np.asarray(episodes), config.samples, pairs.horizons)
     seen = None if probe is None else ProbeTally(probe, cache.spec, pairs.horizons)
+    looks = _Looks(cache, np.asarray(episodes), config.samples, pairs.horizons, seen)
     for frames in imagine(model, cache, pairs.drives, sampler, config.seed):
         truthful = frames.drives < pairs.truthful
         tally.add(frames, truthful)
         looks.add(frames, truthful)
-        if seen is not None:
-            shown, rows = frames.pixels[truthful], looks.rows(frames, truthful)
-            truth = np.asarray(cache.pixels[rows])
-            seen.add(frames.horizon, shown, truth, cache.agent_pos[rows], cache.state[rows])
         if on_step is not None:
             on_step(frames.horizon)
-    # Windows at the two ends do not overlap.
-    window = max(1, min(round(config.window_s * cache.spec.fps), pairs.horizons // 2))
+    window = _window(config, cache, pairs.horizons)
     return DriftReport(
         open_loop=tally.report(sampler.steps),
         fps=cache.spec.fps,
         window=window,
-        imagined=looks.means("imagined"),
-        simulated=looks.means("simulated"),
         divergence_m=divergence(cache, episodes, config.max_steps, config.seed),
-        best_psnr=looks.best_psnr(),
-        mean_psnr=looks.mean_psnr(),
         samples=config.samples,
         chunk=sampler.chunk,
         closure=_closure(model, cache, episodes, sampler, config),
-        probe_error_m={} if seen is None else seen.imagined,
-        probe_floor_m={} if seen is None else seen.simulated,
-        drift_intervals=looks.drift_intervals(window),
+        **looks.figures(window),
     )
+
+
+def _window(config: DriftConfig, cache: CachedDataset, horizons: int) -> int:
+    """Steps of the windows that are compared; those at the two ends do not overlap."""
+    return max(1, min(round(config.window_s * cache.spec.fps), horizons // 2))
 
 
 def _closure(
@@ -125,12 +120,18 @@ def _closure(
 
 
 class _Looks:
-    """Appearance of imagined and simulated frames, and errors stream by stream."""
+    """Appearance of imagined and simulated frames, errors stream by stream, and places in both."""
 
     def __init__(
-        self, cache: CachedDataset, episodes: NDArray[np.int64], samples: int, horizons: int
+        self,
+        cache: CachedDataset,
+        episodes: NDArray[np.int64],
+        samples: int,
+        horizons: int,
+        places: ProbeTally | None,
     ) -> None:
         self.cache, self.episodes, self.samples = cache, episodes, samples
+        self.places = places
         shape = (horizons, samples * len(episodes))
         self.values = {
             name: np.full((*shape, len(MEASURES)), np.nan) for name in ("imagined", "simulated")
@@ -139,15 +140,11 @@ class _Looks:
         first = np.asarray(cache.pixels[cache.episode_start[episodes]])
         self.before = np.concatenate([first] * samples)
 
-    def rows(self, frames: DrivenFrames, truthful: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Rows of the data set that the streams under their own actions are compared with."""
-        episodes = self.episodes[frames.drives[truthful] % len(self.episodes)]
-        return np.asarray(self.cache.episode_start[episodes] + frames.horizon)
-
     def add(self, frames: DrivenFrames, truthful: NDArray[np.bool_]) -> None:
         """Collect one step of the streams under their own actions."""
         streams, shown = frames.drives[truthful], frames.pixels[truthful]
-        rows = self.rows(frames, truthful)
+        rows = self.cache.episode_start[self.episodes[streams % len(self.episodes)]]
+        rows = np.asarray(rows + frames.horizon)
         truth = np.asarray(self.cache.pixels[rows])
         looks = {
             "imagined": appearance(shown, self.before[streams]),
@@ -157,6 +154,21 @@ class _Looks:
             self.values[name][frames.horizon - 1, streams] = values.mean(axis=1)
         self.mse[frames.horizon - 1, streams] = frame_errors(shown, truth, truth).mse.mean(axis=1)
         self.before[streams] = shown
+        if self.places is not None:
+            agent_pos, state = self.cache.agent_pos[rows], self.cache.state[rows]
+            self.places.add(frames.horizon, shown, truth, agent_pos, state)
+
+    def figures(self, window: int) -> dict[str, Any]:
+        """What of a `DriftReport` comes from here, by its names."""
+        return {
+            "imagined": self.means("imagined"),
+            "simulated": self.means("simulated"),
+            "best_psnr": self.best_psnr(),
+            "mean_psnr": self.mean_psnr(),
+            "drift_intervals": self.drift_intervals(window),
+            "probe_error_m": {} if self.places is None else self.places.imagined,
+            "probe_floor_m": {} if self.places is None else self.places.simulated,
+        }
 
     def means(self, world: str) -> dict[str, Float]:
         """`[K]` of each measure, over episodes, samples and views."""

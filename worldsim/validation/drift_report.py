@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.ranking.estimate import Interval
+from worldsim.ranking.bootstrap import Interval
 from worldsim.validation.appearance import MEASURES
 from worldsim.validation.closure import ClosureReport
 from worldsim.validation.open_loop_report import OpenLoopReport

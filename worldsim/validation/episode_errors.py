@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.ranking.estimate import Interval, bootstrap_interval
+from worldsim.ranking.bootstrap import Interval, bootstrap_interval
 from worldsim.validation.video_metrics import FrameErrors, psnr
 
 Float = NDArray[np.float64]

@@ -160,21 +160,7 @@ def imagine(
     if not len(running):
         return
     sampler = sampler or Sampler.default(model)
-    stream = Stream.of(model, sampler)
-    driven = [drives[int(i)] for i in running]
-    episodes = np.array([drive.episode for drive in driven])
-    rows = cache.episode_start[episodes]
-    stream.reset(
-        np.asarray(cache.pixels[rows]),
-        np.asarray(cache.agent_pos[rows]),
-        recorded_rig(cache.rigs, episodes),
-        env_ids=[drive.noise_id for drive in driven],
-        seed=seed,
-        state=np.asarray(cache.state[rows]),
-        views=cache.views_seen[episodes],
-    )
-    filler = model.spec.action.nearest_to_zero
-    stream.push(_padded([drive.actions for drive in driven], stream.schedule, filler))
+    stream = _begun(Stream.of(model, sampler), cache, [drives[int(i)] for i in running], seed)
     horizon = 0
     while len(running):
         chunk = stream.step()
@@ -196,6 +182,24 @@ def imagine(
         if len(alive) < len(running):
             stream.select(alive.tolist())
             running = running[alive]
+
+
+def _begun(stream: Stream, cache: CachedDataset, drives: Sequence[Drive], seed: int) -> Stream:
+    """`stream` at the first frames of `drives`, with all of their actions to come."""
+    episodes = np.array([drive.episode for drive in drives])
+    rows = cache.episode_start[episodes]
+    stream.reset(
+        np.asarray(cache.pixels[rows]),
+        np.asarray(cache.agent_pos[rows]),
+        recorded_rig(cache.rigs, episodes),
+        env_ids=[drive.noise_id for drive in drives],
+        seed=seed,
+        state=np.asarray(cache.state[rows]),
+        views=cache.views_seen[episodes],
+    )
+    filler = stream.model.spec.action.nearest_to_zero
+    stream.push(_padded([drive.actions for drive in drives], stream.schedule, filler))
+    return stream
 
 
 def _padded(actions: Sequence[Float], schedule: Schedule, filler: Float) -> Float:

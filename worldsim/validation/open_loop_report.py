@@ -19,7 +19,7 @@ from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.models.tabletop.scene_points import position_entries
 from worldsim.models.world_model import WorldModel
-from worldsim.ranking.estimate import Interval, finite
+from worldsim.ranking.bootstrap import Interval, finite
 from worldsim.sampling.sampler import Sampler
 from worldsim.validation.episode_errors import EpisodeErrors
 from worldsim.validation.open_loop import DrivenFrames, imagine, paired_drives

@@ -19,7 +19,7 @@ from worldsim.config.limits import (
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError, unknown_name
 from worldsim.policies.pool import check_entry
-from worldsim.rollout.comparison import StartPlan
+from worldsim.rollout.eval_config import StartPlan
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def state_source(
         name: of the policy, for messages.
         entries: names of what is returned, in order, out of the source's state.
         estimator: used if given; returns the state of `spec`.
-        perception: checkpoint of a `StateEstimator`, used if named.
+        perception: checkpoint of a `Perception`, used if named.
 
     Raises:
         UsageError: both are given, or the checkpoint cannot be used or lacks an entry; on a call
@@ -38,9 +38,9 @@ def state_source(
     if estimator is not None:
         return _entries(estimator, spec.state, entries, name)
     if perception:
-        from worldsim.policies.perception import StateEstimator
+        from worldsim.policies.perception import Perception
 
-        reader = StateEstimator(spec, perception)
+        reader = Perception(spec, perception)
         return _entries(reader.estimate, reader.state, entries, name)
 
     def simulator_state(observation: Observation) -> FloatArray:

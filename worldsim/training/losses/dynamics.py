@@ -91,8 +91,10 @@ class StateTable:
         }
 
     def fit_scales(self, dynamics: Dynamics) -> None:
-        """Normalisation and box of `dynamics`, from these rows."""
-        dynamics.fit_scales(self.states, self.states[self.starts], self.states[self.starts + 1])
+        """Normalisation and box of `dynamics`, and what it knows in closed form of actions."""
+        before, after = self.states[self.starts], self.states[self.starts + 1]
+        dynamics.fit_scales(self.states, before, after)
+        dynamics.fit_actions(before, self.action[self.starts], after)
 
     def widen_box(self, dynamics: Dynamics) -> None:
         """Let the box of `dynamics`, fitted to other rows, hold these too."""

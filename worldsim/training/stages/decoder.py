@@ -6,7 +6,7 @@ recording (`worldsim.sampling.replay`) pair imagined latents with true frames; o
 encoded frames, the decoder is trained further. Encoder and denoiser stay as they are, so what is
 imagined stays the same and looks better.
 
-Legend: M rows of a bank, B batch, V view, H W pixels, c h w latent.
+Legend: M rows of a buffer, B batch, V view, H W pixels, c h w latent.
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class DecoderStage(Stage):
     def _train(self, model: WorldModel) -> Fitted:
         """Train the decoder of `model`, in place, on frames that it imagines."""
         config, run = self.config.decoder, self.config.run
-        bank = imagine_bank(
+        buffer = imagine_buffer(
             model.to(training_device(run.accelerator)),
             self.cache,
             self.run.training,
@@ -96,8 +96,10 @@ class DecoderStage(Stage):
         model.tokenizer.decoder.requires_grad_(True)
         pixels, rows = self.cache.pixels, self.run.rows
         batches = StepBatches(
-            lambda chosen, draws: decoder_batch(bank, pixels, rows, config.encoded, chosen, draws),
-            len(bank.rows),
+            lambda chosen, draws: decoder_batch(
+                buffer, pixels, rows, config.encoded, chosen, draws
+            ),
+            len(buffer.rows),
             self.config.decoder_fit.batch_size,
             self.seed,
         )
@@ -108,7 +110,7 @@ class DecoderStage(Stage):
 
 
 @dataclass(frozen=True, eq=False)
-class LatentBank:
+class LatentBuffer:
     """Imagined latents and the rows whose frames they should show.
 
     Attributes:
@@ -120,7 +122,7 @@ class LatentBank:
     latents: Tensor
 
 
-def imagine_bank(
+def imagine_buffer(
     model: WorldModel,
     cache: CachedDataset,
     episodes: list[int],
@@ -128,7 +130,7 @@ def imagine_bank(
     generator: torch.Generator,
     show: bool = False,
     side_by_side: int = 64,
-) -> LatentBank:
+) -> LatentBuffer:
     """Imagine stretches of `episodes` again, from rows drawn at random.
 
     Raises:
@@ -150,25 +152,25 @@ def imagine_bank(
         for reached, stream in replay_recorded(model, cache, begin, stretch):
             rows.append(reached)
             latents.append(stream.newest.half().cpu())
-    return LatentBank(np.concatenate(rows), torch.cat(latents))
+    return LatentBuffer(np.concatenate(rows), torch.cat(latents))
 
 
 def decoder_batch(
-    bank: LatentBank,
+    buffer: LatentBuffer,
     pixels: NDArray[np.uint8],
     encoded_rows: Tensor,
     share: float,
     chosen: Tensor,
     generator: torch.Generator,
 ) -> Batch:
-    """Latents and frames of `chosen` entries of the bank, a share of them encoded frames instead.
+    """Latents and frames of `chosen` entries of the buffer, a share of them encoded frames instead.
 
     Args:
-        bank: imagined latents.
+        buffer: imagined latents.
         pixels: of the data set, `[N, V, H, W, 3]`.
         encoded_rows: rows that encoded frames are drawn from.
         share: of them in the batch.
-        chosen: `[B]` entries of the bank.
+        chosen: `[B]` entries of the buffer.
         generator: of the draws.
 
     Returns:
@@ -178,12 +180,12 @@ def decoder_batch(
     count = len(chosen)
     imagined = torch.rand(count, generator=generator) >= share
     others = encoded_rows[torch.randint(len(encoded_rows), (count, 1), generator=generator)][:, 0]
-    rows = torch.where(imagined, torch.from_numpy(bank.rows[chosen.numpy()]), others)
+    rows = torch.where(imagined, torch.from_numpy(buffer.rows[chosen.numpy()]), others)
     references = encoded_rows[
         torch.randint(len(encoded_rows), (count, REFERENCES), generator=generator)
     ]
     return {
-        "latents": bank.latents[chosen].float(),
+        "latents": buffer.latents[chosen].float(),
         "imagined": imagined.float(),
         "video": torch.from_numpy(np.asarray(pixels[rows.numpy()])),
         "references": torch.from_numpy(np.asarray(pixels[references.numpy()])),

@@ -8,19 +8,26 @@ import json
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from worldsim.config.limits import Count, FewSteps, Seed, Text, Whole
+from worldsim.config.limits import Count, FewSteps, Seed, Text, Whole, between, inside
 from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16, inference_device
+from worldsim.judge.judge import JudgeReport, load_pretrained_judge
+from worldsim.models.pretrained import SHIPPED
+from worldsim.models.weights import WEIGHTS
+from worldsim.models.world_model import WorldModel
+from worldsim.policies.simple import keeps_still
 from worldsim.rollout.dependencies import (
     digest_dataset,
+    digest_file,
     digest_named,
     digest_network,
     software,
 )
+from worldsim.rollout.metrics import METRICS, SUCCESS
 from worldsim.rollout.own_code import module_digest
 from worldsim.rollout.trajectory import World
 
@@ -94,7 +101,7 @@ class StartPlan(Checked):
 
 
 @dataclass(frozen=True)
-class Comparison(Checked):
+class EvalConfig(Checked):
     """Policies, worlds and starts.
 
     Attributes:
@@ -185,3 +192,88 @@ def digest_of(parts: Parts) -> str:
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+Resamples = Annotated[int, between(1, 10**7)]
+Level = Annotated[float, inside(0, 1)]
+"""Of a confidence interval, such as 0.95."""
+
+
+@dataclass(frozen=True)
+class RankingOptions(Checked):
+    """What turns results into a ranking.
+
+    Attributes:
+        reference_csv: logged rates that stand for the reference; None takes the simulator.
+        groups: {policy: group} of policies that are compared among themselves too.
+        null_policy: the policy that does nothing, if it is in the pool.
+        bootstrap_samples: resamples of every interval.
+        level: of every interval.
+        seed: of the resampling.
+        metric: registered name of the episode metric that is ranked.
+    """
+
+    reference_csv: str | None = None
+    groups: dict[str, str] = field(default_factory=dict)
+    null_policy: str | None = "zero"
+    bootstrap_samples: Resamples = 4000
+    level: Level = 0.95
+    seed: Seed = 0
+    metric: Text = SUCCESS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        METRICS.get(self.metric)
+        if self.reference_csv is not None and self.metric != SUCCESS:
+            raise UsageError(
+                f"metric={self.metric}: logged rates are of success, so nothing else can be "
+                "compared with them; leave reference.csv out, or rank metric=success"
+            )
+
+    @property
+    def worlds(self) -> tuple[World, ...]:
+        """Worlds in which policies must be rolled out."""
+        return ("imagination",) if self.reference_csv else ("imagination", "simulator")
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Of model, judge and starts.
+
+    Attributes:
+        judge: the judge's measured error.
+        state_assisted: whether the world model carries the simulator's state.
+        development_starts: whether the model was developed on some of these starts; None where
+            that is not known.
+        null_policy_moves: whether the actions of the null policy may move the robot.
+    """
+
+    judge: JudgeReport
+    state_assisted: bool
+    development_starts: bool | None
+    null_policy_moves: bool
+
+    @staticmethod
+    def of(eval_config: EvalConfig, options: RankingOptions) -> "Circumstances":
+        """As model and judge are now.
+
+        Raises:
+            WorldsimError: either cannot be read.
+        """
+        model = WorldModel.from_pretrained(eval_config.model)
+        entry = eval_config.policies.get(options.null_policy or "") or {}
+        return Circumstances(
+            judge=load_pretrained_judge(eval_config.judge).report,
+            state_assisted=model.state_assisted,
+            development_starts=developed_on(eval_config),
+            null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),
+        )
+
+
+def developed_on(eval_config: EvalConfig) -> bool | None:
+    """Whether a model that ships was developed on some of the starts; None for other models."""
+    weights = Path(eval_config.model) / WEIGHTS
+    shipped = {digest_file(file) for file in SHIPPED.glob(f"*/{WEIGHTS}")}
+    if eval_config.starts.dataset is not None or digest_file(weights) not in shipped:
+        return None
+    return any(seed in DEVELOPMENT_SEEDS for seed in eval_config.starts.seeds)

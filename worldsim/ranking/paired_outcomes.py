@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from worldsim.errors import UsageError
 from worldsim.ranking.bootstrap import (
+    Estimate,
     as_outcomes,
+    bootstrap_interval,
     count_resamples,
     paired_resamples,
     rates,
     start_resamples,
 )
-from worldsim.ranking.estimate import Estimate, bootstrap_interval
 from worldsim.ranking.mean_separation import separate_means
 from worldsim.ranking.rates import wilson_interval
 from worldsim.ranking.report import StartOutcomes
@@ -29,7 +30,7 @@ Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class PairedOutcomes:
     """What is known of each policy in each world.
 
     Attributes:
@@ -87,7 +88,7 @@ def sorting(names: tuple[str, ...]) -> NDArray[np.int64]:
     return np.array(sorted(range(len(names)), key=lambda i: names[i]), dtype=np.int64)
 
 
-def paired_evidence(
+def paired_outcomes(
     reference: ArrayLike,
     imagined: ArrayLike,
     names: tuple[str, ...],
@@ -96,8 +97,8 @@ def paired_evidence(
     level: float,
     seed: int,
     metric: EpisodeMetric | None = None,
-) -> Evidence:
-    """Evidence from outcomes `[P, N]` or `[P, N, K]` of the same starts in both worlds.
+) -> PairedOutcomes:
+    """Rates and resamples from outcomes `[P, N]` or `[P, N, K]` of the same starts in both worlds.
 
     Args:
         reference: outcomes in the reference world.
@@ -115,7 +116,7 @@ def paired_evidence(
     resamples = paired_resamples(r, s, samples, np.random.default_rng([seed, 1]))
     outcomes, agreement = _start_outcomes(r, s) if metric.binary else (None, _unknown(r))
     separate = _separate_rates if metric.binary else separate_means
-    return Evidence(
+    return PairedOutcomes(
         names=known,
         reference=rates(r),
         reference_estimates=_world_estimates(r, resamples[0], level, metric),
@@ -139,7 +140,7 @@ def paired_evidence(
     )
 
 
-def logged_evidence(
+def logged_outcomes(
     logged: LoggedRates,
     imagined: ArrayLike,
     names: tuple[str, ...],
@@ -147,8 +148,8 @@ def logged_evidence(
     samples: int,
     level: float,
     seed: int,
-) -> Evidence:
-    """Evidence from logged reference rates and imagined outcomes `[P, N]` or `[P, N, K]`.
+) -> PairedOutcomes:
+    """Logged reference rates beside imagined outcomes `[P, N]` or `[P, N, K]`.
 
     The worlds share no starts, so each is resampled on its own: counts binomially, imagination
     by starts.
@@ -161,7 +162,7 @@ def logged_evidence(
         count_resamples(r, trials, samples, np.random.default_rng([seed, 1])),
         start_resamples(s, samples, np.random.default_rng([seed, 2])),
     )
-    return Evidence(
+    return PairedOutcomes(
         names=known,
         reference=r,
         reference_estimates=_estimates(r * trials, trials, level, r),

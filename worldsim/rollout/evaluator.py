@@ -1,4 +1,4 @@
-"""Does the rollouts of a `Comparison` in one process, keeping model, envs and starts between."""
+"""Does the rollouts of a `EvalConfig` in one process, keeping model, envs and starts between."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,34 +15,34 @@ from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.policies.pool import load_pool
 from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.comparison import Comparison
+from worldsim.rollout.eval_config import EvalConfig
 from worldsim.rollout.rollouts import Finished, roll_out
 from worldsim.rollout.trajectory import World
 from worldsim.rollout.worlds import BatchWorld, ImaginedWorld, SimulatorWorld
 from worldsim.spec import WorldSpec
 
 
-class Workbench:
+class Evaluator:
     """Everything a comparison's rollouts need, made on first use.
 
     Args:
-        comparison: what to do.
+        eval_config: what to do.
     """
 
-    def __init__(self, comparison: Comparison) -> None:
-        self.comparison = comparison
+    def __init__(self, eval_config: EvalConfig) -> None:
+        self.eval_config = eval_config
 
     @cached_property
     def judge(self) -> Judge:
         """The judge."""
-        judge = load_pretrained_judge(Path(self.comparison.judge))
-        return judge.to(inference_device(self.comparison.device))
+        judge = load_pretrained_judge(Path(self.eval_config.judge))
+        return judge.to(inference_device(self.eval_config.device))
 
     @cached_property
     def model(self) -> WorldModel:
         """The world model."""
-        model = WorldModel.from_pretrained(self.comparison.model)
-        return model.to(inference_device(self.comparison.device))
+        model = WorldModel.from_pretrained(self.eval_config.model)
+        return model.to(inference_device(self.eval_config.device))
 
     @cached_property
     def starts(self) -> list[Start]:
@@ -52,7 +52,7 @@ class Workbench:
             UsageError: the data set has too few episodes, or there is neither simulator nor data.
             SpecMismatchError: the starts are of another world than the model.
         """
-        plan, env_id = self.comparison.starts, self.comparison.env_id
+        plan, env_id = self.eval_config.starts, self.eval_config.env_id
         spec: WorldSpec
         if (data := self.recorded_starts) is not None:
             spec, starts = data.spec, [data.episode(i) for i in data.episodes[: plan.count]]
@@ -65,7 +65,7 @@ class Workbench:
             raise UsageError(
                 "starts come from a simulator (env=...) or a data set (starts.dataset)"
             )
-        self.model.spec.require_compatible(spec, f"model {self.comparison.model}", "the starts")
+        self.model.spec.require_compatible(spec, f"model {self.eval_config.model}", "the starts")
         return starts
 
     @cached_property
@@ -75,7 +75,7 @@ class Workbench:
         Raises:
             UsageError: the data set has too few episodes.
         """
-        plan = self.comparison.starts
+        plan = self.eval_config.starts
         if plan.dataset is None:
             return None
         camera = self.model.spec.cameras[0]
@@ -95,21 +95,21 @@ class Workbench:
         Raises:
             UsageError: there is no simulator.
         """
-        if self.comparison.env_id is None:
+        if self.eval_config.env_id is None:
             raise UsageError("no simulator env was given; choose one, such as env=push")
-        judge = self.judge if self.comparison.watch_simulator else None
-        return SimulatorWorld(self.comparison.env_id, self._env_kwargs(), judge)
+        judge = self.judge if self.eval_config.watch_simulator else None
+        return SimulatorWorld(self.eval_config.env_id, self._env_kwargs(), judge)
 
     @cached_property
     def imagination(self) -> ImaginedWorld:
         """The imagination as a world."""
-        steps = self.comparison.sampling_steps
+        steps = self.eval_config.sampling_steps
         return ImaginedWorld(ImaginationEngine(self.model, self.judge, steps))
 
     @property
     def max_steps(self) -> int:
         """The horizon in both worlds."""
-        return self.comparison.max_steps or self.simulator.max_episode_steps
+        return self.eval_config.max_steps or self.simulator.max_episode_steps
 
     def check(self, worlds: Sequence[World]) -> None:
         """Refuse early what could not be rolled out in `worlds`, before any worker starts.
@@ -121,27 +121,27 @@ class Workbench:
             WorldsimError: the simulator's episodes cannot be repeated.
         """
         self.model.spec.require_compatible(
-            self.judge.spec, f"model {self.comparison.model}", f"judge {self.comparison.judge}"
+            self.judge.spec, f"model {self.eval_config.model}", f"judge {self.eval_config.judge}"
         )
-        timeless = self.comparison.max_steps is None  # the simulator's horizon is asked for
-        if "simulator" in worlds or self.comparison.starts.dataset is None or timeless:
-            name = f"model {self.comparison.model}"
+        timeless = self.eval_config.max_steps is None  # the simulator's horizon is asked for
+        if "simulator" in worlds or self.eval_config.starts.dataset is None or timeless:
+            name = f"model {self.eval_config.model}"
             self.model.spec.require_compatible(
-                self.simulator.spec, name, str(self.comparison.env_id)
+                self.simulator.spec, name, str(self.eval_config.env_id)
             )
             self.simulator.check()
             self.simulator.close()
         if (data := self.recorded_starts) is not None:
             self.model.spec.require_compatible(
-                data.spec, f"model {self.comparison.model}", "the starts"
+                data.spec, f"model {self.eval_config.model}", "the starts"
             )
         if "imagination" in worlds:
             _ = self.imagination
-        load_pool({"policies": self.comparison.policies}, self.model.spec)
+        load_pool({"policies": self.eval_config.policies}, self.model.spec)
 
     def policy(self, name: str) -> Policy:
         """A fresh policy of the pool."""
-        pool = {"policies": self.comparison.policies}
+        pool = {"policies": self.eval_config.policies}
         return load_pool(pool, self.model.spec, only=[name])[0]
 
     def roll_out(self, name: str, world: World, on_finish: Finished | None = None) -> RolloutBatch:
@@ -152,15 +152,15 @@ class Workbench:
             where,
             self.starts,
             max_steps=self.max_steps,
-            seed=self.comparison.seed,
-            batch_size=self.comparison.batch_size,
-            film=self.comparison.filmed,
+            seed=self.eval_config.seed,
+            batch_size=self.eval_config.batch_size,
+            film=self.eval_config.filmed,
             on_finish=on_finish,
         )
 
     def _env_kwargs(self) -> dict[str, Any]:
         """The env's own arguments, with the comparison's horizon where it sets one."""
-        kwargs = dict(self.comparison.env_kwargs)
-        if self.comparison.max_steps is not None:
-            kwargs["max_episode_steps"] = self.comparison.max_steps
+        kwargs = dict(self.eval_config.env_kwargs)
+        if self.eval_config.max_steps is not None:
+            kwargs["max_episode_steps"] = self.eval_config.max_steps
         return kwargs

@@ -1,0 +1,6 @@
+"""Makes the denoisers of the contract's suite importable by tests beside it."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
