@@ -19,7 +19,7 @@ STEPS, CLIPS, LENGTH = 20, 2, 6
 PLANS = sorted(path.stem for path in Path(str(files("worldsim.configs"))).glob("plan/*.yaml"))
 SHORT = [f"plan.length={LENGTH}", "plan.rollout.frames=2", "plan.rollout.frames_end=4"]
 SHORT += ["plan.dropout.rig=0"]
-SHORT += ["plan.rollout.history=2", "plan.window.frames=2", "plan.distillation.history=2"]
+SHORT += ["plan.rollout.history=2", "plan.loss_mask.frames=2", "plan.distillation.history=2"]
 
 
 @pytest.fixture(scope="module")

@@ -14,18 +14,18 @@ from worldsim.training.losses.noise_levels import (
     noise_policy,
 )
 from worldsim.training.losses.objective import (
-    WINDOW_SELECTORS,
+    LOSS_MASKS,
+    LossMaskConfig,
     ObjectiveConfig,
-    WindowConfig,
     foreground_weight,
     frame_weights,
     level_weight,
+    loss_mask,
     motion_weight,
     place_weight,
     reading_losses,
     success_balance,
     weighted_error,
-    window,
 )
 from worldsim.training.losses.self_rollout import RolloutConfig, gradient_passes
 
@@ -69,22 +69,22 @@ def test_unknown_parts_are_named() -> None:
     with pytest.raises(UsageError, match="independent"):
         noise_policy(NoiseConfig(name="independant"))(SHAPE, generator())
     with pytest.raises(UsageError, match="unknown name 'middle'.*random"):
-        window(WindowConfig(name="middle"))(SHAPE, generator())
+        loss_mask(LossMaskConfig(name="middle"))(SHAPE, generator())
 
 
-@pytest.mark.parametrize("name", list(WINDOW_SELECTORS))
+@pytest.mark.parametrize("name", list(LOSS_MASKS))
 def test_window_selector_contract(name: str) -> None:
-    weights = window(WindowConfig(name=name, frames=3))(SHAPE, generator())
+    weights = loss_mask(LossMaskConfig(name=name, frames=3))(SHAPE, generator())
     assert tuple(weights.shape) == SHAPE
     assert set(weights.flatten().tolist()) <= {0.0, 1.0}
     expected = 9 if name == "all" else 3
     assert (weights.sum(1) == expected).all()
-    few = window(WindowConfig(name=name, frames=99))((2, 4), generator())
+    few = loss_mask(LossMaskConfig(name=name, frames=99))((2, 4), generator())
     assert (few == 1).all(), "a window longer than the clip is the clip"
 
 
 def test_random_window_is_contiguous_and_reaches_everywhere() -> None:
-    weights = window(WindowConfig(name="random", frames=3))(SHAPE, generator())
+    weights = loss_mask(LossMaskConfig(name="random", frames=3))(SHAPE, generator())
     starts = weights.argmax(1)
     assert sorted(set(starts.tolist())) == list(range(7))
     for row, start in zip(weights, starts, strict=True):

@@ -254,7 +254,7 @@ def test_tensorboard_gets_the_same_scalars(finished: Path, data: Path, tmp_path:
     [
         ("model.denoiser.name=stnt", "stnet"),
         ("plan.noise.name=contxt", "context"),
-        ("plan.window.name=lst", "last"),
+        ("plan.loss_mask.name=lst", "last"),
     ],
 )
 def test_unknown_names_are_refused_before_anything_is_trained(

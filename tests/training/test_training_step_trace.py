@@ -24,7 +24,7 @@ from worldsim.training.run_folder import RunFolder
 
 WARM = 3
 SHORT = ["plan.length=6", "plan.rollout.frames=2", "plan.rollout.frames_end=4"]
-SHORT += ["plan.rollout.history=2", "plan.window.frames=2"]
+SHORT += ["plan.rollout.history=2", "plan.loss_mask.frames=2"]
 
 
 class TraceStep(Callback):
@@ -79,17 +79,17 @@ def traced_step(
 @pytest.mark.parametrize(
     ("plan_name", "plan_words", "most"),
     [
-        ("diffusion_forcing", (), 25),
-        ("self_rollout", ("plan.rollout.start=0", "plan.rollout.share=1"), 27),
+        ("diffusion_forcing", (), 27),
+        ("self_rollout", ("plan.rollout.start=0", "plan.rollout.share=1"), 29),
     ],
 )
 def test_a_warm_step_enters_few_files(
     plan_name: str, plan_words: Sequence[str], most: int, square_data: CachedDataset, tmp_path: Path
 ) -> None:
-    """15 is the aim. Training has seven of them: loop, progress, batches, the loss and three parts.
+    """15 is the aim, and training has seven of them: loop, progress, batches, loss, three parts.
 
-    The others are networks (8), the geometry of the conditions (8), noise levels (2) and, in
-    rollouts, the sampler (2).
+    The others are networks (8), the conditions of a clip and their geometry (10), levels of noise
+    (2) and, in rollouts, the sampler (2).
     """
     files = traced_step(square_data, plan_name, plan_words, tmp_path)
     print(plan_name, len(files), *files, sep="\n")

@@ -26,15 +26,15 @@ from worldsim.training.losses.distillation import DistillationConfig, distil
 from worldsim.training.losses.matching import MatchingConfig, match_rollout
 from worldsim.training.losses.noise_levels import NoiseConfig, noise_policy
 from worldsim.training.losses.objective import (
+    LossMaskConfig,
     ObjectiveConfig,
-    WindowConfig,
     frame_error,
     frame_weights,
     level_weight,
+    loss_mask,
     place_weight,
     reading_losses,
     weighted_error,
-    window,
 )
 from worldsim.training.losses.self_rollout import Rolled, RolloutConfig, self_rollout
 
@@ -45,7 +45,7 @@ class PlanConfig(Checked):
     length: T, frames of a training clip.
     noise: levels of diffusion forcing.
     rollout: the model's own rollouts.
-    window: frames the loss counts.
+    loss_mask: frames the loss counts.
     objective: the losses.
     dropout: hidden actions and views.
     distillation: to fewer steps, of the model that training starts from.
@@ -55,7 +55,7 @@ class PlanConfig(Checked):
     length: Annotated[int, between(2, MOST)] = 10
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
-    window: WindowConfig = field(default_factory=WindowConfig)
+    loss_mask: LossMaskConfig = field(default_factory=LossMaskConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
@@ -128,7 +128,7 @@ class WorldModelLoss:
     ) -> None:
         self.model, self.config, self.success_weight = model, config, success_weight
         self.teacher, self.critic, self.accumulate = teacher, critic, accumulate
-        self.draw_levels, self.select_frames = noise_policy(config.noise), window(config.window)
+        self.draw_levels, self.draw_mask = noise_policy(config.noise), loss_mask(config.loss_mask)
         if config.has_teacher and teacher is None:
             raise UsageError("plan.distillation and plan.matching need a teacher")
         if config.matching.share > 0 and critic is None:
@@ -157,7 +157,7 @@ class WorldModelLoss:
         noise = torch.randn(clip.x0.shape, generator=generator).to(clip.x0.device)
         x = add_noise(clip.x0, noise, sigma) * clip.view_mask[..., None, None, None]
         predicted = self.model.denoiser(x, sigma, clip.cond)
-        frames = self.select_frames(clip.shape, generator).to(clip.x0.device)
+        frames = self.draw_mask(clip.shape, generator).to(clip.x0.device)
         levels = level_weight(sigma, self.config.objective)
         loss = self._compare("denoise", clip, predicted, 0, frames * levels)
         full = frame_error(predicted, clip.x0, frames * (sigma >= 1.0))
@@ -195,7 +195,7 @@ class WorldModelLoss:
     def _frames_of(self, rolled: Rolled, clip: Clip, generator: torch.Generator) -> Tensor:
         """`[B, K]` 1 for the frames of a rollout that count."""
         shape = (clip.shape[0], rolled.predicted.shape[1])
-        return self.select_frames(shape, generator).to(clip.x0.device)
+        return self.draw_mask(shape, generator).to(clip.x0.device)
 
     def _compare(
         self,

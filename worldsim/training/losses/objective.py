@@ -1,4 +1,4 @@
-"""What the world model's losses count and how: windows of frames, weights, errors.
+"""What the world model's losses count and how: frames, weights, errors.
 
 Legend: B batch, T frames, V views, c h w latent, P proprioception, S state.
 """
@@ -195,46 +195,46 @@ def success_balance(success: Tensor, most: float = 20.0) -> float:
 
 
 @dataclass(frozen=True)
-class WindowConfig(Checked):
+class LossMaskConfig(Checked):
     """Attributes:
-    name: registered selector.
+    name: registered mask.
     frames: K of `last` and `random`.
     """
 
-    name: Annotated[str, OneOf(lambda: WINDOW_SELECTORS)] = "all"
+    name: Annotated[str, OneOf(lambda: LOSS_MASKS)] = "all"
     frames: Count = 4
 
 
 Frames = Callable[[tuple[int, int], torch.Generator], Tensor]
 """Weights `[B, T]` of the frames of a batch of clips, from its shape and randomness."""
-Selector = Callable[[WindowConfig, tuple[int, int], torch.Generator], Tensor]
-WINDOW_SELECTORS: Registry[Selector] = Registry("window selector")
+MaskRow = Callable[[LossMaskConfig, tuple[int, int], torch.Generator], Tensor]
+LOSS_MASKS: Registry[MaskRow] = Registry("loss mask")
 
 
-def window(config: WindowConfig) -> Frames:
+def loss_mask(config: LossMaskConfig) -> Frames:
     """What draws the weights, 0 or 1, of the frames of clips.
 
     Raises:
-        UsageError: no such selector.
+        UsageError: no such mask.
     """
-    return partial(WINDOW_SELECTORS.get(config.name), config)
+    return partial(LOSS_MASKS.get(config.name), config)
 
 
-@WINDOW_SELECTORS.register("all")
-def select_all(config: WindowConfig, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+@LOSS_MASKS.register("all")
+def mask_all(config: LossMaskConfig, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
     """Every frame."""
     return torch.ones(shape)
 
 
-@WINDOW_SELECTORS.register("last")
-def select_last(config: WindowConfig, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+@LOSS_MASKS.register("last")
+def mask_last(config: LossMaskConfig, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
     """The last K frames."""
     return (torch.arange(shape[1]) >= shape[1] - config.frames).float().expand(shape)
 
 
-@WINDOW_SELECTORS.register("random")
-def select_random(
-    config: WindowConfig, shape: tuple[int, int], generator: torch.Generator
+@LOSS_MASKS.register("random")
+def mask_random(
+    config: LossMaskConfig, shape: tuple[int, int], generator: torch.Generator
 ) -> Tensor:
     """K successive frames at a uniform place of each clip (Self-Forcing++, 2510.02283)."""
     places = max(shape[1] - config.frames, 0) + 1

@@ -24,6 +24,7 @@ from worldsim.training.run_folder import RunFolder, fingerprint
 from worldsim.training.stages.parents import LEARNT, Parents
 from worldsim.training.train_config import TrainConfig
 
+CLAIMED_CONDITIONERS = ("effector", "objects", "rays", "outlines")
 CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}
 
 
@@ -102,11 +103,15 @@ class TrainingRun:
 def _as_claimed(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """Model and plan under the names that run folders of config version 1 were claimed with.
 
-    So a new name trains nothing anew.
+    So a new name trains nothing anew. `worldsim.models.migrate` reads their models alike.
     """
     model, plan = asdict(config.model), asdict(config.plan)
     if model["dynamics"]["name"] == "contact":  # the only ones there were
         del model["dynamics"]["name"]
+    if model["conditioners"] == CLAIMED_CONDITIONERS and model["condition_on_state"]:
+        del model["conditioners"], model["condition_on_state"]
+        model["bodies"] = True
+    plan["window"] = plan.pop("loss_mask")
     plan["rollout"]["descent"] = CLAIMED_SOLVERS[plan["rollout"].pop("solver")]
     # What a model was trained for is the plan's and the data's.
     return {k: v for k, v in model.items() if k not in LEARNT}, plan
