@@ -27,7 +27,7 @@ class Means(Tokenizer):
     def encode(self, video: Tensor) -> Tensor:
         self.check_size(*video.shape[-2:])
         flat = torch.nn.functional.avg_pool2d(video.flatten(0, -4), 4)
-        return flat.unflatten(0, video.shape[:-3])
+        return flat.reshape(*video.shape[:-3], *flat.shape[1:])
 
     def decode(self, latents: Tensor) -> Tensor:
         return latents.repeat_interleave(4, -1).repeat_interleave(4, -2)

@@ -188,7 +188,7 @@ def accelerate(model: WorldModel, name: Acceleration) -> None:
         return
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_SHAPES)
     decoder = model.tokenizer.decoder
-    decoder.forward = torch.compile(decoder.forward, **MODES[name])  # type: ignore[method-assign]
+    decoder.forward = torch.compile(decoder.forward, **MODES[name])
     denoiser = model.denoiser
     eager = denoiser.forward
     compiled = torch.compile(_pure(eager), **MODES[name])
