@@ -12,7 +12,7 @@ from worldsim.data.clips import ClipDataset
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.base import DenoiserConfig
-from worldsim.models.denoisers.conditioning import Conditioning
+from worldsim.models.denoisers.conditioning import TENSORS, Conditioning
 from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.heads.state import HeadConfig
 from worldsim.models.tabletop.contact_dynamics import ContactDynamics
@@ -137,7 +137,7 @@ def test_hidden_calibration_is_that_of_a_start_which_has_none(
     names = ("intrinsics", "extrinsics", "mounted", "rig_known")
     none = {name: value for name, value in batch.items() if name not in names}
     kept, hidden, unknown = cond(0.0, batch), cond(1.0, batch), cond(0.0, none)
-    for field in vars(kept):
+    for field in TENSORS:
         assert torch.equal(getattr(hidden, field), getattr(unknown, field)), field
         assert torch.equal(getattr(kept, field), getattr(hidden, field)) == (field != "maps"), field
     begun = Stream(model, autoregressive((1.0, 0.0)), precision="float32")
