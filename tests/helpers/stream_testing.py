@@ -157,16 +157,16 @@ class Oracle:
         start = {n: torch.as_tensor(v)[self.env :] for n, v in nano_start(self.env + 1).items()}
         rig = model.rig({**start, "agent_pos": start["agent_pos"][:, None]})
         body = model.dynamics.join(start["agent_pos"], torch.zeros(1, model.spec.state.dim))
-        bodies, action = [body, body], torch.from_numpy(self.actions)
+        states, action = [body, body], torch.from_numpy(self.actions)
         for step in action:
-            bodies.append(model.dynamics.step(bodies[-2], bodies[-1], step[None], torch.ones(1)))
+            states.append(model.dynamics.step(states[-2], states[-1], step[None], torch.ones(1)))
         told = torch.ones(1, frames + 1)
         told[:, 0] = 0.0
         cond = model.condition_frames(
             torch.cat([torch.zeros(1, 5), action])[None],
             told,
-            torch.cat([body, *bodies[1:-1]])[None],
-            torch.cat([body, *bodies[2:]])[None],
+            torch.cat([body, *states[1:-1]])[None],
+            torch.cat([body, *states[2:]])[None],
             torch.ones(1, frames + 1, model.views),
             rig,
         )

@@ -58,7 +58,7 @@ def test_imagined_frames_show_the_recorded_bodies_under_the_recorded_actions() -
     for row, frame in zip((4, 5), buffer.pixels, strict=True):
         body = np.concatenate([data.agent_pos[row : row + 1], data.state[row : row + 1]], 1)
         stream.act(data.action[row - 1 : row], body)
-        np.testing.assert_allclose(stream.body.numpy(), body)
+        np.testing.assert_allclose(stream.world_state.numpy(), body)
         np.testing.assert_array_equal(frame, stream.pixels()[0])
 
 

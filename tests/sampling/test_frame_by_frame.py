@@ -103,20 +103,20 @@ def test_equals_the_sampler_without_a_cache(actions: np.ndarray) -> None:
     rig = model.rig({**batch, "agent_pos": batch["agent_pos"][:, None]})
     frames = [model.encode(batch["pixels"])]
     scene = model.read_state(frames[0][:, None]).state[:, 0]
-    bodies = [model.dynamics.join(batch["agent_pos"], scene)]
-    led, told, before = [torch.zeros(3, 5)], [torch.zeros(3)], [bodies[0]]
+    world_states = [model.dynamics.join(batch["agent_pos"], scene)]
+    led, told, before = [torch.zeros(3, 5)], [torch.zeros(3)], [world_states[0]]
     with torch.inference_mode():
         for t in range(STEPS):
             led.append(torch.from_numpy(actions[t]))
             told.append(torch.ones(3))
-            earlier = bodies[max(t - 1, 0)]
-            before.append(bodies[-1])
-            bodies.append(model.dynamics.step(earlier, bodies[-1], led[-1], told[-1]))
+            earlier = world_states[max(t - 1, 0)]
+            before.append(world_states[-1])
+            world_states.append(model.dynamics.step(earlier, world_states[-1], led[-1], told[-1]))
             cond = model.condition_frames(
                 torch.stack(led, 1),
                 torch.stack(told, 1),
                 torch.stack(before, 1),
-                torch.stack(bodies, 1),
+                torch.stack(world_states, 1),
                 torch.ones(3, t + 2, model.views),
                 rig,
             )

@@ -60,17 +60,17 @@ def test_pushing_bit_by_bit_equals_pushing_at_once(stream: Stream) -> None:
 def test_hand_and_scene_follow_the_dynamics(stream: Stream) -> None:
     actions = random_actions(1, 4)
     begin(stream, [0])
-    bodies = [stream.body, stream.body]
+    states = [stream.world_state, stream.world_state]
     dynamics = stream.model.dynamics
     for frame in range(4):
         action = torch.from_numpy(actions[:, frame])
-        bodies.append(dynamics.step(bodies[-2], bodies[-1], action, torch.ones(1)))
+        states.append(dynamics.step(states[-2], states[-1], action, torch.ones(1)))
     stream.push(actions)
     chunks = stream.drain()
-    expected = dynamics.parts(torch.stack(bodies[2:], 1))
+    expected = dynamics.parts(torch.stack(states[2:], 1))
     torch.testing.assert_close(torch.cat([c.agent_pos for c in chunks], 1), expected[0])
     torch.testing.assert_close(torch.cat([c.state for c in chunks], 1), expected[1])
-    torch.testing.assert_close(stream.body, bodies[-1])
+    torch.testing.assert_close(stream.world_state, states[-1])
 
 
 class NoMaps(ConditionerList):
@@ -84,7 +84,7 @@ class NoMaps(ConditionerList):
 
 
 @pytest.mark.parametrize("told", [True, False])
-def test_frames_are_told_of_bodies_or_of_actions_alone(told: bool) -> None:
+def test_frames_are_told_of_world_states_or_of_actions_alone(told: bool) -> None:
     whole = nano_model()
     model = copy.copy(whole)
     model.config = replace(whole.config, condition_on_state=told)
@@ -95,18 +95,18 @@ def test_frames_are_told_of_bodies_or_of_actions_alone(told: bool) -> None:
     straight, elsewhere = run(stream, actions), run(stream, other)
     assert (straight - elsewhere).abs().max() > 1e-4
     begin(stream, [0])
-    bodies = stream.body[:, None].repeat(1, 3, 1) + 0.1
-    stream.push(actions, bodies=bodies)
+    world_states = stream.world_state[:, None].repeat(1, 3, 1) + 0.1
+    stream.push(actions, world_states=world_states)
     moved = (frames_of(stream.drain()) - straight).abs().max()
     assert (moved > 1e-4) == told
-    torch.testing.assert_close(stream.body, bodies[:, -1])
+    torch.testing.assert_close(stream.world_state, world_states[:, -1])
 
 
 def test_hand_and_scene_go_where_a_recording_says(stream: Stream) -> None:
     actions = random_actions(2, 4)
     begin(stream, [0, 1])
-    known = stream.body[:, None] + torch.linspace(0, 0.1, 4)[:, None]
-    stream.push(actions, bodies=known)
+    known = stream.world_state[:, None] + torch.linspace(0, 0.1, 4)[:, None]
+    stream.push(actions, world_states=known)
     told = stream.fork()
     chunks = stream.drain()
     hands, scenes = stream.model.dynamics.parts(known)
@@ -226,19 +226,19 @@ def test_revising_before_anything_began_is_pushing(stream: Stream) -> None:
     torch.testing.assert_close(frames_of(stream.drain()), run(stream, actions))
 
 
-def test_revised_actions_may_come_with_bodies(stream: Stream) -> None:
+def test_revised_actions_may_come_with_world_states(stream: Stream) -> None:
     actions = random_actions(2, 4)
     begin(stream, [0, 1])
-    bodies = stream.body[:, None] + 0.01 * torch.arange(1.0, 5.0)[:, None]
+    world_states = stream.world_state[:, None] + 0.01 * torch.arange(1.0, 5.0)[:, None]
     stream.push(-actions)
-    stream.revise(actions, bodies=bodies.numpy())
+    stream.revise(actions, world_states=world_states.numpy())
     revised = frames_of(stream.drain())
-    torch.testing.assert_close(stream.body, bodies[:, -1])
+    torch.testing.assert_close(stream.world_state, world_states[:, -1])
     begin(stream, [0, 1])
-    stream.push(actions, bodies=bodies.numpy())
+    stream.push(actions, world_states=world_states.numpy())
     torch.testing.assert_close(revised, frames_of(stream.drain()))
-    with pytest.raises(UsageError, match="bodies have shape"):
-        stream.revise(actions, bodies=bodies[:, :1].numpy())
+    with pytest.raises(UsageError, match="world_states have shape"):
+        stream.revise(actions, world_states=world_states[:, :1].numpy())
 
 
 def test_a_missing_camera_changes_nothing_by_what_it_holds(stream: Stream) -> None:
@@ -281,14 +281,14 @@ def test_unknown_calibration_of_one_row_leaves_the_others_theirs(stream: Stream)
     assert not torch.equal(mixed[1:], imagine([1], [True]))
 
 
-def test_what_a_stream_tells_of_bodies_stays_as_it_was_told(stream: Stream) -> None:
+def test_what_a_stream_tells_of_world_states_stays_as_it_was_told(stream: Stream) -> None:
     begin(stream, [0])
     told, then = [], []
     stream.push(random_actions(1, 16))
     for _ in range(8):
         stream.step()
-        told.append(stream.body)
-        then.append(stream.body.clone())
+        told.append(stream.world_state)
+        then.append(stream.world_state.clone())
     assert not torch.equal(told[0], told[-1])
     for one, other in zip(told, then, strict=True):
         torch.testing.assert_close(one, other, atol=0, rtol=0)

@@ -44,10 +44,10 @@ def test_refusals_say_what_was_expected(stream: Stream) -> None:
         stream.revise(actions[..., :4])
     with pytest.raises(UsageError, match="NaN"):
         stream.push(np.full((2, 1, 5), np.nan, np.float32))
-    bodies = torch.zeros(2, 2, stream.body.shape[1])
-    for wrong in (bodies[:, :1], bodies.fill_(torch.nan)):
+    world_states = torch.zeros(2, 2, stream.world_state.shape[1])
+    for wrong in (world_states[:, :1], world_states.fill_(torch.nan)):
         with pytest.raises(UsageError, match=r"expected \[2, 2, \d+\], all finite"):
-            stream.push(actions, bodies=wrong)
+            stream.push(actions, world_states=wrong)
     assert stream.waiting.tolist() == [0, 0]
     with pytest.raises(UsageError, match="reset"):
         make_stream(rolling(TWO)).push(actions)

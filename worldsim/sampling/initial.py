@@ -1,6 +1,6 @@
-"""Initial conditions of streams: first frames, proprioception, calibration and known scene.
+"""Initial conditions of streams: first frames, proprioception, calibration and known objects.
 
-Legend: N envs, V views, H W pixels, D body, P proprioception, S state.
+Legend: N envs, V views, H W pixels, D world state, P proprioception, S state.
 """
 
 import warnings
@@ -42,22 +42,22 @@ def initial_rows(
     Raises:
         UsageError: shapes do not fit the model's spec.
     """
-    frames, hand = _check(model, pixels, agent_pos)
+    frames, agent = _check(model, pixels, agent_pos)
     count = len(frames)
-    batch = {"agent_pos": hand[:, None]}
+    batch = {"agent_pos": agent[:, None]}
     device = frames.device
     batch |= {name: torch.as_tensor(value, device=device) for name, value in (rig or {}).items()}
     calibration = model.rig(batch)
     view_mask = _seen(model, views, count)
     latents = model.encode(frames) * view_mask[:, 0, :, None, None, None]
-    body = model.dynamics.join(hand, _known_state(model, latents, view_mask, state))
-    none = body.new_zeros(count, 1, model.spec.action.dim)
-    first, unknown = body[:, None], body.new_zeros(count, 1)
+    world_state = model.dynamics.join(agent, _known_state(model, latents, view_mask, state))
+    none = world_state.new_zeros(count, 1, model.spec.action.dim)
+    first, unknown = world_state[:, None], world_state.new_zeros(count, 1)
     cond = model.condition_frames(none, unknown, first, first, view_mask, calibration)
     sampling = new_sampler_state(model, schedule, latents[:, None], cond, keys, uncommitted=1)
-    empty = body.new_zeros(count, 0, body.shape[1])
+    empty = world_state.new_zeros(count, 0, world_state.shape[1])
     queue = Queue(none[:, :0], empty, empty, np.zeros(count, dtype=np.int64))
-    pushed, shown = (StatePair(body.clone(), body.clone()) for _ in range(2))
+    pushed, shown = (StatePair(world_state.clone(), world_state.clone()) for _ in range(2))
     return StreamRows(sampling, queue, pushed, shown, calibration, view_mask)
 
 
@@ -70,15 +70,15 @@ def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, 
             f"first frames have shape {tuple(frames.shape)}, expected [N, "
             f"{', '.join(map(str, expected))}] for cameras {model.spec.camera_names}"
         )
-    hand = torch.as_tensor(agent_pos, dtype=torch.float32, device=model.device)
+    agent = torch.as_tensor(agent_pos, dtype=torch.float32, device=model.device)
     wanted = (len(frames), model.spec.agent_pos.dim)
-    if tuple(hand.shape) != wanted:
+    if tuple(agent.shape) != wanted:
         raise UsageError(
-            f"agent_pos has shape {tuple(hand.shape)}, expected [{wanted[0]}, {wanted[1]}]"
+            f"agent_pos has shape {tuple(agent.shape)}, expected [{wanted[0]}, {wanted[1]}]"
         )
-    if not hand.isfinite().all():
-        raise UsageError(f"agent_pos must be finite, got {hand.tolist()}")
-    return frames, hand
+    if not agent.isfinite().all():
+        raise UsageError(f"agent_pos must be finite, got {agent.tolist()}")
+    return frames, agent
 
 
 def warn_if_uncalibrated(model: WorldModel, rows: StreamRows) -> bool:
@@ -91,7 +91,7 @@ def warn_if_uncalibrated(model: WorldModel, rows: StreamRows) -> bool:
         return False
     warnings.warn(
         "this world model was trained with calibrated cameras and is begun without calibration, "
-        "so it cannot tell where in the pictures hand and things are, and imagines much worse. "
+        "so it cannot tell where in the pictures agent and objects are, and imagines much worse. "
         "Give it: `rig` (a worldsim.cameras.rig.CameraRig, such as a simulator's "
         "env.unwrapped.camera_rig) beside pixels and agent_pos of "
         "reset(options={'initial_state': ...}), Start(rig=...), Stream.reset(rig=...), or data "

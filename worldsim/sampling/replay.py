@@ -1,7 +1,7 @@
-"""Recorded episodes imagined again: the model's own frames, hand and scene as recorded.
+"""Recorded episodes imagined again: the model's own frames, agent and objects as recorded.
 
 What is recorded of a row, its frame and labels, then holds for the imagined one, however far one
-imagines. Where a model carries no scene, it holds for the few steps that it takes to go astray.
+imagines. Where a model carries no objects, it holds for the few steps that it takes to go astray.
 
 Legend: N rows of a data set, n streams, E episodes, V view, H, W pixels, P proprioception, S state,
 A action.
@@ -100,10 +100,10 @@ def replay_recorded(
         views=recorded.views_seen[episodes],
     )
     for step in range(steps):
-        hand, scene = (
+        agent, objects = (
             torch.from_numpy(np.asarray(part[begin + step + 1], np.float32))
             for part in (recorded.agent_pos, recorded.state)
         )
-        body = model.dynamics.join(hand, scene).numpy()
-        stream.act(np.asarray(recorded.action[begin + step]), body)
+        world_state = model.dynamics.join(agent, objects).numpy()
+        stream.act(np.asarray(recorded.action[begin + step]), world_state)
         yield begin + step + 1, stream

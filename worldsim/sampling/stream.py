@@ -1,10 +1,10 @@
 """Streams of imagined frames: actions in, chunks of frames out, for as long as asked.
 
-One engine for every schedule (`worldsim.diffusion.schedule`). Pushed actions move the body (hand
-and scene) at once, by the model's dynamics; frames follow as the schedule finishes them.
+One engine for every schedule (`worldsim.diffusion.schedule`). Pushed actions move the state (agent
+and objects) at once, by the model's dynamics; frames follow as the schedule finishes them.
 
 Legend: N envs, V views, H W pixels, c latent channels, h w latent size, A action, P proprioception,
-S state, D body, K frames, L most frames in flight.
+S state, D world state, K frames, L most frames in flight.
 """
 
 import copy
@@ -28,7 +28,7 @@ from worldsim.sampling.stream_rows import (
     Chunk,
     StreamRows,
     check_actions,
-    check_bodies,
+    check_world_states,
     dropped,
     next_conditions,
     padded,
@@ -145,29 +145,33 @@ class Stream:
 
     @torch.inference_mode()
     def push(
-        self, actions: Array, rows: Sequence[int] | None = None, *, bodies: Array | None = None
+        self,
+        actions: Array,
+        rows: Sequence[int] | None = None,
+        *,
+        world_states: Array | None = None,
     ) -> None:
         """Add actions at the end of the streams.
 
         Args:
             actions: `[N, K, A]`, normalised as the spec says; clipped to its limits.
             rows: of the batch; all by default.
-            bodies: `[N, K, D]` where the actions take hand and scene, physical units, from a
-                recording or a tracker; by default the dynamics say it.
+            world_states: `[N, K, D]` where the actions take agent and objects, physical units,
+                from a recording or a tracker; by default the dynamics say it.
 
         Raises:
             UsageError: wrong shape, or NaN.
         """
         index = list(range(self.num_envs)) if rows is None else list(rows)
         checked = check_actions(self.spec, actions, len(index), chunks=True)
-        self._push(checked, index, bodies)
+        self._push(checked, index, world_states)
 
-    def _push(self, checked: np.ndarray, index: list[int], bodies: Array | None) -> None:
+    def _push(self, checked: np.ndarray, index: list[int], world_states: Array | None) -> None:
         """Queue checked actions `[n, K, A]` for the rows `index`."""
         if not checked.shape[1]:
             return
         running, actions = self._running, torch.as_tensor(checked, device=self.model.device)
-        given = None if bodies is None else check_bodies(bodies, actions, running.body_dim)
+        given = check_world_states(world_states, actions, running.world_state_dim)
         push_actions(running, self.model.dynamics, index, actions, given)
         self._cond = None
 
@@ -188,12 +192,12 @@ class Stream:
         return self._advance()
 
     @torch.inference_mode()
-    def act(self, actions: Array, bodies: Array | None = None) -> Chunk:
+    def act(self, actions: Array, world_states: Array | None = None) -> Chunk:
         """One action for every env, and its frame: what an env's step needs.
 
         Args:
             actions: `[N, A]`, normalised as the spec says; clipped to its limits.
-            bodies: `[N, D]`, see `push`.
+            world_states: `[N, D]`, see `push`.
 
         Raises:
             UsageError: wrong shape, NaN, a schedule of longer chunks, or other actions are waiting.
@@ -204,7 +208,7 @@ class Stream:
                 "their frames; drain() first"
             )
         checked = check_actions(self.spec, actions, self.num_envs, chunks=False)
-        given = None if bodies is None else np.asarray(bodies)[:, None]
+        given = None if world_states is None else np.asarray(world_states)[:, None]
         self._push(checked, list(range(self.num_envs)), given)
         (chunk,) = self.drain()
         return chunk
@@ -229,25 +233,24 @@ class Stream:
         return [chunk for chunk in chunks if chunk is not None]
 
     @torch.inference_mode()
-    def revise(self, actions: Array, *, bodies: Array | None = None) -> None:
+    def revise(self, actions: Array, *, world_states: Array | None = None) -> None:
         """Take back every action whose frame is not finished, and push others instead.
 
         Args:
             actions: `[N, K, A]`, from the first unfinished frame on.
-            bodies: `[N, K, D]`, see `push`.
+            world_states: `[N, K, D]`, see `push`.
 
         Raises:
             UsageError: wrong shape, or NaN; the stream is unchanged then.
         """
         running = self._running
         checked = check_actions(self.spec, actions, self.num_envs, chunks=True)
-        if bodies is not None:
-            check_bodies(bodies, torch.as_tensor(checked), running.body_dim)
+        check_world_states(world_states, torch.as_tensor(checked), running.world_state_dim)
         running.sampling.restart(np.ones(self.num_envs, dtype=bool))
         running.queue = dropped(running.queue, running.queue.length)
         running.pushed = take_rows(running.shown, range(self.num_envs))
         self._cond = None
-        self._push(checked, list(range(self.num_envs)), bodies)
+        self._push(checked, list(range(self.num_envs)), world_states)
 
     def _advance(self) -> Chunk | None:
         running = self._running
@@ -265,8 +268,11 @@ class Stream:
         return self._running.sampling.recent[:, -1]
 
     @property
-    def body(self) -> Tensor:
-        """`[N, D]` hand and tracked scene in the newest finished frame, physical units; a copy."""
+    def world_state(self) -> Tensor:
+        """`[N, D]` agent and tracked objects in the newest finished frame, physical units.
+
+        It is a copy.
+        """
         return self._running.shown.current.clone()
 
     @torch.inference_mode()

@@ -1,7 +1,7 @@
 """The rows of a batch of streams: actions pushed, where these lead, and frames finished.
 
 Legend: N rows, n some of them, V views, c h w latent, K actions or frames, L most frames in flight,
-Q width of the queue, A action, D body (hand and scene), P proprioception, S state.
+Q width of the queue, A action, D world state (agent and objects), P proprioception, S state.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Array = np.ndarray | Tensor
 
 @dataclass(eq=False)
 class StatePair:
-    """Hand and scene in one frame and in the one before.
+    """Hand and objects in one frame and in the one before.
 
     Attributes:
         current: `[N, D]`, physical units.
@@ -41,8 +41,8 @@ class Queue:
 
     Attributes:
         action: `[N, Q, A]`.
-        before: `[N, Q, D]` body before each.
-        after: `[N, Q, D]` body after it.
+        before: `[N, Q, D]` world state before each.
+        after: `[N, Q, D]` world state after it.
         length: `[N]` how many of Q are real.
     """
 
@@ -98,8 +98,8 @@ class StreamRows:
     Attributes:
         sampling: frames in the making, and the context.
         queue: actions pushed for them.
-        pushed: hand and scene after the last action pushed.
-        shown: hand and scene in the newest finished frame.
+        pushed: agent and objects after the last action pushed.
+        shown: agent and objects in the newest finished frame.
         rig: calibration.
         view_mask: `[N, 1, V]`.
     """
@@ -112,18 +112,18 @@ class StreamRows:
     view_mask: Tensor
 
     @property
-    def body_dim(self) -> int:
+    def world_state_dim(self) -> int:
         """D."""
         return self.shown.current.shape[-1]
 
 
 @dataclass(frozen=True, eq=False)
 class StateRollout:
-    """Hand and scene along K actions.
+    """Hand and objects along K actions.
 
     Attributes:
-        before: `[n, K, D]` body before each action.
-        after: `[n, K, D]` body after it.
+        before: `[n, K, D]` world state before each action.
+        after: `[n, K, D]` world state after it.
         end: after the last action.
     """
 
@@ -135,7 +135,7 @@ class StateRollout:
 def state_rollout(
     dynamics: Dynamics, start: StatePair, actions: Tensor, given: Tensor | None
 ) -> StateRollout:
-    """Hand and scene from `start` on under actions `[n, K, A]`, of which there is at least one.
+    """Hand and objects from `start` on under actions `[n, K, A]`, of which there is at least one.
 
     Args:
         dynamics: says where an action leads.
@@ -192,8 +192,8 @@ class Chunk:
 
     Attributes:
         latents: `[N, K, V, c, h, w]`, oldest first, padded where a row finished fewer.
-        agent_pos: `[N, K, P]` where the dynamics put the hand, physical units.
-        state: `[N, K, S]` where they put the scene; as read off the frame if it is not tracked.
+        agent_pos: `[N, K, P]` where the dynamics put the agent, physical units.
+        state: `[N, K, S]` where they put the objects; as read off the frame if it is not tracked.
         frames: `[N]` how many of K are real.
     """
 
@@ -208,14 +208,14 @@ def take_finished(
 ) -> Chunk:
     """Show what a pass finished (see `ChunkSampler.advance`); `rows` move on in place."""
     queue, count = rows.queue, latents.shape[1]
-    body = queue.after[:, :count]
+    world_state = queue.after[:, :count]
     some = np.flatnonzero(frames)
-    last = torch.as_tensor(frames[some] - 1, device=body.device)
-    index = torch.as_tensor(some, device=body.device)
+    last = torch.as_tensor(frames[some] - 1, device=world_state.device)
+    index = torch.as_tensor(some, device=world_state.device)
     rows.shown.current[index] = queue.after[index, last]
     rows.shown.previous[index] = queue.before[index, last]
     rows.queue = dropped(queue, frames)
-    agent_pos, state = model.dynamics.parts(body)
+    agent_pos, state = model.dynamics.parts(world_state)
     if state.shape[-1] < model.spec.state.dim:
         mask = rows.view_mask.expand(-1, count, -1)
         state = model.read_state(latents, mask).state
@@ -243,16 +243,18 @@ def check_actions(spec: WorldSpec, actions: Array, count: int, *, chunks: bool) 
     return checked if chunks else checked[:, None]
 
 
-def check_bodies(bodies: Array, actions: Tensor, dim: int) -> Tensor:
-    """Bodies `[n, K, D]` for these actions, where the actions are.
+def check_world_states(world_states: Array | None, actions: Tensor, dim: int) -> Tensor | None:
+    """Where these actions lead, `[n, K, D]` on their device; None where that is not given.
 
     Raises:
         UsageError: wrong shape, or not finite.
     """
-    given = torch.as_tensor(np.asarray(bodies, dtype=np.float32), device=actions.device)
+    if world_states is None:
+        return None
+    given = torch.as_tensor(np.asarray(world_states, dtype=np.float32), device=actions.device)
     expected = (*actions.shape[:2], dim)
     if given.shape != expected or not bool(given.isfinite().all()):
         raise UsageError(
-            f"bodies have shape {list(given.shape)}, expected {list(expected)}, all finite"
+            f"world_states have shape {list(given.shape)}, expected {list(expected)}, all finite"
         )
     return given
