@@ -87,7 +87,7 @@ class TrainingRun:
                 own["donor"] = str(config.reuse)
         if stage == "dynamics":
             return fingerprint(own)
-        own["autoencoder"] = asdict(config.model.autoencoder)
+        own["autoencoder"] = model["autoencoder"]
         if config.reuse is None:
             own["tokenizer"] = [asdict(config.tokenizer), asdict(config.tokenizer_fit)]
         else:
@@ -106,8 +106,9 @@ def _as_claimed(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     So a new name trains nothing anew. `worldsim.models.migrate` reads their models alike.
     """
     model, plan = asdict(config.model), asdict(config.plan)
-    if model["dynamics"]["name"] == "contact":  # the only ones there were
-        del model["dynamics"]["name"]
+    for part, only in (("dynamics", "contact"), ("autoencoder", "autoencoder")):
+        if model[part]["name"] == only:  # the one kind there was
+            del model[part]["name"]
     if model["conditioners"] == CLAIMED_CONDITIONERS and model["condition_on_state"]:
         del model["conditioners"], model["condition_on_state"]
         model["bodies"] = True
