@@ -19,7 +19,7 @@ from worldsim.config.values import Checked
 from worldsim.errors import UsageError
 from worldsim.models.dynamics.frames import frame_of
 from worldsim.registry import Registry
-from worldsim.spec import END_EFFECTOR, WorldSpec
+from worldsim.spec import WorldSpec
 
 LEAST_STEP = 1e-3
 """Typical change of an entry, in its standard deviations, below which it counts as fixed."""
@@ -131,7 +131,7 @@ class Dynamics(nn.Module):
     def carriers(self) -> tuple[str, ...]:
         """Names of what `pose` is the pose of, as cameras call it; none where it is None."""
         frame = frame_of(self.spec.agent_pos)
-        return () if frame is None else (frame.name, "agent", END_EFFECTOR)
+        return () if frame is None else (frame.carrier,)
 
     def places(self, state: Tensor) -> dict[str, Tensor]:
         """Positions `[..., 3]` in metres by name, whose errors training reports."""

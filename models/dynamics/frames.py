@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from worldsim.cameras.poses import matrix_from_6d, pose_matrix
-from worldsim.spec import VectorSpec
+from worldsim.spec import END_EFFECTOR, VectorSpec
 
 COLUMNS = ("r11", "r21", "r31", "r12", "r22", "r32")
 
@@ -34,6 +34,11 @@ class Frame:
     height: int | None
     columns: tuple[int, ...] | None
     heading: tuple[int, ...] | None
+
+    @property
+    def carrier(self) -> str:
+        """What cameras that ride on it call it."""
+        return END_EFFECTOR if self.name == "ee" else self.name
 
     def position(self, vector: Tensor) -> Tensor:
         """`[..., 3]` in metres out of `[..., N]`."""

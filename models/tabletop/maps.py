@@ -12,6 +12,7 @@ from torch import Tensor
 
 from worldsim.cameras.poses import matrix_from_6d, pose_matrix
 from worldsim.cameras.projection import project, splat_gaussian
+from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView
 from worldsim.models.conditioners.base import (
     Conditioner,
@@ -26,7 +27,7 @@ from worldsim.models.tabletop.scene_points import (
     scene_points,
 )
 from worldsim.models.tabletop.silhouettes import SILHOUETTE_CHANNELS, point_poses, silhouette_maps
-from worldsim.spec import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, WorldSpec
+from worldsim.spec import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, PINHOLE, WorldSpec
 
 HAND_CHANNELS = 12
 POINT_CHANNELS = 5
@@ -46,6 +47,8 @@ class Effector(Conditioner):
     def __init__(self, spec: WorldSpec, *, objects: bool) -> None:
         super().__init__(spec, objects=objects)
         self.channels = numbered("hand", HAND_CHANNELS)
+        if spec.agent_pos.indices(*EE_POSITION) is not None:
+            _require_pinhole(spec, "effector")
 
     def maps(self, step: StepGeometry, memory: MemoryView | None) -> Tensor:
         """See the class."""
@@ -76,6 +79,8 @@ class Objects(Conditioner):
         bumps = [numbered(f"{p.name}_point", POINT_CHANNELS) for p in self.points]
         tilts = [numbered(f"{p.name}_tilt", TILT_CHANNELS) for p in self.points if p.tilt]
         self.channels = tuple(name for names in (*bumps, *tilts) for name in names)
+        if self.points:
+            _require_pinhole(spec, "objects")
 
     def maps(self, step: StepGeometry, memory: MemoryView | None) -> Tensor:
         """See the class."""
@@ -95,6 +100,8 @@ class Outlines(Conditioner):
         things = ("hand", *(point.name for point in self.points))
         each = [numbered(f"{name}_outline", SILHOUETTE_CHANNELS) for name in things]
         self.channels = tuple(name for names in each for name in names)
+        if self.points or spec.agent_pos.indices(*EE_POSITION) is not None:
+            _require_pinhole(spec, "outlines")
 
     def maps(self, step: StepGeometry, memory: MemoryView | None) -> Tensor:
         """See the class."""
@@ -108,6 +115,16 @@ class Outlines(Conditioner):
         if hand is None:
             seen[:, :, :, :SILHOUETTE_CHANNELS] = 0.0
         return seen
+
+
+def _require_pinhole(spec: WorldSpec, name: str) -> None:
+    """Refuse cameras in whose images this conditioner would draw at wrong places."""
+    others = {c.name: c.projection for c in spec.cameras if c.projection != PINHOLE}
+    if others:
+        raise UsageError(
+            f"conditioner {name!r} draws into pinhole images, and cameras are {others}; leave it "
+            "out of model.conditioners (rays follow every projection)"
+        )
 
 
 def end_effector_pose(agent_pos: Tensor, spec: WorldSpec) -> Tensor | None:

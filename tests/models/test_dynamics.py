@@ -182,3 +182,19 @@ def test_the_pose_of_an_agent_is_found_by_its_names() -> None:
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="contact"):
         DynamicsConfig("contacts")
+
+
+@pytest.mark.parametrize(
+    ("names", "carriers"),
+    [
+        (("ee_x", "ee_y", "ee_z"), ("end_effector",)),
+        (("base_x", "base_y"), ("base",)),
+        (("agent_x", "agent_y"), ("agent",)),
+        (("speed",), ()),
+    ],
+)
+def test_a_pose_carries_the_cameras_of_its_own_name_alone(
+    names: tuple[str, ...], carriers: tuple[str, ...]
+) -> None:
+    spec = replace(nano_spec(), agent_pos=VectorSpec(names, ("m",) * len(names)))
+    assert build_dynamics(DynamicsConfig("none"), spec).carriers == carriers

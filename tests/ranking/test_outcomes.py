@@ -82,6 +82,34 @@ def test_pooled_figures_are_those_of_all_starts_together() -> None:
     assert report.foreword()[0].startswith("State-assisted")
 
 
+@pytest.mark.parametrize("world", ["simulator", "imagination"])
+def test_a_policy_that_breaks_off_everywhere_is_named_and_left_out(world: World) -> None:
+    made = outcomes(1)
+    where = made.imagined if world == "imagination" else made.truth
+    assert where is not None
+    broken = replace(where[3], errors=("RuntimeError: boom",) * 8)
+    where[3] = broken
+    report = rank_results(made)
+    without = rank_results(
+        replace(
+            made,
+            eval_config=replace(
+                made.eval_config, policies={n: {"kind": "zero"} for n in NAMES[:3]}
+            ),
+            imagined=made.imagined[:3],
+            truth=(made.truth or [])[:3],
+        )
+    )
+    # As failures in both worlds they would agree, and lift the correlation.
+    assert report.coefficients.pearson.value == without.coefficients.pearson.value
+    row = report.policies[3]
+    rates = {"simulator": row.reference.value, "imagination": row.imagined.value}
+    assert rates.pop(world) is None and list(rates.values()) != [None]
+    assert len(row.failures) == 8
+    assert any("zero: 8 episodes broke off, in one world all of them" in n for n in report.notes)
+    assert any("zero has no rate in one world and is left out" in note for note in report.notes)
+
+
 def test_pooled_starts_may_be_pooled_again() -> None:
     once = pool_outcomes([outcomes(0), outcomes(100)])
     assert pool_outcomes([once, outcomes(200)]).eval_config.starts.blocks == (0, 100, 200)

@@ -119,7 +119,9 @@ def test_a_policy_that_breaks_is_reported_and_the_others_are_ranked(
     rank.run(config)
     ranking = read_json(tmp_path / "ranking.json")
     rows = {policy["name"]: policy for policy in ranking["policies"]}
-    assert rows["blind"]["imagined_rate"] == rows["blind"]["reference_rate"] == 0.0
+    # It did not run; a rate of nothing in both worlds would be an agreement that nobody saw.
+    assert rows["blind"]["imagined_rate"] is rows["blind"]["reference_rate"] is None
+    assert any("blind has no rate in one world" in note for note in ranking["notes"])
     assert rows["blind"]["failures"]["count"] == 4
     assert "privileged state" in rows["blind"]["failures"]["messages"][0]
     assert rows["zero"]["failures"]["count"] == 0

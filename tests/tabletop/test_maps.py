@@ -21,7 +21,7 @@ from worldsim.models.tabletop.scene_points import (
 )
 from worldsim.models.tabletop.silhouettes import SILHOUETTE_CHANNELS
 from worldsim.models.world_model import TABLETOP
-from worldsim.spec import VectorSpec, WorldSpec
+from worldsim.spec import EQUIRECTANGULAR, VectorSpec, WorldSpec
 
 POINTS = scene_points(nano_spec().state)
 
@@ -199,3 +199,16 @@ def test_a_mounted_camera_without_an_end_effector_is_refused_and_a_fixed_one_is_
     fixed = replace(rig(), mounted=torch.zeros(1, 3, dtype=torch.bool))
     maps = drawn(fixed)
     assert maps[:, :, :, :HAND_CHANNELS].abs().max() == 0 and maps.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", ["effector", "objects", "outlines"])
+def test_panoramas_are_refused_where_the_drawing_is_for_pinholes(name: str) -> None:
+    first, *others = nano_spec().cameras
+    round_view = replace(first, projection=EQUIRECTANGULAR, wrap=True)
+    spec = replace(nano_spec(), cameras=(round_view, *others))
+    dynamics = build_dynamics(DynamicsConfig(), spec)
+    with pytest.raises(UsageError, match=f"{name!r} draws into pinhole images"):
+        ConditionerList([name], spec, dynamics)
+    # Nothing of a table is drawn where the world has none, whatever its cameras.
+    bare = replace(spec, agent_pos=VectorSpec((), ()), state=VectorSpec((), ()))
+    ConditionerList([name], bare, build_dynamics(DynamicsConfig("none"), bare))

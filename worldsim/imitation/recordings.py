@@ -10,12 +10,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.data.episode import EpisodeMeta
+from worldsim.data.episode import EpisodeMeta, RecordedArrays
 from worldsim.errors import DataError
 from worldsim.spec import WorldSpec
 
 
-class Recordings(Protocol):
+class Recordings(RecordedArrays, Protocol):
     """The parts of a `CachedDataset` that policies learn from; see docs/architecture.md."""
 
     @property
@@ -24,33 +24,8 @@ class Recordings(Protocol):
         ...
 
     @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """`[N, V, H, W, 3]`."""
-        ...
-
-    @property
-    def agent_pos(self) -> NDArray[np.float32]:
-        """`[N, P]`."""
-        ...
-
-    @property
-    def state(self) -> NDArray[np.float32]:
-        """`[N, S]`."""
-        ...
-
-    @property
-    def action(self) -> NDArray[np.float32]:
-        """`[N, A]`."""
-        ...
-
-    @property
     def action_mask(self) -> NDArray[np.bool_]:
         """`[N]`."""
-        ...
-
-    @property
-    def episode_start(self) -> NDArray[np.int64]:
-        """`[E + 1]`."""
         ...
 
     @property

@@ -154,7 +154,15 @@ def pool_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
 
 
 def _table(batches: Sequence[RolloutBatch], metric: str) -> Float:
-    return np.array([batch.outcomes(metric) for batch in batches])
+    """A metric `[P, N]`; NaN for a policy that broke off every episode.
+
+    That is a policy that does not run here. As a failure in both worlds it would make them agree.
+    """
+    rows = [
+        np.full(len(batch.errors), np.nan) if all(batch.errors) else batch.outcomes(metric)
+        for batch in batches
+    ]
+    return np.array(rows, np.float64)
 
 
 def _result(out: Path, eval_config: EvalConfig, job: Job, digest: str | None) -> RolloutBatch:

@@ -7,7 +7,7 @@ import numpy as np
 from worldsim.ranking.bootstrap import Estimate, percentile_interval
 from worldsim.ranking.coefficients import FEWEST, Coefficients
 from worldsim.ranking.paired_outcomes import PairedOutcomes
-from worldsim.ranking.report import RankingReport
+from worldsim.ranking.report import PolicyResult, RankingReport
 from worldsim.ranking.separation import Separation
 from worldsim.rollout.metrics import SUCCESS, EpisodeMetric
 
@@ -111,13 +111,7 @@ def _data_notes(report: RankingReport, success: PairedOutcomes) -> list[str]:
     lines = []
     for policy in report.policies:
         if policy.failures:
-            count = len(policy.failures)
-            what = (
-                "1 episode broke off and counts as a failure"
-                if count == 1
-                else (f"{count} episodes broke off and count as failures")
-            )
-            lines.append(f"{policy.name}: {what} (first: {policy.failures[0]}).")
+            lines.append(f"{policy.name}: {_broke_off(policy)} (first: {policy.failures[0]}).")
         if policy.reference.value is None or policy.imagined.value is None:
             lines.append(f"{policy.name} has no rate in one world and is left out of the ranking.")
     if report.lattice.off_lattice:
@@ -138,6 +132,16 @@ def _data_notes(report: RankingReport, success: PairedOutcomes) -> list[str]:
     if success.rollouts > 1 and success.metric.binary:
         lines.append("Wilson intervals treat the rollouts of one start as independent.")
     return lines
+
+
+def _broke_off(policy: PolicyResult) -> str:
+    """How the episodes count in which a policy raised or answered NaN."""
+    count = len(policy.failures)
+    if policy.imagined.value is None or policy.reference.value is None:
+        return f"{count} episodes broke off, in one world all of them"
+    if count == 1:
+        return "1 episode broke off and counts as a failure"
+    return f"{count} episodes broke off and count as failures"
 
 
 def _chance_notes(report: RankingReport) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from worldsim.data.episode import RecordedArrays
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
@@ -22,33 +23,8 @@ Rows = NDArray[np.int64]
 
 
 @runtime_checkable
-class RecordedFrames(Protocol):
+class RecordedFrames(RecordedArrays, Protocol):
     """The arrays of a `CachedDataset` that imagining its episodes again needs."""
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """`[N, V, H, W, 3]`."""
-        ...
-
-    @property
-    def agent_pos(self) -> NDArray[np.float32]:
-        """`[N, P]`."""
-        ...
-
-    @property
-    def state(self) -> NDArray[np.float32]:
-        """`[N, S]`."""
-        ...
-
-    @property
-    def action(self) -> NDArray[np.float32]:
-        """`[N, A]`; row t leads from observation t to t + 1."""
-        ...
-
-    @property
-    def episode_start(self) -> NDArray[np.int64]:
-        """`[E + 1]`."""
-        ...
 
     @property
     def rigs(self) -> Any:
