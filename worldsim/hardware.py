@@ -1,7 +1,10 @@
-"""What the machine at hand computes fast, and how its C library hands out memory."""
+"""What the machine at hand computes fast, how it hands out memory, how worker processes begin."""
 
 import ctypes
+import multiprocessing
 import os
+import signal
+import threading
 from typing import TYPE_CHECKING
 
 from worldsim.errors import UsageError
@@ -77,3 +80,16 @@ def keep_freed_memory() -> bool:
         return False
     wanted = ((M_MMAP_THRESHOLD, 256), (M_TRIM_THRESHOLD, 1024), (M_TOP_PAD, 64))
     return all(mallopt(option, size * MIB) == 1 for option, size in wanted)
+
+
+def begin_worker_process() -> None:
+    """Leave Ctrl-C to the parent, and end with it: a killed parent tells its workers nothing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a process that multiprocessing started has a parent here"
+    parent.join()
+    os._exit(1)

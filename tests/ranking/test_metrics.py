@@ -79,6 +79,7 @@ POSE = np.tile(np.eye(4, dtype=np.float32), (4, 1, 1))
         ("path_length", {}, Episode(0), np.nan),
         ("path_length", {"pose": POSE}, Episode(0, position=(0, 1)), 0),
         ("path_length", UNBEGUN, Episode(0, position=(0, 1)), 0),
+        ("path_length", {}, Episode(0, error="broke off", position=(0, 1)), np.nan),
     ],
 )
 def test_closed_forms(

@@ -20,6 +20,7 @@ from worldsim.config.values import Checked
 from worldsim.data.staging import Staging
 from worldsim.data.video import VideoCodec
 from worldsim.errors import DataError, DiskFullError, QualityWarning, UsageError, WorldsimError
+from worldsim.hardware import begin_worker_process
 from worldsim.spec import WorldSpec
 
 
@@ -163,20 +164,8 @@ _WORKER: list[tuple[Recorder | WorldsimError, Any]] = []
 
 
 def _start_worker(config: CollectionConfig, root: Path, stop: Any, registration: Any) -> None:
-    import signal
-    import threading
-    from multiprocessing import parent_process
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; this episode is finished
+    begin_worker_process()  # on Ctrl-C the parent stops it when this episode is finished
     warnings.simplefilter("ignore", QualityWarning)  # the parent has said it of its own env
-    parent = parent_process()
-    assert parent is not None
-
-    def follow_parent() -> None:
-        parent.join()
-        os._exit(1)  # a killed parent must not leave workers behind
-
-    threading.Thread(target=follow_parent, daemon=True).start()
     _WORKER.append((_recorder(config, root, registration), stop))
 
 

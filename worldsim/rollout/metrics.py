@@ -107,7 +107,9 @@ def steps_to_success(trajectory: Trajectory, episode: Episode) -> float:
 
 @register_metric("path_length", "m", more_is_better=False)
 def path_length(trajectory: Trajectory, episode: Episode) -> float:
-    """Metres that the agent travels, where its position is known."""
+    """Metres that the agent travels, where its position is known and the episode ran to its end."""
+    if episode.error is not None:
+        return nan  # less is better, and what broke off early would be best
     if trajectory.pose is not None:
         points = trajectory.pose[:, :3, 3]
     elif episode.position:

@@ -2,8 +2,6 @@
 
 import multiprocessing
 import os
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from worldsim.errors import UsageError, WorldsimError, in_one_line
-from worldsim.hardware import keep_freed_memory
+from worldsim.hardware import begin_worker_process, keep_freed_memory
 
 Setup = TypeVar("Setup")
 Job = TypeVar("Job")
@@ -61,8 +59,7 @@ _WORK: dict[str, Any] = {}
 
 def _begin(make_runner: Callable[[Any], Callable[[Any], Any]], setup: Any) -> None:
     """Set up a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin_worker_process()
     warnings.showwarning = in_one_line(warnings.showwarning)
     keep_freed_memory()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -70,14 +67,6 @@ def _begin(make_runner: Callable[[Any], Callable[[Any], Any]], setup: Any) -> No
 
     torch.set_num_threads(1)
     _WORK.update(make_runner=make_runner, setup=setup)
-
-
-def _end_with_parent() -> None:
-    """Wait for the parent's end: a killed one tells its workers nothing."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _run(job: Any) -> Any:
