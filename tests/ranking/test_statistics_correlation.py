@@ -157,3 +157,9 @@ def test_bias_is_positive_when_imagination_flatters() -> None:
     assert correlation.bias(reference=[0.1, 0.2], imagined=[0.3, 0.2]) == pytest.approx(0.1)
     error = correlation.mean_absolute_error(reference=[0.1, 0.4], imagined=[0.3, 0.2])
     assert error == pytest.approx(0.2)
+
+
+def test_nothing_is_lost_by_any_of_equal_policies() -> None:
+    # The sum of three tenths over three is a rounding above a tenth.
+    tied = [0.1, 0.1, 0.1]
+    assert float(correlation.selection_regret(reference=tied, imagined=tied)) == 0.0

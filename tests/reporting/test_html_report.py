@@ -100,6 +100,13 @@ def test_page_is_well_formed_and_complete(report: ReportData) -> None:
         assert expected in page.words, expected
 
 
+def test_the_interval_over_policies_stands_beside_the_one_over_starts(report: ReportData) -> None:
+    text = render_report(report)
+    header = text[text.index('class="agreement"') :]
+    names = re.findall(r'<th scope="col">([^<]*)</th>', header[: header.index("</thead>")])
+    assert names[1:3] == ["all policies", "policies resampled too"]
+
+
 def test_page_asks_nothing_of_the_network(report: ReportData) -> None:
     text = render_report(report)
     assert not re.search(r"https?:|//\w+\.\w|@import|url\(", text)

@@ -98,7 +98,8 @@ def selection_regret(*, reference: ArrayLike, imagined: ArrayLike) -> Float:
     top = s == s.max(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         chosen = np.where(top, r, 0.0).sum(axis=-1) / top.sum(axis=-1)
-    return np.asarray(r.max(axis=-1) - chosen)
+    # A mean of ties may lie a rounding above the greatest of them.
+    return np.maximum(r.max(axis=-1) - chosen, 0.0)
 
 
 def bias(*, reference: ArrayLike, imagined: ArrayLike) -> Float:

@@ -100,12 +100,13 @@ def render_report(data: ReportData) -> str:
 
 
 def _agreement_sets(ranking: RankingReport) -> list[tuple[str, Coefficients]]:
+    """Coefficients of the ranked metric; those of the others stand with their means."""
     sets = [("all policies", ranking.coefficients)]
+    sets.append(("policies resampled too", ranking.over_policies))
     sets += [(f"within {name}", group.coefficients) for name, group in ranking.groups.items()]
     if ranking.corrected is not None:
         sets.append(("judge-corrected", ranking.corrected))
-    sets += [(name, found.coefficients) for name, found in ranking.others.items()]
-    return [*sets, ("policies resampled too", ranking.over_policies)]
+    return sets
 
 
 def _agreement_columns(ranking: RankingReport) -> list[str]:
