@@ -99,7 +99,7 @@ def selection_regret(*, reference: ArrayLike, imagined: ArrayLike) -> Float:
     with np.errstate(invalid="ignore", divide="ignore"):
         chosen = np.where(top, r, 0.0).sum(axis=-1) / top.sum(axis=-1)
     # A mean of ties may lie a rounding above the greatest of them.
-    return np.maximum(r.max(axis=-1) - chosen, 0.0)
+    return np.asarray(np.maximum(r.max(axis=-1) - chosen, 0.0))
 
 
 def bias(*, reference: ArrayLike, imagined: ArrayLike) -> Float:
