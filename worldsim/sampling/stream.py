@@ -19,8 +19,8 @@ from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
+from worldsim.rows import exchange_rows, take_rows
 from worldsim.sampling.chunk_sampler import ChunkSampler
-from worldsim.sampling.context import exchange_rows, take_rows
 from worldsim.sampling.initial import initial_rows, warn_if_uncalibrated
 from worldsim.sampling.sampler import Acceleration, Precision, Sampler, Solver, for_inference
 from worldsim.sampling.stream_rows import (
@@ -114,6 +114,7 @@ class Stream:
         rows: Sequence[int] | None = None,
         state: Array | None = None,
         views: Array | None = None,
+        extras: Mapping[str, Array] | None = None,
     ) -> None:
         """Start streams from given first frames.
 
@@ -129,13 +130,18 @@ class Stream:
                 frames, to about a centimetre.
             views: `[N, V]` bool, False where a camera is missing: what its frames hold is ignored,
                 and it stays black; None has them all.
+            extras: optional channels of the first frames that the world records, such as
+                `camera_pose [N, V, 4, 4]` (camera to world, NaN where unknown; it goes before the
+                rig's) and `depth [N, V, H, W]` (for the memory).
 
         Raises:
             UsageError: shapes do not fit the model's spec.
         """
         ids = range(len(pixels)) if env_ids is None else env_ids
         keys = [(seed, int(env)) for env in ids]
-        fresh = initial_rows(self.model, self.schedule, pixels, agent_pos, rig, keys, state, views)
+        fresh = initial_rows(
+            self.model, self.schedule, pixels, agent_pos, rig, keys, state, views, extras
+        )
         self._warned = self._warned or warn_if_uncalibrated(self.model, fresh)
         if rows is not None:
             # Queues are as wide as their longest row.
@@ -274,6 +280,14 @@ class Stream:
         It is a copy.
         """
         return self._running.shown.current.clone()
+
+    @property
+    def pose(self) -> Tensor | None:
+        """`[N, 4, 4]` of what carries cameras in the newest finished frame, to the world.
+
+        None where the dynamics know none, and in worlds that record no poses.
+        """
+        return self.model.dynamics.pose(self.world_state) if self.spec.camera_pose else None
 
     @torch.inference_mode()
     def pixels(self) -> np.ndarray:
