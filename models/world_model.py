@@ -159,10 +159,14 @@ class WorldModel(nn.Module):
         video = to_model_video(pixels).to(self.device, self._dtype(self.tokenizer))
         return self.normalizer.normalize("latent", self.tokenizer.encode(video).float())
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents `[..., V, c, h, w]` to uint8 `[..., V, H, W, 3]`."""
+    def decode(self, latents: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Latents `[..., V, c, h, w]` to uint8 `[..., V, H, W, 3]`, black where `seen` `[..., V]`
+        is False."""
         raw = self.normalizer.denormalize("latent", latents.float())
-        return to_pixels(self.tokenizer.decode(raw.to(self._dtype(self.tokenizer))))
+        frames = to_pixels(self.tokenizer.decode(raw.to(self._dtype(self.tokenizer))))
+        if seen is None or bool(seen.all()):
+            return frames
+        return frames.masked_fill(~seen[..., None, None, None], 0)
 
     def condition(
         self, batch: Mapping[str, Tensor], memory: MemoryView | None = None

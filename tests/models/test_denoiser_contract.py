@@ -174,8 +174,8 @@ def test_action_acts_by_token_and_by_map(model: Denoiser) -> None:
 def test_dropped_action_is_not_seen(model: Denoiser) -> None:
     x, sigma, cond = clip(3)
     other = replace(cond, action=cond.action + 1.0, maps=cond.maps - 1.0)
-    hidden = {"action_mask": torch.zeros(2, 3), "maps": torch.zeros_like(cond.maps)}
-    first, second = replace(cond, **hidden), replace(other, **hidden)
+    mask, maps = torch.zeros(2, 3), torch.zeros_like(cond.maps)
+    first, second = (replace(each, action_mask=mask, maps=maps) for each in (cond, other))
     torch.testing.assert_close(model(x, sigma, first), model(x, sigma, second))
 
 

@@ -128,6 +128,7 @@ class ImaginedWorld:
             success=seen.success,
             progress=seen.judgement.progress if self.tells_progress else None,
             done=seen.success,
+            pose=seen.pose,
             probability=seen.judgement.success_probability,
             judged=seen.success,
         )

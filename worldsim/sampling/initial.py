@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldsim.data.channels import channels_of
+from worldsim.data.channels import checked_extras
 from worldsim.diffusion.schedule import Schedule
-from worldsim.errors import QualityWarning, UsageError, unknown_name
+from worldsim.errors import QualityWarning, UsageError
 from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.recall import new_memory, recall, remember
 from worldsim.models.world_model import WorldModel
@@ -52,7 +52,10 @@ def initial_rows(
     batch = {"agent_pos": agent[:, None]}
     device = frames.device
     batch |= {name: torch.as_tensor(value, device=device) for name, value in (rig or {}).items()}
-    known = _extras(model, extras, count)
+    known = {
+        name: torch.from_numpy(rows).to(device)
+        for name, rows in checked_extras(extras or {}, model.spec, "stream", count).items()
+    }
     calibration = model.rig(batch)
     view_mask = _seen(model, views, count)
     latents = model.encode(frames) * view_mask[:, 0, :, None, None, None]
@@ -73,26 +76,6 @@ def initial_rows(
     queue = Queue(none[:, :0], empty, empty, np.zeros(count, dtype=np.int64))
     pushed, shown = (StatePair(world_state.clone(), world_state.clone()) for _ in range(2))
     return StreamRows(sampling, queue, pushed, shown, calibration, view_mask, memory)
-
-
-def _extras(model: WorldModel, extras: Mapping[str, Array] | None, count: int) -> dict[str, Tensor]:
-    """What is told of the first frames beside the rest, float32, by names of channels.
-
-    Raises:
-        UsageError: a name or a shape is not one that the world records.
-    """
-    shapes = {channel.name: shape for channel, shape in channels_of(model.spec) if channel.optional}
-    told = {}
-    for name, values in (extras or {}).items():
-        if name not in shapes:
-            raise unknown_name("extra", name, shapes)
-        told[name] = torch.as_tensor(values, device=model.device).float()
-        if tuple(told[name].shape) != (count, *shapes[name]):
-            raise UsageError(
-                f"extras[{name!r}] has shape {tuple(told[name].shape)}, expected "
-                f"{(count, *shapes[name])}"
-            )
-    return told
 
 
 def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, Tensor]:

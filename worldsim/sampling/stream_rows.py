@@ -169,7 +169,9 @@ def push_actions(
 ) -> None:
     """Queue checked actions `[n, K, A]` for the rows `index`, in place; see `state_rollout`."""
     pushed = rows.pushed
-    rollout = state_rollout(dynamics, take_rows(pushed, index), actions, given)
+    every = index == list(range(len(pushed.current)))
+    before = pushed if every else take_rows(pushed, index)
+    rollout = state_rollout(dynamics, before, actions, given)
     pushed.current[index], pushed.previous[index] = rollout.end.current, rollout.end.previous
     rows.queue = appended(rows.queue, index, actions, rollout.before, rollout.after)
 
@@ -192,7 +194,8 @@ def _next_steps(rows: StreamRows, frames: int) -> FrameSteps:
 def next_conditions(model: WorldModel, rows: StreamRows) -> Conditioning:
     """Conditions of the L frames after the newest one, of which the memory is asked."""
     steps = _next_steps(rows, rows.sampling.x.shape[1])
-    return model.condition_frames(steps, recall(model, rows.memory, steps))
+    view = recall(model, rows.memory, steps) if rows.memory.tells else None
+    return model.condition_frames(steps, view)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +228,8 @@ def take_finished(
     steps, pose = _next_steps(rows, count), None
     if model.spec.camera_pose:
         pose = steps.cameras(model.dynamics)[1]
-    remember(model, rows.memory, steps, latents, torch.as_tensor(frames, device=latents.device))
+    if rows.memory.tells:
+        remember(model, rows.memory, steps, latents, torch.as_tensor(frames, device=latents.device))
     world_state = queue.after[:, :count]
     some = np.flatnonzero(frames)
     last = torch.as_tensor(frames[some] - 1, device=world_state.device)
