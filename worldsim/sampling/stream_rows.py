@@ -172,20 +172,27 @@ def push_actions(
     every = index == list(range(len(pushed.current)))
     before = pushed if every else take_rows(pushed, index)
     rollout = state_rollout(dynamics, before, actions, given)
-    pushed.current[index], pushed.previous[index] = rollout.end.current, rollout.end.previous
+    if every:
+        rows.pushed = rollout.end
+    else:
+        pushed.current[index], pushed.previous[index] = rollout.end.current, rollout.end.previous
     rows.queue = appended(rows.queue, index, actions, rollout.before, rollout.after)
 
 
 def _next_steps(rows: StreamRows, frames: int) -> FrameSteps:
-    """Steps to the `frames` frames after the newest one; actions that are not pushed are masked."""
+    """Steps to the `frames` frames after the newest one.
+
+    Actions that are not pushed are masked, and lead nowhere.
+    """
     queue, device = padded(rows.queue, frames), rows.queue.action.device
     length = torch.as_tensor(queue.length, device=device)[:, None]
     mask = torch.arange(frames, device=device) < length
+    pushed, end = mask[..., None], rows.pushed.current[:, None]
     return FrameSteps(
         queue.action[:, :frames],
         mask.float(),
-        queue.before[:, :frames],
-        queue.after[:, :frames],
+        torch.where(pushed, queue.before[:, :frames], end),
+        torch.where(pushed, queue.after[:, :frames], end),
         rows.view_mask.expand(-1, frames, -1),
         rows.rig,
     )
