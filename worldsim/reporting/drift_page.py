@@ -11,8 +11,8 @@ from markupsafe import Markup
 from worldsim.errors import DataError
 from worldsim.files import read_json, write_text
 from worldsim.reporting.charts import Axes, nice_ticks, polyline, svg
+from worldsim.reporting.film import Film
 from worldsim.reporting.html_report import film_source, page_assets, page_environment
-from worldsim.reporting.report_data import Film
 from worldsim.rollout.record import RolloutRecord
 
 WIDTH, HEIGHT = 360, 220
