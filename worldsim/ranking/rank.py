@@ -5,7 +5,7 @@ statistic is computed here once, policies by name.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -183,7 +183,7 @@ def _report(
         settings=_settings(paired, task),
         others={name: _beside(other, names) for name, other in others.items()},
     )
-    return notes(report, paired)
+    return replace(report, notes=notes(report, paired))
 
 
 def _coefficients(paired: PairedRates, chosen: Bool) -> Coefficients:

@@ -1,7 +1,5 @@
 """The ranking in one sentence, and its caveats in plain words."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from worldsim.ranking.bootstrap import Estimate, percentile_interval
@@ -93,15 +91,11 @@ def _how_well(main: Coefficients, over_policies: Coefficients, metric: EpisodeMe
     )
 
 
-def notes(report: RankingReport, paired: PairedRates) -> RankingReport:
-    """The report with its caveats filled in."""
-    return replace(
-        report,
-        notes=tuple(
-            [*_data_notes(report, paired), *_chance_notes(report), *_judge_notes(report)]
-            + [f"{s.statement[0].upper()}{s.statement[1:]}." for s in report.separations]
-        ),
-    )
+def notes(report: RankingReport, paired: PairedRates) -> tuple[str, ...]:
+    """The report's caveats."""
+    statements = [f"{s.statement[0].upper()}{s.statement[1:]}." for s in report.separations]
+    found = [_data_notes(report, paired), _chance_notes(report), _judge_notes(report), statements]
+    return tuple(note for each in found for note in each)
 
 
 def _data_notes(report: RankingReport, paired: PairedRates) -> list[str]:

@@ -114,21 +114,12 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 SIZE = 440
 LABEL_SPOTS = [
-    (9, -7),
-    (-9, -7),
-    (9, 15),
-    (-9, 15),
-    (16, 4),
-    (-16, 4),
-    (14, -18),
-    (-14, -18),
-    (14, 26),
-    (-14, 26),
-    (26, -8),
-    (-26, -8),
-    (26, 16),
-    (-26, 16),
+    (side * dx, dy)
+    for dx, dy in ((9, -7), (9, 15), (16, 4), (14, -18), (14, 26), (26, -8), (26, 16))
+    for side in (1, -1)
 ]
+"""Where a label may stand from its point, the nearest first."""
+
 LABEL_BOX = (15, 13)
 STRIP_WIDTH, STRIP_HEIGHT, STRIP_PAD = 140.0, 26.0, 6.0
 
