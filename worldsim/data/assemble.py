@@ -22,6 +22,7 @@ from worldsim.data.layout import (
     DATA_PATH,
     EPISODES_PATH,
     INFO,
+    MEBIBYTE,
     STATS,
     TASKS,
     VERSION,
@@ -29,20 +30,12 @@ from worldsim.data.layout import (
     Limits,
     Slot,
 )
-from worldsim.data.remux import CutError, VideoJoiner, VideoSegment, reencode
-from worldsim.data.rows import column_array, valid_actions
+from worldsim.data.remux import VideoSegment, VideoSink
+from worldsim.data.rows import column_array, valid_actions, with_columns
 from worldsim.data.split import FOLD_COLUMN
-from worldsim.data.statistics import (
-    FeatureStatistics,
-    feature_statistics,
-    image_statistics,
-    pixel_histogram,
-    sample_rows,
-)
-from worldsim.data.video import VideoFile
+from worldsim.data.statistics import FeatureStatistics, feature_statistics, image_statistics
 from worldsim.files import write_json
 
-MEGABYTE = 1024 * 1024
 EPISODES_A_GROUP = 1000
 
 
@@ -88,7 +81,7 @@ class ParquetSink:
 
     def place(self, size: int) -> Slot:
         """The slot that the next `size` bytes go to, a new one if the current would overflow."""
-        if self._bytes and self._bytes + size > self.limits.data_files_size_in_mb * MEGABYTE:
+        if self._bytes and self._bytes + size > self.limits.data_files_size_in_mb * MEBIBYTE:
             self.close()
             self.slot = self.slot.next(self.limits.chunks_size)
             self._bytes = 0
@@ -119,76 +112,6 @@ class ParquetSink:
             self._writer = None
 
 
-class VideoSink:
-    """Segments of one camera appended to a sequence of MP4 files."""
-
-    def __init__(self, root: Path, key: str, fps: float, limits: Limits) -> None:
-        self.root, self.key, self.fps, self.limits = root, key, fps, limits
-        self.slot = Slot()
-        self._joiner: VideoJoiner | None = None
-        self._source: VideoFile | None = None
-        self.histogram = np.zeros((3, 256), np.int64)
-        self.sampled = 0
-
-    def write(self, segment: VideoSegment) -> tuple[Slot, int, FeatureStatistics]:
-        """Append `segment`; returns file, first frame in it, and statistics of sampled frames."""
-        source = self._open(segment.path)
-        source.check_holds(segment.first, segment.count)
-        limit = self.limits.video_files_size_in_mb * MEGABYTE
-        size = source.size_bytes(segment.first, segment.count)
-        if self._joiner and self._joiner.bytes and self._joiner.bytes + size > limit:
-            self._next_file()
-        first = self._append(source, segment)
-        rows = [source.read(segment.first + i, 1) for i in sample_rows(segment.count)]
-        histogram = pixel_histogram(np.concatenate(rows))
-        self.histogram += histogram
-        self.sampled += len(rows)
-        return self.slot, first, image_statistics(histogram, len(rows))
-
-    def _append(self, source: VideoFile, segment: VideoSegment) -> int:
-        """Copy the packets; segments encoded otherwise open a file, uncuttable ones re-encode."""
-        try:
-            first = self._current().frame_count
-            if not self._current().append(source, segment.first, segment.count):
-                self._next_file()
-                first = 0
-                self._current().append(source, segment.first, segment.count)
-            return first
-        except CutError:
-            own = reencode(segment, self.root / ".cut" / f"{segment.first}.mp4", self.fps)
-            with VideoFile(own.path) as recoded:
-                first = self._append(recoded, own)
-            own.path.unlink()
-            own.path.parent.rmdir()
-            return first
-
-    def _current(self) -> VideoJoiner:
-        if self._joiner is None:
-            path = self.root / self.slot.path(VIDEO_PATH, video_key=self.key)
-            self._joiner = VideoJoiner(path, self.fps)
-        return self._joiner
-
-    def _next_file(self) -> None:
-        if self._joiner is not None:
-            self._joiner.close()
-            self._joiner = None
-        self.slot = self.slot.next(self.limits.chunks_size)
-
-    def _open(self, path: Path) -> VideoFile:
-        if self._source is None or self._source.path != path:
-            if self._source is not None:
-                self._source.close()
-            self._source = VideoFile(path)
-        return self._source
-
-    def close(self) -> None:
-        """Write the index of the open file."""
-        if self._joiner is not None:
-            self._joiner.close()
-        if self._source is not None:
-            self._source.close()
-
-
 @dataclass
 class Assembler:
     """Builds a data set in the empty folder `root`.
@@ -208,6 +131,7 @@ class Assembler:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        self._features = {**self.features, **BOOKKEEPING_FEATURES}
         self._data = ParquetSink(self.root, DATA_PATH, self.limits)
         self._episodes = ParquetSink(self.root, EPISODES_PATH, self.limits, EPISODES_A_GROUP)
         self._videos = {
@@ -230,26 +154,19 @@ class Assembler:
             slot, first, statistics[key] = sink.write(source.videos[key])
             videos[key] = (slot, first)
         row = episode_row(
-            index=self._count,
-            source_tasks=source.tasks,
-            length=len(table),
-            start=self._frames,
-            data=data_slot,
-            videos=videos,
-            fps=self.fps,
-            statistics=statistics,
-            image_keys=frozenset(self._videos),
-            extras=source.extras,
+            self._count, source.tasks, self._frames, len(table), self.fps, data_slot, videos
         )
-        slot = self._episodes.place(row.nbytes)
+        for key, values in statistics.items():
+            for name, value in values.to_json(image=key in self._videos).items():
+                row[f"stats/{key}/{name}"] = value
+        line = with_columns(pa.Table.from_pylist([row]), source.extras)
+        slot = self._episodes.place(line.nbytes)
         places = {
             FOLD_COLUMN: source.fold,
             "meta/episodes/chunk_index": slot.chunk,
             "meta/episodes/file_index": slot.file,
         }
-        for name, value in places.items():
-            row = row.append_column(name, pa.array([value], pa.int64()))
-        self._episodes.write(row)
+        self._episodes.write(with_columns(line, pa.Table.from_pylist([places])))
         self._frames += len(table)
         self._count += 1
 
@@ -264,12 +181,10 @@ class Assembler:
             "index": index + self._frames,
             "task_index": np.asarray(ids, np.int64)[source.task_of_row],
         }
-        table = source.rows
-        for name, values in bookkeeping.items():
-            table = table.append_column(name, pa.array(values))
+        table = with_columns(source.rows, pa.table(bookkeeping))
         statistics, valid = {}, valid_actions(table)
         for name in table.column_names:
-            if name in bookkeeping or _is_numeric(self.features[name]):
+            if _is_numeric(self._features[name]):
                 values = column_array(table[name], f"feature {name!r}")
                 if name in ACTIONS:
                     values = values[valid]
@@ -305,7 +220,7 @@ class Assembler:
             "splits": {"train": f"0:{self._count}"},
             "data_path": DATA_PATH,
             "video_path": VIDEO_PATH if self._videos else None,
-            "features": {**self.features, **BOOKKEEPING_FEATURES},
+            "features": self._features,
             **self.info,
         }
 

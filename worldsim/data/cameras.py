@@ -11,8 +11,8 @@ from worldsim.data.faults import Fault
 from worldsim.data.features import ImageFeature, is_called_depth
 from worldsim.data.images import DEEP_MODES, mode_of
 from worldsim.data.layout import INFO
-from worldsim.data.pixel_formats import is_depth_format, stored_format
 from worldsim.data.records import DatasetIndex, EpisodeRecord
+from worldsim.data.video import is_depth_format, stored_format
 from worldsim.errors import DataError
 
 

@@ -1,7 +1,7 @@
 """Rows of LeRobot's episodes and tasks tables."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,58 +10,44 @@ import pyarrow.parquet as pq
 
 from worldsim.conventions import exact_rate
 from worldsim.data.layout import Slot
-from worldsim.data.statistics import FeatureStatistics
 
 
 def episode_row(
-    *,
     index: int,
-    source_tasks: tuple[str, ...],
+    tasks: Sequence[str],
+    first_row: int,
     length: int,
-    start: int,
+    fps: float,
     data: Slot,
     videos: Mapping[str, tuple[Slot, int]],
-    fps: float,
-    statistics: Mapping[str, FeatureStatistics],
-    image_keys: frozenset[str],
-    extras: pa.Table,
-) -> pa.Table:
-    """One row of `meta/episodes/*.parquet`.
+) -> dict[str, Any]:
+    """What a row of `meta/episodes/*.parquet` says of an episode's place, by column.
 
     Args:
         index: episode index.
-        source_tasks: its instructions.
+        tasks: its instructions.
+        first_row: global index of its first row.
         length: its rows.
-        start: global index of its first row.
+        fps: frame rate, turning frames into timestamps.
         data: data file it lies in.
         videos: per video key, the file and the first frame in it.
-        fps: frame rate, turning frames into timestamps.
-        statistics: per feature.
-        image_keys: features whose statistics take the shape (3, 1, 1).
-        extras: one row of further columns.
     """
-    integer, real = pa.int64(), pa.float64()
     rate = exact_rate(fps)  # the films'
-    columns: dict[str, pa.Array] = {
-        "episode_index": pa.array([index], integer),
-        "tasks": pa.array([list(source_tasks)], pa.list_(pa.string())),
-        "length": pa.array([length], integer),
-        "data/chunk_index": pa.array([data.chunk], integer),
-        "data/file_index": pa.array([data.file], integer),
-        "dataset_from_index": pa.array([start], integer),
-        "dataset_to_index": pa.array([start + length], integer),
+    columns: dict[str, Any] = {
+        "episode_index": index,
+        "tasks": list(tasks),
+        "length": length,
+        "data/chunk_index": data.chunk,
+        "data/file_index": data.file,
+        "dataset_from_index": first_row,
+        "dataset_to_index": first_row + length,
     }
     for key, (slot, first) in videos.items():
-        columns[f"videos/{key}/chunk_index"] = pa.array([slot.chunk], integer)
-        columns[f"videos/{key}/file_index"] = pa.array([slot.file], integer)
-        columns[f"videos/{key}/from_timestamp"] = pa.array([float(first / rate)], real)
-        columns[f"videos/{key}/to_timestamp"] = pa.array([float((first + length) / rate)], real)
-    for key, values in statistics.items():
-        for name, value in values.to_json(image=key in image_keys).items():
-            columns[f"stats/{key}/{name}"] = pa.array([value])
-    for name in extras.column_names:
-        columns[name] = extras[name].combine_chunks()
-    return pa.table(columns)
+        columns[f"videos/{key}/chunk_index"] = slot.chunk
+        columns[f"videos/{key}/file_index"] = slot.file
+        columns[f"videos/{key}/from_timestamp"] = float(first / rate)
+        columns[f"videos/{key}/to_timestamp"] = float((first + length) / rate)
+    return columns
 
 
 def write_tasks(path: Path, tasks: list[str]) -> None:
@@ -70,31 +56,19 @@ def write_tasks(path: Path, tasks: list[str]) -> None:
     The pandas metadata is written by hand, so that pandas is not needed to write it and still
     restores the index when it reads the file.
     """
-    columns = [
-        ("task_index", "int64", "int64"),
-        ("task", "unicode", "object"),
-    ]
-    described = [
-        {
-            "name": name,
-            "field_name": name,
-            "pandas_type": pandas_type,
-            "numpy_type": numpy_type,
-            "metadata": None,
-        }
-        for name, pandas_type, numpy_type in columns
-    ]
-    unnamed: dict[str, Any] = {
-        "name": None,
-        "field_name": None,
-        "pandas_type": "unicode",
-        "numpy_type": "object",
-        "metadata": {"encoding": "UTF-8"},
-    }
+
+    def described(name: str | None, kind: str, dtype: str, metadata: Any = None) -> dict[str, Any]:
+        types = {"pandas_type": kind, "numpy_type": dtype}
+        return {"name": name, "field_name": name, **types, "metadata": metadata}
+
+    unnamed = described(None, "unicode", "object", {"encoding": "UTF-8"})
     pandas = {
         "index_columns": ["task"],
         "column_indexes": [unnamed],
-        "columns": described,
+        "columns": [
+            described("task_index", "int64", "int64"),
+            described("task", "unicode", "object"),
+        ],
         "attributes": {},
         "creator": {"library": "pyarrow", "version": pa.__version__},
         "pandas_version": "2.2.0",

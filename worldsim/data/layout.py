@@ -16,8 +16,7 @@ TASKS = "meta/tasks.parquet"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index")
-"""Columns of every data file, beside the features."""
+MEBIBYTE = 1024 * 1024
 
 PICTURES, TEXTS = ("video", "image"), ("string", "language")
 """Kinds of features that hold no numbers."""

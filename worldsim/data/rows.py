@@ -31,6 +31,13 @@ def vector_column(values: NDArray[Any]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
+def with_columns(table: pa.Table, more: pa.Table) -> pa.Table:
+    """`table` with the columns of `more` after its own."""
+    for name in more.column_names:
+        table = table.append_column(name, more[name])
+    return table
+
+
 def column_array(column: pa.ChunkedArray, where: str) -> NDArray[Any]:
     """A scalar or list column as `[N, D]`.
 
