@@ -173,6 +173,11 @@ def channels_of(spec: WorldSpec) -> list[tuple[Channel, Shape]]:
     return [(channel, shape) for channel, shape in shapes if shape is not None]
 
 
+def recorded_channels(spec: WorldSpec) -> list[tuple[Channel, Shape]]:
+    """As `channels_of`, without the mask, which nobody records."""
+    return [(channel, shape) for channel, shape in channels_of(spec) if channel.name != MASK]
+
+
 EARLIER_NAMES = {
     "observation.environment_state": PRIVILEGED_STATE,
     "action_achieved": ACHIEVED_ACTION,

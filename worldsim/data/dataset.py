@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from worldsim.data.arrays import episode_arrays, succeeded
 from worldsim.data.cameras import colour_cameras
-from worldsim.data.channels import ACTION, MASK, channels_of
+from worldsim.data.channels import ACTION, recorded_channels
 from worldsim.data.checks import film_faults, index_faults, limit_faults, row_faults
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.faults import Fault, errors_of, raise_faults, settle
@@ -236,19 +236,12 @@ class LeRobotDataset:
             DataError: a file is missing, truncated or inconsistent.
         """
         arrays = self.arrays(episode)
-        spec = self.spec
-        recorded = {
-            channel: arrays[channel.name][: -1 if channel.per == "action" else None]
-            for channel, _ in channels_of(spec)
-            if channel.name != MASK
+        taken = {
+            channel.name: arrays[channel.name][: -1 if channel.per == "action" else None]
+            for channel, _ in recorded_channels(self.spec)
         }
-        return Episode(
-            pixels={name: self.frames(episode, name) for name in spec.camera_names},
-            task=self.task(episode),
-            meta=self.meta(episode),
-            extras={c.name: values for c, values in recorded.items() if c.optional},
-            **{c.name: values for c, values in recorded.items() if not c.optional},
-        )
+        pixels = {name: self.frames(episode, name) for name in self.spec.camera_names}
+        return Episode.of(taken, pixels, self.task(episode), self.meta(episode))
 
     def arrays(self, episode: int) -> dict[str, NDArray[Any]]:
         """Everything but pixels, N rows each; the last action is zero and masked out."""

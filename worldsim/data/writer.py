@@ -68,7 +68,8 @@ class LeRobotWriter:
                 raise UsageError(
                     f"another process is writing to {root}; wait for it, or choose another folder"
                 ) from error
-        self.staging.open({"spec": self.info["spec"], "env": env_info, "collection": collection})
+            request = {"spec": self.info["spec"], "env": env_info, "collection": collection}
+            self.staging.open(request)
 
     def add(self, episode: Episode, index: int | None = None) -> int:
         """Make an episode durable; returns its index (by default the next free one).
