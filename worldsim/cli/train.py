@@ -111,7 +111,7 @@ def _open_data(
     from worldsim.data.cache_writer import resized_spec
     from worldsim.data.dataset import LeRobotDataset
     from worldsim.data.faults import raise_faults
-    from worldsim.data.readiness import training_faults
+    from worldsim.data.verify import training_faults
     from worldsim.models.tokenizers.base import require_image_size
 
     dataset = LeRobotDataset(root, selection)

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from worldsim.data.cache_writer import RIG_ARRAYS, Progress, RigArrays, write_cache
 from worldsim.data.channels import channels_of, is_own
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.disk import disk_errors
 from worldsim.data.episode import EpisodeMeta
 from worldsim.data.layout import read_info
 from worldsim.data.lock import FileLock
@@ -29,7 +28,7 @@ from worldsim.data.split import folds_by_index
 from worldsim.data.statistics import FeatureStatistics, feature_statistics
 from worldsim.data.video import Pixels
 from worldsim.errors import DataError, UsageError
-from worldsim.files import atomic_path, is_disk_full, read_json
+from worldsim.files import atomic_path, disk_errors, is_disk_full, read_json
 from worldsim.spec import WorldSpec
 
 FORMAT = 2

@@ -12,14 +12,13 @@ import pyarrow as pa
 from worldsim.conventions import plain_rate, same_rate
 from worldsim.data.assemble import Assembler, EpisodeSource
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.disk import disk_errors
 from worldsim.data.features import BOOKKEEPING_FEATURES
 from worldsim.data.layout import Limits
 from worldsim.data.remux import VideoSegment, rewrite
 from worldsim.data.rows import column_array, hold_actions, meta_table, vector_column
 from worldsim.data.selection import Selection
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.files import atomic_path
+from worldsim.files import atomic_path, disk_errors
 from worldsim.spec import CameraSpec
 
 HORIZON = "max_episode_steps"
