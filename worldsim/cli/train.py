@@ -179,4 +179,4 @@ def _policies(config: DictConfig, cache: Any, out: Path, run: Any) -> bool:
     wanted = OmegaConf.to_container(config.policy_training, resolve=True)
     assert isinstance(wanted, dict)
     plain = {str(key): value for key, value in wanted.items()}
-    return train_policies(cache, cache.fingerprint, plain, out, run, bool(config.overwrite))
+    return train_policies(cache, plain, out, run, bool(config.overwrite))

@@ -5,38 +5,13 @@ Legend: N rows of the cache, M chosen rows, K actions of a chunk, A action, V vi
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.data.episode import EpisodeMeta, RecordedArrays
+from worldsim.data.cache import CachedDataset
+from worldsim.data.episode import EpisodeMeta
 from worldsim.errors import DataError
-from worldsim.spec import WorldSpec
-
-
-class Recordings(RecordedArrays, Protocol):
-    """The parts of a `CachedDataset` that policies learn from; see docs/architecture.md."""
-
-    @property
-    def spec(self) -> WorldSpec:
-        """The world recorded."""
-        ...
-
-    @property
-    def action_mask(self) -> NDArray[np.bool_]:
-        """`[N]`."""
-        ...
-
-    @property
-    def folds(self) -> Sequence[int]:
-        """E folds; see `worldsim.data.split`."""
-        ...
-
-    @property
-    def metas(self) -> Sequence[EpisodeMeta]:
-        """E descriptions."""
-        ...
 
 
 def episode_weights(
@@ -81,7 +56,7 @@ def chosen_rows(
 
 
 def chunk_targets(
-    recordings: Recordings, rows: NDArray[np.int64], episode: NDArray[np.int64], chunk: int
+    recordings: CachedDataset, rows: NDArray[np.int64], episode: NDArray[np.int64], chunk: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Rows `[M, K]` whose actions follow each row, and whether each exists in its episode."""
     ahead = rows[:, None] + np.arange(chunk)
