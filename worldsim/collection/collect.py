@@ -14,7 +14,7 @@ import numpy as np
 
 from worldsim.collection.recorder import CollectionConfig, Recorder, record_in_processes
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.layout import INFO, read_info
+from worldsim.data.layout import INFO, own_entry, read_info
 from worldsim.data.staging import Staging, changed_settings
 from worldsim.data.writer import LeRobotWriter, Progress
 from worldsim.errors import UsageError
@@ -106,8 +106,8 @@ def finished_dataset(config: CollectionConfig, root: Path) -> LeRobotDataset | N
     """
     if not (root / INFO).exists():
         return None
-    recorded = (read_info(root).get("worldsim") or {}).get("collection")
-    if changes := changed_settings(recorded or {}, config.to_json()):
+    recorded = own_entry(read_info(root)).get("collection") or {}
+    if changes := changed_settings(recorded, config.to_json()):
         raise UsageError(
             f"{root} already holds a data set collected with another {'; '.join(changes)}; "
             "choose another folder (`worldsim data merge` joins data sets)"

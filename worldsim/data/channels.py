@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from worldsim.data.layout import own_entry
 from worldsim.errors import UsageError
 from worldsim.spec import WorldSpec
 
@@ -194,11 +195,6 @@ def current_features(info: Mapping[str, Any]) -> dict[str, Any]:
     return {EARLIER_NAMES.get(key, key): feature for key, feature in features.items()}
 
 
-def current_columns(table: pa.Table, info: Mapping[str, Any]) -> pa.Table:
-    """Rows of the data set that `info` describes, under today's names."""
-    return renamed(table) if is_own(info) else table
-
-
 def renamed(table: pa.Table) -> pa.Table:
     """Rows that worldsim wrote, under today's names."""
     return table.rename_columns([EARLIER_NAMES.get(name, name) for name in table.column_names])
@@ -206,5 +202,4 @@ def renamed(table: pa.Table) -> pa.Table:
 
 def is_own(info: Mapping[str, Any]) -> bool:
     """Whether worldsim wrote the data set: its info.json says what world it was recorded in."""
-    own = info.get("worldsim")
-    return isinstance(own, dict) and "spec" in own
+    return "spec" in own_entry(info)

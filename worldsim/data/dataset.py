@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.faults import Fault, errors_of, raise_faults, settle
 from worldsim.data.features import ImageFeature, derive_spec
 from worldsim.data.images import decoded_images
-from worldsim.data.layout import recorded_in
+from worldsim.data.layout import own_entry, recorded_in
 from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index
 from worldsim.data.row_files import RowFiles
 from worldsim.data.rows import episode_meta
@@ -85,8 +84,7 @@ class LeRobotDataset:
     @cached_property
     def own(self) -> dict[str, Any]:
         """info.json's `worldsim` entry, empty for other people's sets."""
-        own = self.info.get("worldsim")
-        return own if isinstance(own, dict) else {}
+        return own_entry(self.info)
 
     @property
     def env_info(self) -> dict[str, Any]:
@@ -170,10 +168,9 @@ class LeRobotDataset:
         """
         length = len(self.rows(episode))
         count = length if most is None else min(most, length)
-        single = self.each_frame(episode, camera, count)
-        first = next(single)
-        frames = np.empty((count, *first.shape), np.uint8)
-        for row, frame in enumerate(chain([first], single)):
+        feature = self._camera(camera)
+        frames = np.empty((count, feature.height, feature.width, 3), np.uint8)
+        for row, frame in enumerate(self.each_frame(episode, camera, count)):
             frames[row] = frame
         return frames
 

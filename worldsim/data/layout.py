@@ -84,10 +84,15 @@ def read_info(root: Path) -> dict[str, Any]:
     return info
 
 
+def own_entry(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry `worldsim` of info.json, empty for other people's sets."""
+    own = info.get("worldsim")
+    return own if isinstance(own, dict) else {}
+
+
 def recorded_in(info: Mapping[str, Any]) -> dict[str, Any]:
     """{"id", "kwargs"} of the environment that a data set was recorded in, or empty."""
-    own = info.get("worldsim")
-    return dict(own.get("env") or {}) if isinstance(own, dict) else {}
+    return dict(own_entry(info).get("env") or {})
 
 
 def _check_values(info: dict[str, Any], path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from worldsim.data.channels import current_columns
+from worldsim.data.channels import is_own, renamed
 from worldsim.data.columns import ColumnMap
 from worldsim.data.records import DatasetIndex, EpisodeRecord, read_parquet
 from worldsim.errors import DataError
@@ -32,7 +32,8 @@ class RowFiles:
             DataError: the file is unreadable, or its rows are more, fewer or scattered.
         """
         if self._last is None or self._last[0] != record.data:
-            table = current_columns(read_parquet(record.data), self._index.info)
+            table = read_parquet(record.data)
+            table = renamed(table) if is_own(self._index.info) else table
             table = self._columns.table(table, str(record.data))
             self._last = (record.data, table, _owners(table, record.data))
         _, table, owners = self._last

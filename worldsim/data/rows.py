@@ -119,11 +119,7 @@ META_SCHEMA = pa.schema(
 def meta_table(meta: EpisodeMeta) -> pa.Table:
     """One row of `META_SCHEMA`."""
     row = {
-        "env_id": meta.env_id,
-        "seed": meta.seed,
-        "policy": meta.policy,
-        "behaviour": meta.behaviour,
-        "success": meta.success,
+        **vars(meta),
         "factors": json.dumps(meta.factors, sort_keys=True),
         "initial_state": list(meta.initial_state),
         "rig": "" if meta.rig is None else json.dumps(meta.rig.to_json()),

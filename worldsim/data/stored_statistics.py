@@ -1,6 +1,7 @@
 """`meta/stats.json` against the rows that it was made of."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,13 @@ class ExtremesSeen:
     def add(self, table: pa.Table) -> None:
         """Take in the rows of an episode."""
         for key in self._keys:
-            if key not in table.column_names:
-                continue
-            try:
-                values = column_array(table[key], key).astype(np.float64)
-            except DataError:
-                continue  # `row_faults` tells
-            found = np.stack([values.min(axis=0), values.max(axis=0)])
-            before = self._extremes.get(key, found)
-            if before.shape == found.shape:
-                least, most = np.minimum(before, found)[0], np.maximum(before, found)[1]
-                self._extremes[key] = np.stack([least, most])
+            with suppress(DataError, KeyError):  # `row_faults` tells
+                values = column_array(table[key], key)
+                found = np.stack([values.min(axis=0), values.max(axis=0)]).astype(np.float64)
+                before = self._extremes.get(key, found)
+                if before.shape == found.shape:
+                    least, most = np.minimum(before, found)[0], np.maximum(before, found)[1]
+                    self._extremes[key] = np.stack([least, most])
 
     def faults(self, root: Path) -> Iterator[Fault]:
         """A warning for each feature whose stored extremes are not those of the rows.

@@ -8,43 +8,35 @@ from typing import Any
 from worldsim.errors import DataError
 
 
-class TableRow:
-    """One row of the episodes table.
+def whole(row: Mapping[str, Any], column: str, least: int = 0) -> int:
+    """A whole number of at least `least` in a row of the episodes table.
 
-    Args:
-        values: column to value.
+    Raises:
+        KeyError: there is no such column.
+        DataError: it holds something else.
     """
+    value = row[column]
+    if not is_whole(value) or value < least:
+        raise DataError(f"{column} is {value!r}, expected a whole number from {least}")
+    return int(value)
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = values
 
-    def whole(self, column: str, least: int = 0) -> int:
-        """A whole number of at least `least`.
+def seconds(row: Mapping[str, Any], column: str) -> float:
+    """A time that is finite and not negative. Raises as `whole` does."""
+    value = row[column]
+    if not is_number(value) or value < 0:
+        raise DataError(f"{column} is {value!r}, expected seconds from 0")
+    return float(value)
 
-        Raises:
-            KeyError: there is no such column.
-            DataError: it holds something else.
-        """
-        value = self.values[column]
-        if not is_whole(value) or value < least:
-            raise DataError(f"{column} is {value!r}, expected a whole number from {least}")
-        return int(value)
 
-    def seconds(self, column: str) -> float:
-        """A time that is finite and not negative. Raises as `whole` does."""
-        value = self.values[column]
-        if not is_number(value) or value < 0:
-            raise DataError(f"{column} is {value!r}, expected seconds from 0")
-        return float(value)
-
-    def texts(self, column: str) -> tuple[str, ...]:
-        """A list of texts, or a single one; empty where nothing is said."""
-        value = self.values.get(column)
-        if value is None or isinstance(value, str):
-            return (value,) if value else ()
-        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-            raise DataError(f"{column} is {value!r}, expected a list of texts")
-        return tuple(value)
+def texts(row: Mapping[str, Any], column: str) -> tuple[str, ...]:
+    """A list of texts, or a single one; empty where nothing is said."""
+    value = row.get(column)
+    if value is None or isinstance(value, str):
+        return (value,) if value else ()
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise DataError(f"{column} is {value!r}, expected a list of texts")
+    return tuple(value)
 
 
 def is_number(value: Any) -> bool:
@@ -58,7 +50,7 @@ def is_whole(value: Any) -> bool:
 
 
 def file_of(root: Path, info: Mapping[str, Any], key: str, **names: Any) -> Path:
-    """A file of a data set by one of the patterns in info.json.
+    """A file of a data set by one of the patterns in info.json, which `read_info` has checked.
 
     Args:
         root: the data set.
@@ -67,12 +59,9 @@ def file_of(root: Path, info: Mapping[str, Any], key: str, **names: Any) -> Path
         names: what the pattern may ask for.
 
     Raises:
-        DataError: the pattern is absent, asks for something else, or leads out of the data set.
+        DataError: the pattern asks for something else, or leads out of the data set.
     """
-    pattern = info.get(key)
-    needs = f"; {names['video_key']} is stored as video" if "video_key" in names else ""
-    if not isinstance(pattern, str):
-        raise DataError(f"{key} in meta/info.json is {pattern!r}, expected a path{needs}")
+    pattern = info[key]
     try:
         path = PurePosixPath(pattern.format(**names))
     except (LookupError, ValueError, AttributeError) as error:
