@@ -8,9 +8,9 @@ import pytest
 from lerobot_testing import ForeignSet, codes
 from PIL import Image
 
+from worldsim.data.assemble import episode_row
 from worldsim.data.cache import build_cache
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.episode_table import episode_row
 from worldsim.data.layout import Slot
 from worldsim.data.merge import merge
 from worldsim.data.preview import preview

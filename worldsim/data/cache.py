@@ -195,7 +195,7 @@ def open_cache(folder: Path, root: Path) -> CachedDataset:
     spec = WorldSpec.from_json(note["spec"])
     channels = [channel for channel, _ in channels_of(spec)]
     names = ["pixels", *(channel.name for channel in channels)]
-    arrays = {name: _map(folder / f"{name}.npy") for name in names}
+    arrays = {name: _load(folder / f"{name}.npy", mapped=True) for name in names}
     odd = [name for name, array in arrays.items() if len(array) != starts[-1]]
     if odd or len(note["metas"]) != len(starts) - 1:
         raise DataError(f"{folder}: {', '.join(odd) or 'metas'} are not of {starts[-1]} rows")
@@ -222,21 +222,13 @@ def is_black(frames: Pixels) -> NDArray[np.bool_]:
     return np.asarray(frames.max(axis=(-3, -2, -1)) <= BLACK)
 
 
-def _map(path: Path) -> NDArray[Any]:
-    """Memory-map an array; those without any element cannot be mapped and are read."""
+def _load(path: Path, mapped: bool = False) -> NDArray[Any]:
+    """A stored array; what has no element cannot be mapped into memory, and is read."""
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r")
-    except ValueError:
-        array = _load(path)
-    except (OSError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    return array
-
-
-def _load(path: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(path)
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None)
     except (OSError, ValueError, EOFError) as error:
+        if mapped and isinstance(error, ValueError):
+            return _load(path)
         raise DataError(f"cannot read {path}: {error}; is it truncated?") from error
     return array
 

@@ -10,18 +10,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from worldsim.data.arrays import episode_arrays, succeeded
-from worldsim.data.cameras import colour_cameras
+from worldsim.data.cameras import colour_cameras, decoded_images
 from worldsim.data.channels import ACTION, recorded_channels
 from worldsim.data.checks import film_faults, index_faults, limit_faults, row_faults
+from worldsim.data.columns import RowFiles
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.faults import Fault, errors_of, raise_faults, settle
 from worldsim.data.features import ImageFeature, derive_spec
-from worldsim.data.images import decoded_images
 from worldsim.data.layout import own_entry, recorded_in
 from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index
-from worldsim.data.row_files import RowFiles
-from worldsim.data.rows import episode_meta
+from worldsim.data.rows import episode_arrays, episode_meta, succeeded
 from worldsim.data.selection import Selection, downloaded, selected
 from worldsim.data.split import hold_one_out, stored_folds
 from worldsim.data.timing import frames_at, row_times

@@ -1,11 +1,11 @@
 """Paths and file wrapping of LeRobot data sets, versions 3.0 and 2.1."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worldsim.data.table_row import is_number, is_whole
 from worldsim.errors import DataError
 from worldsim.files import read_json
 
@@ -93,6 +93,16 @@ def own_entry(info: Mapping[str, Any]) -> dict[str, Any]:
 def recorded_in(info: Mapping[str, Any]) -> dict[str, Any]:
     """{"id", "kwargs"} of the environment that a data set was recorded in, or empty."""
     return dict(own_entry(info).get("env") or {})
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; 2.0, as a column with gaps holds it, is one."""
+    return is_number(value) and value == int(value)
 
 
 def _check_values(info: dict[str, Any], path: Path) -> None:

@@ -1,9 +1,12 @@
-"""Where each episode of a LeRobot data set lies on disk, for layouts 3.0 and 2.1."""
+"""Where each episode of a LeRobot data set lies on disk, for layouts 3.0 and 2.1.
+
+Values of the tables in `meta/` are held to what they must be before anything relies on them.
+"""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -12,8 +15,7 @@ import pyarrow.parquet as pq
 from worldsim.data.channels import current_features
 from worldsim.data.faults import Fault
 from worldsim.data.features import ImageFeature, image_features
-from worldsim.data.layout import TASKS, read_info
-from worldsim.data.table_row import file_of, is_whole, seconds, texts, whole
+from worldsim.data.layout import TASKS, is_number, is_whole, read_info
 from worldsim.errors import DataError
 
 EPISODES = "meta/episodes"
@@ -211,3 +213,59 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
     if not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path}: every line should hold a JSON object")
     return rows
+
+
+def whole(row: Mapping[str, Any], column: str, least: int = 0) -> int:
+    """A whole number of at least `least` in a row of the episodes table.
+
+    Raises:
+        KeyError: there is no such column.
+        DataError: it holds something else.
+    """
+    value = row[column]
+    if not is_whole(value) or value < least:
+        raise DataError(f"{column} is {value!r}, expected a whole number from {least}")
+    return int(value)
+
+
+def seconds(row: Mapping[str, Any], column: str) -> float:
+    """A time that is finite and not negative. Raises as `whole` does."""
+    value = row[column]
+    if not is_number(value) or value < 0:
+        raise DataError(f"{column} is {value!r}, expected seconds from 0")
+    return float(value)
+
+
+def texts(row: Mapping[str, Any], column: str) -> tuple[str, ...]:
+    """A list of texts, or a single one; empty where nothing is said."""
+    value = row.get(column)
+    if value is None or isinstance(value, str):
+        return (value,) if value else ()
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise DataError(f"{column} is {value!r}, expected a list of texts")
+    return tuple(value)
+
+
+def file_of(root: Path, info: Mapping[str, Any], key: str, **names: Any) -> Path:
+    """A file of a data set by one of the patterns in info.json, which `read_info` has checked.
+
+    Args:
+        root: the data set.
+        info: info.json.
+        key: "data_path" or "video_path".
+        names: what the pattern may ask for.
+
+    Raises:
+        DataError: the pattern asks for something else, or leads out of the data set.
+    """
+    pattern = info[key]
+    try:
+        path = PurePosixPath(pattern.format(**names))
+    except (LookupError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{key} in meta/info.json is {pattern!r}, which cannot be filled in with "
+            f"{', '.join(sorted(names))} ({error})"
+        ) from error
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{key} in meta/info.json is {pattern!r}, which leaves the data set")
+    return root / path

@@ -17,8 +17,8 @@ from worldsim.data.faults import Fault, errors_of
 from worldsim.data.layout import INFO
 from worldsim.data.records import EPISODES
 from worldsim.data.selection import Selection
+from worldsim.data.statistics import ExtremesSeen
 from worldsim.data.stillness import asks_to_move, is_still, is_still_film
-from worldsim.data.stored_statistics import ExtremesSeen
 from worldsim.data.video import VideoFile
 from worldsim.errors import DataError, WorldsimError
 

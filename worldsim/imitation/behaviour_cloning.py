@@ -19,8 +19,13 @@ from worldsim.config.limits import Count, Seed, Weight
 from worldsim.config.values import INLINE, Checked
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
-from worldsim.imitation.augmentation import Augmentation, augment
-from worldsim.imitation.recordings import chosen_rows, chunk_targets, episode_weights
+from worldsim.imitation.recordings import (
+    Augmentation,
+    augment,
+    chosen_rows,
+    chunk_targets,
+    episode_weights,
+)
 from worldsim.models.behaviour import BehaviourConfig, BehaviourNet
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.behaviour_cloning import save_behaviour

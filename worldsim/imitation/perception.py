@@ -17,8 +17,7 @@ from worldsim.data.cache import CachedDataset
 from worldsim.data.split import episodes_of, hold_one_out
 from worldsim.errors import DataError
 from worldsim.files import write_figures
-from worldsim.imitation.augmentation import Augmentation, augment
-from worldsim.imitation.recordings import chosen_rows, episode_weights
+from worldsim.imitation.recordings import Augmentation, augment, chosen_rows, episode_weights
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.checkpoints import CheckpointOrNone, find_checkpoint
