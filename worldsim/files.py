@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from worldsim.errors import DataError
+from worldsim.errors import DataError, DiskFullError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_SPACE = 1 << 16
@@ -70,6 +70,21 @@ def is_disk_full(error: BaseException, folder: Path) -> bool:
     if not isinstance(error, Exception):
         return False
     return "No space left" in str(error) or shutil.disk_usage(folder).free < _NO_SPACE
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn "no space left", as any library says it, into a DiskFullError."""
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_full(error, folder):
+            raise
+        free = shutil.disk_usage(folder).free if folder.exists() else 0
+        raise DiskFullError(
+            f"disk full while writing under {folder} ({free / 1e6:.1f} MB free). Finished "
+            "episodes are kept: free some space and run the same command again"
+        ) from error
 
 
 def allocate_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -221,6 +221,25 @@ def test_wrong_settings_are_usage_errors(tmp_path: Path, uninterrupted: Path) ->
     assert has_expert(REACH, {"image_size": 32})
 
 
+def test_an_unfinished_folder_names_the_settings_that_differ(tmp_path: Path) -> None:
+    with Collection(CONFIG, tmp_path / "set") as collection:
+        next(collection.record(workers=0))
+    noisy = Behaviour(0.25, "scripted", dials={"noise": (0.2, 0.9)})
+    changed = {
+        r"seed \(recorded 3, asked 4\); finish it with .*another folder": {"seed": 4},
+        r"max_steps \(recorded 8, asked null\)": {"max_steps": None},
+        r"behaviours.noisy.dials.noise \(recorded \[0.2, 0.6\], asked \[0.2, 0.9\]\)": {
+            "behaviours": {**CONFIG.behaviours, "noisy": noisy}
+        },
+        r"env_kwargs.image_size \(recorded 32, asked 16\); finish": {
+            "env_kwargs": {"image_size": 16}
+        },
+    }
+    for told, change in changed.items():
+        with pytest.raises(UsageError, match=f"set holds an unfinished .* another {told}"):
+            collect(replace(CONFIG, **change), tmp_path / "set", workers=0)  # type: ignore[arg-type]
+
+
 def test_a_full_disk_keeps_finished_episodes(
     tmp_path: Path, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

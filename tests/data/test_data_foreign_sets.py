@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from worldsim.data.arrays import success_of
 from worldsim.data.cache import build_cache
 from worldsim.data.clips import ClipDataset
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.merge import merge
+from worldsim.data.rows import success_of
 from worldsim.data.verify import verify
 from worldsim.data.video_writer import encode_video
 from worldsim.envs.imagination import DatasetStarts

@@ -4,14 +4,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from lerobot_testing import ForeignSet, codes
 from PIL import Image
 
+from worldsim.data.assemble import episode_row
 from worldsim.data.cache import build_cache
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.episode_table import episode_row
 from worldsim.data.layout import Slot
 from worldsim.data.merge import merge
 from worldsim.data.preview import preview
@@ -86,17 +85,6 @@ def test_films_and_previews_play_at_the_rate(tmp_path: Path) -> None:
 def test_long_films_are_found_at_their_own_rate() -> None:
     """At the rounded rate, an hour-long film would run away from its episodes' places."""
     first, length = 200_000, 10
-    row = episode_row(
-        index=0,
-        source_tasks=(),
-        length=length,
-        start=0,
-        data=Slot(),
-        videos={"top": (Slot(), first)},
-        fps=29.97,
-        statistics={},
-        image_keys=frozenset(),
-        extras=pa.table({}),
-    ).to_pylist()[0]
+    row = episode_row(0, (), 0, length, 29.97, Slot(), {"top": (Slot(), first)})
     assert row["videos/top/from_timestamp"] == float(first / NTSC)
     assert row["videos/top/to_timestamp"] == float((first + length) / NTSC)

@@ -1,11 +1,12 @@
 """A small made-up world: two 16x16 cameras, three action dimensions, a moving square."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.data.cache import CachedDataset
 from worldsim.data.episode import EpisodeMeta
 from worldsim.data.split import folds_by_index
 from worldsim.spec import ActionSpec, CameraSpec, VectorSpec, WorldSpec
@@ -58,7 +59,7 @@ def take(observation: dict[str, Any], rows: list[int]) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class MadeUpRecordings:
-    """Episodes in which the action points at the square; see `make_recordings`."""
+    """What of a `CachedDataset` policies learn from; see `make_recordings`."""
 
     spec: WorldSpec
     pixels: NDArray[np.uint8]
@@ -73,7 +74,7 @@ class MadeUpRecordings:
 
 def make_recordings(
     episodes: int = 12, length: int = 6, policies: tuple[str, ...] = ("expert", "noisy")
-) -> MadeUpRecordings:
+) -> CachedDataset:
     """`episodes` of `length` actions; action = (row, column of the square, 0), scaled to [-1, 1].
 
     Recording policies take turns; those named "bad" never succeed.
@@ -90,6 +91,7 @@ def make_recordings(
     metas = tuple(EpisodeMeta("made-up", i, n, success=n != "bad") for i, n in enumerate(names))
     agent = rng.normal(size=(rows, 4)).astype(np.float32)
     folds = folds_by_index(range(episodes))
-    return MadeUpRecordings(
+    made = MadeUpRecordings(
         make_spec(), draw(place), agent, place, action, mask, start, metas, folds
     )
+    return cast(CachedDataset, made)

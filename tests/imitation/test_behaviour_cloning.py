@@ -12,14 +12,19 @@ from policy_fixtures import CAMERAS, SIZE, make_observation, make_recordings, ma
 from worldsim.conventions import to_model_video
 from worldsim.errors import DataError, SpecMismatchError, UsageError
 from worldsim.files import read_json, write_json
-from worldsim.imitation.augmentation import Augmentation, augment
 from worldsim.imitation.behaviour_cloning import (
     BehaviourTraining,
     ChunkLoss,
     Lesson,
     train_behaviour,
 )
-from worldsim.imitation.recordings import chosen_rows, chunk_targets, episode_weights
+from worldsim.imitation.recordings import (
+    Augmentation,
+    augment,
+    chosen_rows,
+    chunk_targets,
+    episode_weights,
+)
 from worldsim.models.behaviour import BehaviourConfig, BehaviourNet
 from worldsim.policies.base import FloatArray
 from worldsim.policies.behaviour_cloning import BCPolicy, load_behaviour, save_behaviour

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from policy_fixtures import CAMERAS, MadeUpRecordings, make_recordings, make_spec
+from policy_fixtures import CAMERAS, make_recordings, make_spec
 
+from worldsim.data.cache import CachedDataset
 from worldsim.data.split import HELD_OUT
 from worldsim.errors import DataError, SpecMismatchError, UsageError
 from worldsim.files import read_json, write_json
@@ -31,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, f
     return out, error
 
 
-def observe(recordings: MadeUpRecordings, rows: slice) -> dict[str, object]:
+def observe(recordings: CachedDataset, rows: slice) -> dict[str, object]:
     views = {name: recordings.pixels[rows, i] for i, name in enumerate(CAMERAS)}
     return {"pixels": views, "agent_pos": recordings.agent_pos[rows], "task": [""]}
 

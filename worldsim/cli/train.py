@@ -111,7 +111,7 @@ def _open_data(
     from worldsim.data.cache_writer import resized_spec
     from worldsim.data.dataset import LeRobotDataset
     from worldsim.data.faults import raise_faults
-    from worldsim.data.readiness import training_faults
+    from worldsim.data.verify import training_faults
     from worldsim.models.tokenizers.base import require_image_size
 
     dataset = LeRobotDataset(root, selection)
@@ -179,4 +179,4 @@ def _policies(config: DictConfig, cache: Any, out: Path, run: Any) -> bool:
     wanted = OmegaConf.to_container(config.policy_training, resolve=True)
     assert isinstance(wanted, dict)
     plain = {str(key): value for key, value in wanted.items()}
-    return train_policies(cache, cache.fingerprint, plain, out, run, bool(config.overwrite))
+    return train_policies(cache, plain, out, run, bool(config.overwrite))

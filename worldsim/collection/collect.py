@@ -14,8 +14,8 @@ import numpy as np
 
 from worldsim.collection.recorder import CollectionConfig, Recorder, record_in_processes
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.layout import INFO, read_info
-from worldsim.data.staging import Staging
+from worldsim.data.layout import INFO, own_entry, read_info
+from worldsim.data.staging import Staging, changed_settings
 from worldsim.data.writer import LeRobotWriter, Progress
 from worldsim.errors import UsageError
 
@@ -106,12 +106,10 @@ def finished_dataset(config: CollectionConfig, root: Path) -> LeRobotDataset | N
     """
     if not (root / INFO).exists():
         return None
-    settings = config.to_json()
-    recorded = (read_info(root).get("worldsim") or {}).get("collection")
-    if recorded != settings:
-        changed = sorted(k for k in settings if (recorded or {}).get(k) != settings[k])
+    recorded = own_entry(read_info(root)).get("collection") or {}
+    if changes := changed_settings(recorded, config.to_json()):
         raise UsageError(
-            f"{root} already holds a data set collected with another {', '.join(changed)}; "
+            f"{root} already holds a data set collected with another {'; '.join(changes)}; "
             "choose another folder (`worldsim data merge` joins data sets)"
         )
     Staging(root).clear()  # in case the earlier run was killed right before it did

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.data.channels import MASK, channels_of
+from worldsim.data.channels import recorded_channels
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.errors import DataError, UsageError
 from worldsim.policies.base import Policy
@@ -28,23 +28,27 @@ class EpisodeTape:
         self.spec = spec
         self.frames: dict[str, list[NDArray[np.uint8]]] = {}
         self.film = film or self._keep
-        self.rows: list[dict[str, Any]] = []
-        self.actions: list[dict[str, Any]] = []
+        self.arrays: dict[str, list[NDArray[Any]]] = {}
 
     def observe(self, observation: dict[str, Any], reward: float, info: dict[str, Any]) -> None:
         """Append an observation (copied: envs may reuse their buffers)."""
         self.film({camera: observation["pixels"][camera] for camera in self.spec.camera_names})
-        self.rows.append(self._taken("frame", {**info, **observation, "reward": reward}))
+        self._take("frame", {**info, **observation, "reward": reward})
 
-    def _taken(self, per: str, source: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        """Copies of what `source` has of the channels that are recorded per frame or action.
+    def act(self, action: NDArray[np.float32], info: dict[str, Any]) -> None:
+        """Append the action taken at the last observation and what the robot made of it."""
+        achieved = info.get("action_achieved")
+        both = {"action": action, "action_achieved": action if achieved is None else achieved}
+        self._take("action", both)
+
+    def _take(self, per: str, source: Mapping[str, Any]) -> None:
+        """Append what `source` has of the channels that are recorded per frame or action.
 
         Raises:
             DataError: one is not there, or is of another shape.
         """
-        taken = {}
-        for channel, shape in channels_of(self.spec):
-            if channel.per != per or channel.name == MASK:
+        for channel, shape in recorded_channels(self.spec):
+            if channel.per != per:
                 continue
             if channel.name not in source:
                 raise DataError(
@@ -52,34 +56,18 @@ class EpisodeTape:
                     f"none; put {channel.name!r} of shape {shape} into info of reset and step"
                 )
             value = np.array(source[channel.name], channel.dtype)
-            taken[channel.name] = value.reshape(shape) if value.size == 0 else value
-        return taken
+            value = value.reshape(shape) if value.size == 0 else value
+            self.arrays.setdefault(channel.name, []).append(value)
 
     def _keep(self, frames: Mapping[str, NDArray[np.uint8]]) -> None:
         for camera, frame in frames.items():
             self.frames.setdefault(camera, []).append(np.array(frame))
 
-    def act(self, action: NDArray[np.float32], info: dict[str, Any]) -> None:
-        """Append the action taken at the last observation and what the robot made of it."""
-        achieved = info.get("action_achieved")
-        both = {"action": action, "action_achieved": action if achieved is None else achieved}
-        self.actions.append(self._taken("action", both))
-
     def episode(self, task: str, meta: EpisodeMeta) -> Episode:
         """Everything recorded so far, without the frames where a film took them."""
-        recorded = {
-            channel: np.stack([row[channel.name] for row in rows])
-            for per, rows in (("frame", self.rows), ("action", self.actions))
-            for channel, _ in channels_of(self.spec)
-            if channel.per == per and channel.name != MASK
-        }
-        return Episode(
-            pixels={camera: np.stack(frames) for camera, frames in self.frames.items()},
-            task=task,
-            meta=meta,
-            extras={c.name: values for c, values in recorded.items() if c.optional},
-            **{c.name: values for c, values in recorded.items() if not c.optional},
-        )
+        arrays = {name: np.stack(rows) for name, rows in self.arrays.items()}
+        pixels = {camera: np.stack(frames) for camera, frames in self.frames.items()}
+        return Episode.of(arrays, pixels, task, meta)
 
 
 def record_episode(
@@ -115,21 +103,19 @@ def record_episode(
     Raises:
         DataError: the policy raised, or returned something that is no action.
     """
-    spec: WorldSpec = env.unwrapped.spec_world
     observation, info = env.reset(seed=seed, options=options)
     state = env.unwrapped.get_state()
     policy.reset([0], policy_seed)
-    tape = EpisodeTape(spec, film)
+    tape = EpisodeTape(env.unwrapped.spec_world, film)
     tape.observe(observation, 0.0, info)
-    longest = np.inf if max_steps is None else max_steps
-    _act_out(env, policy, tape, observation, info, longest, steps_after_success)
+    _act_out(env, policy, tape, observation, info, max_steps, steps_after_success)
     meta = EpisodeMeta(
         env_id=env_id,
         seed=seed,
         policy=policy.name,
-        success=any(row["success"] for row in tape.rows),
+        success=any(map(bool, tape.arrays["success"])),
         factors=state.get("factors") or {},
-        initial_state=tuple(float(x) for x in np.ravel(state["physics"])),
+        initial_state=tuple(map(float, np.ravel(state["physics"]))),
         rig=env.unwrapped.camera_rig,
         behaviour=behaviour,
     )
@@ -142,11 +128,11 @@ def _act_out(
     tape: EpisodeTape,
     observation: dict[str, Any],
     info: dict[str, Any],
-    longest: float,
+    max_steps: int | None,
     steps_after_success: int,
 ) -> None:
     """Step `env` from its first observation to its end, or a little past success, onto `tape`."""
-    spec, steps_left = tape.spec, longest
+    spec, steps_left = tape.spec, np.inf if max_steps is None else max_steps
     queue = np.zeros((0, spec.action.dim), np.float32)
     solved = False
     while steps_left > 0:

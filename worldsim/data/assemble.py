@@ -5,7 +5,8 @@ camera and addressed by their first and last timestamp in it; a file that is ful
 The result depends on the episodes only, not on when or how often the writing was interrupted.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from worldsim.conventions import exact_rate
 from worldsim.data.channels import ACTIONS
-from worldsim.data.episode_table import episode_row, write_tasks
 from worldsim.data.features import BOOKKEEPING_FEATURES
 from worldsim.data.layout import (
     DATA_PATH,
     EPISODES_PATH,
     INFO,
+    MEBIBYTE,
     STATS,
     TASKS,
     VERSION,
@@ -29,20 +31,12 @@ from worldsim.data.layout import (
     Limits,
     Slot,
 )
-from worldsim.data.remux import CutError, VideoJoiner, VideoSegment, reencode
-from worldsim.data.rows import column_array, valid_actions
+from worldsim.data.remux import VideoSegment, VideoSink
+from worldsim.data.rows import column_array, valid_actions, with_columns
 from worldsim.data.split import FOLD_COLUMN
-from worldsim.data.statistics import (
-    FeatureStatistics,
-    feature_statistics,
-    image_statistics,
-    pixel_histogram,
-    sample_rows,
-)
-from worldsim.data.video import VideoFile
+from worldsim.data.statistics import FeatureStatistics, feature_statistics, image_statistics
 from worldsim.files import write_json
 
-MEGABYTE = 1024 * 1024
 EPISODES_A_GROUP = 1000
 
 
@@ -88,7 +82,7 @@ class ParquetSink:
 
     def place(self, size: int) -> Slot:
         """The slot that the next `size` bytes go to, a new one if the current would overflow."""
-        if self._bytes and self._bytes + size > self.limits.data_files_size_in_mb * MEGABYTE:
+        if self._bytes and self._bytes + size > self.limits.data_files_size_in_mb * MEBIBYTE:
             self.close()
             self.slot = self.slot.next(self.limits.chunks_size)
             self._bytes = 0
@@ -119,76 +113,6 @@ class ParquetSink:
             self._writer = None
 
 
-class VideoSink:
-    """Segments of one camera appended to a sequence of MP4 files."""
-
-    def __init__(self, root: Path, key: str, fps: float, limits: Limits) -> None:
-        self.root, self.key, self.fps, self.limits = root, key, fps, limits
-        self.slot = Slot()
-        self._joiner: VideoJoiner | None = None
-        self._source: VideoFile | None = None
-        self.histogram = np.zeros((3, 256), np.int64)
-        self.sampled = 0
-
-    def write(self, segment: VideoSegment) -> tuple[Slot, int, FeatureStatistics]:
-        """Append `segment`; returns file, first frame in it, and statistics of sampled frames."""
-        source = self._open(segment.path)
-        source.check_holds(segment.first, segment.count)
-        limit = self.limits.video_files_size_in_mb * MEGABYTE
-        size = source.size_bytes(segment.first, segment.count)
-        if self._joiner and self._joiner.bytes and self._joiner.bytes + size > limit:
-            self._next_file()
-        first = self._append(source, segment)
-        rows = [source.read(segment.first + i, 1) for i in sample_rows(segment.count)]
-        histogram = pixel_histogram(np.concatenate(rows))
-        self.histogram += histogram
-        self.sampled += len(rows)
-        return self.slot, first, image_statistics(histogram, len(rows))
-
-    def _append(self, source: VideoFile, segment: VideoSegment) -> int:
-        """Copy the packets; segments encoded otherwise open a file, uncuttable ones re-encode."""
-        try:
-            first = self._current().frame_count
-            if not self._current().append(source, segment.first, segment.count):
-                self._next_file()
-                first = 0
-                self._current().append(source, segment.first, segment.count)
-            return first
-        except CutError:
-            own = reencode(segment, self.root / ".cut" / f"{segment.first}.mp4", self.fps)
-            with VideoFile(own.path) as recoded:
-                first = self._append(recoded, own)
-            own.path.unlink()
-            own.path.parent.rmdir()
-            return first
-
-    def _current(self) -> VideoJoiner:
-        if self._joiner is None:
-            path = self.root / self.slot.path(VIDEO_PATH, video_key=self.key)
-            self._joiner = VideoJoiner(path, self.fps)
-        return self._joiner
-
-    def _next_file(self) -> None:
-        if self._joiner is not None:
-            self._joiner.close()
-            self._joiner = None
-        self.slot = self.slot.next(self.limits.chunks_size)
-
-    def _open(self, path: Path) -> VideoFile:
-        if self._source is None or self._source.path != path:
-            if self._source is not None:
-                self._source.close()
-            self._source = VideoFile(path)
-        return self._source
-
-    def close(self) -> None:
-        """Write the index of the open file."""
-        if self._joiner is not None:
-            self._joiner.close()
-        if self._source is not None:
-            self._source.close()
-
-
 @dataclass
 class Assembler:
     """Builds a data set in the empty folder `root`.
@@ -208,6 +132,7 @@ class Assembler:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        self._features = {**self.features, **BOOKKEEPING_FEATURES}
         self._data = ParquetSink(self.root, DATA_PATH, self.limits)
         self._episodes = ParquetSink(self.root, EPISODES_PATH, self.limits, EPISODES_A_GROUP)
         self._videos = {
@@ -230,26 +155,19 @@ class Assembler:
             slot, first, statistics[key] = sink.write(source.videos[key])
             videos[key] = (slot, first)
         row = episode_row(
-            index=self._count,
-            source_tasks=source.tasks,
-            length=len(table),
-            start=self._frames,
-            data=data_slot,
-            videos=videos,
-            fps=self.fps,
-            statistics=statistics,
-            image_keys=frozenset(self._videos),
-            extras=source.extras,
+            self._count, source.tasks, self._frames, len(table), self.fps, data_slot, videos
         )
-        slot = self._episodes.place(row.nbytes)
+        for key, values in statistics.items():
+            for name, value in values.to_json(image=key in self._videos).items():
+                row[f"stats/{key}/{name}"] = value
+        line = with_columns(pa.Table.from_pylist([row]), source.extras)
+        slot = self._episodes.place(line.nbytes)
         places = {
             FOLD_COLUMN: source.fold,
             "meta/episodes/chunk_index": slot.chunk,
             "meta/episodes/file_index": slot.file,
         }
-        for name, value in places.items():
-            row = row.append_column(name, pa.array([value], pa.int64()))
-        self._episodes.write(row)
+        self._episodes.write(with_columns(line, pa.Table.from_pylist([places])))
         self._frames += len(table)
         self._count += 1
 
@@ -264,12 +182,10 @@ class Assembler:
             "index": index + self._frames,
             "task_index": np.asarray(ids, np.int64)[source.task_of_row],
         }
-        table = source.rows
-        for name, values in bookkeeping.items():
-            table = table.append_column(name, pa.array(values))
+        table = with_columns(source.rows, pa.table(bookkeeping))
         statistics, valid = {}, valid_actions(table)
         for name in table.column_names:
-            if name in bookkeeping or _is_numeric(self.features[name]):
+            if _is_numeric(self._features[name]):
                 values = column_array(table[name], f"feature {name!r}")
                 if name in ACTIONS:
                     values = values[valid]
@@ -305,7 +221,7 @@ class Assembler:
             "splits": {"train": f"0:{self._count}"},
             "data_path": DATA_PATH,
             "video_path": VIDEO_PATH if self._videos else None,
-            "features": {**self.features, **BOOKKEEPING_FEATURES},
+            "features": self._features,
             **self.info,
         }
 
@@ -313,3 +229,71 @@ class Assembler:
 def _is_numeric(feature: Mapping[str, Any]) -> bool:
     kind = feature["dtype"]
     return len(feature["shape"]) == 1 and (kind == "bool" or kind.startswith(("float", "int")))
+
+
+def episode_row(
+    index: int,
+    tasks: Sequence[str],
+    first_row: int,
+    length: int,
+    fps: float,
+    data: Slot,
+    videos: Mapping[str, tuple[Slot, int]],
+) -> dict[str, Any]:
+    """What a row of `meta/episodes/*.parquet` says of an episode's place, by column.
+
+    Args:
+        index: episode index.
+        tasks: its instructions.
+        first_row: global index of its first row.
+        length: its rows.
+        fps: frame rate, turning frames into timestamps.
+        data: data file it lies in.
+        videos: per video key, the file and the first frame in it.
+    """
+    rate = exact_rate(fps)  # the films'
+    columns: dict[str, Any] = {
+        "episode_index": index,
+        "tasks": list(tasks),
+        "length": length,
+        "data/chunk_index": data.chunk,
+        "data/file_index": data.file,
+        "dataset_from_index": first_row,
+        "dataset_to_index": first_row + length,
+    }
+    for key, (slot, first) in videos.items():
+        columns[f"videos/{key}/chunk_index"] = slot.chunk
+        columns[f"videos/{key}/file_index"] = slot.file
+        columns[f"videos/{key}/from_timestamp"] = float(first / rate)
+        columns[f"videos/{key}/to_timestamp"] = float((first + length) / rate)
+    return columns
+
+
+def write_tasks(path: Path, tasks: list[str]) -> None:
+    """`meta/tasks.parquet`: a pandas frame indexed by the task text, with column `task_index`.
+
+    The pandas metadata is written by hand, so that pandas is not needed to write it and still
+    restores the index when it reads the file.
+    """
+
+    def described(name: str | None, kind: str, dtype: str, metadata: Any = None) -> dict[str, Any]:
+        types = {"pandas_type": kind, "numpy_type": dtype}
+        return {"name": name, "field_name": name, **types, "metadata": metadata}
+
+    unnamed = described(None, "unicode", "object", {"encoding": "UTF-8"})
+    pandas = {
+        "index_columns": ["task"],
+        "column_indexes": [unnamed],
+        "columns": [
+            described("task_index", "int64", "int64"),
+            described("task", "unicode", "object"),
+        ],
+        "attributes": {},
+        "creator": {"library": "pyarrow", "version": pa.__version__},
+        "pandas_version": "2.2.0",
+    }
+    table = pa.table(
+        {"task_index": pa.array(range(len(tasks)), pa.int64()), "task": pa.array(tasks)}
+    ).replace_schema_metadata({"pandas": json.dumps(pandas)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, compression="snappy")

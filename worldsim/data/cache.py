@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from worldsim.data.cache_writer import RIG_ARRAYS, Progress, RigArrays, write_cache
 from worldsim.data.channels import channels_of, is_own
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.disk import disk_errors
 from worldsim.data.episode import EpisodeMeta
 from worldsim.data.layout import read_info
 from worldsim.data.lock import FileLock
@@ -29,7 +28,7 @@ from worldsim.data.split import folds_by_index
 from worldsim.data.statistics import FeatureStatistics, feature_statistics
 from worldsim.data.video import Pixels
 from worldsim.errors import DataError, UsageError
-from worldsim.files import atomic_path, is_disk_full, read_json
+from worldsim.files import atomic_path, disk_errors, is_disk_full, read_json
 from worldsim.spec import WorldSpec
 
 FORMAT = 2
@@ -196,7 +195,7 @@ def open_cache(folder: Path, root: Path) -> CachedDataset:
     spec = WorldSpec.from_json(note["spec"])
     channels = [channel for channel, _ in channels_of(spec)]
     names = ["pixels", *(channel.name for channel in channels)]
-    arrays = {name: _map(folder / f"{name}.npy") for name in names}
+    arrays = {name: _load(folder / f"{name}.npy", mapped=True) for name in names}
     odd = [name for name, array in arrays.items() if len(array) != starts[-1]]
     if odd or len(note["metas"]) != len(starts) - 1:
         raise DataError(f"{folder}: {', '.join(odd) or 'metas'} are not of {starts[-1]} rows")
@@ -223,21 +222,13 @@ def is_black(frames: Pixels) -> NDArray[np.bool_]:
     return np.asarray(frames.max(axis=(-3, -2, -1)) <= BLACK)
 
 
-def _map(path: Path) -> NDArray[Any]:
-    """Memory-map an array; those without any element cannot be mapped and are read."""
+def _load(path: Path, mapped: bool = False) -> NDArray[Any]:
+    """A stored array; what has no element cannot be mapped into memory, and is read."""
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r")
-    except ValueError:
-        array = _load(path)
-    except (OSError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    return array
-
-
-def _load(path: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(path)
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None)
     except (OSError, ValueError, EOFError) as error:
+        if mapped and isinstance(error, ValueError):
+            return _load(path)
         raise DataError(f"cannot read {path}: {error}; is it truncated?") from error
     return array
 

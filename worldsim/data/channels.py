@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from worldsim.data.layout import own_entry
 from worldsim.errors import UsageError, unknown_name
 from worldsim.spec import WorldSpec
 
@@ -201,6 +202,11 @@ def checked_extras(
     return rows
 
 
+def recorded_channels(spec: WorldSpec) -> list[tuple[Channel, Shape]]:
+    """As `channels_of`, without the mask, which nobody records."""
+    return [(channel, shape) for channel, shape in channels_of(spec) if channel.name != MASK]
+
+
 EARLIER_NAMES = {
     "observation.environment_state": PRIVILEGED_STATE,
     "action_achieved": ACHIEVED_ACTION,
@@ -217,11 +223,6 @@ def current_features(info: Mapping[str, Any]) -> dict[str, Any]:
     return {EARLIER_NAMES.get(key, key): feature for key, feature in features.items()}
 
 
-def current_columns(table: pa.Table, info: Mapping[str, Any]) -> pa.Table:
-    """Rows of the data set that `info` describes, under today's names."""
-    return renamed(table) if is_own(info) else table
-
-
 def renamed(table: pa.Table) -> pa.Table:
     """Rows that worldsim wrote, under today's names."""
     return table.rename_columns([EARLIER_NAMES.get(name, name) for name in table.column_names])
@@ -229,5 +230,4 @@ def renamed(table: pa.Table) -> pa.Table:
 
 def is_own(info: Mapping[str, Any]) -> bool:
     """Whether worldsim wrote the data set: its info.json says what world it was recorded in."""
-    own = info.get("worldsim")
-    return isinstance(own, dict) and "spec" in own
+    return "spec" in own_entry(info)

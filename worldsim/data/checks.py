@@ -6,6 +6,7 @@ what they find, so that it says what training would say.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from worldsim.conventions import same_rate
-from worldsim.data.channels import channels_of, is_channel
+from worldsim.data.channels import channels_of, is_channel, is_own
 from worldsim.data.faults import Fault, Severity
 from worldsim.data.features import ImageFeature
 from worldsim.data.layout import INFO, PICTURES, TEXTS
@@ -107,11 +108,10 @@ def _film_ranges(index: DatasetIndex) -> Iterator[Fault]:
 
 def _own_spec(index: DatasetIndex) -> Iterator[Fault]:
     """The world that worldsim noted must be the one that the features describe."""
-    own = index.info.get("worldsim")
-    if not isinstance(own, dict) or "spec" not in own:
+    if not is_own(index.info):
         return
     try:
-        spec = WorldSpec.from_json(own["spec"])
+        spec = WorldSpec.from_json(index.info["worldsim"]["spec"])
     except SpecMismatchError as error:
         yield Fault(INFO, None, f"worldsim.spec: {error}")
         return
@@ -132,75 +132,66 @@ def _own_spec(index: DatasetIndex) -> Iterator[Fault]:
             yield Fault(INFO, None, f"{key} has shape {shape}, worldsim.spec says {width}")
 
 
+Finding = tuple[str, Severity]
+"""A message, and how bad it is."""
+
+
 def row_faults(index: DatasetIndex, record: EpisodeRecord, table: pa.Table) -> Iterator[Fault]:
     """What is wrong with the rows `table` of an episode."""
     file = str(record.data.relative_to(index.root))
+    numbers = (_numbers(key, each, table) for key, each in index.info["features"].items())
     try:
-        yield from _bookkeeping(index, record, table, file)
-        for key, feature in index.info["features"].items():
-            yield from _numbers(key, feature, record, table, file)
+        for message, severity in chain(_bookkeeping(index, table), *numbers):
+            yield Fault(file, record.index, message, severity)
     except DataError as error:
         yield Fault(file, record.index, str(error))
 
 
-def _bookkeeping(
-    index: DatasetIndex, record: EpisodeRecord, table: pa.Table, file: str
-) -> Iterator[Fault]:
+def _bookkeeping(index: DatasetIndex, table: pa.Table) -> Iterator[Finding]:
     count, fps = len(table), index.info["fps"]
     counters = {name: _column(table, name) for name in ("frame_index", "index", "task_index")}
     times = _column(table, "timestamp")
     if (found := counters["frame_index"]) is not None and (found != np.arange(count)).any():
-        yield Fault(file, record.index, "frame_index does not count up from 0")
+        yield "frame_index does not count up from 0", "error"
     if (found := counters["index"]) is not None and (np.diff(found) != 1).any():
-        yield Fault(file, record.index, "index does not count up", "warning")
+        yield "index does not count up", "warning"
     if times is not None and not np.isfinite(times).all():
-        yield Fault(file, record.index, "timestamp holds NaN or infinity")
+        yield "timestamp holds NaN or infinity", "error"
     elif times is not None and count > 1:
         passed = row_times(table, fps) - float(times[0])
         if (np.abs(passed - np.arange(count) / fps) > TOLERANCE / fps).any():
             rate = (count - 1) / passed[-1] if passed[-1] > 0 else 0.0
-            yield Fault(
-                file, record.index, f"timestamps run at {rate:.4g} fps, info.json says {fps}"
-            )
+            yield f"timestamps run at {rate:.4g} fps, info.json says {fps}", "error"
     if (found := counters["task_index"]) is not None and (unknown := {*found} - {*index.tasks}):
-        message = f"task_index {sorted(map(int, unknown))} is in no tasks file"
-        yield Fault(file, record.index, message)
+        yield f"task_index {sorted(map(int, unknown))} is in no tasks file", "error"
 
 
 def _column(table: pa.Table, name: str) -> np.ndarray | None:
-    """`[N]` numbers of a bookkeeping column, None where it is absent.
-
-    Raises:
-        DataError: it holds anything else.
-    """
+    """`[N]` numbers of a bookkeeping column, None where it is absent."""
     return column_array(table[name], name)[:, 0] if name in table.column_names else None
 
 
-def _numbers(
-    key: str, feature: dict[str, Any], record: EpisodeRecord, table: pa.Table, file: str
-) -> Iterator[Fault]:
+def _numbers(key: str, feature: dict[str, Any], table: pa.Table) -> Iterator[Finding]:
+    present = key in table.column_names
     if feature["dtype"] in (*PICTURES, *TEXTS):
-        if feature["dtype"] == "image" and key not in table.column_names:
-            yield Fault(file, record.index, f"feature {key!r} has no column")
+        if feature["dtype"] == "image" and not present:
+            yield f"feature {key!r} has no column", "error"
         return
-    used = key in USED or is_channel(key)
-    severity: Severity = "error" if used else "warning"
-    if key not in table.column_names:
-        yield Fault(file, record.index, f"feature {key!r} has no column", severity)
-        return
+    severity: Severity = "error" if key in USED or is_channel(key) else "warning"
     try:
+        if not present:
+            raise DataError(f"feature {key!r} has no column")
         values = column_array(table[key], key)
     except DataError as error:
-        yield Fault(file, record.index, str(error), severity)
+        yield str(error), severity
         return
     width = int(np.prod(feature["shape"]))
     if values.shape[1] != width:
-        message = f"{key} has {values.shape[1]} entries, not {width}"
-        yield Fault(file, record.index, message, severity)
+        yield f"{key} has {values.shape[1]} entries, not {width}", severity
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
-        message = f"{key} holds NaN or infinity, first in frame {int(np.flatnonzero(~finite)[0])}"
-        yield Fault(file, record.index, message, severity)
+        first = int(np.flatnonzero(~finite)[0])
+        yield f"{key} holds NaN or infinity, first in frame {first}", severity
 
 
 def film_faults(index: DatasetIndex, camera: ImageFeature, video: VideoFile) -> list[Fault]:

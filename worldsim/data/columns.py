@@ -1,4 +1,4 @@
-"""Which columns of a data set are action, proprioception and cameras.
+"""Which columns of a data set are action, proprioception and cameras, and its rows so named.
 
 LeRobot calls them `action`, `observation.state` and `observation.images.<camera>`. Where a set
 calls them otherwise, or spreads one over several columns, its features and rows are shown to all
@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from worldsim.data.channels import ACTION, IMAGES, STATE, is_own
+from worldsim.data.channels import ACTION, IMAGES, STATE, is_own, renamed
 from worldsim.data.faults import Fault
-from worldsim.data.features import ImageFeature, flat_names
+from worldsim.data.features import ImageFeature, entry_names, flat_names
 from worldsim.data.layout import INFO
-from worldsim.data.records import DatasetIndex
+from worldsim.data.records import DatasetIndex, EpisodeRecord, read_parquet
 from worldsim.data.rows import column_array, vector_column
 from worldsim.errors import DataError, UsageError, unknown_name
 
@@ -51,7 +51,7 @@ class ColumnMap:
 
     Attributes:
         joined: for `action` and `observation.state`, where they are something else: their columns.
-        pictures: for each camera that is called otherwise: {new name: column}.
+        pictures: for each camera that is called otherwise: {column: new name}.
         dropped: columns of cameras that were not chosen.
         found: those keys of `joined` that nobody asked for, told by well-known names.
     """
@@ -68,14 +68,13 @@ class ColumnMap:
 
     def features(self, features: Mapping[str, Any]) -> dict[str, Any]:
         """The `features` of info.json, under LeRobot's names."""
-        pictures = {column: name for name, column in self.pictures.items()}
-        kept = {pictures.get(k, k): f for k, f in features.items() if k not in self._gone}
+        kept = {self.pictures.get(k, k): f for k, f in features.items() if k not in self._gone}
         return kept | {name: _joined(features, parts) for name, parts in self.joined.items()}
 
     def keyed(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What stands under the names of cameras' columns, under LeRobot's."""
-        pictures = {column: name for name, column in self.pictures.items()}
-        return {pictures.get(k, k): value for k, value in values.items() if k not in self.dropped}
+        kept = (key for key in values if key not in self.dropped)
+        return {self.pictures.get(key, key): values[key] for key in kept}
 
     def table(self, table: pa.Table, where: str) -> pa.Table:
         """Rows of the data set, under LeRobot's names.
@@ -87,8 +86,7 @@ class ColumnMap:
             return table
         joined = {name: self.vector(name, table, where) for name in self.joined}
         table = table.drop_columns([k for k in table.column_names if k in self._gone])
-        pictures = {column: name for name, column in self.pictures.items()}
-        table = table.rename_columns([pictures.get(k, k) for k in table.column_names])
+        table = table.rename_columns([self.pictures.get(k, k) for k in table.column_names])
         for name, values in joined.items():
             table = table.append_column(name, vector_column(values.astype(np.float32)))
         return table
@@ -169,7 +167,7 @@ def _map_cameras(
             raise UsageError(f"columns.cameras names {camera.key!r} twice; name it once")
         left.remove(camera.key)
         if name not in (column, camera.name):
-            pictures[IMAGES + name] = camera.key
+            pictures[camera.key] = IMAGES + name
             camera = replace(camera, name=name, key=IMAGES + name)
         views.append(camera)
     return pictures, frozenset(left), tuple(views)
@@ -192,11 +190,7 @@ def _vector(column: str, features: Mapping[str, Any], root: Path) -> str:
 
 
 def _camera(column: str, cameras: Sequence[ImageFeature], root: Path) -> ImageFeature:
-    """The camera with this key or short name.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """The camera with this key or short name."""
     for camera in cameras:
         if column in (camera.key, camera.name):
             return camera
@@ -205,7 +199,7 @@ def _camera(column: str, cameras: Sequence[ImageFeature], root: Path) -> ImageFe
 
 def _joined(features: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
     """The feature that several, one after the other, make."""
-    named = [(part, _names(features[part], part)) for part in parts]
+    named = [(part, entry_names(features[part], part)) for part in parts]
     counts = Counter(name for _, names in named for name in names)
     doubled = any(count > 1 for count in counts.values())
     names = [
@@ -218,8 +212,66 @@ def _joined(features: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]
     return {"dtype": "float32", "shape": [len(names)], "names": names}
 
 
-def _names(feature: Mapping[str, Any], column: str) -> list[str]:
-    """Names of a vector's entries; by number where the data set has none."""
-    size, names = int(np.prod(feature["shape"])), flat_names(dict(feature))
-    short = column.rpartition(".")[2]
-    return names if len(names) == size else [f"{short}_{i}" for i in range(size)]
+class RowFiles:
+    """Reads rows; the file that was read last stays in memory.
+
+    Args:
+        index: whose episodes they are.
+        columns: how the stored columns become those that LeRobot names.
+    """
+
+    def __init__(self, index: DatasetIndex, columns: ColumnMap) -> None:
+        self._index, self._columns = index, columns
+        self._last: tuple[Path, pa.Table, NDArray[Any]] | None = None
+
+    def rows(self, record: EpisodeRecord) -> pa.Table:
+        """All columns of an episode.
+
+        Raises:
+            DataError: the file is unreadable, or its rows are more, fewer or scattered.
+        """
+        if self._last is None or self._last[0] != record.data:
+            table = read_parquet(record.data)
+            table = renamed(table) if is_own(self._index.info) else table
+            table = self._columns.table(table, str(record.data))
+            self._last = (record.data, table, _owners(table, record.data))
+        _, table, owners = self._last
+        places = np.flatnonzero(owners == record.index)
+        if len(places) != record.length:
+            raise DataError(
+                f"{record.data}: episode {record.index} has {len(places)} rows, "
+                f"the episodes table says {record.length}"
+            )
+        if len(places) and places[-1] - places[0] + 1 != len(places):
+            raise DataError(f"{record.data}: the rows of episode {record.index} are scattered")
+        return table.slice(int(places[0]), len(places))
+
+    def extremes(self, name: str) -> tuple[list[float], list[float]]:
+        """Least and greatest value of each entry of a vector, over all episodes that are there.
+
+        They come from the rows, since stats.json may be of others.
+
+        Raises:
+            DataError: a file is unreadable, or there are no rows.
+        """
+        stored = [*self._columns.sources(name), "episode_index"]
+        episodes = [record.index for record in self._index.records]
+        parts = []
+        for file in sorted({record.data for record in self._index.records}):
+            if file.is_file():
+                table = read_parquet(file, stored)
+                values = self._columns.vector(name, table, str(file))
+                parts.append(values[np.isin(_owners(table, file), episodes)])
+        filled = [part for part in parts if len(part)]
+        if not filled:
+            raise DataError(f"{self._index.root}: its data files hold no rows")
+        low = np.min([part.min(0) for part in filled], axis=0)
+        high = np.max([part.max(0) for part in filled], axis=0)
+        return [float(x) for x in low], [float(x) for x in high]
+
+
+def _owners(table: pa.Table, path: Path) -> NDArray[Any]:
+    """`[N]` the episode of each row."""
+    if "episode_index" not in table.column_names:
+        raise DataError(f"{path} lacks the column episode_index")
+    return np.asarray(table["episode_index"].to_numpy())

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from worldsim.data.arrays import episode_arrays, succeeded
-from worldsim.data.cameras import colour_cameras
-from worldsim.data.channels import ACTION, MASK, channels_of
+from worldsim.data.cameras import colour_cameras, decoded_images
+from worldsim.data.channels import ACTION, recorded_channels
 from worldsim.data.checks import film_faults, index_faults, limit_faults, row_faults
+from worldsim.data.columns import RowFiles
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.faults import Fault, errors_of, raise_faults, settle
 from worldsim.data.features import ImageFeature, derive_spec
-from worldsim.data.images import decoded_images
-from worldsim.data.layout import recorded_in
+from worldsim.data.layout import own_entry, recorded_in
 from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index
-from worldsim.data.row_files import RowFiles
-from worldsim.data.rows import episode_meta
+from worldsim.data.rows import episode_arrays, episode_meta, succeeded
 from worldsim.data.selection import Selection, downloaded, selected
 from worldsim.data.split import hold_one_out, stored_folds
 from worldsim.data.timing import frames_at, row_times
@@ -85,8 +82,7 @@ class LeRobotDataset:
     @cached_property
     def own(self) -> dict[str, Any]:
         """info.json's `worldsim` entry, empty for other people's sets."""
-        own = self.info.get("worldsim")
-        return own if isinstance(own, dict) else {}
+        return own_entry(self.info)
 
     @property
     def env_info(self) -> dict[str, Any]:
@@ -170,10 +166,9 @@ class LeRobotDataset:
         """
         length = len(self.rows(episode))
         count = length if most is None else min(most, length)
-        single = self.each_frame(episode, camera, count)
-        first = next(single)
-        frames = np.empty((count, *first.shape), np.uint8)
-        for row, frame in enumerate(chain([first], single)):
+        feature = self._camera(camera)
+        frames = np.empty((count, feature.height, feature.width, 3), np.uint8)
+        for row, frame in enumerate(self.each_frame(episode, camera, count)):
             frames[row] = frame
         return frames
 
@@ -236,19 +231,12 @@ class LeRobotDataset:
             DataError: a file is missing, truncated or inconsistent.
         """
         arrays = self.arrays(episode)
-        spec = self.spec
-        recorded = {
-            channel: arrays[channel.name][: -1 if channel.per == "action" else None]
-            for channel, _ in channels_of(spec)
-            if channel.name != MASK
+        taken = {
+            channel.name: arrays[channel.name][: -1 if channel.per == "action" else None]
+            for channel, _ in recorded_channels(self.spec)
         }
-        return Episode(
-            pixels={name: self.frames(episode, name) for name in spec.camera_names},
-            task=self.task(episode),
-            meta=self.meta(episode),
-            extras={c.name: values for c, values in recorded.items() if c.optional},
-            **{c.name: values for c, values in recorded.items() if not c.optional},
-        )
+        pixels = {name: self.frames(episode, name) for name in self.spec.camera_names}
+        return Episode.of(taken, pixels, self.task(episode), self.meta(episode))
 
     def arrays(self, episode: int) -> dict[str, NDArray[Any]]:
         """Everything but pixels, N rows each; the last action is zero and masked out."""

@@ -1,7 +1,7 @@
 """One recorded episode in memory: T actions between T+1 observations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,6 +66,19 @@ class Episode:
     task: str
     meta: EpisodeMeta
     extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        arrays: Mapping[str, NDArray[Any]],
+        pixels: dict[str, NDArray[np.uint8]],
+        task: str,
+        meta: EpisodeMeta,
+    ) -> "Episode":
+        """An episode whose `arrays` are given by name; those that are no attribute are extras."""
+        needed = {each.name for each in fields(Episode)} & set(arrays)
+        extras = {name: arrays[name] for name in arrays if name not in needed}
+        own = {name: arrays[name] for name in needed}
+        return Episode(pixels, **own, task=task, meta=meta, extras=extras)
 
     @property
     def length(self) -> int:

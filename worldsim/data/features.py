@@ -90,10 +90,9 @@ def _image_feature(name: str, key: str, feature: dict[str, Any]) -> ImageFeature
 def is_called_depth(feature: dict[str, Any]) -> bool:
     """Whether info.json says of a feature that it holds depth."""
     told = feature.get("info")
-    told = told if isinstance(told, dict) else {}
-    flags = (feature, told)
+    places = (feature, told if isinstance(told, dict) else {})
     names = ("is_depth_map", "video.is_depth_map")
-    return any(bool(place.get(name)) for place in flags for name in names)
+    return any(bool(place.get(name)) for place in places for name in names)
 
 
 def flat_names(feature: dict[str, Any]) -> list[str]:
@@ -103,15 +102,19 @@ def flat_names(feature: dict[str, Any]) -> list[str]:
     return [str(name) for group in groups if isinstance(group, list) for name in group]
 
 
+def entry_names(feature: dict[str, Any], key: str) -> list[str]:
+    """Names of a vector's entries; by number where the data set has none."""
+    size, names = int(np.prod(feature["shape"])), flat_names(feature)
+    short = key.rpartition(".")[2]
+    return names if len(names) == size else [f"{short}_{i}" for i in range(size)]
+
+
 def vector_spec(features: dict[str, Any], key: str) -> VectorSpec:
     """Names and units (unknown, "1") of a vector feature; empty if it is absent."""
     if key not in features:
         return VectorSpec((), ())
-    size = int(np.prod(features[key]["shape"]))
-    names = flat_names(features[key])
-    if len(names) != size:
-        names = [f"{key.split('.')[-1]}_{i}" for i in range(size)]
-    return VectorSpec(tuple(names), ("1",) * size)
+    names = entry_names(features[key], key)
+    return VectorSpec(tuple(names), ("1",) * len(names))
 
 
 def derive_spec(

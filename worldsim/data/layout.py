@@ -1,11 +1,11 @@
 """Paths and file wrapping of LeRobot data sets, versions 3.0 and 2.1."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worldsim.data.table_row import is_number, is_whole
 from worldsim.errors import DataError
 from worldsim.files import read_json
 
@@ -16,8 +16,7 @@ TASKS = "meta/tasks.parquet"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index")
-"""Columns of every data file, beside the features."""
+MEBIBYTE = 1024 * 1024
 
 PICTURES, TEXTS = ("video", "image"), ("string", "language")
 """Kinds of features that hold no numbers."""
@@ -85,10 +84,25 @@ def read_info(root: Path) -> dict[str, Any]:
     return info
 
 
+def own_entry(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry `worldsim` of info.json, empty for other people's sets."""
+    own = info.get("worldsim")
+    return own if isinstance(own, dict) else {}
+
+
 def recorded_in(info: Mapping[str, Any]) -> dict[str, Any]:
     """{"id", "kwargs"} of the environment that a data set was recorded in, or empty."""
-    own = info.get("worldsim")
-    return dict(own.get("env") or {}) if isinstance(own, dict) else {}
+    return dict(own_entry(info).get("env") or {})
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; 2.0, as a column with gaps holds it, is one."""
+    return is_number(value) and value == int(value)
 
 
 def _check_values(info: dict[str, Any], path: Path) -> None:

@@ -12,14 +12,13 @@ import pyarrow as pa
 from worldsim.conventions import plain_rate, same_rate
 from worldsim.data.assemble import Assembler, EpisodeSource
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.disk import disk_errors
 from worldsim.data.features import BOOKKEEPING_FEATURES
 from worldsim.data.layout import Limits
 from worldsim.data.remux import VideoSegment, rewrite
 from worldsim.data.rows import column_array, hold_actions, meta_table, vector_column
 from worldsim.data.selection import Selection
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.files import atomic_path
+from worldsim.files import atomic_path, disk_errors
 from worldsim.spec import CameraSpec
 
 HORIZON = "max_episode_steps"
@@ -51,6 +50,24 @@ def merge(
         SpecMismatchError: the sources differ in fps, features or spec.
         DataError: a source is broken; nothing is left at `out`.
     """
+    datasets = _open(roots, out, selection)
+    features = _common_features(datasets)
+    fps = plain_rate(datasets[0].info["fps"])
+    episodes = [(dataset, i) for dataset in datasets for i in range(dataset.num_episodes)]
+    with disk_errors(out.parent), atomic_path(out) as building:
+        building.mkdir()
+        assembler = Assembler(building, fps, features, _info(datasets), limits or Limits())
+        for done, (dataset, episode) in enumerate(episodes, 1):
+            with TemporaryDirectory(dir=building.parent) as folder:
+                assembler.add(_source(dataset, episode, features, Path(folder), fps))
+            if progress is not None:
+                progress(done, len(episodes))
+        assembler.close()
+    return LeRobotDataset(out)
+
+
+def _open(roots: Sequence[Path], out: Path, selection: Selection | None) -> list[LeRobotDataset]:
+    """The data sets to be joined; see `merge` for what is refused."""
     if len(roots) < 2:
         raise UsageError(f"merge needs at least two data sets in `roots`, got {len(roots)}")
     places = [Path(root).resolve() for root in roots]
@@ -58,25 +75,7 @@ def merge(
         raise UsageError(f"roots names {', '.join(twice)} twice; its episodes would count double")
     if out.exists():
         raise UsageError(f"{out} exists already; choose a new folder for the merged data set")
-    datasets = [LeRobotDataset(root, selection) for root in roots]
-    features = _common_features(datasets)
-    total = sum(dataset.num_episodes for dataset in datasets)
-    done = 0
-    with disk_errors(out.parent), atomic_path(out) as building:
-        building.mkdir()
-        fps = plain_rate(datasets[0].info["fps"])
-        assembler = Assembler(building, fps, features, _info(datasets), limits or Limits())
-        for dataset in datasets:
-            for episode in range(dataset.num_episodes):
-                source = _source(dataset, episode, features)
-                with TemporaryDirectory(dir=building.parent) as folder:
-                    films = _films(dataset, episode, features, Path(folder), fps)
-                    assembler.add(replace(source, videos=films))
-                done += 1
-                if progress is not None:
-                    progress(done, total)
-        assembler.close()
-    return LeRobotDataset(out)
+    return [LeRobotDataset(root, selection) for root in roots]
 
 
 def _plain(dataset: LeRobotDataset) -> dict[str, Any]:
@@ -127,7 +126,10 @@ def _world_of(env: dict[str, Any]) -> dict[str, Any]:
     return {**env, "kwargs": kwargs}
 
 
-def _source(dataset: LeRobotDataset, episode: int, features: dict[str, Any]) -> EpisodeSource:
+def _source(
+    dataset: LeRobotDataset, episode: int, features: dict[str, Any], folder: Path, fps: float
+) -> EpisodeSource:
+    """An episode to be written; films that are encoded anew lie in `folder`."""
     table, record = dataset.rows(episode), dataset.record(episode)
     columns = {}
     for key, feature in features.items():
@@ -145,7 +147,7 @@ def _source(dataset: LeRobotDataset, episode: int, features: dict[str, Any]) -> 
         tasks=tasks,
         task_of_row=task_of_row,
         extras=meta_table(dataset.meta(episode)) if own else pa.table({}),
-        videos={},
+        videos=_films(dataset, episode, features, folder, fps),
         fold=dataset.folds[episode],
     )
 
@@ -156,10 +158,8 @@ def _films(
     """The videos of an episode; a film of another rate than the rows' is encoded anew."""
     films = {}
     for key in (key for key, feature in features.items() if feature["dtype"] == "video"):
-        path, numbers = (
-            dataset.record(episode).videos[key].path,
-            dataset.frame_numbers(episode, key),
-        )
+        path = dataset.record(episode).videos[key].path
+        numbers = dataset.frame_numbers(episode, key)
         films[key] = VideoSegment(path, int(numbers[0]), len(numbers))
         if (np.diff(numbers) != 1).any():
             films[key] = rewrite(path, numbers, folder / f"{len(films)}.mp4", fps)

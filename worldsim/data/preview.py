@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.disk import disk_errors
 from worldsim.data.statistics import sample_rows
 from worldsim.data.video import Pixels, VideoCodec
 from worldsim.data.video_writer import encode_video
 from worldsim.errors import UsageError
-from worldsim.files import atomic_path
+from worldsim.files import atomic_path, disk_errors
 
 KINDS = (".png", ".gif", ".mp4")
 GAP = 2

@@ -1,9 +1,12 @@
-"""Where each episode of a LeRobot data set lies on disk, for layouts 3.0 and 2.1."""
+"""Where each episode of a LeRobot data set lies on disk, for layouts 3.0 and 2.1.
+
+Values of the tables in `meta/` are held to what they must be before anything relies on them.
+"""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -12,11 +15,12 @@ import pyarrow.parquet as pq
 from worldsim.data.channels import current_features
 from worldsim.data.faults import Fault
 from worldsim.data.features import ImageFeature, image_features
-from worldsim.data.layout import TASKS, read_info
-from worldsim.data.table_row import TableRow, file_of, is_whole
+from worldsim.data.layout import TASKS, is_number, is_whole, read_info
 from worldsim.errors import DataError
 
 EPISODES = "meta/episodes"
+EPISODES_V2, TASKS_V2 = "meta/episodes.jsonl", "meta/tasks.jsonl"
+SLOT = ("chunk_index", "file_index")
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,14 @@ def load_index(root: Path) -> DatasetIndex:
     """
     info = read_info(root)
     info["features"] = current_features(info)
-    cameras = image_features(info["features"])
     version3 = info["codebase_version"] == "v3.0"
-    tasks = _tasks_v3(root) if version3 else _tasks_v2(root)
-    rows = _episodes_v3(root) if version3 else _episodes_v2(root)
+    tasks = _tasks(root, version3)
     records, faults = [], []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(
+        _episodes_v3(root) if version3 else _json_lines(root / EPISODES_V2)
+    ):
         try:
-            records.append(_locate(root, info, row, _places_v3 if version3 else _places_v2))
+            records.append(_locate(root, info, row, version3))
         except KeyError as error:
             raise DataError(f"{root}/meta: the episodes table lacks the column {error}") from error
         except DataError as error:
@@ -102,107 +106,89 @@ def load_index(root: Path) -> DatasetIndex:
             message = str(error) if known is not None else f"row {number}: {error}"
             faults.append(Fault(EPISODES, known, message))
     records.sort(key=lambda record: record.index)
+    cameras = image_features(info["features"])
     return DatasetIndex(root, info, cameras, tasks, records, tuple(faults))
 
 
-def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """A parquet file as a table.
+def read_parquet(
+    path: Path, columns: Sequence[str] | None = None, without: str | None = None
+) -> pa.Table:
+    """A parquet file as a table: all of it, some columns, or those without a prefix.
 
     Raises:
         DataError: missing, truncated (no footer), or without one of `columns`.
     """
     try:
-        return pq.ParquetFile(path).read(columns=columns)
+        file = pq.ParquetFile(path)
+        if without is not None:
+            columns = [name for name in file.schema_arrow.names if not name.startswith(without)]
+        return file.read(columns=columns)
     except FileNotFoundError as error:
         raise DataError(f"no such file: {path}") from error
     except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is not readable parquet ({error}); is it truncated?") from error
 
 
-def _tasks_v3(root: Path) -> dict[int, str]:
-    path = root / TASKS
-    table = read_parquet(path)
-    names = [name for name in ("task", "__index_level_0__") if name in table.column_names]
-    if not names or "task_index" not in table.column_names:
-        raise DataError(f"{path}: expected columns task and task_index, has {table.column_names}")
-    return _task_texts(path, table["task_index"].to_pylist(), table[names[0]].to_pylist())
-
-
-def _task_texts(path: Path, indices: list[Any], texts: list[Any]) -> dict[int, str]:
-    for index, text in zip(indices, texts, strict=True):
+def _tasks(root: Path, version3: bool) -> dict[int, str]:
+    """Task index to instruction."""
+    path = root / (TASKS if version3 else TASKS_V2)
+    if version3:
+        table = read_parquet(path)
+        names = [name for name in ("task", "__index_level_0__") if name in table.column_names]
+        if not names or "task_index" not in table.column_names:
+            raise DataError(
+                f"{path}: expected columns task and task_index, has {table.column_names}"
+            )
+        told = zip(table["task_index"].to_pylist(), table[names[0]].to_pylist(), strict=True)
+        tasks = list(told)
+    else:
+        tasks = [(row.get("task_index"), row.get("task")) for row in _json_lines(path)]
+    for index, text in tasks:
         if not is_whole(index) or not isinstance(text, str):
             raise DataError(f"{path}: task {index!r} is {text!r}, expected a number and a text")
-    return dict(zip(map(int, indices), texts, strict=True))
+    return {int(index): text for index, text in tasks}
 
 
 def _episodes_v3(root: Path) -> Iterator[dict[str, Any]]:
-    files = sorted((root / "meta" / "episodes").glob("*/*.parquet"))
+    files = sorted((root / EPISODES).glob("*/*.parquet"))
     if not files:
-        raise DataError(f"{root}/meta/episodes holds no parquet file")
+        raise DataError(f"{root}/{EPISODES} holds no parquet file")
     for path in files:
-        try:
-            names = pq.read_schema(path).names
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"{path} is not readable parquet ({error}); is it truncated?"
-            ) from error
-        columns = [name for name in names if not name.startswith("stats/")]
-        yield from read_parquet(path, columns).to_pylist()
+        yield from read_parquet(path, without="stats/").to_pylist()
 
 
-Places = tuple[Path, dict[str, Film]]
-
-
-def _locate(
-    root: Path,
-    info: dict[str, Any],
-    values: dict[str, Any],
-    places: Callable[[Path, dict[str, Any], TableRow], Places],
-) -> EpisodeRecord:
-    """An episode from its row.
+def _locate(root: Path, info: dict[str, Any], row: dict[str, Any], version3: bool) -> EpisodeRecord:
+    """An episode from its row; its files hold many in version 3 and are its own before.
 
     Raises:
         KeyError: the table lacks a column.
         DataError: a value is not what it must be.
     """
-    row = TableRow(values)
-    index, length = row.whole("episode_index"), row.whole("length", 1)
-    data, videos = places(root, info, row)
-    return EpisodeRecord(
-        index=index,
-        length=length,
-        data=data,
-        videos=videos,
-        tasks=row.texts("tasks"),
-        extras={key: value for key, value in values.items() if is_extra(key)},
-        first_row=row.whole("dataset_from_index") if "dataset_from_index" in values else None,
-    )
+    index, length = whole(row, "episode_index"), whole(row, "length", 1)
+    own = {"episode_index": index, "episode_chunk": index // info.get("chunks_size", 1000)}
 
-
-def _places_v3(root: Path, info: dict[str, Any], row: TableRow) -> Places:
-    """Data file and films of an episode, of which a file holds many."""
-
-    def slot(of: str) -> dict[str, int]:
-        return {name: row.whole(f"{of}/{name}") for name in ("chunk_index", "file_index")}
+    def file(key: str, of: str, **names: str) -> Path:
+        slot = {name: whole(row, f"{of}/{name}") for name in SLOT} if version3 else own
+        return file_of(root, info, key, **names, **slot)
 
     films = {}
     for key in video_keys(info["features"]):
-        path = file_of(root, info, "video_path", video_key=key, **slot(f"videos/{key}"))
+        path = file("video_path", f"videos/{key}", video_key=key)
         start, end = f"videos/{key}/from_timestamp", f"videos/{key}/to_timestamp"
-        stated = end in row.values
-        films[key] = Film(path, row.seconds(start), row.seconds(end) if stated else None)
-    return file_of(root, info, "data_path", **slot("data")), films
-
-
-def _places_v2(root: Path, info: dict[str, Any], row: TableRow) -> Places:
-    """Data file and films of an episode, which are its own."""
-    index = row.whole("episode_index")
-    names = {"episode_index": index, "episode_chunk": index // info.get("chunks_size", 1000)}
-    films = {
-        key: Film(file_of(root, info, "video_path", video_key=key, **names))
-        for key in video_keys(info["features"])
-    }
-    return file_of(root, info, "data_path", **names), films
+        films[key] = Film(
+            path,
+            seconds(row, start) if version3 else 0.0,
+            seconds(row, end) if version3 and end in row else None,
+        )
+    return EpisodeRecord(
+        index=index,
+        length=length,
+        data=file("data_path", "data"),
+        videos=films,
+        tasks=texts(row, "tasks"),
+        extras={key: value for key, value in row.items() if is_extra(key)},
+        first_row=whole(row, "dataset_from_index") if "dataset_from_index" in row else None,
+    )
 
 
 def video_keys(features: dict[str, Any]) -> list[str]:
@@ -229,11 +215,57 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _tasks_v2(root: Path) -> dict[int, str]:
-    path = root / "meta" / "tasks.jsonl"
-    rows = _json_lines(path)
-    return _task_texts(path, [r.get("task_index") for r in rows], [r.get("task") for r in rows])
+def whole(row: Mapping[str, Any], column: str, least: int = 0) -> int:
+    """A whole number of at least `least` in a row of the episodes table.
+
+    Raises:
+        KeyError: there is no such column.
+        DataError: it holds something else.
+    """
+    value = row[column]
+    if not is_whole(value) or value < least:
+        raise DataError(f"{column} is {value!r}, expected a whole number from {least}")
+    return int(value)
 
 
-def _episodes_v2(root: Path) -> Iterator[dict[str, Any]]:
-    yield from _json_lines(root / "meta" / "episodes.jsonl")
+def seconds(row: Mapping[str, Any], column: str) -> float:
+    """A time that is finite and not negative. Raises as `whole` does."""
+    value = row[column]
+    if not is_number(value) or value < 0:
+        raise DataError(f"{column} is {value!r}, expected seconds from 0")
+    return float(value)
+
+
+def texts(row: Mapping[str, Any], column: str) -> tuple[str, ...]:
+    """A list of texts, or a single one; empty where nothing is said."""
+    value = row.get(column)
+    if value is None or isinstance(value, str):
+        return (value,) if value else ()
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise DataError(f"{column} is {value!r}, expected a list of texts")
+    return tuple(value)
+
+
+def file_of(root: Path, info: Mapping[str, Any], key: str, **names: Any) -> Path:
+    """A file of a data set by one of the patterns in info.json, which `read_info` has checked.
+
+    Args:
+        root: the data set.
+        info: info.json.
+        key: "data_path" or "video_path".
+        names: what the pattern may ask for.
+
+    Raises:
+        DataError: the pattern asks for something else, or leads out of the data set.
+    """
+    pattern = info[key]
+    try:
+        path = PurePosixPath(pattern.format(**names))
+    except (LookupError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{key} in meta/info.json is {pattern!r}, which cannot be filled in with "
+            f"{', '.join(sorted(names))} ({error})"
+        ) from error
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{key} in meta/info.json is {pattern!r}, which leaves the data set")
+    return root / path

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import av
@@ -10,8 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.conventions import exact_rate
-from worldsim.data.pixel_formats import is_depth_format, stored_format
-from worldsim.data.video import VideoFile
+from worldsim.data.layout import MEBIBYTE, VIDEO_PATH, Limits, Slot
+from worldsim.data.statistics import (
+    FeatureStatistics,
+    image_statistics,
+    pixel_histogram,
+    sample_rows,
+)
+from worldsim.data.video import VideoFile, is_depth_format, stored_format
 from worldsim.data.video_writer import encode_video
 from worldsim.errors import DataError
 from worldsim.files import atomic_path
@@ -98,6 +105,67 @@ class VideoJoiner:
         """Write the index; the file is unreadable before."""
         if self._output is not None:
             self._output.close()
+
+
+class VideoSink:
+    """Segments of one camera appended to a sequence of MP4 files."""
+
+    def __init__(self, root: Path, key: str, fps: float, limits: Limits) -> None:
+        self.root, self.key, self.fps, self.limits = root, key, fps, limits
+        self.slot = Slot()
+        self._joiner = self._new_joiner()
+        self._source: VideoFile | None = None
+        self.histogram = np.zeros((3, 256), np.int64)
+        self.sampled = 0
+
+    def _new_joiner(self) -> VideoJoiner:
+        return VideoJoiner(self.root / self.slot.path(VIDEO_PATH, video_key=self.key), self.fps)
+
+    def write(self, segment: VideoSegment) -> tuple[Slot, int, FeatureStatistics]:
+        """Append `segment`; returns file, first frame in it, and statistics of sampled frames."""
+        source = self._open(segment.path)
+        source.check_holds(segment.first, segment.count)
+        size = source.size_bytes(segment.first, segment.count)
+        limit = self.limits.video_files_size_in_mb * MEBIBYTE
+        if self._joiner.bytes and self._joiner.bytes + size > limit:
+            self._next_file()
+        self._append(source, segment)
+        rows = [source.read(segment.first + i, 1) for i in sample_rows(segment.count)]
+        histogram = pixel_histogram(np.concatenate(rows))
+        self.histogram += histogram
+        self.sampled += len(rows)
+        first = self._joiner.frame_count - segment.count
+        return self.slot, first, image_statistics(histogram, len(rows))
+
+    def _append(self, source: VideoFile, segment: VideoSegment) -> None:
+        """Copy the packets; segments encoded otherwise open a file, uncuttable ones re-encode."""
+        try:
+            if not self._joiner.append(source, segment.first, segment.count):
+                self._next_file()
+                self._joiner.append(source, segment.first, segment.count)
+        except CutError:
+            with TemporaryDirectory(dir=self.root) as folder:
+                own = reencode(segment, Path(folder) / "cut.mp4", self.fps)
+                with VideoFile(own.path) as recoded:
+                    self._append(recoded, own)
+
+    def _next_file(self) -> None:
+        self._joiner.close()
+        self.slot = self.slot.next(self.limits.chunks_size)
+        self._joiner = self._new_joiner()
+
+    def _open(self, path: Path) -> VideoFile:
+        if self._source is None or self._source.path != path:
+            if self._source is not None:
+                self._source.close()
+            self._source = VideoFile(path)
+        return self._source
+
+    def close(self) -> None:
+        """Write the index of the open file."""
+        self._joiner.close()
+        if self._source is not None:
+            self._source.close()
 
 
 def reencode(segment: VideoSegment, path: Path, fps: float) -> VideoSegment:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -167,16 +168,11 @@ def downloaded(
     That they are left out is a warning. It is an error if none is there, or if one of the others
     was asked for by its index.
     """
-    there: dict[Path, bool] = {}
+    is_there = cache(Path.is_file)
 
     def lacking(record: EpisodeRecord) -> Path | None:
-        films = [record.videos[camera.key].path for camera in index.cameras if camera.video]
-        for path in (record.data, *films):
-            if path not in there:
-                there[path] = path.is_file()
-            if not there[path]:
-                return path
-        return None
+        films = (record.videos[camera.key].path for camera in index.cameras if camera.video)
+        return next((path for path in (record.data, *films) if not is_there(path)), None)
 
     absent = {r.index: path for r in index.records if (path := lacking(r)) is not None}
     if not absent:
@@ -184,7 +180,11 @@ def downloaded(
     named = {first for first, stop in spans if stop == first + 1}
     count = len(index.records)
     needed = absent.keys() & named if len(absent) < count else absent.keys()
-    faults = [_absent(absent[episode], episode, index.root) for episode in sorted(needed)]
+    faults = []
+    for episode in sorted(needed):
+        path = absent[episode]
+        message = f"no such file: {path}, which holds episode {episode}; was it downloaded?"
+        faults.append(Fault(str(path.relative_to(index.root)), episode, message))
     if not faults:
         first = next(iter(absent.values())).relative_to(index.root)
         message = (
@@ -193,8 +193,3 @@ def downloaded(
         )
         faults = [Fault(EPISODES, None, message, "warning")]
     return [record for record in index.records if record.index not in absent], faults
-
-
-def _absent(path: Path, episode: int, root: Path) -> Fault:
-    message = f"no such file: {path}, which holds episode {episode}; was it downloaded?"
-    return Fault(str(path.relative_to(root)), episode, message)

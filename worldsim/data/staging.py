@@ -20,14 +20,13 @@ import pyarrow.parquet as pq
 
 from worldsim.data.assemble import EpisodeSource
 from worldsim.data.channels import IMAGES, channels_of, renamed
-from worldsim.data.disk import disk_errors
 from worldsim.data.episode import Episode
 from worldsim.data.remux import VideoSegment
 from worldsim.data.rows import episode_rows, hold_actions, meta_table
 from worldsim.data.video import Pixels, VideoCodec
 from worldsim.data.video_writer import VideoWriter
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.files import atomic_path, read_json, write_json
+from worldsim.files import atomic_path, disk_errors, read_json, write_json
 from worldsim.spec import WorldSpec
 
 STAGING = ".staging"
@@ -45,29 +44,17 @@ class Staging:
         """Start, or continue what an earlier run with the same `request` left.
 
         Raises:
-            UsageError: something else is being collected here.
+            UsageError: something else is being collected here; names what differs.
         """
         path = self.folder / "request.json"
         request = json.loads(json.dumps(request))  # tuples become lists, as in the file
-        if path.exists():
-            earlier = read_json(path)
-            changed = sorted(
-                key
-                for key in {*earlier, *request}
-                if earlier.get(key) != request.get(key)
-                and not (key == "spec" and _same_world(earlier.get(key), request[key]))
+        if not path.exists() or not self.finished():
+            write_json(path, request)
+        elif changes := _changes(read_json(path), request):
+            raise UsageError(
+                f"{self.root} holds an unfinished collection with another {'; '.join(changes)}; "
+                "finish it with the recorded settings, or collect into another folder"
             )
-            if changed and not self.finished():
-                with disk_errors(self.root):
-                    write_json(path, request)
-            elif changed:
-                raise UsageError(
-                    f"{self.root} holds an unfinished collection with another "
-                    f"{', '.join(changed)}; finish it with its own settings, or collect elsewhere"
-                )
-        else:
-            with disk_errors(self.root):
-                write_json(path, request)
         self.episodes.mkdir(exist_ok=True)
         for leftover in self.episodes.glob(".*"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -90,7 +77,10 @@ class Staging:
             DiskFullError: no space left.
         """
         check_episode(episode, spec, f"episode {index}")
-        check_frames(episode, spec, f"episode {index}")
+        for camera in spec.cameras:
+            shape = (episode.length + 1, camera.height, camera.width, 3)
+            pixels = episode.pixels.get(camera.name)
+            check_pixels(pixels, shape, camera.name, f"episode {index}")
         if self.path(index).exists():
             return
         with self.begin(index, spec, codec) as staged:
@@ -172,6 +162,30 @@ class StagedEpisode:
         pq.write_table(meta, self.folder / "meta.parquet")
 
 
+def changed_settings(recorded: Any, asked: Any, key: str = "") -> list[str]:
+    """What differs between two settings, nested mappings included, with both values."""
+    if isinstance(recorded, Mapping) and isinstance(asked, Mapping):
+        parts = ((name, f"{key}.{name}" if key else name) for name in sorted({*recorded, *asked}))
+        return [
+            change
+            for name, path in parts
+            for change in changed_settings(recorded.get(name), asked.get(name), path)
+        ]
+    if recorded == asked:
+        return []
+    return [f"{key} (recorded {json.dumps(recorded)}, asked {json.dumps(asked)})"]
+
+
+def _changes(earlier: dict[str, Any], request: dict[str, Any]) -> list[str]:
+    """What differs between two requests; settings first, since env and spec follow from them."""
+    before, now = earlier.get("collection"), request["collection"]
+    if before and now and (changes := changed_settings(before, now)):
+        return changes
+    spec = earlier.get("spec")
+    same = {"spec": request["spec"]} if _same_world(spec, request["spec"]) else {}
+    return changed_settings({**earlier, **same}, request)
+
+
 def _same_world(earlier: Any, now: dict[str, Any]) -> bool:
     """Whether two specs are one but for carriers of cameras, which earlier ones do not say."""
     try:
@@ -209,17 +223,6 @@ def check_episode(episode: Episode, spec: WorldSpec, where: str) -> None:
             )
         if not np.isfinite(array).all():
             raise UsageError(f"{where}: {channel.name} holds NaN or infinity")
-
-
-def check_frames(episode: Episode, spec: WorldSpec, where: str) -> None:
-    """Compare the frames of an episode with the spec.
-
-    Raises:
-        UsageError: a camera is missing, or its frames are of another number, size or dtype.
-    """
-    for camera in spec.cameras:
-        shape = (episode.length + 1, camera.height, camera.width, 3)
-        check_pixels(episode.pixels.get(camera.name), shape, camera.name, where)
 
 
 def check_pixels(pixels: Pixels | None, shape: tuple[int, ...], camera: str, where: str) -> Pixels:

@@ -14,12 +14,13 @@ import pyarrow as pa
 from worldsim.data.checks import film_faults, row_faults
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.faults import Fault, errors_of
-from worldsim.data.readiness import training_faults
+from worldsim.data.layout import INFO
+from worldsim.data.records import EPISODES
 from worldsim.data.selection import Selection
+from worldsim.data.statistics import ExtremesSeen
 from worldsim.data.stillness import asks_to_move, is_still, is_still_film
-from worldsim.data.stored_statistics import ExtremesSeen
 from worldsim.data.video import VideoFile
-from worldsim.errors import DataError
+from worldsim.errors import DataError, WorldsimError
 
 Progress = Callable[[int, int], None]
 
@@ -68,6 +69,22 @@ def verify(
             if progress is not None:
                 progress(count + episode + 1, 2 * count)
     return list(dict.fromkeys(faults))
+
+
+def training_faults(dataset: LeRobotDataset) -> list[Fault]:
+    """Why no world model can be trained on a data set.
+
+    `worldsim train` refuses it for these reasons before its first stage, and `worldsim data
+    verify` lists them.
+    """
+    try:
+        _ = dataset.spec
+    except WorldsimError as error:
+        return [Fault(INFO, None, str(error))]
+    if max(record.length for record in dataset.index.records) < 2:
+        message = "no episode has two rows, so none shows what an action does; record longer ones"
+        return [Fault(EPISODES, None, message)]
+    return []
 
 
 def _check_rows(

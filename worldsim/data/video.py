@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any, cast
 
 import av
@@ -114,6 +113,28 @@ def decoding_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path} cannot be decoded ({error}); is it truncated?") from error
 
 
+def stored_format(path: Path) -> str | None:
+    """Pixel format of a video as FFmpeg names it, such as yuv420p or gray12le.
+
+    Raises:
+        DataError: missing, truncated, or without a video stream.
+    """
+    with decoding_errors(path), av.open(str(path)) as container:
+        return _video_stream(container, path).codec_context.pix_fmt
+
+
+def is_depth_format(form: str | None) -> bool:
+    """Whether frames of a pixel format hold grey of more than 8 bits, as depth does."""
+    return form is not None and form.startswith("gray") and form not in ("gray", "gray8")
+
+
+def _video_stream(container: Any, path: Path) -> av.VideoStream:
+    if not container.streams.video:
+        container.close()
+        raise DataError(f"{path} holds no video stream")
+    return cast(av.VideoStream, container.streams.video[0])
+
+
 class VideoFile:
     """A video opened for reading by frame index.
 
@@ -135,10 +156,7 @@ class VideoFile:
         self.path = path
         with decoding_errors(path):
             self._container = av.open(str(path))
-            if not self._container.streams.video:
-                self._container.close()
-                raise DataError(f"{path} holds no video stream")
-            self._stream = self._container.streams.video[0]
+            self._stream = _video_stream(self._container, path)
             pts, keys, sizes = [], [], []
             for packet in self._container.demux(self._stream):
                 if packet.pts is None or packet.is_discard:
@@ -256,12 +274,7 @@ class VideoFile:
     def __enter__(self) -> "VideoFile":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -65,14 +64,9 @@ class VideoWriter:
     def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, failed: object, *error: object) -> None:
         if self._container is not None:
-            if error is None:
+            if failed is None:
                 self._container.mux(self._stream.encode())
             self._container.close()
 

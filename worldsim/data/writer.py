@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.data.assemble import Assembler
-from worldsim.data.disk import disk_errors
 from worldsim.data.episode import Episode
 from worldsim.data.features import own_features
 from worldsim.data.layout import INFO, Limits
@@ -16,6 +15,7 @@ from worldsim.data.split import folds_by_index
 from worldsim.data.staging import Staging
 from worldsim.data.video import VideoCodec
 from worldsim.errors import UsageError
+from worldsim.files import disk_errors
 from worldsim.spec import WorldSpec
 
 Progress = Callable[[int, int], None]
@@ -68,7 +68,8 @@ class LeRobotWriter:
                 raise UsageError(
                     f"another process is writing to {root}; wait for it, or choose another folder"
                 ) from error
-        self.staging.open({"spec": self.info["spec"], "env": env_info, "collection": collection})
+            request = {"spec": self.info["spec"], "env": env_info, "collection": collection}
+            self.staging.open(request)
 
     def add(self, episode: Episode, index: int | None = None) -> int:
         """Make an episode durable; returns its index (by default the next free one).

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from worldsim.config.limits import Count, Seed, Weight
 from worldsim.config.values import INLINE, Checked
+from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
-from worldsim.imitation.augmentation import Augmentation, augment
 from worldsim.imitation.recordings import (
-    Recordings,
+    Augmentation,
+    augment,
     chosen_rows,
     chunk_targets,
     episode_weights,
@@ -86,7 +87,7 @@ class BehaviourTraining(Checked):
 
 
 def train_behaviour(
-    recordings: Recordings,
+    recordings: CachedDataset,
     config: BehaviourTraining,
     out: Path,
     run: RunConfig | None = None,
@@ -97,7 +98,7 @@ def train_behaviour(
     machine give the same weights.
 
     Args:
-        recordings: a `CachedDataset`.
+        recordings: what to learn from.
         config: see `BehaviourTraining`.
         out: folder of this run.
         run: threads, precision, logging.
@@ -131,7 +132,9 @@ def train_behaviour(
     return list(folders.values())
 
 
-def _network(recordings: Recordings, config: BehaviourTraining, lesson: "Lesson") -> BehaviourNet:
+def _network(
+    recordings: CachedDataset, config: BehaviourTraining, lesson: "Lesson"
+) -> BehaviourNet:
     views, height, width = recordings.pixels.shape[1:4]
     shape = BehaviourConfig(
         num_views=views,
@@ -163,14 +166,14 @@ class Lesson:
         weight: `[M]`.
     """
 
-    recordings: Recordings
+    recordings: CachedDataset
     rows: NDArray[np.int64]
     ahead: NDArray[np.int64]
     valid: NDArray[np.bool_]
     weight: NDArray[np.float32]
 
     @staticmethod
-    def of(recordings: Recordings, config: BehaviourTraining) -> "Lesson":
+    def of(recordings: CachedDataset, config: BehaviourTraining) -> "Lesson":
         """Choose the rows of `recordings` that `config` asks for."""
         weights = episode_weights(recordings.metas, config.policies, config.only_successes)
         rows, episode = chosen_rows(np.asarray(recordings.episode_start), weights)

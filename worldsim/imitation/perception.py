@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from worldsim.config.limits import Count, Seed, Weight
 from worldsim.config.values import INLINE, Checked
+from worldsim.data.cache import CachedDataset
 from worldsim.data.split import episodes_of, hold_one_out
 from worldsim.errors import DataError
 from worldsim.files import write_figures
-from worldsim.imitation.augmentation import Augmentation, augment
-from worldsim.imitation.recordings import Recordings, chosen_rows, episode_weights
+from worldsim.imitation.recordings import Augmentation, augment, chosen_rows, episode_weights
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.policies.checkpoints import CheckpointOrNone, find_checkpoint
@@ -60,7 +60,7 @@ class PerceptionTraining(Checked):
 
 
 def train_perception(
-    recordings: Recordings,
+    recordings: CachedDataset,
     config: PerceptionTraining,
     out: Path,
     run: RunConfig | None = None,
@@ -73,7 +73,7 @@ def train_perception(
     `out/perception_error.json`.
 
     Args:
-        recordings: a `CachedDataset` with a simulator's state.
+        recordings: with a simulator's state.
         config: see `PerceptionTraining`.
         out: folder of this run.
         run: threads, precision, logging.
@@ -87,19 +87,18 @@ def train_perception(
     torch.manual_seed(mix(config.seed, "perception"))
     taught, tested = _split(recordings, config)
     network = _network(recordings, config, taught)
-    gather = _Gather(recordings, taught)
+
+    def gather(items: Tensor, generator: torch.Generator) -> Batch:
+        rows = taught[items.numpy()]
+        return {
+            "pixels": torch.from_numpy(np.asarray(recordings.pixels[rows])),
+            "state": torch.from_numpy(np.asarray(recordings.state[rows], np.float32)),
+        }
+
     batches = StepBatches(gather, len(taught), config.fit.batch_size, config.seed)
-    loss = StateLoss(network, config.augmentation)
-    fit(
-        "perception",
-        network,
-        loss,
-        batches,
-        config.fit,
-        run or RunConfig(),
-        RunFolder(out),
-        config.seed,
-    )
+    loss, folder = StateLoss(network, config.augmentation), RunFolder(out)
+    run = run or RunConfig()
+    fit("perception", network, loss, batches, config.fit, run, folder, config.seed)
     save_perception(out / "perception", network, recordings.spec)
     error = _error(network, recordings, tested)
     write_figures(out / "perception_error.json", error)
@@ -107,7 +106,7 @@ def train_perception(
 
 
 def _split(
-    recordings: Recordings, config: PerceptionTraining
+    recordings: CachedDataset, config: PerceptionTraining
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows to learn from and rows to measure on, of different episodes."""
     weights = episode_weights(recordings.metas, config.policies, only_successes=False)
@@ -122,7 +121,7 @@ def _split(
 
 
 def _network(
-    recordings: Recordings, config: PerceptionTraining, rows: NDArray[np.int64]
+    recordings: CachedDataset, config: PerceptionTraining, rows: NDArray[np.int64]
 ) -> StateEstimator:
     views, height, width = recordings.pixels.shape[1:4]
     network = StateEstimator(
@@ -142,20 +141,6 @@ def _network(
     return network
 
 
-class _Gather:
-    """Items to frames and states."""
-
-    def __init__(self, recordings: Recordings, rows: NDArray[np.int64]) -> None:
-        self._recordings, self._rows = recordings, rows
-
-    def __call__(self, items: Tensor, generator: torch.Generator) -> Batch:
-        rows = self._rows[items.numpy()]
-        return {
-            "pixels": torch.from_numpy(np.asarray(self._recordings.pixels[rows])),
-            "state": torch.from_numpy(np.asarray(self._recordings.state[rows], np.float32)),
-        }
-
-
 class StateLoss:
     """Smooth absolute error of the standardised state."""
 
@@ -173,7 +158,7 @@ class StateLoss:
 
 
 def _error(
-    network: StateEstimator, recordings: Recordings, rows: NDArray[np.int64]
+    network: StateEstimator, recordings: CachedDataset, rows: NDArray[np.int64]
 ) -> dict[str, float]:
     """Mean absolute error of every entry of the state, in its unit."""
     estimates = []

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.config.compose import build
+from worldsim.data.cache import CachedDataset
 from worldsim.imitation.behaviour_cloning import BehaviourTraining, train_behaviour
 from worldsim.imitation.perception import PerceptionTraining, train_perception
-from worldsim.imitation.recordings import Recordings
 from worldsim.training.config import RunConfig
 from worldsim.training.run_folder import RunFolder, fingerprint
 
@@ -22,8 +22,7 @@ class PolicyTraining:
 
 
 def train_policies(
-    recordings: Recordings,
-    fingerprint_of_data: str,
+    recordings: CachedDataset,
     config: Mapping[str, Any],
     out: Path,
     run: RunConfig,
@@ -32,8 +31,7 @@ def train_policies(
     """Train what `config` describes into `out/perception` and `out/behaviour`.
 
     Args:
-        recordings: a `CachedDataset`.
-        fingerprint_of_data: its fingerprint; other data is another run.
+        recordings: what to learn from; other data is another run.
         config: plain mapping of group `policy_training`: `perception` and `behaviour`.
         out: the run's folder.
         run: threads, precision, logging.
@@ -48,12 +46,12 @@ def train_policies(
     """
     training = build(PolicyTraining, config, "policy_training")
     folder, worked = RunFolder(out), False
-    key = fingerprint([config["perception"], fingerprint_of_data])
+    key = fingerprint([config["perception"], recordings.fingerprint])
     if not folder.is_finished("perception", key, overwrite):
         error = train_perception(recordings, training.perception, out, run)
         folder.finish("perception", key, error=error)
         worked = True
-    key = fingerprint([config["behaviour"], fingerprint_of_data])
+    key = fingerprint([config["behaviour"], recordings.fingerprint])
     if not folder.is_finished("behaviour", key, overwrite):
         ladder = train_behaviour(recordings, training.behaviour, out, run)
         folder.finish("behaviour", key, ladder=[path.name for path in ladder])

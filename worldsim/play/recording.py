@@ -13,10 +13,10 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.data.disk import disk_errors
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.writer import LeRobotWriter
 from worldsim.errors import UsageError
+from worldsim.files import disk_errors
 from worldsim.play.session import Float, Moment, Pixels
 from worldsim.reporting.film import write_film
 from worldsim.rollout.record import RolloutRecord
