@@ -11,7 +11,14 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from worldsim.cameras.poses import end_effector_frame
+from worldsim.cameras.poses import (
+    ScenePoint,
+    end_effector_frame,
+    point_headings,
+    point_poses,
+    point_positions,
+    scene_points,
+)
 from worldsim.cameras.projection import pixel_grid, project, scale_intrinsics, splat_gaussian
 from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView
@@ -20,13 +27,6 @@ from worldsim.models.conditioners.base import (
     StepGeometry,
     numbered,
     register_conditioner,
-)
-from worldsim.models.tabletop.scene_points import (
-    ScenePoint,
-    point_headings,
-    point_poses,
-    point_positions,
-    scene_points,
 )
 from worldsim.spec import GRIPPER_WIDTH, PINHOLE, WorldSpec
 
