@@ -1,0 +1,298 @@
+"""One part of one's own in every registry, each a file and a row, trained, streamed and ranked.
+
+The files are `tests/helpers/dummy_*.py`. They import what a user would import. They are imported
+within the fixture `parts` and leave the registries with it, so that no other test sees them.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toy_room import PILLAR, REACH, Move
+from toy_room_data import CAMERA, SPEC, toward_pillar
+from toy_room_world import Room, WalkerPolicy, retaken, room_spec, write_retaken
+from train_testing import train
+
+from worldsim.cameras.projection import PROJECTIONS, camera_rays
+from worldsim.cli.main import main
+from worldsim.config.compose import build
+from worldsim.data.episode import Episode
+from worldsim.envs.imagination.engine import ImaginationEngine
+from worldsim.envs.imagination.loading import judge_folder
+from worldsim.envs.imagination.start import Start
+from worldsim.errors import UsageError
+from worldsim.judge.judge import JUDGES, JudgeReport, load_pretrained_judge
+from worldsim.judge.tracker import VerdictRule
+from worldsim.models.conditioners.base import CONDITIONERS
+from worldsim.models.denoisers.base import DENOISERS
+from worldsim.models.dynamics.base import DYNAMICS
+from worldsim.models.tokenizers.base import TOKENIZERS
+from worldsim.models.world_model import WorldModel, WorldModelConfig
+from worldsim.ranking.outcomes import Outcomes
+from worldsim.ranking.rank import rank_results
+from worldsim.ranking.report import RankingReport
+from worldsim.registry import Registry
+from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.eval_config import Circumstances, EvalConfig, RankingOptions
+from worldsim.rollout.metrics import METRICS
+from worldsim.rollout.rollouts import roll_out
+from worldsim.rollout.worlds import BatchWorld, ImaginedWorld
+from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.stream import Stream
+from worldsim.spec import CameraSpec
+
+KINDS = ("camera", "conditioner", "denoiser", "dynamics", "judge", "metric", "tokenizer")
+# MEMORY: its own dummy, `memory`, joins KINDS, REGISTRIES, USED and NAMED.
+REGISTRIES: tuple[Registry[Any], ...] = (
+    PROJECTIONS,
+    CONDITIONERS,
+    DENOISERS,
+    DYNAMICS,
+    JUDGES,
+    METRICS,
+    TOKENIZERS,
+)
+USED = {
+    "train": {"camera", "conditioner", "denoiser", "dynamics", "tokenizer"},
+    "stream": {"camera", "conditioner", "denoiser", "dynamics", "tokenizer"},
+    "rank": {"camera", "conditioner", "denoiser", "dynamics", "judge", "metric", "tokenizer"},
+}
+"""Which dummies each piece of work must enter."""
+NAMED = (
+    "model.autoencoder.name=shuffle",
+    "model.autoencoder.channels=8",
+    "model.denoiser.name=plain",
+    "model.dynamics.name=unicycle",
+    "model.conditioners=[turning,rays]",
+)
+HORIZON = 10
+LEFT, RIGHT, FORWARD, STOP = (
+    SPEC.action.vector(np.array([move]), "test")
+    for move in (Move.LEFT, Move.RIGHT, Move.FORWARD, Move.STOP)
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The dummies' modules, and how often each was called since `calls` was last cleared."""
+
+    modules: dict[str, ModuleType]
+    calls: Counter[str]
+
+    def entered(self, work: Callable[[], Any]) -> tuple[Any, set[str]]:
+        """What `work` returns, and the kinds of dummies that it called."""
+        self.calls.clear()
+        result = work()
+        return result, set(self.calls)
+
+
+@pytest.fixture(scope="module")
+def parts() -> Iterator[Parts]:
+    """Every dummy registered, and its one method counted."""
+    with pytest.MonkeyPatch.context() as patch:
+        for registry in REGISTRIES:
+            patch.setattr(registry, "_entries", dict(registry._entries))
+        for kind in KINDS:
+            patch.delitem(sys.modules, f"dummy_{kind}", raising=False)
+        modules = {kind: import_module(f"dummy_{kind}") for kind in KINDS}
+        calls: Counter[str] = Counter()
+        for kind, owner, method in (
+            ("camera", modules["camera"].Cylinder, "rays"),
+            ("conditioner", modules["conditioner"].Turning, "maps"),
+            ("denoiser", modules["denoiser"].Plain, "residual"),
+            ("dynamics", modules["dynamics"].Unicycle, "step"),
+            ("judge", modules["judge"].NearJudge, "read"),
+            ("tokenizer", modules["tokenizer"].Shuffle, "encode"),
+        ):
+            patch.setattr(owner, method, _counted(getattr(owner, method), kind, calls))
+        metric = METRICS.get("turns")
+        object.__setattr__(metric, "measure", _counted(metric.measure, "metric", calls))
+        yield Parts(modules, calls)
+
+
+def _counted(function: Callable[..., Any], kind: str, calls: Counter[str]) -> Callable[..., Any]:
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls[kind] += 1
+        return function(*args, **kwargs)
+
+    return counted
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained nano model of the room, in its folder, and the dummies that training entered."""
+
+    folder: Path
+    entered: set[str]
+
+    @property
+    def model(self) -> WorldModel:
+        return WorldModel.from_pretrained(self.folder / "model")
+
+
+@pytest.fixture(scope="module")
+def run(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Trained by names alone; its judge, which nothing can be trained on, is geometry."""
+    root = Path(tmp_path_factory.mktemp("parts"))
+    data = write_retaken(root / "data", "cylinder", 12, 6)
+    quick = ["validation.films=0", "validation.swap=false", "validation.step_counts=[]"]
+    folder = root / "run"
+    code, entered = parts.entered(lambda: train(data, folder, *NAMED, *quick, "stage=all"))
+    assert code == 0
+    report = JudgeReport(0, 0, 0, 0, None, 0.0, 0, 0, "geometry")
+    judge = parts.modules["judge"].NearJudge(
+        tuple(PILLAR.tolist()), REACH, room_spec("cylinder"), VerdictRule(), report
+    )
+    judge.save_pretrained(folder / "judge")
+    return Run(folder, entered)
+
+
+def begun(model: WorldModel, recorded: Episode) -> Stream:
+    stream = Stream.of(model, Sampler.of(model, 1))
+    rig = recorded.meta.rig
+    assert rig is not None
+    arrays = {name: getattr(rig, name)[None] for name in ("intrinsics", "extrinsics", "mounted")}
+    stream.reset(recorded.pixels[CAMERA][:1, None], recorded.agent_pos[:1], arrays)
+    return stream
+
+
+def test_training_enters_every_part_that_a_model_has(run: Run) -> None:
+    assert USED["train"] <= run.entered
+    model = run.model
+    named = (model.tokenizer, model.denoiser, model.dynamics, *model.conditioners.rows)
+    assert [type(part).__name__ for part in named] == [
+        "Shuffle",
+        "Plain",
+        "Unicycle",
+        "Turning",
+        "Rays",
+    ]
+    assert model.latent_shape == (8, 8, 16)
+    assert model.spec == room_spec("cylinder")
+    # The floor that was walked on is all that these dynamics learn.
+    assert 0 < model.dynamics.get_buffer("entered").sum() < 48
+
+
+def test_a_stream_enters_them_and_goes_where_the_dynamics_say(run: Run, parts: Parts) -> None:
+    recorded = retaken(3, 6, "cylinder")
+    stream = begun(run.model, recorded)
+    chunk, entered = parts.entered(lambda: stream.act(RIGHT))
+    assert USED["stream"] <= entered | {"tokenizer"} and "tokenizer" not in entered
+    shown, entered = parts.entered(lambda: begun(run.model, recorded).pixels())
+    assert "tokenizer" in entered and shown.shape == (1, 1, 32, 64, 3)
+    x, y, cos, sin = recorded.agent_pos[0]
+    turn = SPEC.action.scale[Move.RIGHT]
+    yaw = np.arctan2(sin, cos) - turn
+    torch.testing.assert_close(
+        chunk.agent_pos[0, 0], torch.tensor([x, y, np.cos(yaw), np.sin(yaw)]).float()
+    )
+
+
+def test_forks_part_where_their_moves_do(run: Run) -> None:
+    stream = begun(run.model, retaken(3, 6, "cylinder"))
+    twin = stream.fork()
+    one, other = stream.act(LEFT), twin.act(RIGHT)
+    assert not torch.equal(one.latents, other.latents)
+    again = begun(run.model, retaken(3, 6, "cylinder")).act(LEFT)
+    assert torch.equal(again.latents, one.latents)
+
+
+def test_what_is_saved_is_what_is_loaded(run: Run, tmp_path: Path) -> None:
+    model = run.model
+    model.save_pretrained(tmp_path / "saved")
+    loaded = WorldModel.from_pretrained(tmp_path / "saved")
+    streams = [begun(which, retaken(3, 6, "cylinder")) for which in (model, loaded)]
+    one, other = (stream.act(FORWARD).latents for stream in streams)
+    assert torch.equal(one, other)
+    assert loaded.conditioners.channels[0] == "turning_sine"
+
+
+def rolled_out(world: BatchWorld, starts: list[Start]) -> list[RolloutBatch]:
+    policies = (
+        WalkerPolicy("seeks", toward_pillar),
+        WalkerPolicy("spins", lambda walker: Move.LEFT),
+    )
+    return [roll_out(policy, world, starts, max_steps=HORIZON) for policy in policies]
+
+
+def ranked(run: Run) -> tuple[RankingReport, Outcomes]:
+    """Two policies by their turns, from four starts, in the room and in imagination."""
+    walks = [retaken(seed, 1, "cylinder") for seed in range(4)]
+    starts = [
+        Start(walk.pixels[CAMERA][:1], walk.agent_pos[0], walk.task, walk.meta.rig)
+        for walk in walks
+    ]
+    model, place = run.model, judge_folder(None, run.folder / "model")
+    judge = load_pretrained_judge(place)
+    outcomes = Outcomes(
+        EvalConfig(
+            {"seeks": {}, "spins": {}}, None, {}, str(run.folder), str(place), max_steps=HORIZON
+        ),
+        RankingOptions(metric="turns", null_policy=None, bootstrap_samples=50),
+        Circumstances(judge.report, model.state_assisted, None, False),
+        rolled_out(ImaginedWorld(ImaginationEngine(model, judge, 1)), starts),
+        rolled_out(Room(model.spec), starts),
+    )
+    return rank_results(outcomes), outcomes
+
+
+def test_policies_are_ranked_by_the_metric_as_the_judge_ends_their_episodes(
+    run: Run, parts: Parts
+) -> None:
+    (report, outcomes), entered = parts.entered(lambda: ranked(run))
+    assert USED["rank"] <= entered
+    assert report.metric.name == "turns" and "success" in report.others
+    means = {policy.name: policy.imagined.value for policy in report.policies}
+    assert means["seeks"] < means["spins"] == HORIZON
+    seeks, spins = outcomes.imagined
+    # Who stops at the pillar is done; the learned judge, trained on no success, would see none.
+    assert seeks.success.any() and not spins.success.any()
+    assert (seeks.length[seeks.success] < HORIZON).all() and (spins.length == HORIZON).all()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "nearest"),
+    [
+        ("autoencoder", {"name": "shufle"}, "shuffle"),
+        ("denoiser", {"name": "plane"}, "plain"),
+        ("dynamics", {"name": "unicycles"}, "unicycle"),
+        ("conditioners", ["turnings"], "turning"),
+    ],
+)
+@pytest.mark.usefixtures("parts")
+def test_an_unknown_part_of_a_model_is_refused_with_the_nearest(
+    key: str, value: object, nearest: str
+) -> None:
+    with pytest.raises(UsageError, match=f"(?s)model.{key}.*Did you mean '{nearest}'"):
+        build(WorldModelConfig, {key: value}, "model")
+
+
+@pytest.mark.usefixtures("parts")
+def test_an_unknown_camera_is_refused_with_the_nearest() -> None:
+    eye = torch.eye(4)[None]
+    with pytest.raises(UsageError, match="unknown projection 'cilinder'. Did you mean 'cylinder'"):
+        camera_rays([CameraSpec("c", 4, 4, "cilinder")], eye[:, :3, :3], eye, 4, 4)
+
+
+def test_an_unknown_judge_is_refused_with_the_nearest(run: Run, tmp_path: Path) -> None:
+    text = (run.folder / "judge" / "judge.json").read_text()
+    (tmp_path / "judge.json").write_text(text.replace('"near"', '"nears"'))
+    with pytest.raises(UsageError, match="unknown judge 'nears'. Did you mean 'near'"):
+        load_pretrained_judge(tmp_path)
+
+
+@pytest.mark.usefixtures("parts")
+def test_an_unknown_metric_is_refused_with_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rank", f"out={tmp_path / 'out'}", "metric=turn"]) == 2
+    assert "unknown episode metric 'turn'. Did you mean 'turns'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
