@@ -17,18 +17,20 @@ import numpy as np
 import pytest
 import torch
 from toy_room import PILLAR, REACH, Move
-from toy_room_data import CAMERA, SPEC, toward_pillar
-from toy_room_world import Room, WalkerPolicy, retaken, room_spec, write_retaken
+from toy_room_data import CAMERA, SPEC
+from toy_room_world import Room, retaken, room_spec, seeker, spinner, write_retaken
 from train_testing import train
 
 from worldsim.cameras.projection import PROJECTIONS, camera_rays
 from worldsim.cli.main import main
+from worldsim.cli.rank_report import write_ranking
 from worldsim.config.compose import build
 from worldsim.data.episode import Episode
 from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.envs.imagination.loading import judge_folder
 from worldsim.envs.imagination.start import Start
 from worldsim.errors import UsageError
+from worldsim.files import read_json
 from worldsim.judge.judge import JUDGES, JudgeReport, load_pretrained_judge
 from worldsim.judge.tracker import VerdictRule
 from worldsim.models.conditioners.base import CONDITIONERS
@@ -36,12 +38,13 @@ from worldsim.models.denoisers.base import DENOISERS
 from worldsim.models.dynamics.base import DYNAMICS
 from worldsim.models.tokenizers.base import TOKENIZERS
 from worldsim.models.world_model import WorldModel, WorldModelConfig
-from worldsim.ranking.outcomes import Outcomes
-from worldsim.ranking.rank import rank_results
+from worldsim.ranking.outcomes import Outcomes, read_outcomes, write_eval_config
+from worldsim.ranking.paired import wanted_results
 from worldsim.ranking.report import RankingReport
 from worldsim.registry import Registry
 from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.eval_config import Circumstances, EvalConfig, RankingOptions
+from worldsim.rollout.eval_config import Circumstances, EvalConfig, RankingOptions, StartPlan
+from worldsim.rollout.kept import Job, write_result
 from worldsim.rollout.metrics import METRICS
 from worldsim.rollout.rollouts import roll_out
 from worldsim.rollout.worlds import BatchWorld, ImaginedWorld
@@ -175,7 +178,7 @@ def test_training_enters_every_part_that_a_model_has(run: Run) -> None:
         "Turning",
         "Rays",
     ]
-    assert model.latent_shape == (8, 8, 16)
+    assert model.latent_shape == (8, 6, 16)
     assert model.spec == room_spec("cylinder")
     # The floor that was walked on is all that these dynamics learn.
     assert 0 < model.dynamics.get_buffer("entered").sum() < 48
@@ -187,7 +190,7 @@ def test_a_stream_enters_them_and_goes_where_the_dynamics_say(run: Run, parts: P
     chunk, entered = parts.entered(lambda: stream.act(RIGHT))
     assert USED["stream"] <= entered | {"tokenizer"} and "tokenizer" not in entered
     shown, entered = parts.entered(lambda: begun(run.model, recorded).pixels())
-    assert "tokenizer" in entered and shown.shape == (1, 1, 32, 64, 3)
+    assert "tokenizer" in entered and shown.shape == (1, 1, 24, 64, 3)
     x, y, cos, sin = recorded.agent_pos[0]
     turn = SPEC.action.scale[Move.RIGHT]
     yaw = np.arctan2(sin, cos) - turn
@@ -216,14 +219,10 @@ def test_what_is_saved_is_what_is_loaded(run: Run, tmp_path: Path) -> None:
 
 
 def rolled_out(world: BatchWorld, starts: list[Start]) -> list[RolloutBatch]:
-    policies = (
-        WalkerPolicy("seeks", toward_pillar),
-        WalkerPolicy("spins", lambda walker: Move.LEFT),
-    )
-    return [roll_out(policy, world, starts, max_steps=HORIZON) for policy in policies]
+    return [roll_out(policy, world, starts, max_steps=HORIZON) for policy in (seeker(), spinner())]
 
 
-def ranked(run: Run) -> tuple[RankingReport, Outcomes]:
+def ranked(run: Run, out: Path) -> tuple[RankingReport, Outcomes]:
     """Two policies by their turns, from four starts, in the room and in imagination."""
     walks = [retaken(seed, 1, "cylinder") for seed in range(4)]
     starts = [
@@ -232,30 +231,64 @@ def ranked(run: Run) -> tuple[RankingReport, Outcomes]:
     ]
     model, place = run.model, judge_folder(None, run.folder / "model")
     judge = load_pretrained_judge(place)
-    outcomes = Outcomes(
-        EvalConfig(
-            {"seeks": {}, "spins": {}}, None, {}, str(run.folder), str(place), max_steps=HORIZON
-        ),
+    eval_config = EvalConfig(
+        {"seeks": {}, "spins": {}},
+        None,
+        {},
+        str(run.folder / "model"),
+        str(place),
+        StartPlan(len(starts)),
+        max_steps=HORIZON,
+    )
+    wanted = wanted_results(eval_config, ("imagination", "simulator"))
+    write_eval_config(
+        out,
+        eval_config,
         RankingOptions(metric="turns", null_policy=None, bootstrap_samples=50),
         Circumstances(judge.report, model.state_assisted, None, False),
-        rolled_out(ImaginedWorld(ImaginationEngine(model, judge, 1)), starts),
-        rolled_out(Room(model.spec), starts),
+        wanted,
     )
-    return rank_results(outcomes), outcomes
+    worlds = (ImaginedWorld(ImaginationEngine(model, judge, 1)), Room(model.spec))
+    for batch in [batch for world in worlds for batch in rolled_out(world, starts)]:
+        job = Job(batch.policy, batch.world)
+        write_result(out, job, wanted[job], batch)
+    (out / "config.yaml").write_text("{}")
+    report = write_ranking(out, {"title": "Room", "summary": ""}, films=0)
+    return report, read_outcomes(out)
 
 
 def test_policies_are_ranked_by_the_metric_as_the_judge_ends_their_episodes(
-    run: Run, parts: Parts
+    run: Run, parts: Parts, tmp_path: Path
 ) -> None:
-    (report, outcomes), entered = parts.entered(lambda: ranked(run))
+    (report, outcomes), entered = parts.entered(lambda: ranked(run, tmp_path))
     assert USED["rank"] <= entered
     assert report.metric.name == "turns" and "success" in report.others
     means = {policy.name: policy.imagined.value for policy in report.policies}
     assert means["seeks"] < means["spins"] == HORIZON
+    assert "turns" in (tmp_path / "report.html").read_text()
     seeks, spins = outcomes.imagined
     # Who stops at the pillar is done; the learned judge, trained on no success, would see none.
     assert seeks.success.any() and not spins.success.any()
     assert (seeks.length[seeks.success] < HORIZON).all() and (spins.length == HORIZON).all()
+
+
+def test_the_command_ranks_with_them_too(run: Run, parts: Parts, tmp_path: Path) -> None:
+    """Against logged rates, from frames of the data; with the judge that lies in the run."""
+    logged, out = tmp_path / "logged.csv", tmp_path / "out"
+    logged.write_text("policy,successes,trials\nseeks,3,4\nspins,0,4\n")
+    words = (
+        "+policy.policies.seeks={kind: python, target: toy_room_world:seeker}",
+        "+policy.policies.spins={kind: python, target: toy_room_world:spinner}",
+        f"model={run.folder} judge={run.folder} out={out} reference.csv={logged}",
+        f"starts.dataset={run.folder.parent / 'data'} starts.split=all starts.count=4",
+        f"max_steps={HORIZON} workers=0 sampling_steps=1 films.starts=0 bootstrap_samples=50",
+    )
+    overrides = [*words[:2], "only=[seeks,spins]", *" ".join(words[2:]).split()]
+    code, entered = parts.entered(lambda: main(["rank", *overrides]))
+    assert code == 0
+    assert USED["rank"] <= entered
+    seeks = read_json(out / "results" / "imagination" / "seeks.json")["rollouts"]["outcomes"]
+    assert any(seeks["success"]) and max(seeks["turns"]) > 0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from toy_room import HEIGHT, REACH, WIDTH, Move, Walker
-from toy_room_data import CAMERA, SPEC, agent_pose, episode
+from toy_room_data import CAMERA, SPEC, agent_pose, episode, toward_pillar
 
 from worldsim.cameras.projection import PROJECTIONS, whole_sphere_intrinsics
 from worldsim.conventions import Observation
@@ -17,17 +17,19 @@ from worldsim.data.writer import LeRobotWriter
 from worldsim.envs.imagination.start import Start
 from worldsim.rollout.trajectory import World
 from worldsim.rollout.worlds import Moment
-from worldsim.spec import EQUIRECTANGULAR, WorldSpec
+from worldsim.spec import EQUIRECTANGULAR, ActionKind, WorldSpec
 
+ROWS = 24
+"""Of the retaken pictures: no multiple of what the default tokenizer asks for."""
 INTRINSICS = np.array(
-    [[WIDTH / (2 * np.pi), 0, WIDTH / 2], [0, HEIGHT / 2, HEIGHT / 2], [0, 0, 1]], np.float32
+    [[WIDTH / (2 * np.pi), 0, WIDTH / 2], [0, ROWS / 2, ROWS / 2], [0, 0, 1]], np.float32
 )
 """All round, and to 45 degrees up and down where rows are slopes."""
 
 
 def room_spec(projection: str) -> WorldSpec:
     """The room through a camera of another projection that shows all round."""
-    cameras = tuple(replace(camera, projection=projection) for camera in SPEC.cameras)
+    cameras = tuple(replace(camera, height=ROWS, projection=projection) for camera in SPEC.cameras)
     return replace(SPEC, cameras=cameras, depth=None)
 
 
@@ -38,7 +40,7 @@ def retaken(seed: int, steps: int, projection: str) -> Episode:
     """
     walk = episode(seed, steps)
     eye = torch.eye(3)
-    rays = PROJECTIONS.get(projection).rays(torch.from_numpy(INTRINSICS), eye, HEIGHT, WIDTH)
+    rays = PROJECTIONS.get(projection).rays(torch.from_numpy(INTRINSICS), eye, ROWS, WIDTH)
     sphere = whole_sphere_intrinsics(HEIGHT, WIDTH)
     places, _ = PROJECTIONS.get(EQUIRECTANGULAR).project(rays.movedim(0, -1), sphere)
     column, row = places.floor().long().numpy().transpose(2, 0, 1)
@@ -68,6 +70,7 @@ class WalkerPolicy:
     """Chooses a move by where the agent says that it stands."""
 
     n_action_steps = 1
+    action_kinds: tuple[ActionKind, ...] = ("discrete",)
 
     def __init__(self, name: str, choose: Callable[[Walker], Move]) -> None:
         self.name, self.choose = name, choose
@@ -79,6 +82,16 @@ class WalkerPolicy:
         agents = torch.from_numpy(np.asarray(observation["agent_pos"]))
         moves = np.array([self.choose(agent_pose(agent)) for agent in agents], np.int64)
         return SPEC.action.vector(moves, self.name)[:, None]
+
+
+def seeker() -> WalkerPolicy:
+    """Knows the way to the pillar."""
+    return WalkerPolicy("seeks", toward_pillar)
+
+
+def spinner() -> WalkerPolicy:
+    """Turns for ever."""
+    return WalkerPolicy("spins", lambda walker: Move.LEFT)
 
 
 class Room:
@@ -106,5 +119,5 @@ class Room:
 
     def _moment(self, success: NDArray[np.bool_]) -> Moment:
         agent = [(w.x, w.y, np.cos(w.yaw), np.sin(w.yaw)) for w in self.walkers]
-        pixels = np.zeros((len(agent), 1, HEIGHT, WIDTH, 3), np.uint8)
+        pixels = np.zeros((len(agent), 1, ROWS, WIDTH, 3), np.uint8)
         return Moment(pixels, np.array(agent, np.float32), success, None, success)
