@@ -1,27 +1,22 @@
 """One part of one's own in every registry, each a file and a row, trained, streamed and ranked.
 
-The files are `tests/helpers/dummy_*.py`. They import what a user would import. They are imported
-within the fixture `parts` and leave the registries with it, so that no other test sees them.
+The files are `tests/helpers/dummy_*.py`; `dummy_parts.py` registers them for a while.
 """
 
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from dummy_parts import Parts, registered_dummies
 from toy_room import PILLAR, REACH, Move
 from toy_room_data import CAMERA, SPEC
 from toy_room_world import Room, retaken, room_spec, seeker, spinner, write_retaken
 from train_testing import train
 
-from worldsim.cameras.projection import PROJECTIONS, camera_rays
+from worldsim.cameras.projection import camera_rays
 from worldsim.cli.main import main
 from worldsim.cli.rank_report import write_ranking
 from worldsim.config.compose import build
@@ -31,44 +26,27 @@ from worldsim.envs.imagination.loading import judge_folder
 from worldsim.envs.imagination.start import Start
 from worldsim.errors import UsageError
 from worldsim.files import read_json
-from worldsim.judge.judge import JUDGES, JudgeReport, load_pretrained_judge
+from worldsim.judge.judge import JudgeReport, load_pretrained_judge
 from worldsim.judge.tracker import VerdictRule
-from worldsim.models.conditioners.base import CONDITIONERS
-from worldsim.models.denoisers.base import DENOISERS
-from worldsim.models.dynamics.base import DYNAMICS
-from worldsim.models.tokenizers.base import TOKENIZERS
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.ranking.outcomes import Outcomes, read_outcomes, write_eval_config
 from worldsim.ranking.paired import wanted_results
 from worldsim.ranking.report import RankingReport
-from worldsim.registry import Registry
 from worldsim.rollout.batch import RolloutBatch
 from worldsim.rollout.eval_config import Circumstances, EvalConfig, RankingOptions, StartPlan
 from worldsim.rollout.kept import Job, write_result
-from worldsim.rollout.metrics import METRICS
 from worldsim.rollout.rollouts import roll_out
 from worldsim.rollout.worlds import BatchWorld, ImaginedWorld
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
 from worldsim.spec import CameraSpec
 
-KINDS = ("camera", "conditioner", "denoiser", "dynamics", "judge", "metric", "tokenizer")
-# MEMORY: its own dummy, `memory`, joins KINDS, REGISTRIES, USED and NAMED.
-REGISTRIES: tuple[Registry[Any], ...] = (
-    PROJECTIONS,
-    CONDITIONERS,
-    DENOISERS,
-    DYNAMICS,
-    JUDGES,
-    METRICS,
-    TOKENIZERS,
-)
 USED = {
     "train": {"camera", "conditioner", "denoiser", "dynamics", "tokenizer"},
     "stream": {"camera", "conditioner", "denoiser", "dynamics", "tokenizer"},
     "rank": {"camera", "conditioner", "denoiser", "dynamics", "judge", "metric", "tokenizer"},
 }
-"""Which dummies each piece of work must enter."""
+"""Which dummies each piece of work must enter. MEMORY: `memory` joins them, and NAMED."""
 NAMED = (
     "model.autoencoder.name=shuffle",
     "model.autoencoder.channels=8",
@@ -77,56 +55,16 @@ NAMED = (
     "model.conditioners=[turning,rays]",
 )
 HORIZON = 10
-LEFT, RIGHT, FORWARD, STOP = (
-    SPEC.action.vector(np.array([move]), "test")
-    for move in (Move.LEFT, Move.RIGHT, Move.FORWARD, Move.STOP)
+LEFT, RIGHT, FORWARD = (
+    SPEC.action.vector(np.array([move]), "test") for move in (Move.LEFT, Move.RIGHT, Move.FORWARD)
 )
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The dummies' modules, and how often each was called since `calls` was last cleared."""
-
-    modules: dict[str, ModuleType]
-    calls: Counter[str]
-
-    def entered(self, work: Callable[[], Any]) -> tuple[Any, set[str]]:
-        """What `work` returns, and the kinds of dummies that it called."""
-        self.calls.clear()
-        result = work()
-        return result, set(self.calls)
 
 
 @pytest.fixture(scope="module")
 def parts() -> Iterator[Parts]:
     """Every dummy registered, and its one method counted."""
-    with pytest.MonkeyPatch.context() as patch:
-        for registry in REGISTRIES:
-            patch.setattr(registry, "_entries", dict(registry._entries))
-        for kind in KINDS:
-            patch.delitem(sys.modules, f"dummy_{kind}", raising=False)
-        modules = {kind: import_module(f"dummy_{kind}") for kind in KINDS}
-        calls: Counter[str] = Counter()
-        for kind, owner, method in (
-            ("camera", modules["camera"].Cylinder, "rays"),
-            ("conditioner", modules["conditioner"].Turning, "maps"),
-            ("denoiser", modules["denoiser"].Plain, "residual"),
-            ("dynamics", modules["dynamics"].Unicycle, "step"),
-            ("judge", modules["judge"].NearJudge, "read"),
-            ("tokenizer", modules["tokenizer"].Shuffle, "encode"),
-        ):
-            patch.setattr(owner, method, _counted(getattr(owner, method), kind, calls))
-        metric = METRICS.get("turns")
-        object.__setattr__(metric, "measure", _counted(metric.measure, "metric", calls))
-        yield Parts(modules, calls)
-
-
-def _counted(function: Callable[..., Any], kind: str, calls: Counter[str]) -> Callable[..., Any]:
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        calls[kind] += 1
-        return function(*args, **kwargs)
-
-    return counted
+    with registered_dummies() as registered:
+        yield registered
 
 
 @dataclass(frozen=True)
@@ -267,7 +205,7 @@ def test_policies_are_ranked_by_the_metric_as_the_judge_ends_their_episodes(
     assert means["seeks"] < means["spins"] == HORIZON
     assert "turns" in (tmp_path / "report.html").read_text()
     seeks, spins = outcomes.imagined
-    # Who stops at the pillar is done; the learned judge, trained on no success, would see none.
+    # Who stops at the pillar is done. The data tell no success, so no other judge could say it.
     assert seeks.success.any() and not spins.success.any()
     assert (seeks.length[seeks.success] < HORIZON).all() and (spins.length == HORIZON).all()
 
