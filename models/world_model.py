@@ -213,7 +213,7 @@ class WorldModel(nn.Module):
 
     @staticmethod
     def _dtype(module: nn.Module) -> torch.dtype:
-        return next(module.parameters()).dtype
+        return next((parameter.dtype for parameter in module.parameters()), torch.float32)
 
     def trained_on(self, ladder: TrainedLadder, *, jumps: bool | None = None) -> "WorldModel":
         """A copy that says it was trained on `ladder`.

@@ -49,6 +49,11 @@ class Tokenizer(nn.Module):
         super().__init__()
         self.config = config
 
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything to train."""
+        return any(True for _ in self.parameters())
+
     def encode(self, video: Tensor) -> Tensor:
         """float `[..., 3, H, W]` in [-1, 1] to latents `[..., c, h, w]`.
 
