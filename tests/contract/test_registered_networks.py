@@ -29,14 +29,13 @@ from worldsim.spec import END_EFFECTOR
 from worldsim.training.run_folder import load_tokenizer, save_tokenizer
 
 WorldModelConfig()  # looks its names up, and so files every row of theirs
-BUILT = {"width": 8, "depth": 1}
 CONDITIONERS = registered_conditioners()
 
 
 def dynamics_in_a_world(name: str) -> tuple[Dynamics, Case]:
     for case in (table(), room()):
         try:
-            dynamics = build_dynamics(DynamicsConfig(name, **BUILT), case.spec)
+            dynamics = build_dynamics(DynamicsConfig(name, 8, 1), case.spec)
         except UsageError:
             continue
         state = dynamics.join(case.agent, case.objects).flatten(0, 1)
@@ -112,7 +111,7 @@ def test_what_dynamics_say_of_a_state(name: str) -> None:
 
 def conditioned(name: str) -> tuple[ConditionerList, Case, Dynamics]:
     for case, dynamics in ((table(), "contact"), (room(), "pose")):
-        carried = build_dynamics(DynamicsConfig(dynamics, **BUILT), case.spec)
+        carried = build_dynamics(DynamicsConfig(dynamics, 8, 1), case.spec)
         try:
             return ConditionerList((name,), case.spec, carried), case, carried
         except UsageError:
@@ -150,7 +149,7 @@ def test_no_two_conditioners_share_a_channel() -> None:
 
 def tokenizer(name: str) -> Tokenizer:
     torch.manual_seed(0)
-    return build_tokenizer(TokenizerConfig(channels=4, name=name, **BUILT)).eval()
+    return build_tokenizer(TokenizerConfig(4, 8, 1, name)).eval()
 
 
 @pytest.mark.parametrize("name", sorted(TOKENIZERS))
@@ -179,7 +178,8 @@ def test_a_decoder_can_be_trained_further_alone(name: str) -> None:
     network = tokenizer(name)
     network.requires_grad_(False).decoder.requires_grad_(True)
     side = 2 * network.spatial_factor
-    network.decode(network.encode(drawn(1, 3, side, side))).square().mean().backward()
+    loss = network.decode(network.encode(drawn(1, 3, side, side))).square().mean()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is not None for parameter in network.decoder.parameters())
 
 

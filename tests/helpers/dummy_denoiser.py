@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from worldsim.models.blocks import zero_init
 from worldsim.models.denoisers.attention import FrameOrder, KeyValueContext
 from worldsim.models.denoisers.base import (
     ContextShape,
@@ -26,9 +27,7 @@ class Plain(Denoiser):
             shape.action_dim, shape.state_dim, shape.views, config.width, jumps=config.jumps
         )
         self.enter = nn.Conv2d(self.input_channels, config.width, 3, padding=1)
-        self.leave = nn.Conv2d(config.width, shape.channels, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        self.leave = zero_init(nn.Conv2d(config.width, shape.channels, 3, padding=1))
 
     @property
     def context_shape(self) -> ContextShape:

@@ -39,7 +39,7 @@ def table() -> Case:
 def room() -> Case:
     yaw, place = 3.0 * drawn(ROWS, 2, 1), drawn(ROWS, 2, 2)
     one = room_rig()
-    tiled = (
+    intrinsics, extrinsics, mounted = (
         torch.as_tensor(array)[None].expand(ROWS, *array.shape)
         for array in (one.intrinsics, one.extrinsics, one.mounted)
     )
@@ -48,7 +48,7 @@ def room() -> Case:
         torch.cat([place, yaw.cos(), yaw.sin()], dim=-1),
         torch.zeros(ROWS, 2, 0),
         torch.eye(4)[torch.tensor([[1, 2], [2, 3], [3, 0], [0, 1]])],
-        RigTensors(*tiled, torch.ones(ROWS)),
+        RigTensors(intrinsics, extrinsics, mounted, torch.ones(ROWS)),
     )
 
 
@@ -61,4 +61,4 @@ def shaken(network: torch.nn.Module) -> None:
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=rng)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=rng))

@@ -15,6 +15,7 @@ from worldsim.conventions import Observation
 from worldsim.data.episode import Episode
 from worldsim.data.writer import LeRobotWriter
 from worldsim.envs.imagination.start import Start
+from worldsim.judge.judge import Judge
 from worldsim.rollout.trajectory import World
 from worldsim.rollout.worlds import Moment
 from worldsim.spec import EQUIRECTANGULAR, ActionKind, WorldSpec
@@ -98,7 +99,7 @@ class Room:
     """The room itself, as a `BatchWorld` of policies that do not look at pictures."""
 
     kind: World = "simulator"
-    judge = None
+    judge: Judge | None = None
     tells_progress = False
 
     def __init__(self, spec: WorldSpec) -> None:
