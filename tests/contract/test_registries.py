@@ -1,6 +1,7 @@
 """What holds for every registry, and for every registered projection, judge and episode metric.
 
-Networks are in `test_registered_networks`, policies in `test_policy_contract`.
+Networks are in `test_registered_networks`, memories in `test_memories`, policies in
+`test_policy_contract`.
 """
 
 import math
@@ -18,8 +19,10 @@ from torch import Tensor
 from worldsim_testing import nano_start
 
 from worldsim.cameras.projection import PROJECTIONS, pixel_grid, whole_sphere_intrinsics
+from worldsim.data.memory_sampler import MEMORY_SAMPLERS
 from worldsim.errors import UsageError
 from worldsim.judge.judge import JUDGES, Judge, ObservedFrame, load_pretrained_judge
+from worldsim.memory.base import MEMORIES
 from worldsim.models.behaviour import BEHAVIOURS
 from worldsim.models.conditioners.base import registered_conditioners
 from worldsim.models.denoisers.registry import DENOISERS
@@ -32,7 +35,7 @@ from worldsim.registry import Registry
 from worldsim.rollout.batch import RolloutBatch
 from worldsim.rollout.metrics import METRICS, SUCCESS
 from worldsim.rollout.trajectory import Episode, Trajectory
-from worldsim.sampling.context import take_rows
+from worldsim.rows import take_rows
 from worldsim.spec import EQUIRECTANGULAR, PINHOLE
 from worldsim.training.losses.distillation import DISTILLATIONS
 from worldsim.training.losses.noise_levels import NOISE_POLICIES
@@ -48,6 +51,8 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     DYNAMICS,
     TOKENIZERS,
     JUDGES,
+    MEMORIES,
+    MEMORY_SAMPLERS,
     METRICS,
     POLICIES,
     BEHAVIOURS,
@@ -55,7 +60,6 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     NOISE_POLICIES,
     DISTILLATIONS,
 )
-# MEMORY: its registry joins REGISTRIES, and its rows a section below.
 CAMERAS: dict[str, Callable[[int, int], Tensor]] = {
     PINHOLE: lambda height, width: torch.tensor(
         [[width, 0, 0.4 * width], [0, 1.1 * width, 0.6 * height], [0, 0, 1.0]]
