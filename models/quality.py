@@ -62,5 +62,5 @@ class StepQuality:
             f"{self.psnr_moving[self.best]:.1f} dB with {self.best}. Take {self.best} steps, or "
             "distil the model (worldsim train plan=ctm start_from=...)",
             QualityWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -78,4 +78,4 @@ class TrainedLadder(Checked):
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, QualityWarning, stacklevel=4)
+    warnings.warn(text, QualityWarning, stacklevel=5)

@@ -19,12 +19,10 @@ from worldsim.config.values import Checked
 from worldsim.conventions import to_model_video, to_pixels
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json, write_text
+from worldsim.memory.base import MemoryConfig
 from worldsim.memory.view import MemoryView
-from worldsim.models.conditioners.base import (
-    ConditionerList,
-    RigTensors,
-    registered_conditioners,
-)
+from worldsim.models.conditioners.base import ConditionerList, registered_conditioners
+from worldsim.models.conditioners.steps import FrameSteps, RigTensors
 from worldsim.models.denoisers.base import DenoiserConfig, DenoiserShape
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.denoisers.registry import build_denoiser
@@ -63,6 +61,7 @@ class WorldModelConfig(Checked):
     """Sizes of the parts.
 
     Attributes:
+        memory: what is kept beyond the context.
         history_sigma: level under which the model re-reads its own clean frames.
         recent: frames of context beside the sink.
         sink: first frames that are never forgotten.
@@ -79,6 +78,7 @@ class WorldModelConfig(Checked):
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     history_sigma: Share = 0.03
     recent: Count = 7
     sink: Whole = 1
@@ -159,52 +159,41 @@ class WorldModel(nn.Module):
         video = to_model_video(pixels).to(self.device, self._dtype(self.tokenizer))
         return self.normalizer.normalize("latent", self.tokenizer.encode(video).float())
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents `[..., V, c, h, w]` to uint8 `[..., V, H, W, 3]`."""
+    def decode(self, latents: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Latents `[..., V, c, h, w]` to uint8 `[..., V, H, W, 3]`, black where `seen` `[..., V]`
+        is False."""
         raw = self.normalizer.denormalize("latent", latents.float())
-        return to_pixels(self.tokenizer.decode(raw.to(self._dtype(self.tokenizer))))
+        frames = to_pixels(self.tokenizer.decode(raw.to(self._dtype(self.tokenizer))))
+        if seen is None or bool(seen.all()):
+            return frames
+        return frames.masked_fill(~seen[..., None, None, None], 0)
 
     def condition(
         self, batch: Mapping[str, Tensor], memory: MemoryView | None = None
     ) -> Conditioning:
-        """Conditions of a recorded clip.
+        """Conditions of a recorded clip, see `condition_frames`.
 
         Args:
             batch: `action [B,T,A]` and `action_mask [B,T]` (action t is taken at frame t and leads
                 to frame t+1), `agent_pos [B,T,P]`, `state [B,T,S]`, `view_mask [B,T,V]`, and if
-                known `intrinsics`, `extrinsics`, `mounted`.
+                known `intrinsics`, `extrinsics`, `mounted`, `camera_pose [B,T,V,4,4]`.
             memory: what is known of the frames of the clip; None has none.
-
-        Returns:
-            Row t holds action t-1; row 0 has none.
         """
-        action, mask = batch["action"].float(), batch["action_mask"].float()
-        state = self.dynamics.join(batch["agent_pos"].float(), batch["state"].float())
-        first = torch.zeros_like(action[:, :1])
-        led = torch.cat([first, action[:, :-1]], dim=1)
-        known = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, :-1]], dim=1)
-        before = torch.cat([state[:, :1], state[:, :-1]], dim=1)
-        seen, rig = batch["view_mask"], self.rig(batch)
-        return self.condition_frames(led, known, before, state, seen, rig, memory)
+        return self.condition_frames(FrameSteps.of(batch, self.dynamics), memory)
 
-    def condition_frames(
-        self,
-        action: Tensor,
-        mask: Tensor,
-        before: Tensor,
-        after: Tensor,
-        view_mask: Tensor,
-        rig: RigTensors,
-        memory: MemoryView | None = None,
-    ) -> Conditioning:
-        """Conditions of frames in which `action [B,T,A]` took the state from `before [B,T,D]` to
-        `after [B,T,D]`, physical units."""
+    def condition_frames(self, steps: FrameSteps, memory: MemoryView | None = None) -> Conditioning:
+        """Conditions of the frames that `steps` lead to, of which a memory tells `memory`."""
         size = (self.latent_shape[1], self.latent_shape[2])
-        maps = self.conditioners.maps(action, (before, after), rig, size, memory)
-        known = mask[..., None, None, None, None]
-        normal = self.dynamics.normalize
+        maps = self.conditioners.maps(steps, size, memory)
+        known = steps.mask[..., None, None, None, None]
         cond = Conditioning(
-            action, mask, normal(before), normal(after), maps * known, view_mask.float(), memory
+            steps.action,
+            steps.mask,
+            self.dynamics.normalize(steps.before),
+            self.dynamics.normalize(steps.after),
+            maps * known,
+            steps.view_mask.float(),
+            memory,
         )
         return cond if self.config.condition_on_state else cond.without_state()
 
@@ -224,7 +213,7 @@ class WorldModel(nn.Module):
 
     @staticmethod
     def _dtype(module: nn.Module) -> torch.dtype:
-        return next(module.parameters()).dtype
+        return next((parameter.dtype for parameter in module.parameters()), torch.float32)
 
     def trained_on(self, ladder: TrainedLadder, *, jumps: bool | None = None) -> "WorldModel":
         """A copy that says it was trained on `ladder`.

@@ -15,8 +15,9 @@ from pathlib import Path
 from worldsim.cli.rank_report import ranking_json, section_of, write_page
 from worldsim.errors import WorldsimError
 from worldsim.files import write_json
-from worldsim.ranking.outcomes import pool_outcomes, read_outcomes
+from worldsim.ranking.pooling import pool_outcomes
 from worldsim.reporting.terminal import print_ranking
+from worldsim.rollout.results import read_outcomes
 
 
 def main() -> int:

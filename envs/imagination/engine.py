@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from worldsim.envs.imagination.start import (
     Start,
+    stack_extras,
     stack_rigs,
     stack_states,
     stack_views_seen,
@@ -37,6 +38,7 @@ class ImaginedObservation:
         judgement: the judge's reading of `pixels`.
         success: `[N]` verdicts so far; once given they stay.
         reward: `[N]`.
+        pose: `[N, 4, 4]` of the agent in the world; None in worlds that record no poses.
     """
 
     pixels: NDArray[np.uint8]
@@ -44,6 +46,7 @@ class ImaginedObservation:
     judgement: Judgement
     success: Bool
     reward: Float
+    pose: Float | None = None
 
 
 class ImaginationEngine:
@@ -120,34 +123,48 @@ class ImaginationEngine:
             env_ids: N numbers; noise depends on (seed, number, step) only.
             seed: of the noise.
         """
-        pixels = np.stack([start.pixels for start in starts])
-        agent_pos = np.stack([start.agent_pos for start in starts])
-        judgement = self.judge.read(ObservedFrame(pixels, agent_pos), None)
-        state = stack_states(starts, judgement.state)
-        rig, views = stack_rigs(starts, self.spec.camera_names), stack_views_seen(starts)
-        self.stream.reset(pixels, agent_pos, rig, env_ids, seed, state=state, views=views)
+        shown = self._begin(starts, env_ids, seed, None)
         self._tracker = self.judge.tracker(len(starts))
-        self._progress = judgement.progress.copy()
-        zero = np.zeros(len(starts), np.float32)
-        return ImaginedObservation(pixels, agent_pos, judgement, zero.astype(bool), zero)
+        self._progress = shown.judgement.progress.copy()
+        return shown
 
     def restart(
         self, rows: Indices, starts: Sequence[Start], env_ids: Sequence[int], seed: int = 0
     ) -> ImaginedObservation:
         """Begin new episodes in some rows; returns the first observations of those rows only."""
-        pixels = np.stack([start.pixels for start in starts])
-        agent_pos = np.stack([start.agent_pos for start in starts])
-        rig, views = stack_rigs(starts, self.spec.camera_names), stack_views_seen(starts)
-        places = rows.tolist()
-        judgement = self.judge.read(ObservedFrame(pixels, agent_pos), None)
-        state = stack_states(starts, judgement.state)
-        self.stream.reset(pixels, agent_pos, rig, env_ids, seed, places, state=state, views=views)
+        shown = self._begin(starts, env_ids, seed, rows.tolist())
         mask = np.zeros(self.num_envs, bool)
         mask[rows] = True
         self._tracker.reset(mask)
-        self._progress[rows] = judgement.progress
-        zero = np.zeros(len(rows), np.float32)
-        return ImaginedObservation(pixels, agent_pos, judgement, zero.astype(bool), zero)
+        self._progress[rows] = shown.judgement.progress
+        return shown
+
+    def _begin(
+        self, starts: Sequence[Start], env_ids: Sequence[int], seed: int, rows: list[int] | None
+    ) -> ImaginedObservation:
+        """Put streams to their starts; all of them, or those of some running rows."""
+        pixels = np.stack([start.pixels for start in starts])
+        agent_pos = np.stack([start.agent_pos for start in starts])
+        judgement = self.judge.read(ObservedFrame(pixels, agent_pos), None)
+        self.stream.reset(
+            pixels,
+            agent_pos,
+            stack_rigs(starts, self.spec.camera_names),
+            env_ids,
+            seed,
+            rows,
+            state=stack_states(starts, judgement.state),
+            views=stack_views_seen(starts),
+            extras=stack_extras(starts),
+        )
+        zero, pose = np.zeros(len(starts), np.float32), self._pose()
+        if pose is not None and rows is not None:
+            pose = pose[rows]
+        return ImaginedObservation(pixels, agent_pos, judgement, zero.astype(bool), zero, pose)
+
+    def _pose(self) -> Float | None:
+        pose = self.stream.pose
+        return None if pose is None else pose.cpu().numpy()
 
     def step(self, actions: Float) -> ImaginedObservation:
         """Advance all N envs by one frame.
@@ -161,13 +178,15 @@ class ImaginationEngine:
         frame = self.stream.act(actions)
         pixels = self.stream.pixels()
         agent_pos = frame.agent_pos[:, 0].cpu().numpy()
-        shown = ObservedFrame(pixels, agent_pos)
+        pose = self._pose()
+        shown = ObservedFrame(pixels, agent_pos, pose)
         judgement = self.judge.read(shown, np.asarray(actions, np.float32))
         before = self._tracker.succeeded
         success = self._tracker.update(judgement.success_probability)
         reward = judgement.progress - self._progress + self.success_bonus * (success & ~before)
         self._progress = judgement.progress.copy()
-        return ImaginedObservation(pixels, agent_pos, judgement, success, reward.astype(np.float32))
+        reward = reward.astype(np.float32)
+        return ImaginedObservation(pixels, agent_pos, judgement, success, reward, pose)
 
     def select(self, rows: Indices) -> None:
         """Keep only `rows`; the others cost nothing from now on and change nothing in these."""

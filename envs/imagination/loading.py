@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
 from worldsim.envs.task_space import TaskText
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.judge.judge import Judge, load_pretrained_judge
+from worldsim.judge.judge import REPORT, Judge, load_pretrained_judge
 from worldsim.models.pretrained import locate, resolve_folder
 from worldsim.models.world_model import WorldModel
 from worldsim.spec import WorldSpec
@@ -31,7 +31,7 @@ def judge_folder(judge: str | Path | None, model: str | Path) -> Path:
         return given / "judge" if (given / "judge").is_dir() else given
     folder = resolve_folder(model)
     for found in (folder / "judge", folder.parent / "judge"):
-        if (found / "config.json").is_file():
+        if (found / REPORT).is_file():
             return found
     raise UsageError(
         f"{model} carries no judge (neither {folder / 'judge'} nor {folder.parent / 'judge'}); "

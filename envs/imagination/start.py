@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
 from worldsim.conventions import stack_views
+from worldsim.data.channels import checked_extras
 from worldsim.errors import UsageError
 from worldsim.spec import WorldSpec
 
@@ -32,6 +33,7 @@ class Start:
         factors: factors of variation.
         views: `[V]` bool, False for cameras that are missing; None: all are there.
         drawn: whether the simulator itself drew the pixels; else a video was decoded.
+        extras: what is known of the optional channels that the world records, one row of each.
     """
 
     pixels: NDArray[np.uint8]
@@ -43,6 +45,7 @@ class Start:
     factors: dict[str, Any] = field(default_factory=dict)
     views: NDArray[np.bool_] | None = None
     drawn: bool = False
+    extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def after(self, running: "Start") -> "Start":
         """This observation of the episode that began with `running`.
@@ -75,7 +78,7 @@ def start_of_observation(
 
     Args:
         state: a `Start`, or a mapping with `pixels` ({camera: uint8 [H, W, 3]} or uint8
-            `[V, H, W, 3]`), `agent_pos`, and optionally `task` and `rig`.
+            `[V, H, W, 3]`), `agent_pos`, and optionally `task`, `rig` and `extras`.
         spec: the world it must fit.
         where: what is being read, for messages.
 
@@ -85,6 +88,7 @@ def start_of_observation(
     if isinstance(state, Start):
         _check_first(state.pixels, state.agent_pos, spec, where)
         _check_rig(state.rig, spec, where)
+        checked_extras(state.extras, spec, where)
         return state
     if not isinstance(state, Mapping) or not {"pixels", "agent_pos"} <= set(state):
         given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
@@ -97,7 +101,8 @@ def start_of_observation(
     _check_first(frames, agent_pos, spec, where)
     rig = state.get("rig")
     _check_rig(rig, spec, where)
-    return Start(frames, agent_pos, str(state.get("task", "")), rig)
+    extras = checked_extras(state.get("extras") or {}, spec, where)
+    return Start(frames, agent_pos, str(state.get("task", "")), rig, extras=extras)
 
 
 def _check_first(frames: NDArray[np.uint8], agent_pos: Float, spec: WorldSpec, where: str) -> None:
@@ -157,6 +162,15 @@ def stack_rigs(starts: Sequence[Start], names: Sequence[str]) -> dict[str, NDArr
     return {
         name: np.stack([np.asarray(rig[name], value.dtype) for rig in each])
         for name, value in blank.items()
+    }
+
+
+def stack_extras(starts: Sequence[Start]) -> dict[str, Float]:
+    """Extras of N starts as `Stream.reset` takes them; NaN where a start does not tell."""
+    rows = {name: values for start in starts for name, values in start.extras.items()}
+    return {
+        name: np.stack([s.extras.get(name, np.full_like(row, np.nan)) for s in starts])
+        for name, row in rows.items()
     }
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
 from worldsim.conventions import stack_views
+from worldsim.data.channels import extra_channels
 from worldsim.envs.imagination.start import Start, start_of_observation
 from worldsim.errors import UsageError
 from worldsim.spec import WorldSpec
@@ -166,8 +167,19 @@ class DatasetStarts:
                 meta.seed,
                 meta.factors,
                 np.array([self._has(index, name, frame) for name, frame in first.items()]),
+                extras=self._extras(arrays),
             )
         return self._read[index]
+
+    def _extras(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The first row of every optional channel, as the cache has it."""
+        from worldsim.data.cache_writer import resize_nearest
+
+        size, rows = (self.spec.cameras[0].height, self.spec.cameras[0].width), {}
+        for name, (channel, _) in extra_channels(self.spec).items():
+            row = np.asarray(arrays[name][0], np.float32)
+            rows[name] = resize_nearest(row, *size) if channel.per_pixel else row
+        return rows
 
     def _rig(self, index: int) -> CameraRig | None:
         from worldsim.data.cache_writer import resized_rig
@@ -255,6 +267,7 @@ class SimulatorStarts:
             seed,
             factors,
             drawn=True,
+            extras={name: info[name] for name in extra_channels(self.spec) if name in info},
         )
 
     def close(self) -> None:

@@ -68,15 +68,6 @@ class Conditioning:
             )
         return replace(self, **parts)
 
-    def without_action(self, keep: Tensor) -> "Conditioning":
-        """Hide the action and where it leads, of rows where `keep` `[B]` is 0 (dropout)."""
-        rows = keep[:, None]
-        return replace(
-            self,
-            action_mask=self.action_mask * rows,
-            maps=self.maps * rows[..., None, None, None, None],
-        )
-
     def without_state(self) -> "Conditioning":
         """The same without the state, before the action and after it."""
         none = torch.zeros_like(self.before)

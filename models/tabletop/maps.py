@@ -14,12 +14,8 @@ from worldsim.cameras.poses import matrix_from_6d, pose_matrix
 from worldsim.cameras.projection import project, splat_gaussian
 from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView
-from worldsim.models.conditioners.base import (
-    Conditioner,
-    StepGeometry,
-    numbered,
-    register_conditioner,
-)
+from worldsim.models.conditioners.base import Conditioner, numbered, register_conditioner
+from worldsim.models.conditioners.steps import StepGeometry
 from worldsim.models.tabletop.scene_points import (
     ScenePoint,
     point_headings,

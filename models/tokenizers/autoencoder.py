@@ -8,12 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.models.blocks import ResBlock
-from worldsim.models.tokenizers.base import (
-    DEFAULT_FACTOR,
-    Tokenizer,
-    TokenizerConfig,
-    register_tokenizer,
-)
+from worldsim.models.tokenizers.base import Tokenizer, TokenizerConfig, register_tokenizer
 
 PATCH = 4
 
@@ -22,7 +17,7 @@ PATCH = 4
 class Autoencoder(Tokenizer):
     """Deterministic, with a bounded latent (scaled tanh), since the denoiser adds its own noise."""
 
-    spatial_factor = DEFAULT_FACTOR
+    spatial_factor = 8
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__(config)

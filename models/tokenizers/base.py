@@ -14,9 +14,6 @@ from worldsim.config.values import Checked
 from worldsim.errors import UsageError
 from worldsim.registry import Registry
 
-DEFAULT_FACTOR = 8
-"""Of the default tokenizer, for checks before there is one."""
-
 
 @dataclass(frozen=True)
 class TokenizerConfig(Checked):
@@ -52,6 +49,11 @@ class Tokenizer(nn.Module):
         super().__init__()
         self.config = config
 
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything to train."""
+        return any(True for _ in self.parameters())
+
     def encode(self, video: Tensor) -> Tensor:
         """float `[..., 3, H, W]` in [-1, 1] to latents `[..., c, h, w]`.
 
@@ -85,7 +87,7 @@ class Tokenizer(nn.Module):
             )
 
 
-TOKENIZERS: Registry[Callable[[TokenizerConfig], Tokenizer]] = Registry("tokenizer")
+TOKENIZERS: Registry[type[Tokenizer]] = Registry("tokenizer")
 
 
 def register_tokenizer(name: str) -> Callable[[Any], Any]:
@@ -93,7 +95,7 @@ def register_tokenizer(name: str) -> Callable[[Any], Any]:
     return TOKENIZERS.register(name)
 
 
-def _registered() -> Registry[Callable[[TokenizerConfig], Tokenizer]]:
+def _registered() -> Registry[type[Tokenizer]]:
     # The rows import this module, so they are named where a name is first looked up.
     import worldsim.models.tokenizers.autoencoder  # noqa: F401
 
@@ -109,7 +111,16 @@ def build_tokenizer(config: TokenizerConfig) -> Tokenizer:
     return _registered().get(config.name)(config)
 
 
-def require_image_size(height: int, width: int, factor: int = DEFAULT_FACTOR) -> None:
+def spatial_factor(config: TokenizerConfig) -> int:
+    """Pixels along a side of a latent cell, of a registered tokenizer that need not be built.
+
+    Raises:
+        UsageError: the name is not registered.
+    """
+    return _registered().get(config.name).spatial_factor
+
+
+def require_image_size(height: int, width: int, factor: int) -> None:
     """Refuse frames that do not divide into latents and halves of them.
 
     Args:

@@ -25,6 +25,7 @@ from worldsim.errors import UsageError
 from worldsim.judge.judge import Judge, JudgeReport, ObservedFrame, load_pretrained_judge
 from worldsim.judge.learned import LearnedJudge
 from worldsim.judge.tracker import VerdictRule
+from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
@@ -71,7 +72,8 @@ class UncachedSampler:
     def _condition(self, action: Tensor, known: Tensor, after: Tensor) -> Conditioning:
         views = torch.ones(self.count, 1, self.model.views)
         action, known, before, after = (row[:, None] for row in (action, known, self.body, after))
-        return self.model.condition_frames(action, known, before, after, views, self.rig)
+        steps = FrameSteps(action, known, before, after, views, self.rig)
+        return self.model.condition_frames(steps)
 
     @torch.inference_mode()
     def step(self, actions: np.ndarray) -> np.ndarray:

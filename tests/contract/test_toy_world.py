@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from nearest_memory import NearestMemory
 from toy_room import REACH, Move, Walker
 from toy_room_data import CAMERA, SPEC, agent_pose, episode, toward_pillar, write_room_data
 from train_testing import train
@@ -15,12 +16,21 @@ from worldsim.data.episode import Episode
 from worldsim.envs.imagination.start import Start
 from worldsim.envs.imagination.starts import FrameStarts
 from worldsim.envs.imagination.vector import ImaginationVectorEnv
+from worldsim.errors import UsageError
+from worldsim.memory.base import FrameCameras
 from worldsim.models.world_model import WorldModel
 from worldsim.ranking.rank import rank
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
 
 HORIZON = 24
+ROOM = (
+    "stage=all",
+    "model.dynamics.name=pose",
+    "model.memory.name=nearest",
+    "plan.memory.name=random",
+    "plan.memory.frames=3",
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained nano model of the room."""
     root = Path(tmp_path_factory.mktemp("room"))
     data = write_room_data(root / "data")
-    assert (
-        train(
-            data,
-            root / "run",
-            "model.dynamics.name=pose",
-            "stage=all",
-        )
-        == 0
-    )
+    assert train(data, root / "run", *ROOM) == 0
     return root / "run"
 
 
@@ -78,6 +80,55 @@ def test_a_walk_is_imagined_where_its_moves_lead(model: WorldModel) -> None:
         torch.testing.assert_close(
             chunk.agent_pos[0, 0], torch.from_numpy(recorded.agent_pos[6]), atol=0.05, rtol=0
         )
+
+
+def test_cameras_are_told_of_every_imagined_frame(model: WorldModel) -> None:
+    recorded = episode(40, 6)
+    told = begun(model, recorded)
+    poses = []
+    for step in range(6):
+        pose = told.act(recorded.action[step : step + 1]).camera_pose
+        assert pose is not None
+        poses.append(pose[0, 0])
+    if not recorded.extras["events"][:, 1].any():
+        wanted = torch.from_numpy(recorded.extras["camera_pose"][1:])
+        torch.testing.assert_close(torch.stack(poses), wanted, atol=0.05, rtol=0)
+
+
+def test_a_start_may_tell_poses_instead_of_mounts(model: WorldModel) -> None:
+    recorded = episode(43, 3)
+    straight = begun(model, recorded)
+    rig = recorded.meta.rig
+    assert rig is not None
+    stream = Stream.of(model, Sampler.default(model))
+    pixels, agent = np.stack(list(recorded.pixels.values()), 1)[:1], recorded.agent_pos[:1]
+    blank = {
+        "intrinsics": rig.intrinsics[None],
+        "extrinsics": np.eye(4, dtype=np.float32)[None, None],
+        "mounted": rig.mounted[None],
+    }
+    extras = {name: recorded.extras[name][:1] for name in ("camera_pose", "depth")}
+    stream.reset(pixels, agent, blank, extras=extras)
+    one, other = (each.act(recorded.action[:1]) for each in (stream, straight))
+    assert one.camera_pose is not None and other.camera_pose is not None
+    torch.testing.assert_close(one.camera_pose, other.camera_pose, atol=1e-5, rtol=0)
+    with pytest.raises(UsageError, match="camera_pose"):
+        stream.reset(pixels, agent, blank, extras={"camera_poses": extras["camera_pose"]})
+    with pytest.raises(UsageError, match=r"shape \(1, 32, 64\), expected \(1, 1, 32, 64\)"):
+        stream.reset(pixels, agent, blank, extras={"depth": extras["depth"][0]})
+
+
+def test_what_was_shown_is_remembered(model: WorldModel) -> None:
+    stream = begun(model, episode(44, 4))
+    for move in (Move.LEFT, Move.RIGHT):
+        stream.act(SPEC.action.vector(np.array([move]), "test"))
+    memory = stream._running.memory
+    assert isinstance(memory, NearestMemory) and memory.seen.tolist() == [3]
+    # Back where it began, what is nearest is the newest frame or what it was given first.
+    at = FrameCameras(memory.pose[:, -3:-2], torch.eye(3)[None, None], torch.ones(1))
+    shown = memory.view(at).retrieved[0, 0, :2]
+    kept = memory.latents[0]
+    assert torch.equal(shown[0], kept[-1]) and torch.equal(shown[1], kept[-3])
 
 
 def test_forks_part_where_their_moves_do(model: WorldModel) -> None:

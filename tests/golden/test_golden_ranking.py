@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from golden_store import check
+from ranking_testing import judge_report
 
 from worldsim.cli.main import main
 from worldsim.ranking.rank import rank
-from worldsim.ranking.rates import JudgeRates
 
 FIGURES = ("pearson", "spearman", "kendall", "mmrv")
 RATES = ("reference_rate", "imagined_rate", "corrected_rate", "calibrated_rate")
@@ -30,7 +30,7 @@ def test_a_fixed_pool() -> None:
     rng = np.random.default_rng(7)
     reference = rng.random((6, 32)) < np.linspace(0.1, 0.9, 6)[:, None]
     imagined = reference ^ (rng.random(reference.shape) < 0.15)
-    judge = JudgeRates(97, 100, 98, 100, 0.012, 0.0)
+    judge = judge_report(97, 100, 98, 100, 0.012)
     names = [f"policy_{i}" for i in range(6)]
     report = rank(reference, imagined, names, judge=judge, bootstrap_samples=400)
     check("ranking_pool", figures_of(report.to_json()), rel=1e-9, abs=1e-9)

@@ -1,10 +1,27 @@
-"""Rollout results made up from verdicts, for tests that roll nothing out."""
+"""Judges and rollout results made up from numbers, for tests that roll nothing out."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.trajectory import Trajectory, World
+from worldsim.judge.judge import JudgeReport
+from worldsim.rollout.episodes import RolloutBatch, Trajectory, World
+
+
+def judge_report(
+    true_positives: int,
+    positives: int,
+    true_negatives: int,
+    negatives: int,
+    state_error_m: float | None = None,
+) -> JudgeReport:
+    """A judge of these counts that takes none of 100 first frames for a success."""
+    return JudgeReport(
+        *(true_positives, positives, true_negatives, negatives),
+        state_error_m=state_error_m,
+        progress_error=None,
+        first_frame_false_successes=0,
+        first_frames=100,
+    )
 
 
 def one_step(success: bool, speed: float = 0.0) -> Trajectory:

@@ -9,6 +9,7 @@ from worldsim_testing import nano_model, nano_start
 
 from worldsim.diffusion.flow import add_noise, as_history, env_noise, step_down
 from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
+from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.denoisers.base import PREDECESSORS
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
@@ -162,7 +163,7 @@ class Oracle:
             states.append(model.dynamics.step(states[-2], states[-1], step[None], torch.ones(1)))
         told = torch.ones(1, frames + 1)
         told[:, 0] = 0.0
-        cond = model.condition_frames(
+        steps = FrameSteps(
             torch.cat([torch.zeros(1, 5), action])[None],
             told,
             torch.cat([body, *states[1:-1]])[None],
@@ -170,7 +171,7 @@ class Oracle:
             torch.ones(1, frames + 1, model.views),
             rig,
         )
-        return model.encode(start["pixels"])[0], cond
+        return model.encode(start["pixels"])[0], model.condition_frames(steps)
 
     def _estimate(self, x: Tensor, sigma: Tensor, cond: Conditioning, done: list[Tensor]) -> Tensor:
         mark, past = self.model.config.history_sigma, len(done)

@@ -15,13 +15,12 @@ from worldsim.models.conditioners.base import (
     CONDITIONERS,
     Conditioner,
     ConditionerList,
-    RigTensors,
-    StepGeometry,
     register_conditioner,
 )
+from worldsim.models.conditioners.steps import FrameSteps, RigTensors, StepGeometry
 from worldsim.models.dynamics.base import Dynamics, DynamicsConfig, build_dynamics
 from worldsim.models.world_model import TABLETOP, WorldModel, WorldModelConfig
-from worldsim.sampling.context import take_rows
+from worldsim.rows import take_rows
 from worldsim.spec import WorldSpec
 
 SIZE = (4, 4)
@@ -44,7 +43,10 @@ def drawn(names: tuple[str, ...], world: Dynamics | None = None) -> Tensor:
     before = world.join(hand, torch.full((2, 1, 2), 0.02))
     action = torch.tensor([[[0.1, 0.2, 0.3, 0.4, 1.0]]]).expand(2, 1, 5)
     listed = ConditionerList(names, nano_spec(), world)
-    maps = listed.maps(action, (before, before + 0.01), rig(), SIZE)
+    shape = action.shape[:2]
+    seen = torch.ones(*shape, 3)
+    steps = FrameSteps(action, torch.ones(shape), before, before + 0.01, seen, rig())
+    maps = listed.maps(steps, SIZE)
     assert maps.shape == (2, 1, 3, len(listed.channels), *SIZE)
     return maps
 
@@ -120,11 +122,9 @@ def test_a_conditioner_of_ones_own_is_a_class_and_a_name() -> None:
         memory = MemoryView.null(latents)
         memory = replace(memory, coverage=torch.ones_like(memory.coverage))
         state = torch.zeros(2, 1, model.dynamics.dim)
-        none = torch.zeros(2, 1, 5)
-        seen, calibration = torch.ones(2, 1, 3), rig()
-        cond = model.condition_frames(
-            none, torch.ones(2, 1), state, state, seen, calibration, memory
-        )
+        none, seen = torch.zeros(2, 1, 5), torch.ones(2, 1, 3)
+        steps = FrameSteps(none, torch.ones(2, 1), state, state, seen, rig())
+        cond = model.condition_frames(steps, memory)
         assert cond.maps.shape[3] == 1 and cond.maps.min() == 1
     finally:
         del CONDITIONERS._entries["depth_of_memory"]

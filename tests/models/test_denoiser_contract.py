@@ -10,7 +10,8 @@ from worldsim.errors import UsageError
 from worldsim.models.denoisers.base import Denoiser, DenoiserConfig, DenoiserShape
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.denoisers.registry import DENOISERS, build_denoiser
-from worldsim.sampling.context import Context, new_context, take_rows
+from worldsim.rows import take_rows
+from worldsim.sampling.context import Context, new_context
 
 MAPS = 24
 SHAPE = DenoiserShape(3, 4, 8, 8, action_dim=5, state_dim=6, map_channels=MAPS)
@@ -173,8 +174,8 @@ def test_action_acts_by_token_and_by_map(model: Denoiser) -> None:
 def test_dropped_action_is_not_seen(model: Denoiser) -> None:
     x, sigma, cond = clip(3)
     other = replace(cond, action=cond.action + 1.0, maps=cond.maps - 1.0)
-    keep = torch.zeros(2)
-    first, second = cond.without_action(keep), other.without_action(keep)
+    mask, maps = torch.zeros(2, 3), torch.zeros_like(cond.maps)
+    first, second = (replace(each, action_mask=mask, maps=maps) for each in (cond, other))
     torch.testing.assert_close(model(x, sigma, first), model(x, sigma, second))
 
 

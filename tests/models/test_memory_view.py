@@ -11,7 +11,7 @@ from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView, reference
 from worldsim.models.denoisers.base import DenoiserConfig
 from worldsim.models.denoisers.registry import DENOISERS, build_denoiser
-from worldsim.sampling.context import join_rows, take_rows
+from worldsim.rows import join_rows, take_rows
 
 
 def remembered(latents: Tensor, coverage: float) -> MemoryView:

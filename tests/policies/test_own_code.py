@@ -77,10 +77,10 @@ def test_results_of_changed_code_are_not_kept(code: Path, tmp_path: Path) -> Non
     judge.mkdir()
     entry = {"kind": "python", "target": f"{code}:Away"}
     eval_config = EvalConfig({"away": entry}, "env", {}, "model", str(judge))
-    before = eval_config.digest("away", "simulator")
-    assert eval_config.digest("away", "simulator") == before
+    before = eval_config.parts("away", "simulator")
+    assert eval_config.parts("away", "simulator") == before
     code.write_text(CODE + "\n# other")
-    assert eval_config.digest("away", "simulator") != before
+    assert eval_config.parts("away", "simulator") != before
 
 
 def test_results_depend_on_weights_and_not_on_what_is_said_of_them(
@@ -92,12 +92,12 @@ def test_results_depend_on_weights_and_not_on_what_is_said_of_them(
         (folder / "config.json").write_text("{}")
     entry = {"kind": "python", "target": f"{code}:Away"}
     eval_config = EvalConfig({"away": entry}, "env", {}, str(model), str(judge))
-    before = eval_config.digest("away", "imagination")
+    before = eval_config.parts("away", "imagination")
     (model / "validation.json").write_text("measured again")
     (model / "README.md").write_text("told better")
-    assert eval_config.digest("away", "imagination") == before
+    assert eval_config.parts("away", "imagination") == before
     (model / "config.json").write_text('{"width": 2}')
-    assert eval_config.digest("away", "imagination") != before
+    assert eval_config.parts("away", "imagination") != before
 
 
 SIBLINGS = {

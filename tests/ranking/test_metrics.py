@@ -14,12 +14,17 @@ from worldsim.cli import rank as rank_command
 from worldsim.config.compose import compose_config
 from worldsim.errors import UsageError
 from worldsim.files import read_json
-from worldsim.ranking.mean_separation import more_starts, separate_means, sign_flip_test
 from worldsim.ranking.rank import rank
+from worldsim.ranking.significance import more_starts, separate, sign_flip_test
 from worldsim.reporting.terminal import print_ranking
+from worldsim.rollout.episodes import (
+    METRICS,
+    Episode,
+    Trajectory,
+    position_columns,
+    register_metric,
+)
 from worldsim.rollout.eval_config import RankingOptions
-from worldsim.rollout.metrics import METRICS, register_metric
-from worldsim.rollout.trajectory import Episode, Trajectory, position_columns
 from worldsim.spec import VectorSpec
 
 NAMES = [f"policy_{i}" for i in range(6)]
@@ -150,13 +155,13 @@ def test_intervals_suit_the_metric() -> None:
 def test_means_are_told_apart_by_their_paired_differences() -> None:
     base = np.random.default_rng(0).normal(10, 5, 40)
     path = METRICS.get("path_length")
-    clear = separate_means(np.stack([base + 1, base]), ("long", "short"), "imagined", 0.95, path)
+    clear = separate(np.stack([base + 1, base]), ("long", "short"), "imagined", 0.95, path)
     assert (clear.first, clear.second, clear.separated) == ("short", "long", True)
     assert clear.difference == pytest.approx(1) and clear.more_starts == 0
     noisy = base + np.random.default_rng(1).normal(0.2, 2, 40)
-    unclear = separate_means(np.stack([noisy, base]), ("a", "b"), "imagined", 0.95, path)
+    unclear = separate(np.stack([noisy, base]), ("a", "b"), "imagined", 0.95, path)
     assert not unclear.separated and unclear.more_starts is not None
-    tied = separate_means(np.stack([base, base]), ("a", "b"), "imagined", 0.95, path)
+    tied = separate(np.stack([base, base]), ("a", "b"), "imagined", 0.95, path)
     assert "tied" in tied.statement and tied.p_value == 1 and tied.more_starts is None
 
 

@@ -11,20 +11,15 @@ import pytest
 from imagination_testing import REPORT
 from ranking_testing import made_up_batch
 
+from worldsim.cli.rank_report import rank_results
 from worldsim.config.compose import compose_config
 from worldsim.errors import UsageError
 from worldsim.files import read_json
 from worldsim.models.pretrained import SHIPPED
 from worldsim.models.weights import WEIGHTS
-from worldsim.ranking.outcomes import (
-    Outcomes,
-    pool_outcomes,
-    read_outcomes,
-    write_eval_config,
-)
-from worldsim.ranking.rank import rank, rank_results
-from worldsim.ranking.rates import JudgeRates
-from worldsim.rollout.batch import RolloutBatch
+from worldsim.ranking.pooling import pool_outcomes
+from worldsim.ranking.rank import rank
+from worldsim.rollout.episodes import RolloutBatch, World
 from worldsim.rollout.eval_config import (
     DEVELOPMENT_SEEDS,
     Circumstances,
@@ -33,8 +28,13 @@ from worldsim.rollout.eval_config import (
     StartPlan,
     developed_on,
 )
-from worldsim.rollout.kept import Job, write_result
-from worldsim.rollout.trajectory import World
+from worldsim.rollout.results import (
+    Job,
+    Outcomes,
+    read_outcomes,
+    write_comparison,
+    write_result,
+)
 
 NAMES = ["good", "fair", "poor", "zero"]
 
@@ -70,7 +70,7 @@ def test_pooled_figures_are_those_of_all_starts_together() -> None:
         truth,
         imagined,
         NAMES,
-        judge=JudgeRates.from_report(REPORT),
+        judge=REPORT,
         others={"progress": (truth, imagined)},
         null_policy="zero",
         bootstrap_samples=40,
@@ -139,7 +139,7 @@ def save(folder: Path, made: Outcomes) -> Path:
     jobs = {
         Job(batch.policy, batch.world): batch for batch in [*made.imagined, *(made.truth or [])]
     }
-    write_eval_config(
+    write_comparison(
         folder, made.eval_config, made.options, made.circumstances, dict.fromkeys(jobs, parts)
     )
     for job, batch in jobs.items():

@@ -15,10 +15,11 @@ from rank_testing import rank_config, save_nano_run
 
 from worldsim.cli import rank, rollout
 from worldsim.cli.main import main
-from worldsim.cli.rank_report import earlier_sections, open_loop_quality, write_ranking
+from worldsim.cli.rank_report import earlier_sections, write_ranking
 from worldsim.errors import DataError, SpecMismatchError, UsageError
 from worldsim.files import read_json, write_json
 from worldsim.models.pretrained import SHIPPED
+from worldsim.reporting.open_loop import read_open_loop
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +263,7 @@ def test_earlier_rankings_are_looked_for_before_any_rollout(nano_run: Path, tmp_
 
 @pytest.mark.parametrize("name", sorted(p.parent.name for p in SHIPPED.glob("*/config.json")))
 def test_what_ships_was_measured_as_reports_read_it(name: str) -> None:
-    curves, notes = open_loop_quality(SHIPPED / name)
+    curves, notes = read_open_loop(SHIPPED / name / "validation.json")
     assert len(curves) == 3 and "] dB over 24 episodes" in notes[0] and "end effector" in notes[1]
 
 

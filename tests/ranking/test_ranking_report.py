@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from ranking_testing import judge_report
 
 from worldsim.errors import UsageError
 from worldsim.ranking.rank import rank
-from worldsim.ranking.rates import JudgeRates
 from worldsim.ranking.report import NullPolicy, RankingReport
 
 Bool = NDArray[np.bool_]
 NAMES = [f"policy_{i}" for i in range(8)]
-JUDGE = JudgeRates(97, 100, 98, 100, 0.012, 0.0)
+JUDGE = judge_report(97, 100, 98, 100, 0.012)
 
 
 def outcomes(seed: int = 0, starts: int = 40) -> tuple[Bool, Bool]:
@@ -100,7 +100,7 @@ def test_correction_removes_the_judges_bias() -> None:
     rng = np.random.default_rng(0)
     truth = rng.random((8, 2000)) < np.linspace(0.1, 0.9, 8)[:, None]
     seen = truth & (rng.random(truth.shape) < 0.7)
-    judge = JudgeRates.from_rates(0.7, 1.0, 1000, 1000)
+    judge = judge_report(700, 1000, 1000, 1000)
     report = rank(truth, seen, NAMES, judge=judge, bootstrap_samples=200)
     assert report.coefficients.bias.value == pytest.approx(-0.15, abs=0.02)
     assert report.corrected is not None

@@ -6,10 +6,7 @@ import pytest
 from worldsim.errors import UsageError
 from worldsim.ranking.bootstrap import (
     as_outcomes,
-    count_resamples,
-    distinct_policies,
     distinct_resamples,
-    draw_policies,
     in_chunks,
     paired_resamples,
     rates,
@@ -17,6 +14,7 @@ from worldsim.ranking.bootstrap import (
     start_resamples,
 )
 from worldsim.ranking.correlation import kendall
+from worldsim.ranking.unpaired import count_resamples
 
 RNG = np.random.default_rng
 
@@ -67,15 +65,11 @@ def test_logged_counts_vary_binomially_and_unknown_trials_do_not() -> None:
 
 def test_policies_are_drawn_jointly() -> None:
     base = np.tile(np.arange(5.0), (300, 1))
-    reference, imagined = resample_policies(base, base + 10, draw_policies(300, 5, RNG(0)))
+    (reference, imagined), distinct = resample_policies(base, base + 10, RNG(0))
+    assert distinct.tolist() == [len(set(row)) for row in reference]
     assert np.array_equal(reference + 10, imagined)
     assert len(set(map(tuple, np.sort(reference, axis=1)))) <= distinct_resamples(5)
     assert distinct_resamples(5) == 126  # C(9, 5)
-
-
-def test_distinct_policies_are_counted_by_row() -> None:
-    drawn = np.array([[0, 0, 0], [2, 0, 2], [1, 2, 0]])
-    assert distinct_policies(drawn).tolist() == [1, 2, 3]
 
 
 def test_chunks_change_nothing() -> None:

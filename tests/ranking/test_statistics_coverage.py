@@ -11,11 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from worldsim.ranking.bootstrap import paired_resamples, percentile_interval
-from worldsim.ranking.coefficients import coefficients
-from worldsim.ranking.correlation import pearson
+from worldsim.ranking.correlation import coefficients, pearson
+from worldsim.rollout.episodes import METRICS, SUCCESS
 
 Float = NDArray[np.float64]
 STARTS, SAMPLES = 64, 400
+RATE = METRICS.get(SUCCESS)
 WIDE = np.linspace(0.05, 0.95, 12)
 CLOSE = np.array([0.60, 0.64, 0.67, 0.70, 0.75, 0.80])
 SCENES = {
@@ -42,12 +43,12 @@ def worlds(p: Float, q: Float, rng: np.random.Generator) -> tuple[Float, Float]:
 
 
 def coverage(p: Float, q: Float, names: tuple[str, ...], trials: int) -> dict[str, float]:
-    truth = coefficients(p, q, (p[None], q[None]), 0.95)
+    truth = coefficients(p, q, (p[None], q[None]), 0.95, RATE)
     hits: dict[str, list[bool]] = {name: [] for name in names}
     for trial in range(trials):
         r, s = worlds(p, q, np.random.default_rng([trial, 0]))
         drawn = paired_resamples(r, s, SAMPLES, np.random.default_rng([trial, 1]))
-        found = coefficients(r.mean(axis=(1, 2)), s.mean(axis=(1, 2)), drawn, 0.95)
+        found = coefficients(r.mean(axis=(1, 2)), s.mean(axis=(1, 2)), drawn, 0.95, RATE)
         for name in names:
             interval, target = getattr(found, name).interval, getattr(truth, name).value
             hits[name].append(interval[0] - 1e-9 <= target <= interval[1] + 1e-9)

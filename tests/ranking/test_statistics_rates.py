@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from ranking_testing import judge_report
 
 from worldsim.errors import UsageError
-from worldsim.ranking.rates import JudgeRates, correct, corrected_rate, wilson_interval
+from worldsim.judge.judge import JudgeReport
+from worldsim.ranking.bootstrap import wilson_interval
+from worldsim.ranking.rates import correct, corrected_rate, require_counts
 
 
 def test_wilson_by_hand() -> None:
@@ -48,7 +51,7 @@ def test_correction_is_clipped_and_undefined_for_a_useless_judge() -> None:
 
 def test_corrected_interval_holds_the_point_and_widens_with_a_vaguer_judge() -> None:
     def width(episodes: int) -> float:
-        judge = JudgeRates.from_rates(0.9, 0.9, episodes, episodes)
+        judge = judge_report(*[round(0.9 * episodes), episodes] * 2)
         rng = np.random.default_rng(0)
         value = corrected_rate(32, 64, judge, samples=4000, level=0.95, rng=rng)
         assert value.value is not None and value.interval is not None
@@ -63,7 +66,7 @@ def test_corrected_interval_covers_the_truth() -> None:
     rng = np.random.default_rng(1)
     covered = []
     for _ in range(300):
-        judge = JudgeRates(
+        judge = judge_report(
             int(rng.binomial(validation, tpr)),
             validation,
             int(rng.binomial(validation, tnr)),
@@ -79,12 +82,12 @@ def test_corrected_interval_covers_the_truth() -> None:
 @pytest.mark.parametrize(
     ("judge", "trials", "reason"),
     [
-        (JudgeRates(0, 0, 5, 5), 10, "not validated"),
-        (JudgeRates(5, 10, 5, 10), 10, "no better than chance"),
-        (JudgeRates(9, 10, 9, 10), 0, "no starts"),
+        (judge_report(0, 0, 5, 5), 10, "not validated"),
+        (judge_report(5, 10, 5, 10), 10, "no better than chance"),
+        (judge_report(9, 10, 9, 10), 0, "no starts"),
     ],
 )
-def test_no_correction_has_a_reason(judge: JudgeRates, trials: int, reason: str) -> None:
+def test_no_correction_has_a_reason(judge: JudgeReport, trials: int, reason: str) -> None:
     rng = np.random.default_rng(0)
     value = corrected_rate(0, trials, judge, samples=10, level=0.95, rng=rng)
     assert value.value is None and reason in (value.reason or "")
@@ -92,6 +95,4 @@ def test_no_correction_has_a_reason(judge: JudgeRates, trials: int, reason: str)
 
 def test_impossible_judge_counts_are_refused() -> None:
     with pytest.raises(UsageError, match="11 correct of 10"):
-        JudgeRates(11, 10, 0, 0)
-    with pytest.raises(UsageError, match=r"\[0, 1\]"):
-        JudgeRates.from_rates(95, 0.9, 10, 10)
+        require_counts(judge_report(11, 10, 0, 0))

@@ -6,7 +6,8 @@ from math import factorial
 import numpy as np
 import pytest
 
-from worldsim.ranking.robustness import drop_one_leverage, fisher_interval, permutation_test
+from worldsim.ranking.bootstrap import fisher_interval
+from worldsim.ranking.significance import drop_one_leverage, permutation_test
 
 RNG = np.random.default_rng
 

@@ -6,15 +6,15 @@ from math import comb
 import numpy as np
 import pytest
 
-from worldsim.ranking.separation import (
-    fisher_exact,
+from worldsim.ranking.significance import (
+    Separation,
     mcnemar_exact,
     more_paired_starts,
-    separate_counts,
-    separate_paired,
+    separate,
     top_two,
-    two_proportion_trials,
 )
+from worldsim.ranking.unpaired import fisher_exact, separate_counts, two_proportion_trials
+from worldsim.rollout.episodes import METRICS, SUCCESS
 
 
 def test_mcnemar_is_the_sign_test() -> None:
@@ -65,6 +65,10 @@ def _outcomes(*counts: tuple[int, int, int]) -> np.ndarray:
     rows[0, : first + both] = 1
     rows[1, first : first + both + second] = 1
     return rows
+
+
+def separate_paired(outcomes: np.ndarray, names: tuple[str, ...], world: str) -> Separation:
+    return separate(outcomes, names, world, 0.95, METRICS.get(SUCCESS))
 
 
 def test_separated_pair_says_so_and_needs_nothing() -> None:

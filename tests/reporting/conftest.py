@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from ranking_testing import judge_report
 
 from worldsim.ranking.rank import rank
-from worldsim.ranking.rates import JudgeRates
 from worldsim.ranking.report import RankingReport
 from worldsim.rollout.record import RolloutRecord
 
@@ -39,7 +39,7 @@ def ranking() -> RankingReport:
         reference,
         reference ^ (rng.random(reference.shape) < 0.1),
         names,
-        judge=JudgeRates(97, 100, 98, 100, 0.0123, 0.0),
+        judge=judge_report(97, 100, 98, 100, 0.0123),
         others={"progress": (reference * 0.5, reference * 0.4)},
         groups={name: "checkpoints" for name in names[:6]},
         failures={names[0]: ["start 4: ValueError: <b>bad</b> action"]},

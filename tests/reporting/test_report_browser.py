@@ -13,8 +13,8 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from worldsim.ranking.report import RankingReport
-from worldsim.reporting.html_report import write_report
-from worldsim.reporting.report_data import Film, ReportData, Section
+from worldsim.reporting.film import Film
+from worldsim.reporting.html_report import ReportData, Section, write_report
 from worldsim.rollout.record import RolloutRecord
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -15,11 +15,12 @@ from ranking_testing import made_up_batch
 from worldsim.errors import UsageError, WorldsimError
 from worldsim.files import read_json, write_json
 from worldsim.hardware import has_fast_bf16
-from worldsim.ranking import paired
 from worldsim.rollout import eval_config as eval_config_module
-from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout import jobs
+from worldsim.rollout.episodes import RolloutBatch
 from worldsim.rollout.eval_config import EvalConfig, StartPlan
-from worldsim.rollout.kept import Job, read_result, result_path, standing, write_result
+from worldsim.rollout.jobs import standing
+from worldsim.rollout.results import Job, read_result, result_path, write_result
 
 FILES = {
     "model/config.json": "{}",
@@ -270,9 +271,9 @@ def test_a_result_whose_policy_was_edited_meanwhile_is_not_kept(
             (place / "code" / "helper.py").write_text("ONE = 3\n")
             return batch(policy)
 
-    monkeypatch.setattr(paired, "Evaluator", Editing)
+    monkeypatch.setattr(jobs, "Evaluator", Editing)
     with pytest.raises(WorldsimError, match="the policy changed while file"):
-        list(paired.run_missing(ours, tmp_path, wanted, 0))
+        list(jobs.run_missing(ours, tmp_path, wanted, 0))
     assert read_result(tmp_path, Job("file", "imagination")) is None
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from worldsim.errors import DataError, UsageError
-from worldsim.ranking.rank import rank_logged
+from worldsim.ranking.rank import rank
 from worldsim.rollout.logged import read_logged_rates
 
 IMAGINED = np.random.default_rng(0).random((3, 50)) < np.array([[0.2], [0.5], [0.9]])
@@ -23,7 +23,7 @@ def test_counts(tmp_path: Path) -> None:
     path = write(tmp_path, "policy, successes, trials\nb, 5, 10\na, 1, 10\nc, 9, 10\nunused,1,2\n")
     logged = read_logged_rates(path)
     assert logged.names == ("b", "a", "c", "unused")
-    report = rank_logged(logged, IMAGINED, ["a", "b", "c"], bootstrap_samples=200)
+    report = rank(logged, IMAGINED, ["a", "b", "c"], bootstrap_samples=200)
     assert [policy.reference.value for policy in report.policies] == [0.1, 0.5, 0.9]
     assert report.coefficients.kendall.value == pytest.approx(1)
     assert report.outcomes is None and not report.paired
@@ -34,7 +34,7 @@ def test_counts(tmp_path: Path) -> None:
 
 def test_rates_without_trials_are_exact_and_said_to_be(tmp_path: Path) -> None:
     path = write(tmp_path, "policy,success_rate\na,0.1\nb,0.55\nc,0.9\n")
-    report = rank_logged(read_logged_rates(path), IMAGINED, ["a", "b", "c"], bootstrap_samples=100)
+    report = rank(read_logged_rates(path), IMAGINED, ["a", "b", "c"], bootstrap_samples=100)
     assert report.policies[1].reference.value == 0.55
     assert report.policies[1].reference.interval is None
     assert any("Trials are not logged for a, b, c" in note for note in report.notes)
@@ -46,7 +46,7 @@ def test_logged_uncertainty_widens_the_interval(tmp_path: Path) -> None:
     def width(trials: int) -> float:
         rows = f"a,0.2,{trials}\nb,0.5,{trials}\nc,0.8,{trials}\n"
         logged = read_logged_rates(write(tmp_path, "policy,success_rate,trials\n" + rows))
-        report = rank_logged(logged, IMAGINED, ["a", "b", "c"], bootstrap_samples=400)
+        report = rank(logged, IMAGINED, ["a", "b", "c"], bootstrap_samples=400)
         interval = report.coefficients.bias.interval
         assert interval is not None
         return interval[1] - interval[0]
@@ -56,7 +56,7 @@ def test_logged_uncertainty_widens_the_interval(tmp_path: Path) -> None:
 
 def test_impossible_rates_are_flagged(tmp_path: Path) -> None:
     path = write(tmp_path, "policy,success_rate,trials\na,0.333,3\nb,0.5,7\nc,0.9,10\n")
-    report = rank_logged(read_logged_rates(path), IMAGINED, ["a", "b", "c"], bootstrap_samples=20)
+    report = rank(read_logged_rates(path), IMAGINED, ["a", "b", "c"], bootstrap_samples=20)
     assert report.lattice.off_lattice == ("b",)
     assert any("no multiple of 1 / trials: b" in note for note in report.notes)
 
@@ -64,7 +64,7 @@ def test_impossible_rates_are_flagged(tmp_path: Path) -> None:
 def test_a_policy_that_was_not_logged_is_named(tmp_path: Path) -> None:
     logged = read_logged_rates(write(tmp_path, "policy,success_rate\na,0.1\n"))
     with pytest.raises(UsageError, match="no logged success rate for b, c"):
-        rank_logged(logged, IMAGINED, ["a", "b", "c"])
+        rank(logged, IMAGINED, ["a", "b", "c"])
 
 
 @pytest.mark.parametrize(

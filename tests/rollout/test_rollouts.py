@@ -1,6 +1,7 @@
 """Rollouts: paired, independent of batching, and robust against policies that break."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from worldsim.conventions import Observation
 from worldsim.envs.imagination import SimulatorStarts
 from worldsim.errors import UsageError
 from worldsim.rollout.acting import GuardedPolicy
-from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.metrics import METRICS
+from worldsim.rollout.episodes import METRICS, RolloutBatch
+from worldsim.rollout.results import Job, read_result, write_result
 from worldsim.rollout.rollouts import rollout_imagination, rollout_simulator
 
 REACH = "worldsim/TabletopReach-v0"
@@ -185,9 +186,11 @@ def test_a_policy_that_always_fails_is_not_asked_row_by_row() -> None:
     assert len(policy.asked) == 1 + 3
 
 
-def test_a_batch_is_stored_and_restored() -> None:
-    batch = imagine(Breaks([1], explode))
-    again = RolloutBatch.restore(batch.to_json(), batch.arrays())
+def test_a_batch_is_stored_and_restored(tmp_path: Path) -> None:
+    batch, job = imagine(Breaks([1], explode)), Job("a", "imagination")
+    write_result(tmp_path, job, {}, batch)
+    again = read_result(tmp_path, job)
+    assert again is not None
     assert again.errors == batch.errors and again.length.tolist() == batch.length.tolist()
     for name in METRICS:
         np.testing.assert_allclose(again.outcomes(name), batch.outcomes(name), atol=5e-5)

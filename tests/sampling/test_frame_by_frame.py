@@ -7,6 +7,7 @@ from worldsim_testing import nano_model, nano_start
 
 from worldsim.diffusion.flow import as_history, env_noise
 from worldsim.errors import UsageError
+from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.sampling.sampler import Precision, Sampler
 from worldsim.sampling.stream import Stream
 
@@ -112,7 +113,7 @@ def test_equals_the_sampler_without_a_cache(actions: np.ndarray) -> None:
             earlier = world_states[max(t - 1, 0)]
             before.append(world_states[-1])
             world_states.append(model.dynamics.step(earlier, world_states[-1], led[-1], told[-1]))
-            cond = model.condition_frames(
+            steps = FrameSteps(
                 torch.stack(led, 1),
                 torch.stack(told, 1),
                 torch.stack(before, 1),
@@ -120,6 +121,7 @@ def test_equals_the_sampler_without_a_cache(actions: np.ndarray) -> None:
                 torch.ones(3, t + 2, model.views),
                 rig,
             )
+            cond = model.condition_frames(steps)
             past = [as_history(f, model.config.history_sigma) for f in frames]
             noise = env_noise([(0, i, t + 1) for i in range(3)], frames[0].shape[1:])
             levels = torch.full((3, t + 2), model.config.history_sigma)

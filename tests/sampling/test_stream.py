@@ -57,6 +57,14 @@ def test_pushing_bit_by_bit_equals_pushing_at_once(stream: Stream) -> None:
     torch.testing.assert_close(frames_of(chunks), at_once, atol=1e-5, rtol=1e-5)
 
 
+def test_rows_may_be_pushed_in_any_order(stream: Stream) -> None:
+    actions = random_actions(2, 4)
+    straight = run(stream, actions)
+    begin(stream, [0, 1])
+    stream.push(actions[::-1], [1, 0])
+    torch.testing.assert_close(frames_of(stream.drain()), straight)
+
+
 def test_hand_and_scene_follow_the_dynamics(stream: Stream) -> None:
     actions = random_actions(1, 4)
     begin(stream, [0])

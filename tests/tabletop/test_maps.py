@@ -9,7 +9,8 @@ from torch import Tensor
 from worldsim_testing import nano_spec, nano_start
 
 from worldsim.errors import UsageError
-from worldsim.models.conditioners.base import ConditionerList, RigTensors
+from worldsim.models.conditioners.base import ConditionerList
+from worldsim.models.conditioners.steps import FrameSteps, RigTensors
 from worldsim.models.dynamics.base import DynamicsConfig, build_dynamics
 from worldsim.models.tabletop.maps import HAND_CHANNELS, POINT_CHANNELS, point_maps
 from worldsim.models.tabletop.scene_points import (
@@ -54,7 +55,14 @@ def scene(x: float = 0.0, y: float = 0.0) -> Tensor:
 def draw(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor], known: float = 1.0) -> Tensor:
     states = torch.cat(before, -1), torch.cat(after, -1)
     action = torch.tensor([[[1.0, 0.0, 0.0, 0.0, 1.0]]])
-    return conditioners(nano_spec()).maps(action, states, rig(known), (32, 32))[0, 0]
+    return conditioners(nano_spec()).maps(led(action, *states, rig(known)), (32, 32))[0, 0]
+
+
+def led(action: Tensor, before: Tensor, after: Tensor, calibration: RigTensors) -> FrameSteps:
+    """Steps whose actions are known, seen by all cameras."""
+    shape = action.shape[:2]
+    seen = torch.ones(*shape, calibration.mounted.shape[1])
+    return FrameSteps(action, torch.ones(shape), before, after, seen, calibration)
 
 
 def column(bump: Tensor) -> int:
@@ -191,7 +199,7 @@ def test_a_mounted_camera_without_an_end_effector_is_refused_and_a_fixed_one_is_
     action, drawing = torch.zeros(1, 1, 5), conditioners(spec)
 
     def drawn(calibration: RigTensors) -> Tensor:
-        return drawing.maps(action, (scene(), scene()), calibration, (8, 8))
+        return drawing.maps(led(action, scene(), scene(), calibration), (8, 8))
 
     with pytest.raises(UsageError, match="'wrist' on 'end_effector'"):
         drawn(rig())

@@ -32,7 +32,7 @@ class Says(nn.Module):
 
 def rollout(clip: Clip) -> Rolled:
     made = torch.randn(clip.x0[:, 2:].shape, generator=torch.Generator().manual_seed(0))
-    return Rolled(made.requires_grad_(True), 2)
+    return Rolled(made.requires_grad_(True), 2, clip.cond)
 
 
 def matched(clip: Clip, rolled: Rolled, teacher: Any, critic: Any) -> Any:

@@ -70,6 +70,6 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
 
 
 def test_decoded_frames_go_where_cache_says(data: Path, tmp_path: Path) -> None:
-    cache = train_module._open_data(data, (16, 16), tmp_path / "place")
+    cache = train_module._open_data(data, (16, 16), 8, tmp_path / "place")
     assert tmp_path / "place" in cache.folder.parents
     assert not (data / "cache").exists()

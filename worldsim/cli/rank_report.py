@@ -1,4 +1,7 @@
-"""`ranking.json` and `report.html` out of a ranking's folder; nothing is rolled out here."""
+"""`ranking.json` and `report.html` out of a ranking's folder; nothing is rolled out here.
+
+Outcomes are read, ranked, and shown as a section of a page.
+"""
 
 import hashlib
 import json
@@ -8,16 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from worldsim.errors import DataError
-from worldsim.files import read_json, read_yaml, write_figures
-from worldsim.ranking.bootstrap import Estimate
-from worldsim.ranking.outcomes import Outcomes, read_outcomes
-from worldsim.ranking.rank import judge_in_simulator, rank_results
-from worldsim.ranking.report import RankingReport
-from worldsim.reporting.html_report import write_report
-from worldsim.reporting.report_data import Film, HorizonCurves, ReportData, Section
-from worldsim.rollout.dependencies import software
-from worldsim.rollout.film_store import Shown, choose_films, joined_record
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.errors import UsageError
+from worldsim.files import read_yaml, write_figures
+from worldsim.ranking.rank import rank
+from worldsim.ranking.report import NullPolicy, RankingReport
+from worldsim.reporting.film import Film
+from worldsim.reporting.html_report import ReportData, Section, write_report
+from worldsim.reporting.open_loop import read_open_loop
+from worldsim.rollout.episodes import METRICS, RolloutBatch
+from worldsim.rollout.eval_config import software
+from worldsim.rollout.film_store import choose_films, joined_record
+from worldsim.rollout.results import Outcomes, read_outcomes
 
 CAPTIONS = {
     "success": "The policy succeeds in the simulator and in imagination.",
@@ -40,12 +47,12 @@ def write_ranking(
     Raises:
         DataError: results are missing.
     """
-    outcomes = read_outcomes(out)
-    section = _section(out, outcomes, str(report["title"]), str(report["summary"]), films)
+    outcomes, title = read_outcomes(out), str(report["title"])
+    section = section_of(outcomes, title, str(report["summary"]), _films(out, outcomes, films))
     write_figures(out / "ranking.json", ranking_json(outcomes, section.ranking))
     command = " ".join(["worldsim", *sys.argv[1:]])
     config = _config_hash(out / "config.yaml")
-    write_page(out / "report.html", str(report["title"]), [section, *earlier], command, config)
+    write_page(out / "report.html", title, [section, *earlier], command, config)
     return section.ranking
 
 
@@ -56,10 +63,12 @@ def earlier_sections(folders: Sequence[str], films: int) -> list[Section]:
         UsageError: a folder holds no ranking.
         DataError: its results are missing or broken.
     """
-    return [
-        _section(folder, read_outcomes(folder), *_own_words(folder), films)
-        for folder in map(Path, folders)
-    ]
+    sections = []
+    for folder in map(Path, folders):
+        outcomes = read_outcomes(folder)
+        title, summary = _own_words(folder)
+        sections.append(section_of(outcomes, title, summary, _films(folder, outcomes, films)))
+    return sections
 
 
 def ranking_json(outcomes: Outcomes, ranking: RankingReport) -> dict[str, Any]:
@@ -74,14 +83,133 @@ def write_page(
     path: Path, title: str, sections: Sequence[Section], command: str, config_hash: str = ""
 ) -> None:
     """`report.html` of some sections, with the command that made it."""
-    page = ReportData(
-        title=title,
-        sections=tuple(sections),
-        command=command,
-        config_hash=config_hash,
-        versions=software(),
+    write_report(path, ReportData(title, tuple(sections), command, config_hash, software()))
+
+
+def section_of(
+    outcomes: Outcomes, title: str, summary: str = "", films: tuple[Film, ...] = ()
+) -> Section:
+    """A ranking on a page, with the open-loop quality of its model where training left it."""
+    model = Path(outcomes.eval_config.model)
+    places = (folder / "validation.json" for folder in (model, model.parent))
+    validation = next((path for path in places if path.is_file()), None)
+    curves, notes = ((), ()) if validation is None else read_open_loop(validation)
+    ranking = rank_results(outcomes)
+    return Section(title, ranking, summary, curves, films, _facts(outcomes), notes)
+
+
+def rank_results(outcomes: Outcomes) -> RankingReport:
+    """Rank finished results.
+
+    Raises:
+        UsageError: the logged rates lack a policy, or the results do not tell the metric.
+    """
+    names, options = list(outcomes.eval_config.policies), outcomes.options
+    around, truth, imagined = outcomes.circumstances, outcomes.truth, outcomes.imagined
+    others: dict[str, Any] = {}
+    reference: Any = outcomes.logged
+    if truth is None:
+        seen = metric_table(imagined, options.metric)
+    else:
+        tables = {m: (metric_table(truth, m), metric_table(imagined, m)) for m in METRICS}
+        others = {m: pair for m, pair in tables.items() if all(map(_tells, pair))}
+        if options.metric not in others:
+            raise UsageError(
+                f"these results do not tell {options.metric}; they tell {', '.join(sorted(others))}"
+            )
+        reference, seen = others.pop(options.metric)
+    ranking = rank(
+        reference,
+        seen,
+        names,
+        judge=around.judge,
+        metric=options.metric,
+        others=others,
+        groups={name: group for name, group in options.groups.items() if name in names},
+        failures=_failures([*(truth or []), *imagined]),
+        null_policy=_null_policy(outcomes),
+        bootstrap_samples=options.bootstrap_samples,
+        level=options.level,
+        seed=options.seed,
     )
-    write_report(path, page)
+    return replace(
+        ranking,
+        state_assisted=around.state_assisted,
+        development_starts=around.development_starts,
+    )
+
+
+def metric_table(batches: Sequence[RolloutBatch], metric: str) -> NDArray[np.float64]:
+    """A metric `[P, N]`; NaN where it is not told, and for a policy that broke off every episode.
+
+    That is a policy that does not run here. As a failure in both worlds it would make them agree.
+    """
+    rows = [
+        np.full(len(batch.errors), np.nan) if all(batch.errors) else batch.outcomes(metric)
+        for batch in batches
+    ]
+    return np.array(rows, np.float64)
+
+
+def _tells(table: NDArray[np.float64]) -> bool:
+    """Whether any episode tells a metric `[P, N]`."""
+    return bool(np.isfinite(table).any())
+
+
+def _failures(batches: Sequence[RolloutBatch]) -> dict[str, list[str]]:
+    """Why episodes broke off, by policy."""
+    found: dict[str, list[str]] = {}
+    for batch in batches:
+        for message in batch.failures:
+            found.setdefault(batch.policy, []).append(f"{batch.world}, {message}")
+    return found
+
+
+def _null_policy(outcomes: Outcomes) -> NullPolicy | None:
+    """The null policy, with the judge's verdicts on its whole simulated episodes."""
+    name = outcomes.options.null_policy
+    if name is None or name not in outcomes.eval_config.policies:
+        return None
+    judged = [b.judged for b in outcomes.truth or [] if b.policy == name and b.judged is not None]
+    share = float(judged[0].mean()) if judged and len(judged[0]) else None
+    return NullPolicy(name, outcomes.circumstances.null_policy_moves, share)
+
+
+def judge_in_simulator(outcomes: Outcomes) -> dict[str, Any] | None:
+    """The judge against the simulator on this very comparison's true frames, or None.
+
+    It tells the judge's error from the world model's: what the judge misses here is its own.
+    Episodes in which a policy broke off count as failed whatever the judge saw, so they tell
+    nothing of it.
+    """
+    batches = outcomes.truth or []
+    judged = [batch.judged for batch in batches if batch.judged is not None]
+    if not batches or len(judged) < len(batches):
+        return None
+    whole = np.array([error is None for batch in batches for error in batch.errors])
+    truth = np.concatenate([batch.success for batch in batches])[whole]
+    said = np.concatenate(judged)[whole]
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    true_positives, true_negatives = int((truth & said).sum()), int((~truth & ~said).sum())
+    return {
+        "true_positives": true_positives,
+        "positives": positives,
+        "true_negatives": true_negatives,
+        "negatives": negatives,
+        "tpr": true_positives / positives if positives else None,
+        "tnr": true_negatives / negatives if negatives else None,
+    }
+
+
+def _films(out: Path, outcomes: Outcomes, each: int) -> tuple[Film, ...]:
+    """Films that both worlds have, `each` of a kind; none where there is one world only."""
+    if outcomes.truth is None or each == 0:
+        return ()
+    filmed = outcomes.eval_config.filmed
+    return tuple(
+        Film.of(joined_record(out, policy, start), CAPTIONS[kind], kind)
+        for kind, policy, start in choose_films(outcomes.truth, outcomes.imagined, filmed, each)
+    )
 
 
 def _config_hash(path: Path) -> str:
@@ -96,36 +224,6 @@ def _own_words(out: Path) -> tuple[str, str]:
     words = own.get("report") if isinstance(own, dict) else None
     words = words if isinstance(words, dict) else {}
     return str(words.get("title", out.name)), str(words.get("summary", ""))
-
-
-def section_of(outcomes: Outcomes, title: str, summary: str = "") -> Section:
-    """A ranking without films, such as one of several folders."""
-    curves, notes = open_loop_quality(Path(outcomes.eval_config.model))
-    return Section(
-        title=title,
-        ranking=rank_results(outcomes),
-        summary=summary,
-        curves=curves,
-        facts=_facts(outcomes),
-        notes=notes,
-    )
-
-
-def _section(out: Path, outcomes: Outcomes, title: str, summary: str, films: int) -> Section:
-    shown = tuple(_film(out, each) for each in _shown(outcomes, films))
-    return replace(section_of(outcomes, title, summary), films=shown)
-
-
-def _shown(outcomes: Outcomes, films: int) -> list[Shown]:
-    """Films that both worlds have; none where there is one world only."""
-    if outcomes.truth is None or films == 0:
-        return []
-    return choose_films(outcomes.truth, outcomes.imagined, outcomes.eval_config.filmed, films)
-
-
-def _film(out: Path, shown: Shown) -> Film:
-    record = joined_record(out, shown.policy, shown.start, ("simulator", "imagination"))
-    return Film.of(record, CAPTIONS[shown.kind], shown.kind)
 
 
 def _facts(outcomes: Outcomes) -> dict[str, str]:
@@ -147,61 +245,3 @@ def _starts(outcomes: Outcomes) -> str:
     length = plan.count // len(plan.blocks)
     blocks = " and ".join(f"{first} to {first + length - 1}" for first in plan.blocks)
     return f"{plan.count}, seeds {blocks}"
-
-
-def open_loop_quality(model: Path) -> tuple[tuple[HorizonCurves, ...], tuple[str, ...]]:
-    """Open-loop quality by step and in words, where training left a `validation.json`."""
-    found = [
-        path
-        for path in (model / "validation.json", model.parent / "validation.json")
-        if path.is_file()
-    ]
-    if not found:
-        return (), ()
-    data = read_json(found[0])
-    try:
-        return _curves(data), _notes(data)
-    except (KeyError, TypeError, IndexError) as error:
-        raise DataError(f"{found[0]} is no open-loop validation: {error}") from error
-
-
-def _curves(validation: dict[str, Any]) -> tuple[HorizonCurves, ...]:
-    psnr = validation["psnr"]
-    return tuple(
-        HorizonCurves(
-            camera=str(camera),
-            model=tuple(row[view] for row in psnr["model"]),
-            copy_last=tuple(row[view] for row in psnr["first_frame"]),
-            shuffled=tuple(row[view] for row in psnr["shuffled_actions"]),
-        )
-        for view, camera in enumerate(validation["cameras"])
-    )
-
-
-def _notes(validation: dict[str, Any]) -> tuple[str, ...]:
-    summary, swap = validation["summary"], validation.get("swap")
-    ends = validation["intervals"].get("psnr_moving_model")
-    moved = Estimate(summary["psnr_moving_model"], ends).text(1)
-    held, still = (
-        Estimate(summary[name], None).text(1)
-        for name in ("psnr_moving_first_frame", "psnr_static_model")
-    )
-    moving = (
-        f"Where something moved since the first frame: {moved} dB over "
-        f"{validation['episodes'][0]} episodes, "
-        f"the first frame held {held} dB; elsewhere {still} dB."
-    )
-    if swap is None:
-        return (moving,)
-    swapped = (
-        f"Under the actions of another episode the simulator's end effector is "
-        f"{swap['effect_m']:.3f} m from where its own actions take it, on average; the imagined "
-        f"one is {swap['followed_m']:.3f} m from the simulator's"
-    )
-    if "seen_m" in swap:
-        swapped += (
-            f", and the one in the imagined frames, as the model's head reads them, "
-            f"{swap['seen_m']:.3f} m"
-        )
-    swapped += "."
-    return moving, swapped

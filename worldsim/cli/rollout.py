@@ -9,8 +9,8 @@ from worldsim.cli.console import finish, progress, say
 from worldsim.errors import unknown_name
 
 if TYPE_CHECKING:
-    from worldsim.rollout.kept import Job
-    from worldsim.rollout.trajectory import World
+    from worldsim.rollout.episodes import World
+    from worldsim.rollout.results import Job
 
 DESCRIPTION = """
 Rolls one policy of a pool out from given starts in the simulator, in imagination, or in both,
@@ -40,10 +40,9 @@ def run(config: DictConfig) -> None:
     from worldsim.cli.rank import chosen_policies, read_eval_config, worker_count
     from worldsim.config.compose import build
     from worldsim.files import write_text
-    from worldsim.ranking.paired import run_missing, wanted_results
     from worldsim.rollout.eval_config import StartPlan
     from worldsim.rollout.evaluator import Evaluator
-    from worldsim.rollout.kept import standing
+    from worldsim.rollout.jobs import run_missing, standing, wanted_results
 
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
@@ -73,7 +72,7 @@ def run(config: DictConfig) -> None:
 def _say_results(out: Path, jobs: "list[Job]") -> None:
     import numpy as np
 
-    from worldsim.rollout.kept import read_result
+    from worldsim.rollout.results import read_result
 
     for job in jobs:
         batch = read_result(out, job)

@@ -65,7 +65,9 @@ def run(config: DictConfig) -> None:
     settings = build(Settings, config)
     training, stage = settings.training.config(settings.validation.every), settings.stage
     folder = RunFolder(settings.out)
-    cache = _open_data(settings.dataset, settings.size, settings.cache, settings.selection)
+    cache = _open_data(
+        settings.dataset, settings.size, settings.factor, settings.cache, settings.selection
+    )
     shared = TrainingRun(training, cache, folder)
     names = _stages(config, cache) if stage == "all" else [stage]
     shared.check([name for name in STAGES if name in names])
@@ -104,6 +106,7 @@ def _stages(config: DictConfig, cache: Any) -> list[str]:
 def _open_data(
     root: Path,
     size: tuple[int, int] | None,
+    factor: int,
     place: Path | None = None,
     selection: "Selection | None" = None,
 ) -> Any:
@@ -117,7 +120,7 @@ def _open_data(
     dataset = LeRobotDataset(root, selection)
     raise_faults(root, training_faults(dataset))
     camera = resized_spec(dataset, size).cameras[0]
-    require_image_size(camera.height, camera.width)
+    require_image_size(camera.height, camera.width, factor)
     with counted("decoded episodes") as show:
         return build_cache(root, size, place, show, selection)
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from worldsim.data.layout import own_entry
-from worldsim.errors import UsageError
+from worldsim.errors import UsageError, unknown_name
 from worldsim.spec import WorldSpec
 
 STATE = "observation.state"
@@ -172,6 +172,34 @@ def channels_of(spec: WorldSpec) -> list[tuple[Channel, Shape]]:
     """The channels that a world records, and the shape of a row of each."""
     shapes = [(channel, channel.shape(spec)) for channel in CHANNELS]
     return [(channel, shape) for channel, shape in shapes if shape is not None]
+
+
+def extra_channels(spec: WorldSpec) -> dict[str, tuple[Channel, Shape]]:
+    """The optional channels that a world records, by name, and the shape of a row of each."""
+    return {
+        channel.name: (channel, shape) for channel, shape in channels_of(spec) if channel.optional
+    }
+
+
+def checked_extras(
+    told: Mapping[str, Any], spec: WorldSpec, where: str, count: int | None = None
+) -> dict[str, np.ndarray]:
+    """What is told of one row of each optional channel, or of `count` rows, float32.
+
+    Raises:
+        UsageError: a name or a shape is not one that the world records.
+    """
+    recorded, leading = extra_channels(spec), () if count is None else (count,)
+    rows = {name: np.asarray(values, np.float32) for name, values in told.items()}
+    for name, values in rows.items():
+        if name not in recorded:
+            raise unknown_name(f"{where}: optional channel", name, recorded)
+        expected = (*leading, *recorded[name][1])
+        if values.shape != expected:
+            raise UsageError(
+                f"{where}: extras[{name!r}] has shape {values.shape}, expected {expected}"
+            )
+    return rows
 
 
 def recorded_channels(spec: WorldSpec) -> list[tuple[Channel, Shape]]:

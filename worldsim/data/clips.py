@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.channels import channels_of
+from worldsim.data.memory_sampler import MemorySamplerConfig, remembered_frames
 from worldsim.data.split import Split, episodes_of
 from worldsim.errors import UsageError
 
@@ -30,6 +31,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     `success`, `progress`, `reward` `[T]`, `intrinsics` `[V, 3, 3]`, `extrinsics` `[V, 4, 4]`,
     `mounted` `[V]`, `rig_known` `[V]`, `episode`, `start` (frame in the episode), and where they
     were recorded `camera_pose` `[T, V, 4, 4]`, `depth` `[T, V, H, W]` in metres, `events` `[T, E]`.
+    With a memory sampler, K earlier frames of the episode too: `memory_rows` `[K]` in the cache,
+    `memory_frame_mask` `[K]`, and what the cache has of them, as `memory_latents`, `memory_state`.
 
     Args:
         cache: the frames.
@@ -38,6 +41,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         part: which episodes, see `worldsim.data.split`.
         stride: step between the starts of windows.
         episodes: these and no others; overrides `part`.
+        memory: which earlier frames a clip remembers; None has none.
 
     Raises:
         UsageError: no episode is left, or a size is not positive or does not fit.
@@ -51,13 +55,14 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         part: Split = "all",
         stride: int = 1,
         episodes: Sequence[int] | None = None,
+        memory: MemorySamplerConfig | None = None,
     ) -> None:
         if length < 1 or stride < 1:
             raise UsageError(f"clips need length and stride of 1 or more, got {length}, {stride}")
         if latents is not None and len(latents) != len(cache.pixels):
             raise UsageError(f"{len(latents)} latents for {len(cache.pixels)} frames")
         self.cache, self.length = cache, length
-        self.latents = latents
+        self.latents, self.memory = latents, memory
         chosen = episodes_of(cache.folds, part) if episodes is None else episodes
         self.episodes = np.asarray(chosen, np.int64)
         if not len(self.episodes):
@@ -92,10 +97,18 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             raise IndexError(index)
         return {name: value[0] for name, value in self.batch([index]).items()}
 
-    def batch(self, indices: Sequence[int] | NDArray[np.integer] | Tensor) -> dict[str, Tensor]:
+    def batch(
+        self,
+        indices: Sequence[int] | NDArray[np.integer] | Tensor,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
         """Clips `indices` gathered at once: the items' tensors with a leading B.
 
         Much faster than collating single items: one gather per array.
+
+        Args:
+            indices: of clips.
+            generator: of what the memory sampler draws; None draws alike every time.
         """
         chosen = np.asarray(indices, np.int64)
         episode, start = self._episode[chosen], self._start[chosen]
@@ -104,20 +117,31 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         stop = self.cache.episode_start[episode + 1]
         rows = np.minimum(wanted, stop[:, None] - 1)
         present = torch.from_numpy(wanted == rows)
-        cache, clips = self.cache, {}
-        if self.latents is None:
-            clips["pixels"] = gather(cache.pixels, rows)
-        else:
-            clips["latents"] = gather(self.latents, rows)
-        for channel in self._channels:
-            clips[channel.name] = gather(channel.of(cache), rows)
-        clips["action_mask"] = clips["action_mask"] & present
-        clips["frame_mask"] = present
         owner = torch.from_numpy(episode)
-        clips["view_mask"] = present[..., None] & self._views[owner][:, None]
+        clips = self._frames(rows, present, owner)
+        if self.memory is not None and self.memory.name != "none":
+            draws = torch.Generator().manual_seed(0) if generator is None else generator
+            frames, kept = remembered_frames(torch.from_numpy(start), self.memory, draws)
+            past = self.cache.episode_start[episode][:, None] + frames.numpy()
+            remembered = {"rows": torch.from_numpy(past), **self._frames(past, kept, owner)}
+            clips.update({f"memory_{name}": value for name, value in remembered.items()})
         clips.update({name: values[owner] for name, values in self._rig.items()})
         clips["episode"], clips["start"] = owner, torch.from_numpy(start)
         return clips
+
+    def _frames(self, rows: NDArray[np.int64], present: Tensor, owner: Tensor) -> dict[str, Tensor]:
+        """What there is of rows `[B, T]` of episodes `[B]`; `present` where they are no padding."""
+        frames = {}
+        if self.latents is None:
+            frames["pixels"] = gather(self.cache.pixels, rows)
+        else:
+            frames["latents"] = gather(self.latents, rows)
+        for channel in self._channels:
+            frames[channel.name] = gather(channel.of(self.cache), rows)
+        frames["action_mask"] = frames["action_mask"] & present
+        frames["frame_mask"] = present
+        frames["view_mask"] = present[..., None] & self._views[owner][:, None]
+        return frames
 
 
 def gather(source: NDArray[np.generic] | Tensor, rows: NDArray[np.int64]) -> Tensor:

@@ -2,7 +2,7 @@
 
 A memory keeps what a stream has shown. For the frames to come it gives one view: its own rendering
 of what their cameras will see, and the past frames that tell most about each. The view travels in
-the conditions of these frames. It is a holder of rows (`worldsim.sampling.context`), so that it is
+the conditions of these frames. It is a holder of rows (`worldsim.rows`), so that it is
 selected, branched and exchanged with its stream.
 
 Legend: B rows, T frames to come, V views, c latent channels, h w latent size, K retrieved frames.

@@ -1,15 +1,22 @@
-"""How well imagined success rates order and match reference rates.
+"""How well imagined rates order and match reference rates, with bootstrap intervals.
 
-Every function takes `reference` R and `imagined` S of shape `[..., P]` (P policies on the last
+Every statistic takes `reference` R and `imagined` S of shape `[..., P]` (P policies on the last
 axis, any leading axes such as bootstrap samples) and returns `[...]`. Undefined values are NaN
-here; `worldsim.ranking.bootstrap` turns them into None with a reason.
+there; `coefficients` turns them into None with a reason. SciPy has some of them, for one sample.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from math import inf
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from worldsim.ranking.bootstrap import Estimate, Interval, estimate, in_chunks
+from worldsim.rollout.episodes import EpisodeMetric
+
 Float = NDArray[np.float64]
-Bool = NDArray[np.bool_]
 
 MMRV_RULE = (
     "MMRV = (1/P) sum_i max_j |R_i - R_j| * 1[(S_i < S_j) != (R_i < R_j)], R reference, "
@@ -34,11 +41,10 @@ def pearson(*, reference: ArrayLike, imagined: ArrayLike) -> Float:
 
 def average_ranks(values: ArrayLike) -> Float:
     """Ranks 1..P along the last axis; ties share the mean of the ranks they span."""
+    from scipy.stats import rankdata
+
     x = np.asarray(values, dtype=np.float64)
-    below = (x[..., None, :] < x[..., :, None]).sum(axis=-1)
-    equal = (x[..., None, :] == x[..., :, None]).sum(axis=-1)
-    ranks: Float = below + (equal + 1) / 2
-    return np.where(np.isnan(x), np.nan, ranks)
+    return np.asarray(rankdata(x, axis=-1, nan_policy="propagate"))
 
 
 def spearman(*, reference: ArrayLike, imagined: ArrayLike) -> Float:
@@ -152,3 +158,126 @@ def _mean(values: Float) -> Float:
     if values.shape[-1] == 0:
         return np.full(values.shape[:-1], np.nan)
     return np.asarray(values.mean(axis=-1))
+
+
+class Statistic(NamedTuple):
+    """A statistic of agreement.
+
+    Attributes:
+        function: from rates of both worlds to its value.
+        bounds: its range, if rates are shares.
+        in_units: whether it is in the unit of the metric.
+        directed: whether it matters to it that more is better.
+        relation: whether it is of a line or an order through the policies.
+    """
+
+    function: Callable[..., Float]
+    bounds: Interval
+    in_units: bool = False
+    directed: bool = False
+    relation: bool = False
+
+
+STATISTICS = {
+    "pearson": Statistic(pearson, (-1.0, 1.0), relation=True),
+    "spearman": Statistic(spearman, (-1.0, 1.0), relation=True),
+    "kendall": Statistic(kendall, (-1.0, 1.0), relation=True),
+    "mmrv": Statistic(mmrv, (0.0, 1.0), in_units=True, directed=True),
+    "pairwise_accuracy": Statistic(pairwise_accuracy, (0.0, 1.0)),
+    "selection_regret": Statistic(selection_regret, (0.0, 1.0), in_units=True, directed=True),
+    "slope": Statistic(calibration_slope, (-inf, inf), relation=True),
+    "intercept": Statistic(calibration_intercept, (-inf, inf), relation=True),
+    "bias": Statistic(bias, (-1.0, 1.0), in_units=True),
+    "mae": Statistic(mean_absolute_error, (0.0, 1.0), in_units=True),
+}
+
+FEWEST = 3
+"""Policies below which a relation says nothing: two of them always lie on a line."""
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Agreement of imagined with reference rates over a set of policies; see `STATISTICS`.
+
+    Attributes:
+        pearson: r.
+        spearman: rho, average ranks.
+        kendall: tau-b.
+        mmrv: mean maximum rank violation, 0 is perfect; see `MMRV_RULE`.
+        pairwise_accuracy: share of pairs ordered as the reference orders them.
+        selection_regret: reference rate lost by choosing imagination's best policy.
+        slope: a of R = a S + b.
+        intercept: b of R = a S + b.
+        bias: mean(S - R).
+        mae: mean |S - R|.
+    """
+
+    pearson: Estimate
+    spearman: Estimate
+    kendall: Estimate
+    mmrv: Estimate
+    pairwise_accuracy: Estimate
+    selection_regret: Estimate
+    slope: Estimate
+    intercept: Estimate
+    bias: Estimate
+    mae: Estimate
+
+    def to_json(self) -> dict[str, Any]:
+        """{name: {value, interval}}."""
+        return {field.name: getattr(self, field.name).to_json() for field in fields(self)}
+
+
+def coefficients(
+    reference: Float,
+    imagined: Float,
+    resamples: tuple[Float, Float],
+    level: float,
+    metric: EpisodeMetric,
+    distinct: NDArray[np.int64] | None = None,
+) -> Coefficients:
+    """All coefficients of rates `[P]` (finite), with intervals from resampled rates.
+
+    Args:
+        reference: rates `[P]`.
+        imagined: rates `[P]`.
+        resamples: rates `[B, P]` of each world.
+        level: of the intervals.
+        metric: what the rates are means of.
+        distinct: how many different policies each resample holds, `[B]`; None: all of them.
+    """
+    undefined = _why_undefined(reference, imagined)
+    enough = None if distinct is None else distinct >= FEWEST
+
+    def one(statistic: Statistic) -> Estimate:
+        if statistic.relation and len(reference) == FEWEST - 1:
+            return Estimate(None, None, "two policies are too few: they always lie on a line")
+        low, high = statistic.bounds
+        if statistic.in_units and not metric.is_share:
+            low, high = (0.0 if low == 0 else -inf), inf
+        # Times the sign, more is better.
+        sign = metric.sign if statistic.directed else 1
+        return estimate(
+            in_chunks(statistic.function),
+            (sign * reference, sign * imagined),
+            (sign * resamples[0], sign * resamples[1]),
+            level=level,
+            bounds=(low, high),
+            undefined=undefined,
+            told=enough if statistic.relation else None,
+        )
+
+    return Coefficients(**{name: one(statistic) for name, statistic in STATISTICS.items()})
+
+
+def _why_undefined(reference: Float, imagined: Float) -> str:
+    if len(reference) == 0:
+        return "no policy has a rate in both worlds"
+    if len(reference) == 1:
+        return "one policy cannot be ranked"
+    constant = np.ptp(reference) == 0, np.ptp(imagined) == 0
+    if all(constant):
+        return "all rates are equal in both worlds"
+    if any(constant):
+        return f"all {'reference' if constant[0] else 'imagined'} rates are equal"
+    return "undefined for these rates"

@@ -1,35 +1,62 @@
 """Rank policies by an episode metric and say how far the ranking can be trusted.
 
-`rank` compares two worlds run from the same starts; `rank_logged` compares imagination with
-success rates logged elsewhere, without pairing; `rank_results` takes finished rollouts.
+The reference is another world run from the same starts, or success rates logged elsewhere. Every
+statistic is computed here once, policies by name.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from worldsim.errors import UsageError
-from worldsim.ranking.assembly import RankingOptions, assemble
-from worldsim.ranking.outcomes import Outcomes
-from worldsim.ranking.paired_outcomes import logged_outcomes, paired_outcomes
-from worldsim.ranking.rates import JudgeRates
-from worldsim.ranking.report import NullPolicy, RankingReport
-from worldsim.rollout.batch import RolloutBatch
+from worldsim.errors import UsageError, unknown_name
+from worldsim.judge.judge import JudgeReport
+from worldsim.ranking.bootstrap import (
+    Estimate,
+    best_shares,
+    distinct_resamples,
+    finite,
+    fisher_interval,
+    resample_policies,
+)
+from worldsim.ranking.correlation import Coefficients, coefficients
+from worldsim.ranking.rates import (
+    PairedRates,
+    correct,
+    corrected_rate,
+    draw_judges,
+    leave_one_out_rates,
+    paired_rates,
+    require_counts,
+)
+from worldsim.ranking.report import (
+    GroupResult,
+    Lattice,
+    MetricResult,
+    NullPolicy,
+    PolicyResult,
+    RankingReport,
+)
+from worldsim.ranking.significance import drop_one_leverage, permutation_test
+from worldsim.ranking.unpaired import logged_rates
+from worldsim.ranking.verdict import notes, verdict
+from worldsim.rollout.episodes import METRICS, SUCCESS
 from worldsim.rollout.logged import LoggedRates
-from worldsim.rollout.metrics import METRICS, SUCCESS
 
 Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+START_STREAM, IMAGINED_STREAM, JUDGE_STREAM, PERMUTATION_STREAM, POLICY_STREAM = range(1, 6)
+"""Each use of randomness has its own stream, so that leaving one out changes no other number."""
 
 
 def rank(
-    reference: ArrayLike,
+    reference: ArrayLike | LoggedRates,
     imagined: ArrayLike,
     names: Sequence[str],
     *,
-    judge: JudgeRates | None = None,
+    judge: JudgeReport | None = None,
     metric: str = SUCCESS,
     others: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
     groups: Mapping[str, str] | None = None,
@@ -39,12 +66,12 @@ def rank(
     level: float = 0.95,
     seed: int = 0,
 ) -> RankingReport:
-    """Rank policies rolled out from the same starts in both worlds.
+    """Rank policies in imagination against a reference.
 
     Args:
         reference: success (or another metric) `[P, N]`, or `[P, N, K]` with K rollouts a start, in
-            the reference world; NaN marks what was not run.
-        imagined: the same in imagination, of the same policies and starts.
+            the reference world; NaN marks what was not run. Or success rates logged elsewhere.
+        imagined: the same in imagination, of the same policies, and starts unless rates are logged.
         names: P unique names.
         judge: its validation counts, to correct imagined rates.
         metric: registered name of what is ranked.
@@ -63,139 +90,211 @@ def rank(
     """
     known = tuple(map(str, names))
     null = NullPolicy(null_policy) if isinstance(null_policy, str) else null_policy
-    options = RankingOptions(
-        judge, groups or {}, failures or {}, null, bootstrap_samples, level, seed
-    )
-    options.check(known)
-    resampling: dict[str, Any] = {"samples": bootstrap_samples, "level": level, "seed": seed}
-    ranked = paired_outcomes(reference, imagined, known, metric=METRICS.get(metric), **resampling)
-    beside = {
-        name: paired_outcomes(*pair, known, metric=METRICS.get(name), **resampling)
-        for name, pair in (others or {}).items()
-    }
-    return assemble(ranked, beside, known, options)
+    task = _Task(judge, groups or {}, failures or {}, null, bootstrap_samples, level, seed)
+    task.check(known)
 
-
-def rank_logged(
-    logged: LoggedRates,
-    imagined: ArrayLike,
-    names: Sequence[str],
-    *,
-    judge: JudgeRates | None = None,
-    groups: Mapping[str, str] | None = None,
-    failures: Mapping[str, Sequence[str]] | None = None,
-    null_policy: NullPolicy | str | None = None,
-    bootstrap_samples: int = 4000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> RankingReport:
-    """Rank policies in imagination against logged success rates, without a simulator.
-
-    Arguments as in `rank`; `logged` must hold every name.
-
-    Raises:
-        UsageError: a policy has no logged rate, or shapes, names or options do not fit.
-    """
-    known = tuple(map(str, names))
-    null = NullPolicy(null_policy) if isinstance(null_policy, str) else null_policy
-    options = RankingOptions(
-        judge, groups or {}, failures or {}, null, bootstrap_samples, level, seed
-    )
-    options.check(known)
-    paired = logged_outcomes(
-        logged, imagined, known, samples=bootstrap_samples, level=level, seed=seed
-    )
-    return assemble(paired, {}, known, options)
-
-
-def rank_results(outcomes: Outcomes) -> RankingReport:
-    """Rank finished results.
-
-    Raises:
-        UsageError: the logged rates lack a policy, or the results do not tell the metric.
-    """
-    names, options = list(outcomes.eval_config.policies), outcomes.options
-    around, imagined = outcomes.circumstances, outcomes.imagined
-    shared: dict[str, Any] = {
-        "judge": JudgeRates.from_report(around.judge),
-        "groups": {name: g for name, g in options.groups.items() if name in names},
-        "null_policy": _null_policy(outcomes),
-        "bootstrap_samples": options.bootstrap_samples,
-        "level": options.level,
-        "seed": options.seed,
-    }
-    if outcomes.logged is not None:
-        failures = _failures([("imagination", imagined)])
-        report = rank_logged(
-            outcomes.logged, outcomes.imagined_outcomes(SUCCESS), names, failures=failures, **shared
+    def paired(name: str, reference: ArrayLike, imagined: ArrayLike) -> PairedRates:
+        rng = task.stream(START_STREAM)
+        return paired_rates(
+            reference, imagined, known, METRICS.get(name), bootstrap_samples, level, rng
         )
+
+    if isinstance(reference, LoggedRates):
+        if metric != SUCCESS or others:
+            raise UsageError(f"logged rates are of success alone; got metric={metric}, {others}")
+        rngs = [task.stream(START_STREAM), task.stream(IMAGINED_STREAM)]
+        ranked = logged_rates(reference, imagined, known, bootstrap_samples, level, rngs)
     else:
-        truth = outcomes.truth or []
-        tables = {name: outcomes.outcomes(name) for name in METRICS}
-        told = {name: pair for name, pair in tables.items() if all(map(_tells, pair))}
-        if options.metric not in told:
+        ranked = paired(metric, reference, imagined)
+    beside = {name: paired(name, *pair) for name, pair in (others or {}).items()}
+    return _report(ranked, beside, known, task)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What was asked of `rank` beside the outcomes."""
+
+    judge: JudgeReport | None
+    groups: Mapping[str, str]
+    failures: Mapping[str, Sequence[str]]
+    null_policy: NullPolicy | None
+    samples: int
+    level: float
+    seed: int
+
+    def check(self, names: tuple[str, ...]) -> None:
+        """Refuse repeated or unknown policies, and numbers that make no sense."""
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
             raise UsageError(
-                f"these results do not tell {options.metric}; they tell {', '.join(sorted(told))}"
+                f"policy names must be unique; {', '.join(repeated)} occur more than once"
             )
-        report = rank(
-            *told.pop(options.metric),
-            names,
-            metric=options.metric,
-            others=told,
-            failures=_failures([("simulator", truth), ("imagination", imagined)]),
-            **shared,
-        )
-    return replace(
-        report,
-        state_assisted=around.state_assisted,
-        development_starts=around.development_starts,
+        mentioned = [*self.groups, *self.failures]
+        for name in mentioned + ([self.null_policy.name] if self.null_policy else []):
+            if name not in names:
+                raise unknown_name("policy", name, names)
+        if self.samples < 1 or not 0 < self.level < 1:
+            raise UsageError(
+                f"bootstrap_samples={self.samples} must be at least 1 and "
+                f"level={self.level} between 0 and 1"
+            )
+        if self.judge is not None:
+            require_counts(self.judge)
+
+    def stream(self, number: int) -> np.random.Generator:
+        """The random stream of one statistic."""
+        return np.random.default_rng([self.seed, number])
+
+    def corrector(self, paired: PairedRates) -> JudgeReport | None:
+        """The judge that corrects a metric: its error rates are of success alone."""
+        return self.judge if paired.metric.name == SUCCESS else None
+
+
+def _report(
+    paired: PairedRates, others: Mapping[str, PairedRates], names: tuple[str, ...], task: _Task
+) -> RankingReport:
+    """Everything that a report says, policies in the order of `names`."""
+    chosen = paired.ranked
+    reference, imagined = paired.reference.rates[chosen], paired.imagined.rates[chosen]
+    ranked = tuple(n for n, keep in zip(paired.names, chosen, strict=True) if keep)
+    main, wider = _coefficients(paired, chosen), _over_policies(paired, task)
+    calibrated = leave_one_out_rates(reference, imagined, paired.metric.bounds)
+    errors = np.abs(calibrated - reference)
+    policies = _policies(paired, dict(zip(ranked, calibrated, strict=True)), task)
+    report = RankingReport(
+        metric=paired.metric,
+        policies=tuple(policies[name] for name in names),
+        coefficients=main,
+        corrected=_corrected(paired, policies, task),
+        calibrated_mae=finite(float(errors.mean())) if errors.size else None,
+        over_policies=wider,
+        groups=_groups(paired, task),
+        pearson_fisher=fisher_interval(main.pearson.value, len(reference), task.level),
+        permutation=permutation_test(reference, imagined, task.stream(PERMUTATION_STREAM)),
+        leverage=drop_one_leverage(reference, imagined, ranked),
+        distinct_resamples=distinct_resamples(len(reference)),
+        lattice=_lattice(paired),
+        separations=(paired.reference.separation, paired.imagined.separation),
+        outcomes=paired.outcomes,
+        judge=task.judge,
+        null_policy=task.null_policy if paired.metric.name == SUCCESS else None,
+        paired=paired.paired,
+        verdict=verdict(paired, main, wider),
+        settings=_settings(paired, task),
+        others={name: _beside(other, names) for name, other in others.items()},
+    )
+    return replace(report, notes=notes(report, paired))
+
+
+def _coefficients(paired: PairedRates, chosen: Bool) -> Coefficients:
+    """Of the chosen policies, held fixed."""
+    r, s = paired.reference, paired.imagined
+    resamples = r.resamples[:, chosen], s.resamples[:, chosen]
+    return coefficients(r.rates[chosen], s.rates[chosen], resamples, paired.level, paired.metric)
+
+
+def _over_policies(paired: PairedRates, task: _Task) -> Coefficients:
+    """Coefficients whose resamples draw the policies as well."""
+    r, s, chosen = paired.reference, paired.imagined, paired.ranked
+    drawn, distinct = resample_policies(
+        r.resamples[:, chosen], s.resamples[:, chosen], task.stream(POLICY_STREAM)
+    )
+    return coefficients(
+        r.rates[chosen], s.rates[chosen], drawn, paired.level, paired.metric, distinct
     )
 
 
-def judge_in_simulator(outcomes: Outcomes) -> dict[str, Any] | None:
-    """The judge against the simulator on this very comparison's true frames, or None.
+def _beside(paired: PairedRates, names: tuple[str, ...]) -> MetricResult:
+    """A metric that is shown beside the ranked one, policies in the given order."""
+    places = {name: paired.names.index(name) for name in names}
+    reference, imagined = (
+        {name: world.estimates[i] for name, i in places.items()}
+        for world in (paired.reference, paired.imagined)
+    )
+    agreement = _coefficients(paired, paired.ranked)
+    return MetricResult(paired.metric, reference, imagined, agreement)
 
-    It tells the judge's error from the world model's: what the judge misses here is its own.
-    Episodes in which a policy broke off count as failed whatever the judge saw, so they tell
-    nothing of it.
-    """
-    batches = outcomes.truth or []
-    if not batches or any(batch.judged is None for batch in batches):
-        return None
-    whole = np.array([error is None for batch in batches for error in batch.errors])
-    truth = np.concatenate([batch.success for batch in batches])[whole]
-    said = np.concatenate([batch.judged for batch in batches if batch.judged is not None])[whole]
-    positives, negatives = int(truth.sum()), int((~truth).sum())
-    true_positives, true_negatives = int((truth & said).sum()), int((~truth & ~said).sum())
+
+def _policies(
+    paired: PairedRates, calibrated: Mapping[str, float], task: _Task
+) -> dict[str, PolicyResult]:
+    """Results by name."""
+    r, s, sign = paired.reference, paired.imagined, paired.metric.sign
+    lead_reference, lead_imagined = best_shares(sign * r.resamples), best_shares(sign * s.resamples)
     return {
-        "true_positives": true_positives,
-        "positives": positives,
-        "true_negatives": true_negatives,
-        "negatives": negatives,
-        "tpr": true_positives / positives if positives else None,
-        "tnr": true_negatives / negatives if negatives else None,
+        name: PolicyResult(
+            name=name,
+            starts=int(s.trials[i]),
+            reference=r.estimates[i],
+            imagined=s.estimates[i],
+            corrected=_corrected_estimate(paired, i, task),
+            calibrated=finite(calibrated.get(name, np.nan)),
+            best_in_reference=finite(lead_reference[i]),
+            best_in_imagination=finite(lead_imagined[i]),
+            start_agreement=finite(paired.start_agreement[i]),
+            group=task.groups.get(name),
+            failures=tuple(task.failures.get(name, ())),
+        )
+        for i, name in enumerate(paired.names)
     }
 
 
-def _null_policy(outcomes: Outcomes) -> NullPolicy | None:
-    """The null policy, with the judge's verdicts on its whole simulated episodes."""
-    name = outcomes.options.null_policy
-    if name is None or name not in outcomes.eval_config.policies:
+def _corrected_estimate(paired: PairedRates, index: int, task: _Task) -> Estimate:
+    world, judge = paired.imagined, task.corrector(paired)
+    if judge is None:
+        plain = world.estimates[index]
+        return Estimate(plain.value, plain.interval, plain.reason or "no judge: not corrected")
+    counts, rng = (world.successes[index], world.trials[index]), task.stream(JUDGE_STREAM)
+    return corrected_rate(*counts, judge, task.samples, task.level, rng)
+
+
+def _corrected(
+    paired: PairedRates, policies: Mapping[str, PolicyResult], task: _Task
+) -> Coefficients | None:
+    """Coefficients of judge-corrected rates; each resample draws its own judge rates."""
+    if (judge := task.corrector(paired)) is None:
         return None
-    judged = [b.judged for b in outcomes.truth or [] if b.policy == name and b.judged is not None]
-    share = float(judged[0].mean()) if judged and len(judged[0]) else None
-    return NullPolicy(name, outcomes.circumstances.null_policy_moves, share)
+    values = [policies[name].corrected.value for name in paired.names]
+    rates = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    r, chosen = paired.reference, np.isfinite(paired.reference.rates) & np.isfinite(rates)
+    tpr, fpr = draw_judges(judge, task.samples, task.stream(JUDGE_STREAM))
+    drawn = correct(paired.imagined.resamples[:, chosen], tpr[:, None], fpr[:, None])
+    resamples = r.resamples[:, chosen], drawn
+    return coefficients(r.rates[chosen], rates[chosen], resamples, task.level, paired.metric)
 
 
-def _tells(outcomes: Float) -> bool:
-    """Whether any episode tells a metric `[P, N]`."""
-    return bool(np.isfinite(outcomes).any())
+def _groups(paired: PairedRates, task: _Task) -> dict[str, GroupResult]:
+    """Of every group with two policies or more."""
+    result = {}
+    for group in sorted(set(task.groups.values())):
+        inside = np.array([task.groups.get(name) == group for name in paired.names])
+        chosen = inside & paired.ranked
+        if inside.sum() >= 2:
+            members = tuple(n for n, keep in zip(paired.names, chosen, strict=True) if keep)
+            result[group] = GroupResult(members, _coefficients(paired, chosen))
+    return result
 
 
-def _failures(worlds: list[tuple[str, list[RolloutBatch]]]) -> Mapping[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for world, batches in worlds:
-        for batch in batches:
-            for message in batch.failures:
-                found.setdefault(batch.policy, []).append(f"{world}, {message}")
-    return found
+def _lattice(paired: PairedRates) -> Lattice:
+    """Steps of the reference rates, since MMRV's gap lies there; none if trials differ."""
+    if not paired.metric.binary:
+        return Lattice(None, None)
+    trials = set(paired.reference.trials[paired.ranked].tolist())
+    count = trials.pop() if len(trials) == 1 else 0.0
+    if not np.isfinite(count) or count <= 0:
+        return Lattice(None, None, paired.off_lattice)
+    return Lattice(1.0 / count, 1.0 / (count * int(paired.ranked.sum())), paired.off_lattice)
+
+
+def _settings(paired: PairedRates, task: _Task) -> dict[str, object]:
+    return {
+        "starts": paired.starts,
+        "bootstrap_samples": task.samples,
+        "bootstrap": "policies fixed; starts drawn jointly for both worlds, then rollouts"
+        if paired.paired
+        else "policies fixed; logged counts binomially, imagined starts, then rollouts",
+        "interval": "envelope of percentile and reflected bootstrap"
+        + ("; rates: Wilson" if paired.metric.binary else ""),
+        "level": task.level,
+        "seed": task.seed,
+    }

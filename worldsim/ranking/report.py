@@ -1,16 +1,15 @@
 """What a ranking found, as one frozen value, and its JSON form (`ranking.json`)."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import Any
 
+from worldsim.judge.judge import JudgeReport
 from worldsim.ranking.bootstrap import Estimate, Interval
-from worldsim.ranking.coefficients import Coefficients, MetricResult, metric_json
-from worldsim.ranking.correlation import MMRV_RULE
-from worldsim.ranking.rates import JudgeRates
-from worldsim.ranking.robustness import Leverage, PermutationTest
-from worldsim.ranking.separation import Separation
-from worldsim.rollout.metrics import EpisodeMetric
+from worldsim.ranking.correlation import MMRV_RULE, Coefficients
+from worldsim.ranking.rates import StartOutcomes, judge_rates
+from worldsim.ranking.significance import Leverage, PermutationTest, Separation
+from worldsim.rollout.episodes import EpisodeMetric
 
 STATE_ASSISTED = (
     "State-assisted: the world model carries the simulator's state, such as object poses, which no "
@@ -50,12 +49,8 @@ class PolicyResult:
     group: str | None = None
     failures: tuple[str, ...] = ()
 
-    def to_json(self, progress: tuple[float | None, float | None]) -> dict[str, Any]:
-        """Rates under `<world>_rate`, intervals under `<world>_interval`.
-
-        Args:
-            progress: mean progress in the reference world and in imagination.
-        """
+    def to_json(self, progress: "MetricResult | None") -> dict[str, Any]:
+        """Rates under `<world>_rate`, intervals under `<world>_interval`, and mean progress."""
         data: dict[str, Any] = {"name": self.name, "starts": self.starts, "group": self.group}
         reasons = {}
         for world in ("reference", "imagined", "corrected"):
@@ -69,42 +64,36 @@ class PolicyResult:
             "best_in_reference": self.best_in_reference,
             "best_in_imagination": self.best_in_imagination,
             "start_agreement": self.start_agreement,
-            "reference_progress": progress[0],
-            "imagined_progress": progress[1],
+            "reference_progress": progress.reference[self.name].value if progress else None,
+            "imagined_progress": progress.imagined[self.name].value if progress else None,
             "failures": {"count": len(self.failures), "messages": list(self.failures)},
         }
         return data | ({"reasons": reasons} if reasons else {})
 
 
 @dataclass(frozen=True)
-class StartOutcomes:
-    """The same policy from the same start in both worlds, counted over all policies.
+class MetricResult:
+    """One metric of all policies in both worlds, and how well the worlds agree on it.
 
     Attributes:
-        both_succeed: successes in both.
-        both_fail: failures in both.
-        only_reference: successes that imagination missed.
-        only_imagined: successes that only imagination saw.
+        metric: what is measured.
+        reference: {policy: mean} in the reference world.
+        imagined: {policy: mean} in imagination.
+        coefficients: agreement of the means.
     """
 
-    both_succeed: int
-    both_fail: int
-    only_reference: int
-    only_imagined: int
-
-    @property
-    def total(self) -> int:
-        """All pairs counted."""
-        return self.both_succeed + self.both_fail + self.only_reference + self.only_imagined
-
-    @property
-    def agreement(self) -> float | None:
-        """Share of pairs with the same outcome."""
-        return (self.both_succeed + self.both_fail) / self.total if self.total else None
+    metric: EpisodeMetric
+    reference: dict[str, Estimate]
+    imagined: dict[str, Estimate]
+    coefficients: Coefficients
 
     def to_json(self) -> dict[str, Any]:
-        """Counts and agreement."""
-        return dict(vars(self)) | {"agreement": self.agreement}
+        """What it is, its means by policy, and the coefficients."""
+        means = {
+            name: {"reference": value.to_json(), "imagined": self.imagined[name].to_json()}
+            for name, value in self.reference.items()
+        }
+        return {**self.metric.to_json(), "policies": means, **self.coefficients.to_json()}
 
 
 @dataclass(frozen=True)
@@ -187,7 +176,7 @@ class RankingReport:
     lattice: Lattice
     separations: tuple[Separation, ...]
     outcomes: StartOutcomes | None
-    judge: JudgeRates | None
+    judge: JudgeReport | None
     null_policy: NullPolicy | None
     paired: bool
     verdict: str
@@ -234,13 +223,14 @@ class RankingReport:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `ranking.json`: plain JSON types, None with a reason for undefined."""
-        main, progress = self.coefficients.to_json(), self.metrics.get("progress")
+        main, pairs = self.coefficients.to_json(), self.outcomes
+        progress = self.metrics.get("progress")
         return {
-            "metric": metric_json(self.metric),
+            "metric": self.metric.to_json(),
             "state_assisted": self.state_assisted,
             "development_starts": self.development_starts,
             "verdict": self.verdict,
-            "policies": [policy.to_json(self._progress(policy.name)) for policy in self.policies],
+            "policies": [policy.to_json(progress) for policy in self.policies],
             **{name: main[name] for name in ("pearson", "spearman", "kendall", "mmrv")},
             "judge": self._judge_json(),
             **{name: main[name] for name in ("pairwise_accuracy", "selection_regret")},
@@ -256,27 +246,22 @@ class RankingReport:
             "over_policies": self.over_policies.to_json()
             | {"distinct_resamples": self.distinct_resamples},
             "pearson_fisher_interval": list(self.pearson_fisher) if self.pearson_fisher else None,
-            "permutation": self.permutation.to_json(),
-            "leverage": [entry.to_json() for entry in self.leverage],
-            "lattice": dict(vars(self.lattice)) | {"off_lattice": list(self.lattice.off_lattice)},
-            "top_two": {entry.world: entry.to_json() for entry in self.separations},
-            "outcomes": self.outcomes.to_json() if self.outcomes else None,
+            "permutation": asdict(self.permutation),
+            "leverage": [asdict(entry) for entry in self.leverage],
+            "lattice": asdict(self.lattice),
+            "top_two": {entry.world: asdict(entry) for entry in self.separations},
+            "outcomes": asdict(pairs) | {"agreement": pairs.agreement} if pairs else None,
             "paired": self.paired,
             "mmrv_rule": MMRV_RULE,
             "notes": list(self.notes),
             "settings": self.settings,
         }
 
-    def _progress(self, policy: str) -> tuple[float | None, float | None]:
-        found = self.metrics.get("progress")
-        if found is None:
-            return None, None
-        return found.reference[policy].value, found.imagined[policy].value
-
     def _judge_json(self) -> dict[str, Any]:
         """Judge rates (None without a judge) and what the null policy was credited with."""
-        empty: dict[str, Any] = {"tpr": None, "tnr": None, "state_error_m": None}
-        data = empty if self.judge is None else self.judge.to_json()
+        data: dict[str, Any] = {"tpr": None, "tnr": None, "state_error_m": None}
+        if self.judge is not None:
+            data = _judge_json(self.judge)
         null, row = self.null_policy, self.null_result
         if null is None or row is None:
             return data
@@ -288,3 +273,20 @@ class RankingReport:
                 "judged_in_simulation_rate": null.judged,
             }
         }
+
+
+def _judge_json(judge: JudgeReport) -> dict[str, Any]:
+    """Rates, their intervals and the counts behind them."""
+    tpr, tnr = judge_rates(judge)
+    return {
+        "tpr": tpr.value,
+        "tnr": tnr.value,
+        "state_error_m": judge.state_error_m,
+        "tpr_interval": tpr.interval,
+        "tnr_interval": tnr.interval,
+        "positives": judge.positives,
+        "true_positives": judge.true_positives,
+        "negatives": judge.negatives,
+        "true_negatives": judge.true_negatives,
+        "first_frame_false_success_rate": judge.first_frame_false_success_rate,
+    }

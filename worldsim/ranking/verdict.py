@@ -1,38 +1,31 @@
 """The ranking in one sentence, and its caveats in plain words."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from worldsim.ranking.bootstrap import Estimate, percentile_interval
-from worldsim.ranking.coefficients import FEWEST, Coefficients
-from worldsim.ranking.paired_outcomes import PairedOutcomes
+from worldsim.ranking.correlation import FEWEST, Coefficients
+from worldsim.ranking.rates import PairedRates
 from worldsim.ranking.report import PolicyResult, RankingReport
-from worldsim.ranking.separation import Separation
-from worldsim.rollout.metrics import SUCCESS, EpisodeMetric
+from worldsim.ranking.significance import Separation
+from worldsim.rollout.episodes import SUCCESS, EpisodeMetric
 
 FEW_POLICIES = 10
 
 
-def corrects(metric: EpisodeMetric) -> bool:
-    """Whether a judge's error rates say anything of a metric: they are of success alone."""
-    return metric.name == SUCCESS
-
-
-def verdict(success: PairedOutcomes, main: Coefficients, over_policies: Coefficients) -> str:
+def verdict(paired: PairedRates, main: Coefficients, over_policies: Coefficients) -> str:
     """Which policy is best, how sure that is, and how well imagination orders the pool."""
-    separation = next(s for s in success.separations if s.world == "imagined")
+    separation = paired.imagined.separation
     if separation.first is None:
         return f"No ranking: {main.pearson.reason or 'fewer than two policies have a rate'}."
-    metric = success.metric
-    said = f"{_who_is_best(success, separation)}; {_how_well(main, over_policies, metric)}."
+    metric = paired.metric
+    said = f"{_who_is_best(paired, separation)}; {_how_well(main, over_policies, metric)}."
     return said if metric.name == SUCCESS else f"By {metric.text}: {said}"
 
 
-def _who_is_best(success: PairedOutcomes, separation: Separation) -> str:
+def _who_is_best(paired: PairedRates, separation: Separation) -> str:
     first, second = separation.first, separation.second
     assert first is not None and second is not None
-    count = int(np.isfinite(success.imagined).sum())
+    count = int(np.isfinite(paired.imagined.rates).sum())
     if separation.difference == 0:
         lead = f"In imagination {first} and {second} share the lead of {count} policies"
     elif separation.separated:
@@ -47,30 +40,32 @@ def _who_is_best(success: PairedOutcomes, separation: Separation) -> str:
             f"{first} leads {count} policies in imagination, but not clearly ahead of {second} "
             f"(p = {separation.p_value:.2g}{extra})"
         )
-    return f"{lead}{_reference_says(success, first)}"
+    return f"{lead}{_reference_says(paired, first)}"
 
 
-def _reference_says(success: PairedOutcomes, first: str) -> str:
+def _reference_says(paired: PairedRates, first: str) -> str:
     """What the reference rates say of imagination's leader, as far as their intervals allow."""
     # Times the sign, more is better.
-    sign = success.metric.sign
-    reference = sign * success.reference
-    if not np.isfinite(reference[success.names.index(first)]):
+    sign = paired.metric.sign
+    reference = sign * paired.reference.rates
+    if not np.isfinite(reference[paired.names.index(first)]):
         return f", and the reference knows nothing of {first}"
     known = reference[np.isfinite(reference)]
     if np.ptp(known) == 0:
         return f", while the reference tells none of them apart (all {sign * known[0]:.2f})"
     # Of several that share imagination's lead, the one that the reference puts highest.
-    leads = np.flatnonzero(success.imagined == success.imagined[success.names.index(first)])
+    imagined = paired.imagined.rates
+    leads = np.flatnonzero(imagined == imagined[paired.names.index(first)])
     leader = int(max(leads, key=lambda i: np.nan_to_num(reference[i], nan=-1.0)))
     best = int(np.nanargmax(reference))
     if reference[leader] < reference[best]:
-        ahead = sign * (success.resamples[0][:, best] - success.resamples[0][:, leader])
-        interval, _ = percentile_interval(ahead, success.level)
+        resamples = paired.reference.resamples
+        ahead = sign * (resamples[:, best] - resamples[:, leader])
+        interval, _ = percentile_interval(ahead, paired.level)
         if interval is not None and interval[0] > 0:
-            return f", while the reference prefers {success.names[best]}"
-        return f", while the reference has {success.names[best]} ahead, if not clearly"
-    ours, theirs = success.imagined_estimates[leader], success.reference_estimates[leader]
+            return f", while the reference prefers {paired.names[best]}"
+        return f", while the reference has {paired.names[best]} ahead, if not clearly"
+    ours, theirs = paired.imagined.estimates[leader], paired.reference.estimates[leader]
     if _overlap(ours, theirs):
         return ", and the reference agrees"
     return f", which the reference puts first too, but at {theirs.text()} and not at {ours.text()}"
@@ -96,18 +91,14 @@ def _how_well(main: Coefficients, over_policies: Coefficients, metric: EpisodeMe
     )
 
 
-def notes(report: RankingReport, success: PairedOutcomes) -> RankingReport:
-    """The report with its caveats filled in."""
-    return replace(
-        report,
-        notes=tuple(
-            [*_data_notes(report, success), *_chance_notes(report), *_judge_notes(report)]
-            + [f"{s.statement[0].upper()}{s.statement[1:]}." for s in report.separations]
-        ),
-    )
+def notes(report: RankingReport, paired: PairedRates) -> tuple[str, ...]:
+    """The report's caveats."""
+    statements = [f"{s.statement[0].upper()}{s.statement[1:]}." for s in report.separations]
+    found = [_data_notes(report, paired), _chance_notes(report), _judge_notes(report), statements]
+    return tuple(note for each in found for note in each)
 
 
-def _data_notes(report: RankingReport, success: PairedOutcomes) -> list[str]:
+def _data_notes(report: RankingReport, paired: PairedRates) -> list[str]:
     lines = []
     for policy in report.policies:
         if policy.failures:
@@ -129,7 +120,7 @@ def _data_notes(report: RankingReport, success: PairedOutcomes) -> list[str]:
             f"Trials are not logged for {', '.join(unknown)}: their rates are taken as exact, so "
             "the intervals are too narrow."
         )
-    if success.rollouts > 1 and success.metric.binary:
+    if paired.rollouts > 1 and paired.metric.binary:
         lines.append("Wilson intervals treat the rollouts of one start as independent.")
     return lines
 
@@ -162,7 +153,7 @@ def _chance_notes(report: RankingReport) -> list[str]:
 
 
 def _judge_notes(report: RankingReport) -> list[str]:
-    if not corrects(report.metric):
+    if report.metric.name != SUCCESS:
         return [f"The judge's error rates are of success alone: {report.metric.name} is as it is."]
     if report.judge is None:
         return ["No judge error rates were given: imagined rates are not corrected."]

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from worldsim.errors import DataError
 from worldsim.files import read_json, write_text
 from worldsim.reporting.charts import Axes, nice_ticks, polyline, svg
+from worldsim.reporting.film import Film
 from worldsim.reporting.html_report import film_source, page_assets, page_environment
-from worldsim.reporting.report_data import Film
 from worldsim.rollout.record import RolloutRecord
 
 WIDTH, HEIGHT = 360, 220
@@ -94,38 +94,33 @@ def render_drift_page(columns: Sequence[Column]) -> str:
 
 def _table(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
     """(words, one cell a column) of every figure that some column has."""
-    summaries = [column.data["summary"] for column in columns]
     rows = [(words, [_figure(c.data, key, shape) for c in columns]) for key, words, shape in ROWS]
-    places = sorted({name for column in columns for name in _moving(column.data)})
-    for name in places:
-        ends = [
-            (s.get(f"{name}_error_m_end"), s.get(f"{name}_error_over_divergence_end"))
-            for s in summaries
-        ]
-        words = f"{name}: distance at the end (cm), in multiples of the simulator's own divergence"
-        rows.append(
-            (words, [f"{_cell(_hundred(m), '{:.1f}')} ({_cell(x, '{:.1f}')})" for m, x in ends])
+
+    def add(words: str, key: str, other: str, scale: float) -> None:
+        """A row of places in centimetres, with another figure times `scale` in brackets."""
+        summaries = [column.data["summary"] for column in columns]
+        pairs = [(_cell(s.get(key), 100), _cell(s.get(other), scale)) for s in summaries]
+        rows.append((words, [f"{main} ({beside})" for main, beside in pairs]))
+
+    for name in sorted({name for column in columns for name in _moving(column.data)}):
+        add(
+            f"{name}: distance at the end (cm), in multiples of the simulator's own divergence",
+            f"{name}_error_m_end",
+            f"{name}_error_over_divergence_end",
+            1,
         )
-        seen = [
-            (s.get(f"{name}_probe_error_m_end"), s.get(f"{name}_probe_floor_m_end"))
-            for s in summaries
-        ]
-        words = f"{name}: the same as the judge sees it in the frames (in simulated ones)"
-        rows.append(
-            (
-                words,
-                [
-                    f"{_cell(_hundred(m), '{:.1f}')} ({_cell(_hundred(f), '{:.1f}')})"
-                    for m, f in seen
-                ],
-            )
+        add(
+            f"{name}: the same as the judge sees it in the frames (in simulated ones)",
+            f"{name}_probe_error_m_end",
+            f"{name}_probe_floor_m_end",
+            100,
         )
     return rows
 
 
 def _figure(data: dict[str, Any], key: str, shape: str) -> str:
     """A figure of the summary, with its interval where there is one."""
-    cell, ends = _cell(data["summary"].get(key), shape), data["intervals"].get(key)
+    cell, ends = _cell(data["summary"].get(key), 1, shape), data["intervals"].get(key)
     return cell if ends is None else f"{cell} [{', '.join(shape.format(end) for end in ends)}]"
 
 
@@ -135,52 +130,30 @@ def _moving(data: dict[str, Any]) -> list[str]:
     return [name for name, curve in curves if max((v or 0.0 for v in curve), default=0.0) > STILL_M]
 
 
-def _hundred(value: float | None) -> float | None:
-    return None if value is None else 100.0 * value
-
-
-def _cell(value: float | None, shape: str) -> str:
-    return "n/a" if value is None else shape.format(value)
+def _cell(value: float | None, scale: float, shape: str = "{:.1f}") -> str:
+    return "n/a" if value is None else shape.format(scale * value)
 
 
 def charts(data: dict[str, Any]) -> list[tuple[str, Markup]]:
     """(caption, chart) of one measurement: errors of pictures, appearance, places."""
     psnr = {name: _mean_of_views(rows) for name, rows in data["open_loop"]["psnr"].items()}
-    drawn = [
-        (
-            "PSNR (dB)",
-            [
-                (psnr["model"], "model"),
-                (psnr["first_frame"], "copy_last"),
-                (psnr["shuffled_actions"], "shuffled"),
-            ],
-        )
-    ]
+    lines = [("model", "model"), ("first_frame", "copy_last"), ("shuffled_actions", "shuffled")]
+    drawn = [("PSNR (dB)", [(psnr[name], kind) for name, kind in lines])]
     drawn += [
         (name.capitalize(), [(data["imagined"][name], "model"), (data["simulated"][name], "truth")])
         for name in data["imagined"]
     ]
-    drawn += [
-        (
-            f"{name}: distance (cm)",
-            [
-                (_scaled(data["open_loop"]["error_m"][name]), "model"),
-                (_scaled(data["divergence_m"][name]), "truth"),
-            ],
-        )
-        for name in _moving(data)
-    ]
-    drawn += [
-        (
-            f"{name} as judged: distance (cm)",
-            [
-                (_scaled(data["probe_error_m"][name]), "model"),
-                (_scaled(data["probe_floor_m"][name]), "truth"),
-            ],
-        )
-        for name in _moving(data)
-        if name in data["probe_error_m"]
-    ]
+
+    def add(caption: str, name: str, ours: dict[str, Any], truth: dict[str, Any]) -> None:
+        pair = [(_centimetres(ours[name]), "model"), (_centimetres(truth[name]), "truth")]
+        drawn.append((f"{name}{caption}: distance (cm)", pair))
+
+    moving = _moving(data)
+    for name in moving:
+        add("", name, data["open_loop"]["error_m"], data["divergence_m"])
+    for name in moving:
+        if name in data["probe_error_m"]:
+            add(" as judged", name, data["probe_error_m"], data["probe_floor_m"])
     return [(caption, _chart(caption, curves, data["fps"])) for caption, curves in drawn]
 
 
@@ -189,8 +162,8 @@ def _mean_of_views(rows: list[list[float | None]]) -> list[float | None]:
     return [float(np.mean(row)) if row else None for row in known]
 
 
-def _scaled(curve: list[float | None]) -> list[float | None]:
-    return [_hundred(value) for value in curve]
+def _centimetres(curve: list[float | None]) -> list[float | None]:
+    return [None if value is None else 100.0 * value for value in curve]
 
 
 def _chart(caption: str, curves: list[tuple[list[float | None], str]], fps: float) -> Markup:

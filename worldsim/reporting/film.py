@@ -4,9 +4,10 @@ Legend: T time, V view, H, W pixels of one view, K upscaling factor.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, sqrt
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -26,6 +27,7 @@ from worldsim.reporting.film_overlay import (
     font,
     strip_height,
 )
+from worldsim.rollout.film_store import Kind
 from worldsim.rollout.record import RolloutRecord
 
 Pixels = NDArray[np.uint8]
@@ -176,3 +178,34 @@ class _Layout:
 def _succeeded(record: RolloutRecord, step: int) -> bool:
     truth = record.truth_success
     return truth is not None and bool(truth[: step + 1].any())
+
+
+@dataclass(frozen=True)
+class Film:
+    """A film to embed.
+
+    Attributes:
+        title: such as "expert, start 12".
+        caption: what to see in it.
+        kind: whether truth and judge agree on success, on failure, or disagree.
+        mp4: the file's bytes.
+    """
+
+    title: str
+    caption: str
+    kind: Kind
+    mp4: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.mp4[4:8] != b"ftyp":
+            raise UsageError(f"film {self.title!r} is not an MP4 file")
+
+    @staticmethod
+    def of(
+        record: RolloutRecord, caption: str, kind: Kind, style: FilmStyle | None = None
+    ) -> "Film":
+        """Compose and encode a rollout."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "film.mp4"
+            write_film(path, record, style)
+            return Film(record.title, caption, kind, path.read_bytes())

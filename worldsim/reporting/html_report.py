@@ -1,20 +1,22 @@
 """`report.html`: one page that needs no network, with tables, charts and films inside."""
 
 from base64 import b64encode
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from worldsim.errors import UsageError
 from worldsim.files import write_text
-from worldsim.ranking.bootstrap import Estimate
-from worldsim.ranking.coefficients import Coefficients
-from worldsim.ranking.correlation import MMRV_RULE
+from worldsim.ranking.correlation import MMRV_RULE, Coefficients
+from worldsim.ranking.rates import judge_rates
 from worldsim.ranking.report import RankingReport
-from worldsim.reporting.charts import LINES, horizon_chart, interval_strip, scatter, value_range
-from worldsim.reporting.report_data import Film, ReportData, Section
+from worldsim.reporting.charts import interval_strip, scatter, value_range
+from worldsim.reporting.film import Film
+from worldsim.reporting.open_loop import LINES, HorizonCurves, horizon_chart
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -39,12 +41,51 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class CoefficientRow:
-    """One line of the agreement table."""
+class Section:
+    """One ranking on the page.
 
-    label: str
-    hint: str
-    cells: tuple[Estimate, ...]
+    Attributes:
+        title: such as "Model trained from scratch".
+        ranking: what `rank` returned.
+        summary: one or two sentences on the model and the task.
+        curves: per-camera quality by horizon.
+        films: side by side, in the order to show.
+        facts: further {label: value} lines about model, data and time.
+        notes: sentences to stand under the curves.
+    """
+
+    title: str
+    ranking: RankingReport
+    summary: str = ""
+    curves: tuple[HorizonCurves, ...] = ()
+    films: tuple[Film, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A whole page.
+
+    Attributes:
+        title: of the page.
+        sections: one or more rankings.
+        command: the command line that made it.
+        config_hash: of the resolved configuration.
+        versions: {package: version}.
+        facts: further {label: value} lines about the machine or the run.
+    """
+
+    title: str
+    sections: tuple[Section, ...]
+    command: str = ""
+    config_hash: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.sections:
+            raise UsageError("a report needs at least one ranking")
 
 
 def write_report(path: Path, data: ReportData) -> None:
@@ -91,34 +132,23 @@ def render_report(data: ReportData) -> str:
         value_range=value_range,
         charts=_charts,
         line_names=LINES,
-        agreement_columns=_agreement_columns,
-        agreement_rows=_agreement_rows,
+        agreement=_agreement,
+        coefficients=COEFFICIENTS,
+        judge_rates=judge_rates,
         film_source=film_source,
         kinds=KINDS,
         mmrv_rule=MMRV_RULE,
     )
 
 
-def _agreement_sets(ranking: RankingReport) -> list[tuple[str, Coefficients]]:
-    """Coefficients of the ranked metric; those of the others stand with their means."""
+def _agreement(ranking: RankingReport) -> list[tuple[str, Coefficients]]:
+    """(heading, coefficients) of the ranked metric; those of others stand with their means."""
     sets = [("all policies", ranking.coefficients)]
     sets.append(("policies resampled too", ranking.over_policies))
     sets += [(f"within {name}", group.coefficients) for name, group in ranking.groups.items()]
     if ranking.corrected is not None:
         sets.append(("judge-corrected", ranking.corrected))
     return sets
-
-
-def _agreement_columns(ranking: RankingReport) -> list[str]:
-    return [name for name, _ in _agreement_sets(ranking)]
-
-
-def _agreement_rows(ranking: RankingReport) -> list[CoefficientRow]:
-    sets = [one for _, one in _agreement_sets(ranking)]
-    return [
-        CoefficientRow(label, hint, tuple(getattr(one, name) for one in sets))
-        for label, name, hint in COEFFICIENTS
-    ]
 
 
 def _charts(section: Section) -> list[tuple[str, Markup]]:

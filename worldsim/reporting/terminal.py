@@ -5,8 +5,8 @@ from rich.table import Table
 from rich.text import Text
 
 from worldsim.ranking.bootstrap import Estimate
-from worldsim.ranking.coefficients import Coefficients, MetricResult
-from worldsim.ranking.report import PolicyResult, RankingReport
+from worldsim.ranking.correlation import Coefficients
+from worldsim.ranking.report import MetricResult, PolicyResult, RankingReport
 
 WIDTH = 80
 NAME_WIDTH = 24

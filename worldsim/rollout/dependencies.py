@@ -7,32 +7,17 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from worldsim.errors import UsageError
 from worldsim.rollout.own_code import code_digest
 
-PACKAGES = ("worldsim", "torch", "numpy", "mujoco", "gymnasium")
-"""Packages that move the figures of a rollout."""
-
 DESCRIPTIONS = frozenset({"README.md", "training.yaml", "validation.json", "quality.json"})
 """Files beside a model's weights that tell about them; nothing computed depends on these."""
 
 RESULT = "comparison.json"
 """Marks a folder that a ranking writes to: what lies there is made, not read."""
-
-
-def software() -> dict[str, str]:
-    """{package: version} of those installed of `PACKAGES`."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def digest_network(folder: Path) -> str:

@@ -6,6 +6,7 @@ Its digests decide whether a result on disk still belongs to it.
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,14 +26,15 @@ from worldsim.rollout.dependencies import (
     digest_file,
     digest_named,
     digest_network,
-    software,
 )
-from worldsim.rollout.metrics import METRICS, SUCCESS
+from worldsim.rollout.episodes import METRICS, SUCCESS, World
 from worldsim.rollout.own_code import module_digest
-from worldsim.rollout.trajectory import World
 
 FORMAT = 3
 """Raised whenever results made by older code no longer hold."""
+
+PACKAGES = ("worldsim", "torch", "numpy", "mujoco", "gymnasium")
+"""Packages that move the figures of a rollout."""
 
 DEVELOPMENT_SEEDS = range(100_000, 101_000)
 """Seeds of the starts on which the models that ship were chosen and improved."""
@@ -67,7 +69,8 @@ class StartPlan(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.selection  # refuses what cannot be read
+        if self.episodes is not None:
+            _ = self.selection  # refuses what cannot be read
         blocks = sorted(self.blocks)
         if not blocks:
             raise UsageError("seed names no block of starts; give one, such as 0")
@@ -170,10 +173,6 @@ class EvalConfig(Checked):
             parts["the device"] = _hash([device.type, has_fast_bf16(device)])
         return parts
 
-    def digest(self, policy: str, world: World) -> str:
-        """Hash of everything that one policy's result in one world depends on."""
-        return digest_of(self.parts(policy, world))
-
     def _env_files(self) -> list[str | None]:
         """Hashes of what the env's arguments name, and of the code of a foreign env."""
         import gymnasium
@@ -183,6 +182,17 @@ class EvalConfig(Checked):
         module = entry if isinstance(entry, str) else getattr(entry, "__module__", "")
         code = module_digest(module.partition(":")[0]) if module else None
         return [*digest_named(self.env_kwargs), code]
+
+
+def software() -> dict[str, str]:
+    """{package: version} of those installed of `PACKAGES`."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def digest_of(parts: Parts) -> str:

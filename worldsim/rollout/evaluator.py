@@ -14,10 +14,9 @@ from worldsim.judge.judge import Judge, load_pretrained_judge
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.policies.pool import load_pool
-from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.episodes import RolloutBatch, World
 from worldsim.rollout.eval_config import EvalConfig
-from worldsim.rollout.rollouts import Finished, roll_out
-from worldsim.rollout.trajectory import World
+from worldsim.rollout.rollouts import roll_out
 from worldsim.rollout.worlds import BatchWorld, ImaginedWorld, SimulatorWorld
 from worldsim.spec import WorldSpec
 
@@ -144,7 +143,7 @@ class Evaluator:
         pool = {"policies": self.eval_config.policies}
         return load_pool(pool, self.model.spec, only=[name])[0]
 
-    def roll_out(self, name: str, world: World, on_finish: Finished | None = None) -> RolloutBatch:
+    def roll_out(self, name: str, world: World) -> RolloutBatch:
         """All starts of one policy in one world."""
         where: BatchWorld = self.simulator if world == "simulator" else self.imagination
         return roll_out(
@@ -155,7 +154,6 @@ class Evaluator:
             seed=self.eval_config.seed,
             batch_size=self.eval_config.batch_size,
             film=self.eval_config.filmed,
-            on_finish=on_finish,
         )
 
     def _env_kwargs(self) -> dict[str, Any]:

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from worldsim.errors import DataError
-from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.kept import safe_name
+from worldsim.rollout.episodes import RolloutBatch, World
 from worldsim.rollout.record import RolloutRecord
-from worldsim.rollout.trajectory import World
+from worldsim.rollout.results import safe_name
 from worldsim.spec import WorldSpec
 
 Kind = Literal["success", "failure", "disagreement"]
@@ -49,28 +47,14 @@ def save_films(out: Path, batch: RolloutBatch, spec: WorldSpec) -> None:
         ).save(film_path(out, batch.policy, start, batch.world))
 
 
-def joined_record(out: Path, policy: str, start: int, worlds: Sequence[World]) -> RolloutRecord:
-    """The rollout in all of `worlds`, side by side; overlays are those of imagination.
+def joined_record(out: Path, policy: str, start: int) -> RolloutRecord:
+    """The rollout in both worlds, side by side; overlays are those of imagination.
 
     Raises:
         DataError: a film is missing or broken.
     """
-    records = {w: RolloutRecord.load(film_path(out, policy, start, w)) for w in worlds}
-    truth, imagined = records.get("simulator"), records.get("imagination")
-    main = imagined or truth
-    if main is None:
-        raise DataError(f"no world was named for {policy!r}, start {start}")
-    return RolloutRecord(
-        cameras=main.cameras,
-        fps=main.fps,
-        title=main.title,
-        truth=truth.truth if truth else None,
-        imagined=imagined.imagined if imagined else None,
-        actions=main.actions,
-        success_probability=main.success_probability,
-        progress=main.progress,
-        truth_success=truth.truth_success if truth else None,
-    )
+    truth = RolloutRecord.load(film_path(out, policy, start, "simulator"))
+    return truth.beside(RolloutRecord.load(film_path(out, policy, start, "imagination")))
 
 
 def choose_films(

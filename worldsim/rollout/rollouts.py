@@ -3,10 +3,10 @@
 One loop serves both worlds, so that they cannot differ in anything but the world. All episodes
 run side by side; those that are over are dropped, and the rest gets cheaper.
 
-Legend: N starts, K actions of a chunk, A action.
+Legend: N starts, n rows still running, K actions of a chunk, A action.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,15 @@ from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.rollout.acting import GuardedPolicy
-from worldsim.rollout.batch import RolloutBatch, join_batches
-from worldsim.rollout.log import RolloutLog
-from worldsim.rollout.worlds import BatchWorld, ImaginedWorld, SimulatorWorld, observe
+from worldsim.rollout.episodes import (
+    OPTIONAL,
+    RolloutBatch,
+    Trajectory,
+    join_batches,
+    position_columns,
+)
+from worldsim.rollout.worlds import BatchWorld, ImaginedWorld, Moment, SimulatorWorld, observe
 
-Finished = Callable[[int], None]
 Float = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
@@ -38,7 +42,6 @@ def roll_out(
     start_ids: Sequence[int] | None = None,
     batch_size: int = 64,
     film: Collection[int] = (),
-    on_finish: Finished | None = None,
 ) -> RolloutBatch:
     """Roll `policy` out from every start, `batch_size` of them at a time.
 
@@ -52,7 +55,6 @@ def roll_out(
         start_ids: numbers of the starts, default 0..N-1.
         batch_size: episodes side by side.
         film: ids of the starts whose frames are kept.
-        on_finish: called with the number of episodes that just ended.
 
     Raises:
         UsageError: max_steps or batch_size below 1, or no starts.
@@ -67,7 +69,7 @@ def roll_out(
     for first in range(0, len(starts), batch_size):
         part = slice(first, first + batch_size)
         log = RolloutLog(policy.name, world, ids[part], film, max_steps)
-        _roll_batch(policy, world, starts[part], log, max_steps, seed, on_finish)
+        _roll_batch(policy, world, starts[part], log, max_steps, seed)
         batches.append(log.batch())
     return join_batches(batches)
 
@@ -76,17 +78,15 @@ def _roll_batch(
     policy: Policy,
     world: BatchWorld,
     starts: Sequence[Start],
-    log: RolloutLog,
+    log: "RolloutLog",
     max_steps: int,
     seed: int,
-    on_finish: Finished | None,
 ) -> None:
     guarded = GuardedPolicy(policy, world.spec.action)
     live: Rows = np.arange(len(starts))
     error = guarded.reset(log.ids, seed)
     if error:
         log.fail(live, [error] * len(live))
-        _report(on_finish, len(live))
         return
     moment = world.start(starts, log.ids, seed)
     log.first(moment)
@@ -98,14 +98,12 @@ def _roll_batch(
             answer = guarded.act(observe(moment, tasks, world.spec), [log.ids[r] for r in live])
             fine = np.array([error is None for error in answer.errors])
             log.fail(live[~fine], [error for error in answer.errors if error])
-            _report(on_finish, int((~fine).sum()))
             live, chunk = _keep(world, fine, live, answer.actions)
             if not len(live):
                 return
         moment = world.step(chunk[:, turn])
         log.step(live, chunk[:, turn], moment)
         over = moment.done | (step + 1 == max_steps)
-        _report(on_finish, int(over.sum()))
         moment = moment.rows(~over)
         live, chunk = _keep(world, ~over, live, chunk)
         if not len(live):
@@ -121,9 +119,80 @@ def _keep(
     return live[mask], chunk[mask]
 
 
-def _report(on_finish: Finished | None, count: int) -> None:
-    if on_finish is not None and count:
-        on_finish(count)
+class RolloutLog:
+    """Notes every observation and action of N episodes.
+
+    Args:
+        policy: name.
+        world: where it acts.
+        ids: N start ids.
+        film: ids whose frames are kept.
+        horizon: most steps of an episode.
+    """
+
+    def __init__(
+        self,
+        policy: str,
+        world: BatchWorld,
+        ids: Sequence[int],
+        film: Collection[int],
+        horizon: int,
+    ) -> None:
+        self.policy, self.world, self.ids, self.horizon = policy, world, list(ids), horizon
+        self._filmed = [i in set(film) for i in self.ids]
+        self._errors: list[str | None] = [None] * len(self.ids)
+        self._frames: list[list[NDArray[np.uint8]]] = [[] for _ in self.ids]
+        self._actions: list[list[NDArray[np.float32]]] = [[] for _ in self.ids]
+        self._rows: list[dict[str, list[Any]]] = [{} for _ in self.ids]
+
+    def first(self, moment: Moment) -> None:
+        """The observation before any action, of all N episodes."""
+        self._note(np.arange(len(self.ids)), moment)
+
+    def step(self, rows: Rows, actions: NDArray[np.float32], moment: Moment) -> None:
+        """The observation that followed `actions` `[n, A]` in `rows`."""
+        for row, action in zip(rows, actions, strict=True):
+            self._actions[row].append(action.copy())
+        self._note(rows, moment)
+
+    def fail(self, rows: Rows, errors: Sequence[str]) -> None:
+        """Episodes that broke off count as failed, whatever was reached."""
+        for row, error in zip(rows, errors, strict=True):
+            self._errors[row] = error
+
+    def batch(self) -> RolloutBatch:
+        """Everything noted."""
+        return RolloutBatch(
+            policy=self.policy,
+            world=self.world.kind,
+            start_ids=tuple(self.ids),
+            trajectories=tuple(self._trajectory(row) for row in range(len(self.ids))),
+            errors=tuple(self._errors),
+            horizon=self.horizon,
+            position=position_columns(self.world.spec.agent_pos),
+            films={i: np.stack(f) for i, f in zip(self.ids, self._frames, strict=True) if f},
+        )
+
+    def _note(self, rows: Rows, moment: Moment) -> None:
+        for position, row in enumerate(rows):
+            for name in ("agent_pos", "success", *OPTIONAL):
+                values = getattr(moment, name)
+                if values is not None:
+                    self._rows[row].setdefault(name, []).append(values[position].copy())
+            if self._filmed[row]:
+                self._frames[row].append(moment.pixels[position].copy())
+
+    def _trajectory(self, row: int) -> Trajectory:
+        spec, noted = self.world.spec, {k: np.stack(v) for k, v in self._rows[row].items()}
+        actions, watched = self._actions[row], self.world.judge is not None
+        if not noted:  # the policy could not even be reset
+            nothing = np.zeros(0, np.float32)
+            noted = {"agent_pos": np.zeros((0, spec.agent_pos.dim), np.float32)}
+            noted |= {"success": nothing.astype(bool)}
+            noted |= {"progress": nothing} if self.world.tells_progress else {}
+            noted |= {"probability": nothing, "judged": nothing.astype(bool)} if watched else {}
+        empty = np.zeros((0, spec.action.dim), np.float32)
+        return Trajectory(action=np.stack(actions) if actions else empty, **noted)
 
 
 def rollout_simulator(

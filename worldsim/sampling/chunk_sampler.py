@@ -20,7 +20,8 @@ from worldsim.diffusion.schedule import Schedule, next_steps
 from worldsim.models.denoisers.base import Denoiser
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.context import Context, new_context, put_rows, take_rows
+from worldsim.rows import put_rows, take_rows
+from worldsim.sampling.context import Context, new_context
 from worldsim.sampling.sampler import Solver
 
 UNLIMITED = 1 << 30

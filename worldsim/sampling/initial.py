@@ -10,8 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldsim.data.channels import checked_extras
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import QualityWarning, UsageError
+from worldsim.models.conditioners.steps import FrameSteps
+from worldsim.models.recall import new_memory, recall, remember
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.chunk_sampler import new_sampler_state
 from worldsim.sampling.stream_rows import Array, Queue, StatePair, StreamRows
@@ -26,6 +29,7 @@ def initial_rows(
     keys: Sequence[tuple[int, int]],
     state: Array | None,
     views: Array | None = None,
+    extras: Mapping[str, Array] | None = None,
 ) -> StreamRows:
     """Rows that stand at their first frame.
 
@@ -38,6 +42,7 @@ def initial_rows(
         keys: (seed, env id) of each row.
         state: `[N, S]`, NaN where unknown; what is unknown is read off the frames.
         views: `[N, V]` bool, False where a camera is missing; None has them all.
+        extras: optional channels of the first frames, see `Stream.reset`.
 
     Raises:
         UsageError: shapes do not fit the model's spec.
@@ -47,18 +52,30 @@ def initial_rows(
     batch = {"agent_pos": agent[:, None]}
     device = frames.device
     batch |= {name: torch.as_tensor(value, device=device) for name, value in (rig or {}).items()}
+    known = {
+        name: torch.from_numpy(rows).to(device)
+        for name, rows in checked_extras(extras or {}, model.spec, "stream", count).items()
+    }
     calibration = model.rig(batch)
     view_mask = _seen(model, views, count)
     latents = model.encode(frames) * view_mask[:, 0, :, None, None, None]
     world_state = model.dynamics.join(agent, _known_state(model, latents, view_mask, state))
+    if "camera_pose" in known:
+        carrier = model.dynamics.pose(world_state)
+        calibration = calibration.posed(known["camera_pose"], carrier)
     none = world_state.new_zeros(count, 1, model.spec.action.dim)
     first, unknown = world_state[:, None], world_state.new_zeros(count, 1)
-    cond = model.condition_frames(none, unknown, first, first, view_mask, calibration)
+    steps = FrameSteps(none, unknown, first, first, view_mask, calibration)
+    memory = new_memory(model, count)
+    cond = model.condition_frames(steps, recall(model, memory, steps))
     sampling = new_sampler_state(model, schedule, latents[:, None], cond, keys, uncommitted=1)
+    depth = known["depth"][:, None] if "depth" in known else None
+    one = torch.ones(count, dtype=torch.long, device=device)
+    remember(model, memory, steps, latents[:, None], one, depth)
     empty = world_state.new_zeros(count, 0, world_state.shape[1])
     queue = Queue(none[:, :0], empty, empty, np.zeros(count, dtype=np.int64))
     pushed, shown = (StatePair(world_state.clone(), world_state.clone()) for _ in range(2))
-    return StreamRows(sampling, queue, pushed, shown, calibration, view_mask)
+    return StreamRows(sampling, queue, pushed, shown, calibration, view_mask, memory)
 
 
 def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, Tensor]:

@@ -101,6 +101,24 @@ class Sampler(Checked):
         return Sampler.of(model, model.config.ladder.nearest(2))
 
 
+def check_schedule(model: WorldModel, schedule: Schedule, solver: Solver) -> None:
+    """Refuse schedules that a model cannot run; warn of steps that it was not made for.
+
+    Raises:
+        UsageError: its context cannot take in what a pass finishes, or it was distilled to other
+            levels.
+    """
+    written = schedule.most_emitted * schedule.chunk
+    if written > model.config.recent:
+        raise UsageError(
+            f"a pass finishes {written} frames and the model's context holds "
+            f"{model.config.recent} recent ones; use smaller chunks or windows"
+        )
+    model.config.ladder.check(schedule, solver)
+    if model.quality is not None:
+        model.quality.warn_if_short(schedule.steps)
+
+
 def for_inference(
     model: WorldModel, precision: Precision, acceleration: Acceleration = "none"
 ) -> WorldModel:

@@ -19,10 +19,17 @@ from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
+from worldsim.rows import exchange_rows, take_rows
 from worldsim.sampling.chunk_sampler import ChunkSampler
-from worldsim.sampling.context import exchange_rows, take_rows
 from worldsim.sampling.initial import initial_rows, warn_if_uncalibrated
-from worldsim.sampling.sampler import Acceleration, Precision, Sampler, Solver, for_inference
+from worldsim.sampling.sampler import (
+    Acceleration,
+    Precision,
+    Sampler,
+    Solver,
+    check_schedule,
+    for_inference,
+)
 from worldsim.sampling.stream_rows import (
     Array,
     Chunk,
@@ -60,15 +67,7 @@ class Stream:
         precision: Precision = "auto",
         acceleration: Acceleration = "none",
     ) -> None:
-        written = schedule.most_emitted * schedule.chunk
-        if written > model.config.recent:
-            raise UsageError(
-                f"a pass finishes {written} frames and the model's context holds "
-                f"{model.config.recent} recent ones; use smaller chunks or windows"
-            )
-        model.config.ladder.check(schedule, solver)
-        if model.quality is not None:
-            model.quality.warn_if_short(schedule.steps)
+        check_schedule(model, schedule, solver)
         self.model = for_inference(model, precision, acceleration)
         self.spec, self.schedule = model.spec, schedule
         self._sampler = ChunkSampler(
@@ -80,11 +79,7 @@ class Stream:
 
     @classmethod
     def of(cls, model: WorldModel, sampler: Sampler) -> Self:
-        """A stream of `model` that is sampled as `sampler` says.
-
-        Raises:
-            UsageError: see `Stream`.
-        """
+        """A stream of `model` that is sampled as `sampler` says; see `Stream`."""
         return cls(model, sampler.schedule(), sampler.solver, acceleration=sampler.acceleration)
 
     @property
@@ -114,28 +109,29 @@ class Stream:
         rows: Sequence[int] | None = None,
         state: Array | None = None,
         views: Array | None = None,
+        extras: Mapping[str, Array] | None = None,
     ) -> None:
         """Start streams from given first frames.
 
         Args:
             pixels: uint8 `[N, V, H, W, 3]`.
             agent_pos: `[N, P]`.
-            rig: `intrinsics [N,V,3,3]`, `extrinsics [N,V,4,4]`, `mounted [N,V]`; None if unknown,
-                of which a model that was trained with calibration warns once.
+            rig: `intrinsics [N,V,3,3]`, `extrinsics [N,V,4,4]`, `mounted [N,V]`; None if unknown.
             env_ids: names of the streams for their noise; default 0..N-1.
             seed: noise seed.
             rows: restart only these rows of the running batch (N = len(rows)), leave the others.
-            state: `[N, S]` of the first frames, NaN where unknown; what is unknown is read off the
-                frames, to about a centimetre.
-            views: `[N, V]` bool, False where a camera is missing: what its frames hold is ignored,
-                and it stays black; None has them all.
+            state: `[N, S]`, NaN where unknown, which is read off the frames.
+            views: `[N, V]` bool, False where a camera is missing, which stays black.
+            extras: optional channels of the first frames that the world records, such as
+                `camera_pose [N, V, 4, 4]` (NaN where the rig tells it) and `depth [N, V, H, W]`.
 
         Raises:
             UsageError: shapes do not fit the model's spec.
         """
         ids = range(len(pixels)) if env_ids is None else env_ids
         keys = [(seed, int(env)) for env in ids]
-        fresh = initial_rows(self.model, self.schedule, pixels, agent_pos, rig, keys, state, views)
+        given = (pixels, agent_pos, rig, keys, state, views, extras)
+        fresh = initial_rows(self.model, self.schedule, *given)
         self._warned = self._warned or warn_if_uncalibrated(self.model, fresh)
         if rows is not None:
             # Queues are as wide as their longest row.
@@ -227,10 +223,10 @@ class Stream:
                 f"row {row} waits for {length[row]} frames and chunks have {chunk}; push "
                 f"{-length[row] % chunk} more actions"
             )
-        chunks = []
+        passes = []
         while self._running.queue.length.any():
-            chunks.append(self._advance())
-        return [chunk for chunk in chunks if chunk is not None]
+            passes.append(self._advance())
+        return [chunk for chunk in passes if chunk is not None]
 
     @torch.inference_mode()
     def revise(self, actions: Array, *, world_states: Array | None = None) -> None:
@@ -269,15 +265,17 @@ class Stream:
 
     @property
     def world_state(self) -> Tensor:
-        """`[N, D]` agent and tracked objects in the newest finished frame, physical units.
-
-        It is a copy.
-        """
+        """A copy of the state `[N, D]` in the newest finished frame, physical units."""
         return self._running.shown.current.clone()
+
+    @property
+    def pose(self) -> Tensor | None:
+        """`[N, 4, 4]` of what carries cameras in the newest frame; None in worlds without poses."""
+        return self.model.dynamics.pose(self.world_state) if self.spec.camera_pose else None
 
     @torch.inference_mode()
     def pixels(self) -> np.ndarray:
-        """The newest finished frames, uint8 `[N, V, H, W, 3]`; those of missing cameras black."""
+        """`show` of the newest finished frames, uint8 `[N, V, H, W, 3]`."""
         return self.show(self.newest)
 
     @torch.inference_mode()
@@ -289,11 +287,7 @@ class Stream:
             rows: of the batch, whose frames they are; all by default.
         """
         mask = self._running.view_mask if rows is None else self._running.view_mask[list(rows)]
-        seen = mask[:, 0].bool()
-        frames = self.model.decode(latents)
-        if not seen.all():
-            frames = frames.masked_fill(~seen[..., None, None, None], 0)
-        return np.asarray(frames.cpu().numpy())
+        return np.asarray(self.model.decode(latents, mask[:, 0].bool()).cpu().numpy())
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order; the others cost nothing from now on."""

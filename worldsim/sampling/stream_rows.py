@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import UsageError
-from worldsim.models.conditioners.base import RigTensors
+from worldsim.memory.base import Memory
+from worldsim.models.conditioners.steps import FrameSteps, RigTensors
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.dynamics.base import Dynamics
+from worldsim.models.recall import recall, remember
 from worldsim.models.world_model import WorldModel
+from worldsim.rows import take_rows
 from worldsim.sampling.chunk_sampler import SamplerState
-from worldsim.sampling.context import take_rows
 from worldsim.spec import WorldSpec
 
 Array = np.ndarray | Tensor
@@ -102,6 +104,7 @@ class StreamRows:
         shown: agent and objects in the newest finished frame.
         rig: calibration.
         view_mask: `[N, 1, V]`.
+        memory: of the frames shown.
     """
 
     sampling: SamplerState
@@ -110,6 +113,7 @@ class StreamRows:
     shown: StatePair
     rig: RigTensors
     view_mask: Tensor
+    memory: Memory
 
     @property
     def world_state_dim(self) -> int:
@@ -165,25 +169,40 @@ def push_actions(
 ) -> None:
     """Queue checked actions `[n, K, A]` for the rows `index`, in place; see `state_rollout`."""
     pushed = rows.pushed
-    rollout = state_rollout(dynamics, take_rows(pushed, index), actions, given)
-    pushed.current[index], pushed.previous[index] = rollout.end.current, rollout.end.previous
+    every = index == list(range(len(pushed.current)))
+    before = pushed if every else take_rows(pushed, index)
+    rollout = state_rollout(dynamics, before, actions, given)
+    if every:
+        rows.pushed = rollout.end
+    else:
+        pushed.current[index], pushed.previous[index] = rollout.end.current, rollout.end.previous
     rows.queue = appended(rows.queue, index, actions, rollout.before, rollout.after)
 
 
-def next_conditions(model: WorldModel, rows: StreamRows) -> Conditioning:
-    """Conditions of the L frames after the newest one; actions that are not pushed are masked."""
-    frames, device = rows.sampling.x.shape[1], rows.queue.action.device
-    queue = padded(rows.queue, frames)
+def _next_steps(rows: StreamRows, frames: int) -> FrameSteps:
+    """Steps to the `frames` frames after the newest one.
+
+    Actions that are not pushed are masked, and lead nowhere.
+    """
+    queue, device = padded(rows.queue, frames), rows.queue.action.device
     length = torch.as_tensor(queue.length, device=device)[:, None]
     mask = torch.arange(frames, device=device) < length
-    return model.condition_frames(
+    pushed, end = mask[..., None], rows.pushed.current[:, None]
+    return FrameSteps(
         queue.action[:, :frames],
         mask.float(),
-        queue.before[:, :frames],
-        queue.after[:, :frames],
+        torch.where(pushed, queue.before[:, :frames], end),
+        torch.where(pushed, queue.after[:, :frames], end),
         rows.view_mask.expand(-1, frames, -1),
         rows.rig,
     )
+
+
+def next_conditions(model: WorldModel, rows: StreamRows) -> Conditioning:
+    """Conditions of the L frames after the newest one, of which the memory is asked."""
+    steps = _next_steps(rows, rows.sampling.x.shape[1])
+    view = recall(model, rows.memory, steps) if rows.memory.tells else None
+    return model.condition_frames(steps, view)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,19 +214,29 @@ class Chunk:
         agent_pos: `[N, K, P]` where the dynamics put the agent, physical units.
         state: `[N, K, S]` where they put the objects; as read off the frame if it is not tracked.
         frames: `[N]` how many of K are real.
+        camera_pose: `[N, K, V, 4, 4]` cameras to world; None in worlds that record no poses.
     """
 
     latents: Tensor
     agent_pos: Tensor
     state: Tensor
     frames: np.ndarray
+    camera_pose: Tensor | None = None
 
 
 def take_finished(
     model: WorldModel, rows: StreamRows, latents: Tensor, frames: np.ndarray
 ) -> Chunk:
-    """Show what a pass finished (see `ChunkSampler.advance`); `rows` move on in place."""
+    """Show what a pass finished (see `ChunkSampler.advance`); `rows` move on in place.
+
+    The memory takes it in.
+    """
     queue, count = rows.queue, latents.shape[1]
+    steps, pose = _next_steps(rows, count), None
+    if model.spec.camera_pose:
+        pose = steps.cameras(model.dynamics)[1]
+    if rows.memory.tells:
+        remember(model, rows.memory, steps, latents, torch.as_tensor(frames, device=latents.device))
     world_state = queue.after[:, :count]
     some = np.flatnonzero(frames)
     last = torch.as_tensor(frames[some] - 1, device=world_state.device)
@@ -219,7 +248,7 @@ def take_finished(
     if state.shape[-1] < model.spec.state.dim:
         mask = rows.view_mask.expand(-1, count, -1)
         state = model.read_state(latents, mask).state
-    return Chunk(latents, agent_pos, state, frames)
+    return Chunk(latents, agent_pos, state, frames, pose)
 
 
 def check_actions(spec: WorldSpec, actions: Array, count: int, *, chunks: bool) -> np.ndarray:

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from worldsim.config.limits import MOST, between
 from worldsim.config.values import Checked
+from worldsim.data.memory_sampler import MemorySamplerConfig
 from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
+from worldsim.memory.base import MEMORIES
 from worldsim.models.denoisers.base import Denoiser
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
@@ -50,6 +52,7 @@ class PlanConfig(Checked):
     dropout: hidden actions and views.
     distillation: to fewer steps, of the model that training starts from.
     matching: of the rollouts' distribution with that of the model that training starts from.
+    memory: which earlier frames a clip's memory holds.
     """
 
     length: Annotated[int, between(2, MOST)] = 10
@@ -60,6 +63,7 @@ class PlanConfig(Checked):
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     matching: MatchingConfig = field(default_factory=MatchingConfig)
+    memory: MemorySamplerConfig = field(default_factory=MemorySamplerConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,6 +137,13 @@ class WorldModelLoss:
             raise UsageError("plan.distillation and plan.matching need a teacher")
         if config.matching.share > 0 and critic is None:
             raise UsageError("plan.matching needs a critic")
+        kept = model.config.memory.name
+        if config.memory.name != "none" and not MEMORIES.get(kept).tells:
+            raise UsageError(
+                f"plan.memory.name={config.memory.name} samples frames for a memory and "
+                f"model.memory.name={kept} tells nothing; name another memory, or plan.memory.name="
+                "none"
+            )
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of recorded clips, by one of the four branches below."""

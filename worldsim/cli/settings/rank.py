@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from worldsim.cli.settings.rollout import RolloutSettings
 from worldsim.config.limits import InputFile, InputFolder, Text, Whole
 from worldsim.config.values import Checked
+from worldsim.rollout.episodes import METRICS
 from worldsim.rollout.eval_config import Level, Resamples
-from worldsim.rollout.metrics import METRICS
 
 
 @dataclass(frozen=True)

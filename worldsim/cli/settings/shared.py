@@ -10,6 +10,7 @@ from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError
 from worldsim.hardware import inference_device
+from worldsim.judge.judge import REPORT
 from worldsim.models.pretrained import HUB_PREFIX, resolve_folder
 from worldsim.models.weights import CONFIG
 from worldsim.training.run_folder import RunFolder
@@ -37,8 +38,8 @@ def is_judge(reference: str) -> bool:
     if not reference.strip():
         return False
     folder = judge_folder(reference, "")
-    if not (folder / CONFIG).is_file():
-        raise UsageError(f"{folder} holds no {CONFIG}; expected the folder of a trained judge")
+    if not (folder / REPORT).is_file():
+        raise UsageError(f"{folder} holds no {REPORT}; expected the folder of a judge")
     return True
 
 

@@ -10,7 +10,7 @@ from worldsim.config.values import INLINE
 from worldsim.hardware import training_device
 from worldsim.imitation.stage import PolicyTraining
 from worldsim.judge.sampling import JudgeConfig
-from worldsim.models.tokenizers.base import require_image_size
+from worldsim.models.tokenizers.base import require_image_size, spatial_factor
 from worldsim.training.config import STAGES, ValidationConfig
 from worldsim.training.progress import require_packages
 from worldsim.training.train_config import TrainingNodes
@@ -42,9 +42,14 @@ class Settings(Selecting):
         if training.reuse is not None:
             DONOR.check(training.reuse, "reuse")
         if self.size is not None:
-            require_image_size(*self.size)
+            require_image_size(*self.size, self.factor)
         training_device(run.accelerator)
         require_packages(run.loggers)
+
+    @property
+    def factor(self) -> int:
+        """Pixels along a side of a latent cell of the tokenizer that is named."""
+        return spatial_factor(self.training.model.autoencoder)
 
     @property
     def size(self) -> tuple[int, int] | None:

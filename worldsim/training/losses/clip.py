@@ -12,7 +12,10 @@ from torch import Tensor
 
 from worldsim.config.limits import Share
 from worldsim.config.values import Checked
+from worldsim.memory.base import Memory
+from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.denoisers.conditioning import Conditioning
+from worldsim.models.recall import recall, recall_clip, recorded_memory, remember
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, stream
 
@@ -25,6 +28,9 @@ class Clip:
     targets: normalised `agent_pos`, `state`, and `success`, `progress` `[B, T]`.
     view_mask: `[B, T, V]`.
     frame_mask: `[B, T]` 0 in the padding of episodes shorter than the clip.
+    steps: that lead to the frames.
+    memory: as it was before the clip.
+    depth: `[B, T, V, H, W]` where it was recorded.
     """
 
     x0: Tensor
@@ -32,11 +38,42 @@ class Clip:
     targets: dict[str, Tensor]
     view_mask: Tensor
     frame_mask: Tensor
+    steps: FrameSteps
+    memory: Memory
+    depth: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """(B, T)."""
         return self.x0.shape[0], self.x0.shape[1]
+
+    def memory_after(self, model: WorldModel, frames: int) -> Memory:
+        """The memory once it has seen the first `frames` recorded frames."""
+        memory = self.memory.fork()
+        if memory.tells:
+            depth = None if self.depth is None else self.depth[:, :frames]
+            count = self.frame_mask[:, :frames].sum(1).long()
+            steps = self.steps.frames(0, frames)
+            remember(model, memory, steps, self.x0[:, :frames], count, depth)
+        return memory
+
+    def show(self, model: WorldModel, memory: Memory, start: int, frames: Tensor) -> None:
+        """Have `memory` take in a model's own `frames` `[B, K, V, c, h, w]` from `start` on."""
+        stop = start + frames.shape[1]
+        if memory.tells and stop > start:
+            count = self.frame_mask[:, start:stop].sum(1).long()
+            remember(model, memory, self.steps.frames(start, stop), frames.float(), count)
+
+    def conditions(self, model: WorldModel, memory: Memory, start: int, stop: int) -> Conditioning:
+        """Conditions of frames start..stop-1, of which `memory` tells instead of the recording's.
+
+        What the clip lacks, such as hidden actions, is lacking here too.
+        """
+        if not memory.tells:
+            return self.cond.frames(start, stop)
+        steps = self.steps.frames(start, stop)
+        with torch.no_grad(), torch.autocast(self.x0.device.type, enabled=False):
+            return model.condition_frames(steps, recall(model, memory, steps))
 
 
 @dataclass(frozen=True)
@@ -66,15 +103,18 @@ def prepare_clip(
     batch = hide_rigs(batch, _kept(x0.shape[0], dropout.rig, draws))
     # Poses and rays need full precision whatever the networks run in.
     with torch.autocast(x0.device.type, enabled=False):
-        cond = model.condition({**batch, "view_mask": view_mask})
+        steps = FrameSteps.of({**batch, "view_mask": view_mask}, model.dynamics).acted(keep)
+        depth = batch.get("depth")
+        memory = recorded_memory(model, batch, view_mask[:, 0])
+        view = recall_clip(model, memory, steps, x0, batch["frame_mask"], depth)
+        cond = model.condition_frames(steps, view)
     targets = {
         "agent_pos": model.normalizer.normalize("agent_pos", batch["agent_pos"].float()),
         "state": model.normalizer.normalize("state", batch["state"].float()),
         "success": batch["success"].float(),
         "progress": batch["progress"].float(),
     }
-    cond = cond.without_action(keep)
-    return Clip(x0, cond, targets, view_mask, batch["frame_mask"].float())
+    return Clip(x0, cond, targets, view_mask, batch["frame_mask"].float(), steps, memory, depth)
 
 
 def hide_rigs(batch: Batch, keep: Tensor) -> Batch:

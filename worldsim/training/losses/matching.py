@@ -104,7 +104,7 @@ def match_rollout(
     seen = clip.view_mask[:, first:span, :, None, None, None]
     x = torch.cat([clip.x0[:, :first], add_noise(made, noise, level) * seen], dim=1)
     sigma = torch.cat([torch.zeros_like(level[:, :1]).expand(-1, first), level], dim=1)
-    cond = clip.cond.frames(0, span)
+    cond = rolled.cond
     weight = (frames[:, :, None] * clip.view_mask[:, first:span])[..., None, None, None]
     weight = weight.expand_as(made)
 

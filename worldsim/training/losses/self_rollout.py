@@ -11,6 +11,7 @@ Legend: B batch, T frames, V views, c h w latent, H given frames, K imagined fra
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -21,6 +22,7 @@ from worldsim.config.values import Checked
 from worldsim.diffusion.flow import per_frame
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampling_sigmas
 from worldsim.errors import UsageError
+from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.chunk_sampler import ChunkSampler, SamplerState, new_sampler_state
 from worldsim.sampling.sampler import Solver
@@ -81,10 +83,12 @@ class Rolled:
     """Attributes:
     predicted: `[B, K, V, c, h, w]` imagined clean frames, with gradients.
     first: H, the number in the clip of the first of them.
+    cond: conditions of the H + K frames, as the memory of this rollout told them.
     """
 
     predicted: Tensor
     first: int
+    cond: Conditioning
 
 
 def gradient_passes(schedule: Schedule, chunks: int, offset: int) -> list[dict[int, int]]:
@@ -136,24 +140,43 @@ def self_rollout(
     sampler = ChunkSampler(
         model.denoiser, schedule, model.config.history_sigma, config.solver, noise=noise
     )
-    return Rolled(_predict(sampler, state, clip, first, count // chunk, offset), first)
+    return _rolled(model, sampler, state, clip, first, count // chunk, offset)
 
 
-def _predict(
-    sampler: ChunkSampler, state: SamplerState, clip: Clip, first: int, chunks: int, offset: int
-) -> Tensor:
-    """`[B, K, V, c, h, w]` estimates of the passes that carry gradients, in order of frames."""
+def _rolled(
+    model: WorldModel,
+    sampler: ChunkSampler,
+    state: SamplerState,
+    clip: Clip,
+    first: int,
+    chunks: int,
+    offset: int,
+) -> Rolled:
+    """Estimates of the passes that carry gradients, in order of frames.
+
+    A memory takes in the model's own frames as it finishes them, as in a stream.
+    """
     schedule, size = sampler.schedule, sampler.schedule.chunk
     estimates: dict[int, Tensor] = {}
+    memory, cond = clip.memory_after(model, first), clip.cond.frames(0, first + size * chunks)
+    shown = [clip.cond.frames(0, first)]
     trained = gradient_passes(schedule, chunks, offset)
     for row, chosen in zip(schedule.rows(chunks), trained, strict=True):
-        span = (first + size * row.chunks.start, first + size * row.chunks.stop)
+        start, stop = first + size * row.chunks.start, first + size * row.chunks.stop
         steps = tuple(schedule.sigmas.index(level) for level in row.sigma)
+        told = clip.conditions(model, memory, start, stop)
         with torch.set_grad_enabled(bool(chosen) and torch.is_grad_enabled()):
-            x0 = sampler.denoise(state, clip.cond.frames(*span), steps)
+            x0 = sampler.denoise(state, told, steps)
         for place, number in chosen.items():
             estimates[number] = x0[:, place * size : (place + 1) * size]
-    return torch.cat([estimates[number] for number in range(chunks)], dim=1)
+        if memory.tells:
+            finished = size * len(row.emit)
+            clip.show(model, memory, start, x0[:, :finished])
+            shown.append(told.frames(0, finished))
+    if memory.tells:
+        cond = reduce(Conditioning.then, shown)
+    predicted = torch.cat([estimates[number] for number in range(chunks)], dim=1)
+    return Rolled(predicted, first, cond)
 
 
 @torch.no_grad()

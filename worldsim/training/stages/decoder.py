@@ -64,7 +64,7 @@ class DecoderStage(Stage):
         """Train the decoder, measure the model again and save it."""
         model = self._with_first_decoder()
         facts: dict[str, Any] = {"steps": 0}
-        if self.config.decoder.streams:
+        if self.config.decoder.streams and model.tokenizer.learns:
             facts = self._train(model).facts()
             model.quality = None
             self.validate(model, int(self.folder.record("world")["steps"]))

@@ -25,6 +25,9 @@ class TokenizerStage(Stage):
             return {"taken": True}
         torch.manual_seed(self.seed)
         network = build_tokenizer(self.config.model.autoencoder)
+        if not network.learns:
+            save_tokenizer(network, self.folder.tokenizer)
+            return {"steps": 0}
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         loss = TokenizerLoss(network, self.config.tokenizer)
         fitted = self.fit(network, loss, self._batches(), self.config.tokenizer_fit)

@@ -94,7 +94,9 @@ class WorldStage(Stage):
         teacher = self.run.parents.teacher()
         critic = critic_of(teacher) if teacher is not None and plan.matching.share > 0 else None
         balance = success_balance(torch.from_numpy(self.cache.success[self.run.rows.numpy()]))
-        clips = ClipDataset(self.cache, plan.length, latents=latents, episodes=self.run.training)
+        clips = ClipDataset(
+            self.cache, plan.length, latents, episodes=self.run.training, memory=plan.memory
+        )
 
         def validation(ema: EmaCallback) -> list[Callback]:
             every = self.config.validate_every
@@ -104,7 +106,7 @@ class WorldStage(Stage):
             model if critic is None else nn.ModuleDict({"model": model, "critic": critic}),
             WorldModelLoss(model, plan, balance, teacher, critic, config.accumulate),
             StepBatches(
-                lambda chosen, _: _with_known_rigs(clips.batch(chosen)),
+                lambda chosen, draws: _with_known_rigs(clips.batch(chosen, draws)),
                 len(clips),
                 config.batch_size,
                 self.config.seed,

@@ -1,0 +1,100 @@
+"""How a world model reads and writes the memory of its streams and clips.
+
+Legend: B rows, T frames, V views, c h w latent, H W pixels.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from worldsim.memory.base import MEMORIES, FrameCameras, Memory, ShownFrames
+from worldsim.memory.view import MemoryView
+from worldsim.models.conditioners.steps import FrameSteps
+from worldsim.models.world_model import WorldModel
+
+
+def new_memory(model: WorldModel, rows: int) -> Memory:
+    """Empty memories of `rows` streams, as the model's config names them."""
+    config, latent = model.config.memory, (model.views, *model.latent_shape)
+    return MEMORIES.get(config.name).new(config, model.spec, latent, rows, model.device)
+
+
+def recall(model: WorldModel, memory: Memory, steps: FrameSteps) -> MemoryView | None:
+    """What a memory tells about the frames that `steps` lead to; None if it never tells."""
+    return memory.view(_cameras(model, steps)) if memory.tells else None
+
+
+def remember(
+    model: WorldModel,
+    memory: Memory,
+    steps: FrameSteps,
+    latents: Tensor,
+    count: Tensor,
+    depth: Tensor | None = None,
+) -> None:
+    """Have a memory take in the frames that `steps` led to, in place; see `ShownFrames`."""
+    if memory.tells:
+        cameras = _cameras(model, steps)
+        memory.update(ShownFrames(latents.detach(), cameras, steps.view_mask, count, depth))
+
+
+def recall_clip(
+    model: WorldModel,
+    memory: Memory,
+    steps: FrameSteps,
+    latents: Tensor,
+    frame_mask: Tensor,
+    depth: Tensor | None = None,
+) -> MemoryView | None:
+    """What a memory tells about each frame of a recorded clip, once it has seen those before it.
+
+    Args:
+        model: the world model.
+        memory: as it was before the clip; not changed.
+        steps: that lead to the T frames.
+        latents: `[B, T, V, c, h, w]` recorded.
+        frame_mask: `[B, T]` 0 in the padding at the end.
+        depth: `[B, T, V, H, W]` where it was recorded.
+    """
+    if not memory.tells:
+        return None
+    memory, views = memory.fork(), []
+    for frame in range(latents.shape[1]):
+        span = slice(frame, frame + 1)
+        step = steps.frames(frame, frame + 1)
+        views.append(memory.view(_cameras(model, step)))
+        count, near = frame_mask[:, frame].long(), None if depth is None else depth[:, span]
+        remember(model, memory, step, latents[:, span], count, near)
+    whole = views[0]
+    for view in views[1:]:
+        whole = whole.then(view)
+    return whole
+
+
+def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: Tensor) -> Memory:
+    """The memory of B clips before they begin: of the frames that a sampler chose, if any.
+
+    Args:
+        model: the world model.
+        batch: clips with the `memory_` entries of `worldsim.data.clips`.
+        view_mask: `[B, V]` 0 for views that are dropped.
+    """
+    memory = new_memory(model, len(view_mask))
+    if not memory.tells or "memory_rows" not in batch:
+        return memory
+    past = {name[7:]: value for name, value in batch.items() if name.startswith("memory_")}
+    seen = past["view_mask"].float() * view_mask[:, None]
+    state = model.dynamics.join(past["agent_pos"].float(), past["state"].float())
+    none = state.new_zeros(*state.shape[:2], model.spec.action.dim)
+    pose, rig = past.get("camera_pose"), model.rig({**batch, "view_mask": seen})
+    poses = None if pose is None else (pose.float(), pose.float())
+    steps = FrameSteps(none, none[..., 0], state, state, seen, rig, poses)
+    latents = model.normalizer.normalize("latent", past["latents"].float())
+    latents = latents * seen[..., None, None, None]
+    remember(model, memory, steps, latents, past["frame_mask"].sum(1).long(), past.get("depth"))
+    return memory
+
+
+def _cameras(model: WorldModel, steps: FrameSteps) -> FrameCameras:
+    scaled = steps.rig.scaled(model.latent_shape[1] / model.spec.cameras[0].height)
+    return FrameCameras(steps.cameras(model.dynamics)[1], scaled, steps.rig.known)
