@@ -56,10 +56,10 @@ def stated_keys(overrides: list[str], group: str) -> frozenset[str]:
     for override in OverridesParser.create().parse_overrides(overrides):
         key, value = override.key_or_group, override.value()
         if key == "experiment" and isinstance(value, str):
-            found |= set_by_experiment(value, group)
-        elif key.split(".")[0] == group:
+            found |= set_by_experiment(value)
+        else:
             found |= leaves(key, value)
-    return frozenset(found)
+    return frozenset(name for name in found if name.split(".")[0] == group)
 
 
 def _compose_filled(name: str, overrides: list[str]) -> DictConfig:

@@ -44,7 +44,7 @@ def read_command_file(name: str) -> CommandFile:
     for entry in data.pop("defaults", []):
         if isinstance(entry, dict):
             ((group, choice),) = entry.items()
-            groups[group.removeprefix("override ").removeprefix("optional ").lstrip("/")] = choice
+            groups[_group(group)] = choice
     return CommandFile(_without_defaults(text), groups, tuple(data))
 
 
@@ -66,41 +66,34 @@ def options_of(command: str, group: str) -> tuple[str, ...]:
         return options
     file = read_command_file(command)
     known = {*file.groups, *file.keys}
-    return tuple(name for name in options if _settings(name) <= known)
+    return tuple(
+        name for name in options if {key.split(".")[0] for key in set_by_experiment(name)} <= known
+    )
 
 
-def _settings(experiment: str) -> set[str]:
-    """Groups and top-level keys that an experiment sets, with those of what it builds on."""
-    data = _plain(_root().joinpath("experiment", f"{experiment}.yaml").read_text("utf-8"))
-    found: set[str] = set()
-    for entry in data.pop("defaults", []):
-        if isinstance(entry, dict):
-            found |= {group.removeprefix("override ").lstrip("/") for group in entry}
-        elif entry != "_self_":
-            found |= _settings(entry)
-    return found | set(data)
+def set_by_experiment(experiment: str) -> frozenset[str]:
+    """Dotted names of the keys that an experiment sets, with those of what it builds on.
 
-
-def set_by_experiment(experiment: str, group: str) -> frozenset[str]:
-    """Keys below `group` that an experiment gives values, with what it builds on.
-
-    Returns:
-        Dotted names; the group's own name where the experiment chooses one of its options.
+    A group of which it chooses an option is among them by its own name.
     """
     data = _plain(_root().joinpath("experiment", f"{experiment}.yaml").read_text("utf-8"))
     found: set[str] = set()
     for entry in data.pop("defaults", []):
         if isinstance(entry, dict):
-            chosen = (name.removeprefix("override ").lstrip("/") for name in entry)
-            found |= {name for name in chosen if name == group}
+            found |= {_group(name) for name in entry}
         elif entry != "_self_":
-            found |= set_by_experiment(entry, group)
-    return frozenset(found | leaves(group, data[group]) if group in data else found)
+            found |= set_by_experiment(entry)
+    return frozenset(found.union(*(leaves(key, value) for key, value in data.items())))
+
+
+def _group(entry: str) -> str:
+    """The group that an entry of a defaults list chooses an option of."""
+    return entry.removeprefix("override ").removeprefix("optional ").lstrip("/")
 
 
 def leaves(key: str, value: Any) -> set[str]:
     """Dotted names of the plain values in `value`, which stands at `key`."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not value:
         return {key}
     return set().union(*(leaves(f"{key}.{name}", inner) for name, inner in value.items()))
 

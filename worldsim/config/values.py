@@ -36,21 +36,27 @@ def read_value(kind: Any, value: Any, key: str) -> Any:
     Raises:
         UsageError: it is something else; names the key.
     """
-    origin = get_origin(kind) or kind
-    if origin is Annotated:
+    origin, inner = _bare(kind), get_args(kind)
+    if get_origin(kind) is Annotated:
         return _read_annotated(kind, value, key)
     if origin in (Union, UnionType):
-        return _read_union(kind, value, key)
+        arm = next((arm for arm in inner if _fits(arm, value)), None)
+        if arm is None:
+            raise _misfit(kind, value, key)
+        return read_value(arm, value, key)  # whose own reason says more, if it is refused
     if origin is Literal:
-        if not any(type(value) is type(one) and value == one for one in get_args(kind)):
-            raise unknown_name(key, _shown(value), [_shown(one) for one in get_args(kind)])
+        if not any(type(value) is type(one) and value == one for one in inner):
+            raise unknown_name(key, _shown(value), [_shown(one) for one in inner])
         return value
+    if not _fits(kind, value):
+        raise _misfit(kind, value, key)
     if is_dataclass(origin):
-        return _read_node(kind, value, key)
+        return read_dataclass(kind, value, key) if isinstance(value, Mapping) else value
     if origin in _NAMES:
-        return _read_scalar(kind, value, key)
+        return value if kind in (bool, NoneType) else kind(value)
     if _is_mapping(origin):
-        return _read_mapping(kind, value, key)
+        item = (inner or (str, Any))[1]
+        return {str(name): read_value(item, each, f"{key}.{name}") for name, each in value.items()}
     return _read_sequence(kind, value, key) if _is_sequence(origin) else value
 
 
@@ -204,7 +210,7 @@ def _is_inline(kind: Any) -> bool:
 def _read_annotated(kind: Any, value: Any, key: str) -> Any:
     inner = get_args(kind)[0]
     if inner in _NAMES and not _fits(inner, value):
-        return _refuse(kind, value, key)
+        raise _misfit(kind, value, key)
     read = read_value(inner, value, key)
     for item in kind.__metadata__:
         if isinstance(item, Rule):
@@ -212,85 +218,55 @@ def _read_annotated(kind: Any, value: Any, key: str) -> Any:
     return read
 
 
-def _read_union(kind: Any, value: Any, key: str) -> Any:
-    for arm in get_args(kind):
-        if _is_of_shape(arm, value):
-            return read_value(arm, value, key)  # whose own reason says more, if it is refused
-    return _refuse(kind, value, key)
-
-
-def _is_of_shape(kind: Any, value: Any) -> bool:
-    """Whether a value is a scalar, a list or a mapping where `kind` is one."""
+def _bare(kind: Any) -> Any:
+    """The class of a type, without its parameters and limits."""
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-    origin = get_origin(bare) or bare
-    if origin in _NAMES:
-        return _fits(origin, value)
-    if origin is Literal:
-        return any(type(value) is type(one) for one in get_args(bare))
-    if _is_mapping(origin):
-        return isinstance(value, Mapping) or (isclass(origin) and isinstance(value, origin))
-    return _is_list(value) if _is_sequence(origin) else True
-
-
-def _read_node(cls: Any, value: Any, key: str) -> Any:
-    if isinstance(value, cls):
-        return value
-    if not isinstance(value, Mapping):
-        return _refuse(cls, value, key, f", as in '{key}.NAME=VALUE'")
-    return read_dataclass(cls, value, key)
-
-
-def _read_scalar(kind: Any, value: Any, key: str) -> Any:
-    if not _fits(kind, value):
-        return _refuse(kind, value, key)
-    return value if kind in (bool, NoneType) else kind(value)
+    return get_origin(bare) or bare
 
 
 def _fits(kind: Any, value: Any) -> bool:
-    """Whether a value may stand for a number, a switch, text, a path or null."""
+    """Whether a value is a scalar, a list or a mapping where `kind` is one."""
+    origin = _bare(kind)
     number = isinstance(value, Real) and not isinstance(value, bool)
-    if kind is int:
+    if origin is int:
         return number and math.isfinite(value) and value == int(value)
-    if kind is float:
+    if origin is float:
         return number and math.isfinite(value)
-    if kind is Path:
+    if origin is Path:
         return isinstance(value, Path) or (isinstance(value, str) and bool(value.strip()))
-    return isinstance(value, kind)
+    if origin in _NAMES:
+        return isinstance(value, origin)
+    if origin is Literal:
+        return any(type(value) is type(one) for one in get_args(kind))
+    if _is_mapping(origin):
+        return isinstance(value, (Mapping, origin) if is_dataclass(origin) else Mapping)
+    return _is_list(value) if _is_sequence(origin) else True
 
 
 def _read_sequence(kind: Any, value: Any, key: str) -> Any:
     """A tuple for a tuple, else a list."""
-    is_tuple = (get_origin(kind) or kind) is tuple
-    inner, items = get_args(kind), _items(kind, value, key)
+    inner, is_tuple = get_args(kind), _bare(kind) is tuple
     if not is_tuple or inner[-1:] in ((), (Ellipsis,)):
-        inner = (inner[0] if inner else Any,) * len(items)
-    if len(inner) != len(items):
-        return _refuse(kind, value, key)
-    pairs = enumerate(zip(inner, items, strict=True))
+        inner = (inner[0] if inner else Any,) * len(value)
+    if len(inner) != len(value):
+        raise _misfit(kind, value, key)
+    pairs = enumerate(zip(inner, value, strict=True))
     read = [read_value(item, each, f"{key}[{i}]") for i, (item, each) in pairs]
     return tuple(read) if is_tuple else read
-
-
-def _read_mapping(kind: Any, value: Any, key: str) -> Any:
-    if not isinstance(value, Mapping):
-        return _refuse(kind, value, key, f", as in '{key}.NAME=VALUE'")
-    item = (get_args(kind) or (str, Any))[1]
-    return {str(name): read_value(item, each, f"{key}.{name}") for name, each in value.items()}
-
-
-def _items(kind: Any, value: Any, key: str) -> Sequence[Any]:
-    if _is_list(value):
-        return list(value)
-    hint = f", as in '{key}=[{_shown(value)}]'" if value not in (None, "") else ""
-    raise refused(value, key, expected(kind) + hint)
 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _refuse(kind: Any, value: Any, key: str, hint: str = "") -> Any:
-    raise refused(value, key, expected(kind) + hint)
+def _misfit(kind: Any, value: Any, key: str) -> UsageError:
+    """The error of a value of another type, with how to write it where that is not plain."""
+    origin, hint = _bare(kind), ""
+    if _is_mapping(origin):
+        hint = f", as in '{key}.NAME=VALUE'"
+    elif _is_sequence(origin) and not _is_list(value) and value not in (None, ""):
+        hint = f", as in '{key}=[{_shown(value)}]'"
+    return refused(value, key, expected(kind) + hint)
 
 
 def _shown(value: Any) -> str:
