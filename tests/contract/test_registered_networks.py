@@ -18,9 +18,14 @@ from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView
 from worldsim.models.conditioners.base import ConditionerList, registered_conditioners
 from worldsim.models.conditioners.steps import FrameSteps
-from worldsim.models.denoisers.base import Denoiser, DenoiserConfig, DenoiserShape
+from worldsim.models.denoisers.base import (
+    DENOISERS,
+    Denoiser,
+    DenoiserConfig,
+    DenoiserShape,
+    build_denoiser,
+)
 from worldsim.models.denoisers.conditioning import Conditioning
-from worldsim.models.denoisers.registry import DENOISERS, build_denoiser
 from worldsim.models.dynamics.base import DYNAMICS, Dynamics, DynamicsConfig, build_dynamics
 from worldsim.models.tokenizers.base import TOKENIZERS, Tokenizer, TokenizerConfig, build_tokenizer
 from worldsim.models.weights import load_weights, save_weights

@@ -16,7 +16,7 @@ from toy_room_data import CAMERA, SPEC
 from toy_room_world import Room, retaken, room_spec, seeker, spinner, write_retaken
 from train_testing import train
 
-from worldsim.cameras.projection import camera_rays
+from worldsim.cameras.projection import camera_rays, projections_of
 from worldsim.cli.main import main
 from worldsim.cli.rank_report import write_ranking
 from worldsim.config.compose import build
@@ -26,16 +26,15 @@ from worldsim.envs.imagination.loading import judge_folder
 from worldsim.envs.imagination.start import Start
 from worldsim.errors import UsageError
 from worldsim.files import read_json
-from worldsim.judge.judge import JudgeReport, load_pretrained_judge
-from worldsim.judge.tracker import VerdictRule
+from worldsim.judge.judge import load_pretrained_judge
+from worldsim.judge.report import JudgeReport, VerdictRule
 from worldsim.memory.base import MemoryConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
-from worldsim.ranking.outcomes import Outcomes, read_outcomes, write_eval_config
-from worldsim.ranking.paired import wanted_results
 from worldsim.ranking.report import RankingReport
-from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.episodes import RolloutBatch
 from worldsim.rollout.eval_config import Circumstances, EvalConfig, RankingOptions, StartPlan
-from worldsim.rollout.kept import Job, write_result
+from worldsim.rollout.jobs import wanted_results
+from worldsim.rollout.results import Job, Outcomes, read_outcomes, write_eval_config, write_result
 from worldsim.rollout.rollouts import roll_out
 from worldsim.rollout.worlds import BatchWorld, ImaginedWorld
 from worldsim.sampling.sampler import Sampler
@@ -266,7 +265,7 @@ def test_an_unknown_part_of_a_model_is_refused_with_the_nearest(
 def test_an_unknown_camera_is_refused_with_the_nearest() -> None:
     eye = torch.eye(4)[None]
     with pytest.raises(UsageError, match="unknown projection 'cilinder'. Did you mean 'cylinder'"):
-        camera_rays([CameraSpec("c", 4, 4, "cilinder")], eye[:, :3, :3], eye, 4, 4)
+        camera_rays(projections_of([CameraSpec("c", 4, 4, "cilinder")]), eye[:, :3, :3], eye, 4, 4)
 
 
 def test_an_unknown_judge_is_refused_with_the_nearest(run: Run, tmp_path: Path) -> None:

@@ -25,16 +25,15 @@ from worldsim.judge.judge import JUDGES, Judge, ObservedFrame, load_pretrained_j
 from worldsim.memory.base import MEMORIES
 from worldsim.models.behaviour import BEHAVIOURS
 from worldsim.models.conditioners.base import registered_conditioners
-from worldsim.models.denoisers.registry import DENOISERS
+from worldsim.models.denoisers.base import DENOISERS
 from worldsim.models.dynamics.base import DYNAMICS
 from worldsim.models.tokenizers.base import TOKENIZERS
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.policies.base import POLICIES
 from worldsim.policies.pool import register_policies
 from worldsim.registry import Registry
-from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.metrics import METRICS, SUCCESS
-from worldsim.rollout.trajectory import Episode, Trajectory
+from worldsim.rollout.episodes import METRICS, SUCCESS, Episode, RolloutBatch, Trajectory
+from worldsim.rollout.results import Job, read_result, write_result
 from worldsim.rows import take_rows
 from worldsim.spec import EQUIRECTANGULAR, PINHOLE
 from worldsim.training.losses.distillation import DISTILLATIONS
@@ -137,14 +136,18 @@ def walked(seed: int, steps: int) -> Trajectory:
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
-def test_a_metric_of_one_episode_is_the_same_among_others_and_from_disk(name: str) -> None:
+def test_a_metric_of_one_episode_is_the_same_among_others_and_from_disk(
+    name: str, tmp_path: Path
+) -> None:
     metric = METRICS.get(name)
     walks = (walked(0, 5), walked(1, 3), walked(2, 1), walked(3, 0))
     errors = (None, None, "broke off", None)
     batch = RolloutBatch("p", "imagination", tuple(range(4)), walks, errors, 6, (0, 1))
     values = batch.outcomes(name)
-    again = RolloutBatch.restore(batch.to_json(), batch.arrays()).outcomes(name)
-    np.testing.assert_allclose(again, values)
+    write_result(tmp_path, Job("p", "imagination"), {}, batch)
+    again = read_result(tmp_path, Job("p", "imagination"))
+    assert again is not None
+    np.testing.assert_allclose(again.outcomes(name), values)
     low, high = metric.bounds
     for start, (walk, error) in enumerate(zip(walks, errors, strict=True)):
         alone = metric(walk, Episode(start, 6, error, (0, 1)))

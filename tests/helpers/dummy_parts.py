@@ -23,7 +23,7 @@ from worldsim.models.denoisers.base import DENOISERS
 from worldsim.models.dynamics.base import DYNAMICS
 from worldsim.models.tokenizers.base import TOKENIZERS
 from worldsim.registry import Registry
-from worldsim.rollout.metrics import METRICS
+from worldsim.rollout.episodes import METRICS
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "camera": PROJECTIONS,
