@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from worldsim.errors import UsageError
 
-CONFIG_VERSION = 2
+CONFIG_VERSION = 3
 """Of the world models that this version writes."""
 
 Value = TypeVar("Value")
@@ -56,7 +56,14 @@ def _named(config: Config) -> Config:
     return config | {"conditioners": ["effector", "objects", "rays", "outlines"]}
 
 
-_STEPS: tuple[Callable[[Config], Config], ...] = (_named,)
+def _tokenizer(config: Config) -> Config:
+    """Version 3: the tokenizer's sizes are called that, whichever kind it is."""
+    if "autoencoder" in config:
+        config["tokenizer"] = config.pop("autoencoder")
+    return config
+
+
+_STEPS: tuple[Callable[[Config], Config], ...] = (_named, _tokenizer)
 _RENAMED = {
     "dynamics.step": "dynamics.step_size",
     "step": "step_size",  # in a file that holds dynamics alone

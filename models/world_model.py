@@ -73,7 +73,7 @@ class WorldModelConfig(Checked):
         calibrated: whether it was trained on calibrated cameras, and so needs theirs.
     """
 
-    autoencoder: TokenizerConfig = field(default_factory=TokenizerConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
@@ -121,10 +121,10 @@ class WorldModel(nn.Module):
         if len(sizes) != 1:
             raise UsageError(f"all cameras of a model must share one size, got {sorted(sizes)}")
         height, width = sizes.pop()
-        self.tokenizer = build_tokenizer(config.autoencoder)
+        self.tokenizer = build_tokenizer(config.tokenizer)
         if self.tokenizer.frames_per_latent != 1:
             raise UsageError(
-                f"tokenizer {config.autoencoder.name!r} packs {self.tokenizer.frames_per_latent} "
+                f"tokenizer {config.tokenizer.name!r} packs {self.tokenizer.frames_per_latent} "
                 "frames into a latent, and world models make one frame at a time; use one that "
                 "packs none"
             )
@@ -140,7 +140,7 @@ class WorldModel(nn.Module):
         )
         self.denoiser = build_denoiser(config.denoiser, shape)
         self.head = StateHead(config.head, self.views, self.latent_shape, p, s)
-        self.normalizer = Normalizer(config.autoencoder.channels, p, s)
+        self.normalizer = Normalizer(config.tokenizer.channels, p, s)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property

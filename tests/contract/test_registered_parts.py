@@ -44,8 +44,8 @@ from worldsim.spec import CameraSpec
 OF_A_STEP = {"camera", "conditioner", "denoiser", "dynamics", "memory"}
 """Dummies that an imagined step must enter; its first frame enters the tokenizer too."""
 NAMED = (
-    "model.autoencoder.name=shuffle",
-    "model.autoencoder.channels=8",
+    "model.tokenizer.name=shuffle",
+    "model.tokenizer.channels=8",
     "model.denoiser.name=plain",
     "model.dynamics.name=unicycle",
     "model.conditioners=[turning,rays]",
@@ -246,7 +246,7 @@ def test_the_command_ranks_with_them_too(run: Run, parts: Parts, tmp_path: Path)
 @pytest.mark.parametrize(
     ("key", "value", "nearest"),
     [
-        ("autoencoder", {"name": "shufle"}, "shuffle"),
+        ("tokenizer", {"name": "shufle"}, "shuffle"),
         ("denoiser", {"name": "plane"}, "plain"),
         ("dynamics", {"name": "unicycles"}, "unicycle"),
         ("conditioners", ["turnings"], "turning"),

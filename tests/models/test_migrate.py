@@ -25,7 +25,8 @@ def as_first_version(folder: Path, *, bodies: bool = True) -> None:
     data = read_json(folder / "config.json")
     config = data["config"] | {"bodies": bodies}
     del data["config_version"], config["dynamics"]["name"]
-    del config["conditioners"], config["condition_on_state"]
+    del config["conditioners"], config["condition_on_state"], config["memory"]
+    config["autoencoder"] = config.pop("tokenizer")
     data["config"] = config
     write_json(folder / "config.json", data)
     tensors = load_file(folder / "model.safetensors")

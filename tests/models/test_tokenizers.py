@@ -46,7 +46,7 @@ class Means(Tokenizer):
 def test_a_model_asks_its_tokenizer_for_the_size_of_latents() -> None:
     register_tokenizer("means")(Means)
     try:
-        config = replace(nano_model().config, autoencoder=TokenizerConfig(3, name="means"))
+        config = replace(nano_model().config, tokenizer=TokenizerConfig(3, name="means"))
         model = WorldModel(config, nano_spec())
         assert model.latent_shape == (3, 8, 8)  # of 32x32 pixels
         pixels = torch.randint(0, 255, (2, 1, 3, 32, 32, 3), dtype=torch.uint8)
@@ -60,7 +60,7 @@ def test_what_has_nothing_to_train_is_taken_as_it_is(tmp_path: Path) -> None:
     register_tokenizer("means")(Means)
     try:
         data = write_square_data(tmp_path / "data", episodes=10, length=4)
-        named = ("model.autoencoder.name=means", "model.autoencoder.channels=3")
+        named = ("model.tokenizer.name=means", "model.tokenizer.channels=3")
         assert train(data, tmp_path / "run", *named, "stage=tokenizer") == 0
         assert read_json(tmp_path / "run" / "stages" / "tokenizer.json")["steps"] == 0
         assert isinstance(load_tokenizer(tmp_path / "run" / "tokenizer"), Means)
@@ -74,7 +74,7 @@ def test_a_tokenizer_that_packs_frames_is_refused_in_a_line() -> None:
 
     register_tokenizer("packed")(Packed)
     try:
-        config = replace(nano_model().config, autoencoder=TokenizerConfig(3, name="packed"))
+        config = replace(nano_model().config, tokenizer=TokenizerConfig(3, name="packed"))
         with pytest.raises(UsageError, match="'packed' packs 4 frames"):
             WorldModel(config, nano_spec())
     finally:
@@ -83,7 +83,7 @@ def test_a_tokenizer_that_packs_frames_is_refused_in_a_line() -> None:
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="autoencoder"):
-        build(TokenizerConfig, {"name": "autoencode"}, "model.autoencoder")
+        build(TokenizerConfig, {"name": "autoencode"}, "model.tokenizer")
 
 
 def test_sizes_that_do_not_divide_are_refused() -> None:

@@ -64,18 +64,18 @@ def test_unsaid_sizes_are_those_of_the_parent(parent: Path) -> None:
     assert default.recent != theirs.recent and default.denoiser != theirs.denoiser
     further = composed(f"transfer_from={parent}").model
     assert further == replace(theirs, dynamics=default.dynamics)
-    assert composed(f"reuse={parent}").model == replace(default, autoencoder=theirs.autoencoder)
+    assert composed(f"reuse={parent}").model == replace(default, tokenizer=theirs.tokenizer)
     kept = composed(f"reuse={parent}", "dynamics.keep=true").model
-    taken = replace(default, autoencoder=theirs.autoencoder)
+    taken = replace(default, tokenizer=theirs.tokenizer)
     assert kept == replace(taken, dynamics=theirs.dynamics)
 
 
 def test_a_tokenizer_without_a_model_tells_its_sizes(tmp_path: Path) -> None:
     tokenizer = nano_model().tokenizer
     save_tokenizer(tokenizer, tmp_path / "tokenizer")
-    assert composed(f"reuse={tmp_path}").model.autoencoder == tokenizer.config
-    with pytest.raises(UsageError, match=r"model\.autoencoder\.width"):
-        composed(f"reuse={tmp_path}", "model.autoencoder.width=24")
+    assert composed(f"reuse={tmp_path}").model.tokenizer == tokenizer.config
+    with pytest.raises(UsageError, match=r"model\.tokenizer\.width"):
+        composed(f"reuse={tmp_path}", "model.tokenizer.width=24")
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_a_tokenizer_without_a_model_tells_its_sizes(tmp_path: Path) -> None:
             ["model.condition_on_state=true (there false)"],
         ),
         ("start_from", ["model.dynamics.scene=false"], ["model.dynamics.scene"]),
-        ("start_from", ["model=small"], ["model.denoiser.width", "model.autoencoder.width"]),
+        ("start_from", ["model=small"], ["model.denoiser.width", "model.tokenizer.width"]),
         ("start_from", ["experiment=push_tiny"], ["model.denoiser.width"]),
         ("start_from", ["model.history_sigma=0.1"], ["model.history_sigma"]),
         ("transfer_from", ["model.head.width=9"], ["model.head.width"]),
-        ("reuse", ["model.autoencoder.depth=3"], ["model.autoencoder.depth"]),
+        ("reuse", ["model.tokenizer.depth=3"], ["model.tokenizer.depth"]),
         ("reuse", ["model.dynamics.modes=3", "dynamics.keep=true"], ["model.dynamics.modes"]),
     ],
 )
@@ -110,13 +110,13 @@ def test_what_cannot_be_followed_is_refused(
         ("start_from", ["model.recent=9", "model.sink=2"]),
         ("start_from", ["model.condition_on_state=false"]),
         ("transfer_from", ["model.dynamics.modes=3", "model.recent=9"]),
-        ("reuse", ["model=small", "model.autoencoder.width=8", "model.dynamics.modes=3"]),
+        ("reuse", ["model=small", "model.tokenizer.width=8", "model.dynamics.modes=3"]),
     ],
 )
 def test_what_can_be_followed_is(parent: Path, option: str, words: list[str]) -> None:
     if option == "reuse":
-        theirs = trained_config(parent).autoencoder
-        words = [*words, *(f"model.autoencoder.{k}={v}" for k, v in vars(theirs).items())]
+        theirs = trained_config(parent).tokenizer
+        words = [*words, *(f"model.tokenizer.{k}={v}" for k, v in vars(theirs).items())]
     overrides = ["dataset=none", "out=none", f"{option}={parent}", *words]
     config = inherited(compose_config("train", overrides), stated_keys(overrides, "model"))
     for word in words[1:] if option == "reuse" else words:

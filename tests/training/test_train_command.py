@@ -199,7 +199,7 @@ def groups() -> list[str]:
 def test_every_config_builds_a_run(choice: str) -> None:
     words = ["dataset=d", "out=o", "start_from=shipped/push", choice]
     config = train_config(compose_config("train", words))
-    assert config.model.autoencoder.channels >= 4
+    assert config.model.tokenizer.channels >= 4
     if choice == "plan=self_rollout":
         assert 0 < config.plan.rollout.start < 1
         assert config.plan.rollout.frames_end < config.plan.length

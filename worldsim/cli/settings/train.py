@@ -49,7 +49,7 @@ class Settings(Selecting):
     @property
     def factor(self) -> int:
         """Pixels along a side of a latent cell of the tokenizer that is named."""
-        return spatial_factor(self.training.model.autoencoder)
+        return spatial_factor(self.training.model.tokenizer)
 
     @property
     def size(self) -> tuple[int, int] | None:

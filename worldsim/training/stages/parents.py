@@ -100,8 +100,8 @@ def _of_model(option: str, reference: str, holds: Callable[[str], bool]) -> Inhe
 def _tokenizer_sizes(reference: Path) -> dict[str, Any]:
     folder = RunFolder(reference).tokenizer
     if folder.is_dir():
-        return _flat({"autoencoder": asdict(tokenizer_config(folder))})
-    return _flat({"autoencoder": asdict(trained_config(reference).autoencoder)})
+        return _flat({"tokenizer": asdict(tokenizer_config(folder))})
+    return _flat({"tokenizer": asdict(trained_config(reference).tokenizer)})
 
 
 def _is_not_dynamics(name: str) -> bool:

@@ -106,6 +106,10 @@ def _as_claimed(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     So a new name trains nothing anew. `worldsim.models.migrate` reads their models alike.
     """
     model, plan = asdict(config.model), asdict(config.plan)
+    model["autoencoder"] = model.pop("tokenizer")
+    for holder in (model, plan):
+        if holder["memory"]["name"] == "none":  # which there was not
+            del holder["memory"]
     for part, only in (("dynamics", "contact"), ("autoencoder", "autoencoder")):
         if model[part]["name"] == only:  # the one kind there was
             del model[part]["name"]

@@ -24,7 +24,7 @@ class TokenizerStage(Stage):
             save_tokenizer(taken, self.folder.tokenizer)
             return {"taken": True}
         torch.manual_seed(self.seed)
-        network = build_tokenizer(self.config.model.autoencoder)
+        network = build_tokenizer(self.config.model.tokenizer)
         if not network.learns:
             save_tokenizer(network, self.folder.tokenizer)
             return {"steps": 0}
