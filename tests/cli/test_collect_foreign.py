@@ -31,7 +31,7 @@ def test_fetch_push_by_its_config(tmp_path: Path) -> None:
 
 
 TRAIN = (
-    "model=nano trainer=smoke plan.length=4 tokenizer.max_steps=6 tokenizer.batch_size=4 "
+    "experiment=smoke plan.length=4 tokenizer.max_steps=6 tokenizer.batch_size=4 "
     "trainer.max_steps=4 trainer.batch_size=2 trainer.threads=1 trainer.progress=false "
     "dynamics.max_steps=5 validation.films=0 validation.max_steps=3 judge.steps=3 "
     "judge.batch_size=8 judge.buffer_size=20 judge.imagined_size=20 judge.imagined_steps=1"
