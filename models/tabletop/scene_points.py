@@ -88,3 +88,25 @@ def point_headings(state: Tensor, points: tuple[ScenePoint, ...]) -> Tensor:
     none = torch.zeros_like(state[..., :2])
     each = [none if not p.fold else state[..., [p.cos, p.sin]] for p in points]
     return torch.stack(each, dim=-2)
+
+
+def point_poses(state: Tensor, points: tuple[ScenePoint, ...]) -> Tensor:
+    """Things to world, `[..., K, 4, 4]`, out of states `[..., S]` in physical units.
+
+    What has no heading lies along the axes of the world, what has no tilt stands upright.
+    """
+    headings = point_headings(state, points)
+    fold = state.new_tensor([max(point.fold, 1) for point in points])
+    yaw = torch.atan2(headings[..., 1], headings[..., 0]) / fold
+    flat = torch.zeros_like(state[..., :2])
+    leans = [flat if p.tilt is None else state[..., list(p.tilt)] for p in points]
+    lean = torch.stack(leans, dim=-2)
+    rise = (1.0 - lean.square().sum(dim=-1, keepdim=True)).clamp_min(0.0).sqrt()
+    up = torch.nn.functional.normalize(torch.cat([lean, rise], dim=-1), dim=-1)
+    ahead = torch.stack([yaw.cos(), yaw.sin(), torch.zeros_like(yaw)], dim=-1)
+    ahead = ahead - (ahead * up).sum(dim=-1, keepdim=True) * up
+    ahead = torch.nn.functional.normalize(ahead, dim=-1)
+    axes = torch.stack([ahead, torch.linalg.cross(up, ahead), up], dim=-1)
+    upper = torch.cat([axes, point_positions(state, points)[..., None]], dim=-1)
+    last = state.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*upper.shape[:-2], 1, 4)
+    return torch.cat([upper, last], dim=-2)

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 from worldsim_testing import nano_model, nano_spec
 
+from worldsim.cameras.poses import end_effector_frame, frame_of
 from worldsim.errors import UsageError
 from worldsim.models.dynamics.base import Dynamics, DynamicsConfig, build_dynamics
-from worldsim.models.dynamics.frames import frame_of
 from worldsim.models.dynamics.pose import PoseDynamics, travelled
-from worldsim.models.tabletop.maps import end_effector_pose
 from worldsim.models.world_model import WorldModel
 from worldsim.spec import ActionSpec, VectorSpec, WorldSpec
 
@@ -170,9 +169,9 @@ def test_a_model_without_tracked_objects_is_not_state_assisted(name: str) -> Non
 def test_the_pose_of_an_agent_is_found_by_its_names() -> None:
     dynamics = build_dynamics(DynamicsConfig("agent", width=8, depth=0), nano_spec())
     state = torch.randn(4, 10)
-    pose = dynamics.pose(state)
-    assert pose is not None
-    torch.testing.assert_close(pose, end_effector_pose(state, nano_spec()))
+    pose, hand = dynamics.pose(state), end_effector_frame(nano_spec().agent_pos)
+    assert pose is not None and hand is not None
+    torch.testing.assert_close(pose, hand.pose(state))
     assert frame_of(VectorSpec(("q_x", "q_y"), ("rad", "rad"))) is None
     upright = frame_of(VectorSpec(("a_x", "a_y"), ("m", "m")))
     assert upright is not None

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from worldsim.models.tabletop.contact_axes import contact_yaw, in_axes
+from worldsim.models.tabletop.contact_dynamics import contact_yaw, in_axes
 from worldsim.models.tabletop.scene_points import ScenePoint
 
 CUBE = ScenePoint("cube", 0, 1, None, fold=4, cos=2, sin=3)

@@ -7,15 +7,14 @@ import torch
 from torch import Tensor
 
 from worldsim.cameras.projection import pixel_grid, scale_intrinsics
-from worldsim.models.tabletop.scene_points import ScenePoint
-from worldsim.models.tabletop.silhouettes import (
+from worldsim.models.tabletop.maps import (
     REACH,
     SAMPLES,
     SILHOUETTE_CHANNELS,
     cube_distance,
-    point_poses,
     silhouette_maps,
 )
+from worldsim.models.tabletop.scene_points import ScenePoint, point_poses
 
 SIZE = (4, 6)
 

@@ -66,10 +66,13 @@ class LearnedJudge(Judge):
     report: JudgeReport
     env: EnvReference | None = None
 
+    def __post_init__(self) -> None:
+        self._reads_progress = self.report.reads_progress
+
     def read(self, observation: ObservedFrame, action: Float | None) -> Judgement:
         """See `Judge.read`; the action is not looked at."""
         reading = read_pixels(self.estimator, observation.pixels)
-        if self.report.reads_progress:
+        if self._reads_progress:
             return reading
         return reading._replace(progress=np.zeros_like(reading.progress))
 
