@@ -19,15 +19,15 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from worldsim.cameras.poses import end_effector_frame
-from worldsim.models.dynamics.base import DynamicsConfig, StateNetwork, register_dynamics
-from worldsim.models.tabletop.mirror import mirrored_action, mirrored_vector
-from worldsim.models.tabletop.scene_points import (
+from worldsim.cameras.poses import (
     ScenePoint,
+    end_effector_frame,
     point_headings,
     point_positions,
     scene_points,
 )
+from worldsim.models.dynamics.base import DynamicsConfig, StateNetwork, register_dynamics
+from worldsim.models.tabletop.mirror import mirrored_action, mirrored_vector
 from worldsim.spec import VectorSpec, WorldSpec
 
 NEAR = 0.03

@@ -11,19 +11,19 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from worldsim.cameras.poses import end_effector_frame
-from worldsim.cameras.projection import pixel_grid, project, scale_intrinsics, splat_gaussian
-from worldsim.errors import UsageError
-from worldsim.memory.view import MemoryView
-from worldsim.models.conditioners.base import Conditioner, numbered, register_conditioner
-from worldsim.models.conditioners.steps import StepGeometry
-from worldsim.models.tabletop.scene_points import (
+from worldsim.cameras.poses import (
     ScenePoint,
+    end_effector_frame,
     point_headings,
     point_poses,
     point_positions,
     scene_points,
 )
+from worldsim.cameras.projection import pixel_grid, project, scale_intrinsics, splat_gaussian
+from worldsim.errors import UsageError
+from worldsim.memory.view import MemoryView
+from worldsim.models.conditioners.base import Conditioner, numbered, register_conditioner
+from worldsim.models.conditioners.steps import StepGeometry
 from worldsim.spec import GRIPPER_WIDTH, PINHOLE, WorldSpec
 
 HAND_CHANNELS = 12

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from worldsim_testing import nano_spec
 
+from worldsim.cameras.poses import scene_points
 from worldsim.models.tabletop.contact_dynamics import ContactFeatures
-from worldsim.models.tabletop.scene_points import scene_points
 from worldsim.spec import VectorSpec, WorldSpec
 
 STATE = VectorSpec(

@@ -8,6 +8,13 @@ import torch
 from torch import Tensor
 from worldsim_testing import nano_spec, nano_start
 
+from worldsim.cameras.poses import (
+    ScenePoint,
+    point_headings,
+    point_positions,
+    position_entries,
+    scene_points,
+)
 from worldsim.errors import UsageError
 from worldsim.models.conditioners.base import ConditionerList
 from worldsim.models.conditioners.steps import FrameSteps, RigTensors
@@ -17,13 +24,6 @@ from worldsim.models.tabletop.maps import (
     POINT_CHANNELS,
     SILHOUETTE_CHANNELS,
     point_maps,
-)
-from worldsim.models.tabletop.scene_points import (
-    ScenePoint,
-    point_headings,
-    point_positions,
-    position_entries,
-    scene_points,
 )
 from worldsim.models.world_model import TABLETOP
 from worldsim.spec import EQUIRECTANGULAR, VectorSpec, WorldSpec

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from worldsim.cameras.poses import ScenePoint, point_poses
 from worldsim.cameras.projection import pixel_grid, scale_intrinsics
 from worldsim.models.tabletop.maps import (
     REACH,
@@ -14,7 +15,6 @@ from worldsim.models.tabletop.maps import (
     cube_distance,
     silhouette_maps,
 )
-from worldsim.models.tabletop.scene_points import ScenePoint, point_poses
 
 SIZE = (4, 6)
 
