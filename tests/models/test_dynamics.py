@@ -93,12 +93,12 @@ def test_a_straight_line_is_the_limit_of_arcs() -> None:
 def test_what_is_learnt_turns_with_the_agent_and_not_with_its_place_in_the_command() -> None:
     """The same residual, seen from two headings, is one motion in the agent's axes."""
     dynamics = pose_dynamics(("forward", "turn"), (0.25, 0.5))
-    assert dynamics.leave.bias is not None
+    assert dynamics.leave.bias is not None and dynamics.frame is not None
     dynamics.leave.bias[:] = torch.tensor([0.0, -0.1, 0.05, 0.0, 0.2])
     for yaw in (0.0, 1.1):
         start = at(0.0, 0.0, yaw)
-        pose = dynamics.pose(drive(dynamics, start, [[0.0, 0.0]]))[0]
-        home = torch.linalg.inv(dynamics.pose(start)[0]) @ pose
+        pose = dynamics.frame.pose(drive(dynamics, start, [[0.0, 0.0]]))[0]
+        home = torch.linalg.inv(dynamics.frame.pose(start)[0]) @ pose
         wanted = travelled(torch.tensor([-0.1, 0.05, 0.2]))
         torch.testing.assert_close(home[:2, 3], wanted, atol=1e-6, rtol=0)
         assert float(torch.atan2(home[1, 0], home[0, 0])) == pytest.approx(0.2, abs=1e-6)

@@ -12,7 +12,7 @@ from worldsim.errors import UsageError
 from worldsim.ranking.bootstrap import Estimate, Interval, percentile_interval
 
 if TYPE_CHECKING:  # the judge itself needs torch; these statistics do not
-    from worldsim.judge.judge import JudgeReport
+    from worldsim.judge.report import JudgeReport
 
 Float = NDArray[np.float64]
 
