@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from worldsim.config.limits import Positive, Whole
 from worldsim.config.values import Checked
-from worldsim.diffusion.schedule import Schedule, sampling_sigmas
+from worldsim.diffusion.flow import sampling_sigmas
+from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import QualityWarning, UsageError
 
 TOLERANCE = 1e-5

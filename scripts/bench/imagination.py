@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from worldsim.config.compose import build, compose_config
-from worldsim.diffusion.flow import as_history, step_down
-from worldsim.diffusion.schedule import sampling_sigmas
+from worldsim.diffusion.flow import as_history, sampling_sigmas, step_down
 from worldsim.envs.imagination import FrameStarts, ImaginationVectorEnv, SimulatorStarts, Start
 from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError

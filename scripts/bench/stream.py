@@ -30,7 +30,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from worldsim.config.compose import build, compose_config
 from worldsim.config.groups import group_options
-from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampling_sigmas
+from worldsim.diffusion.flow import sampling_sigmas
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.hardware import inference_device
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.sampler import Acceleration

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from worldsim.diffusion import flow
-from worldsim.diffusion.schedule import sampling_sigmas, shift_sigma
+from worldsim.diffusion.flow import sampling_sigmas, shift_sigma
 from worldsim.errors import UsageError
 
 

@@ -9,7 +9,8 @@ import pytest
 from worldsim_testing import nano_model
 
 from worldsim.cli.main import main
-from worldsim.diffusion.schedule import autoregressive, sampling_sigmas
+from worldsim.diffusion.flow import sampling_sigmas
+from worldsim.diffusion.schedule import autoregressive
 from worldsim.errors import DataError, QualityWarning
 from worldsim.files import write_json
 from worldsim.models.quality import QUALITY, StepQuality

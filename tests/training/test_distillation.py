@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from worldsim_testing import nano_model
 
-from worldsim.diffusion.flow import linear_estimate, step_down
-from worldsim.diffusion.schedule import autoregressive, sampling_sigmas
+from worldsim.diffusion.flow import linear_estimate, sampling_sigmas, step_down
+from worldsim.diffusion.schedule import autoregressive
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.trained_ladder import TrainedLadder

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampling_sigmas
+from worldsim.diffusion.flow import sampling_sigmas
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
 from worldsim.models.heads.state import StateReading
 from worldsim.training.losses.noise_levels import (

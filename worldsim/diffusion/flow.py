@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldsim.errors import UsageError
+
 
 def env_noise(keys: Iterable[tuple[int, ...]], shape: Sequence[int]) -> Tensor:
     """Unit Gaussian noise `[N, *shape]` float32; row i is a function of keys[i] alone.
@@ -23,6 +25,22 @@ def env_noise(keys: Iterable[tuple[int, ...]], shape: Sequence[int]) -> Tensor:
     seeded = (np.random.Generator(np.random.Philox(np.random.SeedSequence(key))) for key in keys)
     rows = [each.standard_normal(tuple(shape), dtype=np.float32) for each in seeded]
     return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0, *shape)
+
+
+def shift_sigma(sigma: Tensor, shift: float) -> Tensor:
+    """Move levels toward noise: shift s / (1 + (shift - 1) s), as flow-matching video models do."""
+    return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def sampling_sigmas(steps: int, shift: float = 1.0) -> Tensor:
+    """Levels from 1 down to 0, `[steps + 1]`.
+
+    Raises:
+        UsageError: fewer than one step.
+    """
+    if steps < 1:
+        raise UsageError(f"sampling_steps is {steps}; expected 1 or more")
+    return shift_sigma(torch.linspace(1.0, 0.0, steps + 1), shift)
 
 
 def per_frame(sigma: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from worldsim.config.limits import Count, Positive, Steps
 from worldsim.config.values import Checked
-from worldsim.diffusion.schedule import Schedule, sampling_sigmas
+from worldsim.diffusion.flow import sampling_sigmas
+from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16
 from worldsim.models.denoisers.conditioning import Conditioning

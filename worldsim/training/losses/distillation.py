@@ -25,8 +25,8 @@ from torch import Tensor
 
 from worldsim.config.limits import Count, OneOf, Positive, Share, Steps
 from worldsim.config.values import Checked
-from worldsim.diffusion.flow import add_noise, per_frame, step_down
-from worldsim.diffusion.schedule import autoregressive, sampling_sigmas
+from worldsim.diffusion.flow import add_noise, per_frame, sampling_sigmas, step_down
+from worldsim.diffusion.schedule import autoregressive
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.attention import KeyValueContext
 from worldsim.models.denoisers.conditioning import Conditioning

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from worldsim.config.limits import Count, Positive, Share, Weight, at_most, below, more_than
 from worldsim.config.values import Checked
-from worldsim.diffusion.flow import add_noise
-from worldsim.diffusion.schedule import shift_sigma
+from worldsim.diffusion.flow import add_noise, shift_sigma
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.base import Denoiser
 from worldsim.models.world_model import WorldModel

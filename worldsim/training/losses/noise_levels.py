@@ -13,7 +13,7 @@ from torch import Tensor
 
 from worldsim.config.limits import OneOf, Positive, Share, Steps
 from worldsim.config.values import Checked
-from worldsim.diffusion.schedule import sampling_sigmas, shift_sigma
+from worldsim.diffusion.flow import sampling_sigmas, shift_sigma
 from worldsim.registry import Registry
 
 

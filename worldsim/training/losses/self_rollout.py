@@ -19,8 +19,8 @@ from torch import Tensor
 
 from worldsim.config.limits import Count, Share, Steps
 from worldsim.config.values import Checked
-from worldsim.diffusion.flow import per_frame
-from worldsim.diffusion.schedule import Schedule, autoregressive, rolling, sampling_sigmas
+from worldsim.diffusion.flow import per_frame, sampling_sigmas
+from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
