@@ -308,7 +308,7 @@ def test_ordered_is_by_imagined_rate() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"names": NAMES[:7] + ["policy_0"]}, "must be unique; policy_0"),
+        ({"names": NAMES[:7] + ["policy_0"]}, "more than once: policy_0"),
         ({"names": NAMES[:7]}, "7 policies"),
         ({"groups": {"polcy_1": "x"}}, "Did you mean 'policy_1'"),
         ({"failures": {"nobody": []}}, "unknown policy 'nobody'"),

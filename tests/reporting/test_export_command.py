@@ -12,7 +12,7 @@ from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.video import read_video
 from worldsim.data.writer import LeRobotWriter
 from worldsim.errors import DataError, UsageError
-from worldsim.reporting.film import compose_film
+from worldsim.reporting.film import film_frames
 from worldsim.rollout.record import RolloutRecord
 from worldsim.spec import ActionSpec, CameraSpec, VectorSpec, WorldSpec
 
@@ -44,7 +44,7 @@ def test_the_worlds_of_one_rollout_are_joined(rollout: RolloutRecord, tmp_path: 
     export(f"source={tmp_path}", f"out={tmp_path / 'out'}")
     made = tmp_path / "out" / "films" / "expert"
     assert sorted(path.name for path in made.iterdir()) == ["0003.mp4", "0004.mp4"]
-    whole = compose_film(rollout)
+    whole = np.stack(list(film_frames(rollout)))
     assert np.abs(read_video(made / "0003.mp4").astype(int) - whole).mean() < 4
 
 

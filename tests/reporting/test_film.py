@@ -11,11 +11,15 @@ from PIL import Image
 from worldsim.data.video import read_video
 from worldsim.errors import UsageError
 from worldsim.reporting.encode import write_frames
-from worldsim.reporting.film import GAP, SUCCESS, FilmStyle, compose_film, write_film
+from worldsim.reporting.film import GAP, SUCCESS, FilmStyle, film_frames, write_film
 from worldsim.reporting.film_overlay import GOOD, fit_text, font
 from worldsim.rollout.record import RolloutRecord
 
 PLAIN = FilmStyle(tile=40, overlay=False)
+
+
+def compose_film(record: RolloutRecord, style: FilmStyle | None = None) -> np.ndarray:
+    return np.stack(list(film_frames(record, style)))
 
 
 def test_truth_is_left_and_imagination_right_one_row_per_camera(rollout: RolloutRecord) -> None:

@@ -79,9 +79,7 @@ def report(ranking: RankingReport, rollout: RolloutRecord) -> ReportData:
             ("0.02 m off & on",),
         ),
     )
-    return ReportData(
-        "Push", sections, "worldsim rank out=x", "abc123", {"torch": "2.13"}, {"machine": "2 cores"}
-    )
+    return ReportData("Push", sections, "worldsim rank out=x", "abc123", {"torch": "2.13"})
 
 
 def test_page_is_well_formed_and_complete(report: ReportData) -> None:
@@ -95,7 +93,7 @@ def test_page_is_well_formed_and_complete(report: ReportData) -> None:
         "0.02 m off & on",
         "worldsim rank out=x",
         "abc123",
-        "2 cores",
+        "2.13",
         "TPR 0.970",
         "12.3 mm",
         "within checkpoints",

@@ -22,7 +22,7 @@ def write(folder: Path, text: str) -> Path:
 def test_counts(tmp_path: Path) -> None:
     path = write(tmp_path, "policy, successes, trials\nb, 5, 10\na, 1, 10\nc, 9, 10\nunused,1,2\n")
     logged = read_logged_rates(path)
-    assert logged.names == ("b", "a", "c", "unused")
+    assert [row.policy for row in logged.rows] == ["b", "a", "c", "unused"]
     report = rank(logged, IMAGINED, ["a", "b", "c"], bootstrap_samples=200)
     assert [policy.reference.value for policy in report.policies] == [0.1, 0.5, 0.9]
     assert report.coefficients.kendall.value == pytest.approx(1)

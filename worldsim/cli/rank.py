@@ -23,6 +23,11 @@ worldsim rank model=runs/bot out=runs/r reference.csv=real.csv starts.dataset=da
 """
 
 
+RANKING_KEYS = ("null_policy", "bootstrap_samples", "level", "seed", "metric")
+EVAL_KEYS = ("sampling_steps", "max_steps", "seed", "batch_size", "watch_simulator", "device")
+"""Keys of the config that `RankingOptions` and `EvalConfig` take as they are."""
+
+
 def run(config: DictConfig) -> None:
     """Roll out what is missing, then rank and report.
 
@@ -31,11 +36,10 @@ def run(config: DictConfig) -> None:
         WorldsimError: something other than a policy failed; finished results stay.
     """
     from worldsim.cli.rank_report import earlier_sections, write_ranking
-    from worldsim.files import write_text
     from worldsim.reporting.terminal import print_ranking
     from worldsim.rollout.eval_config import Circumstances
     from worldsim.rollout.evaluator import Evaluator
-    from worldsim.rollout.jobs import run_missing, standing, wanted_results
+    from worldsim.rollout.jobs import wanted_results
     from worldsim.rollout.results import write_eval_config
 
     plain = OmegaConf.to_container(config, resolve=True)
@@ -47,19 +51,26 @@ def run(config: DictConfig) -> None:
     Evaluator(eval_config).check(options.worlds)
     circumstances = Circumstances.of(eval_config, options)
     wanted = wanted_results(eval_config, options.worlds)
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     write_eval_config(out, eval_config, options, circumstances, wanted)
-    found, count = standing(out, wanted), eval_config.starts.count
-    for line in found.in_words(eval_config):
-        say(line)
-    with progress("rollouts", len(wanted) * count, len(found.kept) * count) as advance:
-        for _ in run_missing(eval_config, out, wanted, worker_count(settings["workers"])):
-            advance(count)
+    roll_out_missing(config, out, eval_config, wanted)
     report = write_ranking(out, settings["report"], films, earlier)
     print_ranking(report)
     finish("report", out / "report.html")
     finish("ranking", out / "ranking.json")
+
+
+def roll_out_missing(config: DictConfig, out: Path, eval_config: Any, wanted: Any) -> None:
+    """Say what is kept in a folder, and do the other jobs of `wanted_results`."""
+    from worldsim.files import write_text
+    from worldsim.rollout.jobs import run_missing, standing
+
+    write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    found, count = standing(out, wanted), eval_config.starts.count
+    for line in found.in_words(eval_config):
+        say(line)
+    with progress("rollouts", len(wanted) * count, len(found.kept) * count) as advance:
+        for _ in run_missing(eval_config, out, wanted, worker_count(config.workers)):
+            advance(count)
 
 
 def worker_count(workers: int | None) -> int:
@@ -97,11 +108,7 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
     options = RankingOptions(
         reference_csv=csv,
         groups=groups | (settings["groups"] or {}),
-        null_policy=settings["null_policy"],
-        bootstrap_samples=int(settings["bootstrap_samples"]),
-        level=float(settings["level"]),
-        seed=int(settings["seed"]),
-        metric=str(settings["metric"]),
+        **{key: settings[key] for key in RANKING_KEYS},
     )
     starts = build(StartPlan, settings["starts"], "starts")
     return read_eval_config(settings, policies, starts), options
@@ -117,7 +124,6 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any], starts:
     env_id = env.pop("id", None)
     kwargs = {**(env.pop("kwargs", None) or {}), **env}
     model = resolve_folder(settings["model"])
-    steps = settings["max_steps"]
     return EvalConfig(
         policies=policies,
         env_id=None if starts.dataset and settings.get("reference", {}).get("csv") else env_id,
@@ -125,13 +131,8 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any], starts:
         model=str(model),
         judge=str(judge_folder(settings["judge"], settings["model"])),
         starts=starts,
-        sampling_steps=int(settings["sampling_steps"]),
-        max_steps=None if steps is None else int(steps),
-        seed=int(settings["seed"]),
-        batch_size=int(settings["batch_size"]),
-        watch_simulator=bool(settings["watch_simulator"]),
-        films=int(settings["films"]["starts"]),
-        device=str(settings["device"]),
+        films=settings["films"]["starts"],
+        **{key: settings[key] for key in EVAL_KEYS},
     )
 
 

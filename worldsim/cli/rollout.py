@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldsim.cli.console import finish, progress, say
+from worldsim.cli.console import finish, say
 from worldsim.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -37,12 +37,11 @@ def run(config: DictConfig) -> None:
         UsageError: the config does not fit together.
         WorldsimError: something other than the policy failed.
     """
-    from worldsim.cli.rank import chosen_policies, read_eval_config, worker_count
+    from worldsim.cli.rank import chosen_policies, read_eval_config, roll_out_missing
     from worldsim.config.compose import build
-    from worldsim.files import write_text
     from worldsim.rollout.eval_config import StartPlan
     from worldsim.rollout.evaluator import Evaluator
-    from worldsim.rollout.jobs import run_missing, standing, wanted_results
+    from worldsim.rollout.jobs import wanted_results
 
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
@@ -55,16 +54,8 @@ def run(config: DictConfig) -> None:
         settings, policies, build(StartPlan, settings["starts"], "starts")
     )
     Evaluator(eval_config).check(worlds)
-    out = Path(settings["out"])
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    wanted, count = wanted_results(eval_config, worlds), eval_config.starts.count
-    found = standing(out, wanted)
-    for line in found.in_words(eval_config):
-        say(line)
-    with progress("rollouts", len(wanted) * count, len(found.kept) * count) as advance:
-        for _ in run_missing(eval_config, out, wanted, worker_count(settings["workers"])):
-            advance(count)
+    out, wanted = Path(settings["out"]), wanted_results(eval_config, worlds)
+    roll_out_missing(config, out, eval_config, wanted)
     _say_results(out, list(wanted))
     finish("rollouts", out)
 

@@ -40,7 +40,7 @@ from worldsim.ranking.report import (
 )
 from worldsim.ranking.significance import drop_one_leverage, permutation_test
 from worldsim.ranking.unpaired import logged_rates
-from worldsim.ranking.verdict import notes, verdict
+from worldsim.ranking.verdict import notes, settings, verdict
 from worldsim.rollout.episodes import METRICS, SUCCESS
 from worldsim.rollout.logged import LoggedRates
 
@@ -101,7 +101,10 @@ def rank(
 
     if isinstance(reference, LoggedRates):
         if metric != SUCCESS or others:
-            raise UsageError(f"logged rates are of success alone; got metric={metric}, {others}")
+            beside = ", ".join(others or ()) or "none"
+            raise UsageError(
+                f"logged rates are of success alone; got metric={metric}, beside it {beside}"
+            )
         rngs = [task.stream(START_STREAM), task.stream(IMAGINED_STREAM)]
         ranked = logged_rates(reference, imagined, known, bootstrap_samples, level, rngs)
     else:
@@ -126,9 +129,7 @@ class _Task:
         """Refuse repeated or unknown policies, and numbers that make no sense."""
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise UsageError(
-                f"policy names must be unique; {', '.join(repeated)} occur more than once"
-            )
+            raise UsageError(f"policies occur more than once: {', '.join(repeated)}")
         mentioned = [*self.groups, *self.failures]
         for name in mentioned + ([self.null_policy.name] if self.null_policy else []):
             if name not in names:
@@ -180,7 +181,7 @@ def _report(
         null_policy=task.null_policy if paired.metric.name == SUCCESS else None,
         paired=paired.paired,
         verdict=verdict(paired, main, wider),
-        settings=_settings(paired, task),
+        settings=settings(paired, task.samples, task.seed),
         others={name: _beside(other, names) for name, other in others.items()},
     )
     return replace(report, notes=notes(report, paired))
@@ -284,17 +285,3 @@ def _lattice(paired: PairedRates) -> Lattice:
     if not np.isfinite(count) or count <= 0:
         return Lattice(None, None, paired.off_lattice)
     return Lattice(1.0 / count, 1.0 / (count * int(paired.ranked.sum())), paired.off_lattice)
-
-
-def _settings(paired: PairedRates, task: _Task) -> dict[str, object]:
-    return {
-        "starts": paired.starts,
-        "bootstrap_samples": task.samples,
-        "bootstrap": "policies fixed; starts drawn jointly for both worlds, then rollouts"
-        if paired.paired
-        else "policies fixed; logged counts binomially, imagined starts, then rollouts",
-        "interval": "envelope of percentile and reflected bootstrap"
-        + ("; rates: Wilson" if paired.metric.binary else ""),
-        "level": task.level,
-        "seed": task.seed,
-    }

@@ -23,12 +23,11 @@ Float = NDArray[np.float64]
 
 POWER = 0.8
 MAX_STARTS = 1_000_000
-FLIPS = 9999
+RANDOM_ORDERS = 9999
+"""Permutations that are tried where there are too many to try all."""
 
 EXACT_UP_TO = 8
 """All k! orders are tried up to this many policies; beyond it they are sampled."""
-
-RANDOM_PERMUTATIONS = 9999
 
 LEVERAGE_FLAG = 0.10
 """A policy whose removal moves Pearson's r by more than this is named."""
@@ -174,10 +173,10 @@ def _separate_means(
 
 def sign_flip_test(differences: Float) -> float:
     """Two-sided p-value of a mean difference `[N]`, had each start either sign as likely."""
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(FLIPS, len(differences)))
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(RANDOM_ORDERS, len(differences)))
     as_far = np.abs(signs @ differences) >= abs(differences.sum()) * (1 - 1e-9)
     # The differences as observed count too, or the test could claim p = 0.
-    return float((as_far.sum() + 1) / (FLIPS + 1))
+    return float((as_far.sum() + 1) / (RANDOM_ORDERS + 1))
 
 
 def more_starts(differences: Float, level: float) -> int | None:
@@ -228,7 +227,7 @@ def permutation_test(
     if exact:
         orders = np.array(list(permutations(range(k))), dtype=np.int64)
     else:
-        orders = rng.permuted(np.tile(np.arange(k), (RANDOM_PERMUTATIONS, 1)), axis=1)
+        orders = rng.permuted(np.tile(np.arange(k), (RANDOM_ORDERS, 1)), axis=1)
     shuffled = imagined[orders]
     fixed = np.broadcast_to(reference, shuffled.shape)
 
@@ -256,7 +255,7 @@ def _floor(reference: Float, imagined: Float, exact: bool) -> float:
     r, s = np.sort(reference), np.sort(imagined)
     highest = _orders_within(r) * _orders_within(s) // _orders_within(np.stack([r, s], axis=1))
     share = highest / factorial(len(r))
-    return share if exact else max(share, 1 / (RANDOM_PERMUTATIONS + 1))
+    return share if exact else max(share, 1 / (RANDOM_ORDERS + 1))
 
 
 def _orders_within(rows: Float) -> int:

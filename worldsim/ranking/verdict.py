@@ -1,4 +1,4 @@
-"""The ranking in one sentence, and its caveats in plain words."""
+"""The ranking in one sentence, its caveats, and how it was resampled, in plain words."""
 
 import numpy as np
 
@@ -176,3 +176,19 @@ def _judge_notes(report: RankingReport) -> list[str]:
 
 def _percent(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1%}"
+
+
+def settings(paired: PairedRates, samples: int, seed: int) -> dict[str, object]:
+    """How the intervals were made."""
+    drawn = "starts drawn jointly for both worlds"
+    if not paired.paired:
+        drawn = "logged counts binomially, imagined starts"
+    rates = "; rates: Wilson" if paired.metric.binary else ""
+    return {
+        "starts": paired.starts,
+        "bootstrap_samples": samples,
+        "bootstrap": f"policies fixed; {drawn}, then rollouts",
+        "interval": f"envelope of percentile and reflected bootstrap{rates}",
+        "level": paired.level,
+        "seed": seed,
+    }

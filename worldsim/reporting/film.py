@@ -58,16 +58,11 @@ class FilmStyle(Checked):
     threshold: float = 0.5
 
 
-def compose_film(record: RolloutRecord, style: FilmStyle | None = None) -> Pixels:
-    """All frames of the film, uint8 `[T, H', W', 3]`; T is that of the longer world.
-
-    The world that ended first holds its last frame, dimmed.
-    """
-    return np.stack(list(film_frames(record, style)))
-
-
 def film_frames(record: RolloutRecord, style: FilmStyle | None = None) -> Iterator[Pixels]:
-    """The same frames one by one, each uint8 `[H', W', 3]`, composed as they are asked for."""
+    """Frames of the film, each uint8 `[H', W', 3]`, composed as they are asked for.
+
+    There are as many as in the longer world. The other holds its last frame, dimmed.
+    """
     look = style or FilmStyle()
     layout = _Layout.of(record, look)
     return (layout.frame(record, look, step) for step in range(record.length))

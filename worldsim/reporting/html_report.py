@@ -73,7 +73,6 @@ class ReportData:
         command: the command line that made it.
         config_hash: of the resolved configuration.
         versions: {package: version}.
-        facts: further {label: value} lines about the machine or the run.
     """
 
     title: str
@@ -81,7 +80,6 @@ class ReportData:
     command: str = ""
     config_hash: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.sections:

@@ -34,11 +34,6 @@ class LoggedRates:
 
     rows: tuple[LoggedRate, ...]
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Policies in the order of the file."""
-        return tuple(row.policy for row in self.rows)
-
     def of(self, names: tuple[str, ...]) -> tuple[Float, Float]:
         """Rates and trials `[P]` of `names`; NaN trials where unknown.
 
@@ -53,21 +48,18 @@ class LoggedRates:
                 f"{', '.join(sorted(table))}. Add rows for them, or rank logged policies alone: "
                 f"only=[{','.join(name for name in names if name in table)}]"
             )
-        trials = [table[name].trials for name in names]
-        return (
-            np.array([table[name].rate for name in names], dtype=np.float64),
-            np.array([math.nan if n is None else n for n in trials], dtype=np.float64),
-        )
+        rows = [table[name] for name in names]
+        trials = [math.nan if row.trials is None else row.trials for row in rows]
+        return np.array([row.rate for row in rows], np.float64), np.array(trials, np.float64)
 
     def off_lattice(self) -> tuple[str, ...]:
         """Policies whose rate is no multiple of 1 / trials, so one of the two was misreported."""
-
-        def misses(row: LoggedRate) -> bool:
-            if row.trials is None:
-                return False
-            return abs(row.rate - round(row.rate * row.trials) / row.trials) > ROUNDING + 1e-12
-
-        return tuple(row.policy for row in self.rows if misses(row))
+        return tuple(
+            row.policy
+            for row in self.rows
+            if row.trials is not None
+            and abs(row.rate - round(row.rate * row.trials) / row.trials) > ROUNDING + 1e-12
+        )
 
 
 def read_logged_rates(path: Path) -> LoggedRates:
