@@ -53,6 +53,16 @@ NAMED = (
     "plan.memory.name=recent",
     "plan.memory.frames=2",
 )
+QUICK = (
+    "stage=all",
+    "tokenizer.max_steps=6",
+    "trainer.max_steps=6",
+    "trainer.accumulate=1",
+    "decoder.max_steps=2",
+    "validation.films=0",
+    "validation.swap=false",
+    "validation.step_counts=[]",
+)
 HORIZON = 10
 LEFT, RIGHT, FORWARD = (
     SPEC.action.vector(np.array([move]), "test") for move in (Move.LEFT, Move.RIGHT, Move.FORWARD)
@@ -83,9 +93,8 @@ def run(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Trained by names alone; its judge, which nothing can be trained on, is geometry."""
     root = Path(tmp_path_factory.mktemp("parts"))
     data = write_retaken(root / "data", "cylinder", 12, 6)
-    quick = ["validation.films=0", "validation.swap=false", "validation.step_counts=[]"]
     folder = root / "run"
-    code, entered = parts.entered(lambda: train(data, folder, *NAMED, *quick, "stage=all"))
+    code, entered = parts.entered(lambda: train(data, folder, *NAMED, *QUICK))
     assert code == 0
     report = JudgeReport(0, 0, 0, 0, None, 0.0, 0, 0, "geometry")
     judge = parts.modules["judge"].NearJudge(
