@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from worldsim.data.cache import CachedDataset
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.replay import RecordedFrames, Rows, replay_recorded
+from worldsim.sampling.replay import Rows, replay_recorded
 
 
 class LabelledFrames(Protocol):
@@ -80,7 +81,7 @@ def reconstruct(
 
 
 def imagine_again(
-    model: WorldModel, recorded: RecordedFrames, rows: Rows, steps: int, batch_size: int = 64
+    model: WorldModel, recorded: CachedDataset, rows: Rows, steps: int, batch_size: int = 64
 ) -> FrameBuffer:
     """Frames imagined from `steps` observations before each of `rows`, along the recording.
 
@@ -107,7 +108,7 @@ def imagine_again(
     return join_buffers(parts)
 
 
-def _imagine(model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int) -> FrameBuffer:
+def _imagine(model: WorldModel, recorded: CachedDataset, begin: Rows, steps: int) -> FrameBuffer:
     seen = [
         (rows, stream.pixels()) for rows, stream in replay_recorded(model, recorded, begin, steps)
     ]

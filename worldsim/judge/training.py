@@ -10,6 +10,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
+from worldsim.data.cache import CachedDataset
 from worldsim.data.layout import read_info, recorded_in
 from worldsim.errors import DataError
 from worldsim.hardware import has_fast_bf16
@@ -35,7 +36,6 @@ from worldsim.judge.sampling import (
 )
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
-from worldsim.sampling.replay import RecordedFrames
 from worldsim.spec import WorldSpec
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class JudgeTrainer:
             buffers.append(reconstruct(model, self.data, np.unique(self._draw(count))))
         per_stream = config.imagined_steps * config.batch_size
         count = -(-config.imagined_size // per_stream)
-        if count and isinstance(self.data, RecordedFrames):
+        if count and isinstance(self.data, CachedDataset):
             rows = self._draw(count)
             buffers.append(imagine_again(model, self.data, rows, config.imagined_steps))
         return join_buffers(buffers) if buffers else None
