@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -87,17 +87,31 @@ def disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def allocate_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    """A memory-mapped array in a new `.npy` file whose space on disk is reserved.
-
-    A sparse file would kill the process (SIGBUS) on the write that finds the disk full.
+@contextmanager
+def array_file(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
+    """A new `.npy` file whose space on disk is reserved, to write the rows of its array to.
 
     Raises:
         OSError: the disk lacks the space.
     """
-    array: NDArray[Any] = np.lib.format.open_memmap(path, "w+", dtype=dtype, shape=shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    kind = np.dtype(dtype)
+    whole = {"descr": kind.str, "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, whole)
+        size = file.tell() + kind.itemsize * math.prod(shape)
+        file.flush()
+        os.posix_fallocate(file.fileno(), 0, size)
+        yield file
+
+
+def allocate_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The array of an `array_file`, mapped into memory.
+
+    A sparse file would kill the process (SIGBUS) on the write that finds the disk full.
+    """
+    with array_file(path, dtype, shape):
+        pass
+    array: NDArray[Any] = np.load(path, mmap_mode="r+")
     return array
 
 
