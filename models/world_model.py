@@ -21,15 +21,14 @@ from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json, write_text
 from worldsim.memory.base import MemoryConfig
 from worldsim.memory.view import MemoryView
+from worldsim.models.blocks import Normalizer
 from worldsim.models.conditioners.base import ConditionerList, registered_conditioners
 from worldsim.models.conditioners.steps import FrameSteps, RigTensors
-from worldsim.models.denoisers.base import DenoiserConfig, DenoiserShape
+from worldsim.models.denoisers.base import DenoiserConfig, DenoiserShape, build_denoiser
 from worldsim.models.denoisers.conditioning import Conditioning
-from worldsim.models.denoisers.registry import build_denoiser
 from worldsim.models.dynamics.base import DynamicsConfig, build_dynamics
 from worldsim.models.heads.state import HeadConfig, StateHead, StateReading
 from worldsim.models.migrate import CONFIG_VERSION, migrated_config
-from worldsim.models.normalizer import Normalizer
 from worldsim.models.pretrained import resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
 from worldsim.models.tokenizers.base import (

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from functools import cache
 from typing import TYPE_CHECKING
 
 from worldsim.errors import UsageError
@@ -17,6 +18,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 MIB = 2**20
 
 
+@cache
 def has_fast_bf16(device: "torch.device | str" = "cpu") -> bool:
     """Whether `device` multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
     import torch

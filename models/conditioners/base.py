@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from worldsim.cameras.projection import camera_rays
+from worldsim.cameras.projection import camera_rays, projections_of
 from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView
 from worldsim.models.conditioners.steps import FrameSteps, StepGeometry
@@ -70,11 +70,12 @@ class Rays(Conditioner):
     def __init__(self, spec: WorldSpec, *, objects: bool) -> None:
         super().__init__(spec, objects=objects)
         self.channels = numbered("rays", 12)
+        self.projections = projections_of(spec.cameras)
 
     def maps(self, step: StepGeometry, memory: MemoryView | None) -> Tensor:
         """See the class."""
         before, after = (
-            camera_rays(self.spec.cameras, step.intrinsics, poses, *step.size)
+            camera_rays(self.projections, step.intrinsics, poses, *step.size)
             for poses in step.cameras
         )
         return torch.cat([after, MOTION_GAIN * (after - before)], dim=3)

@@ -49,7 +49,7 @@ class DenoiserConfig(Checked):
         jumps: whether it is conditioned on the level that a frame is to be taken to (`plan=ctm`).
     """
 
-    name: Annotated[str, OneOf(lambda: _registered())] = "stnet"
+    name: Annotated[str, OneOf(lambda: registered_denoisers())] = "stnet"
     width: Count = 64
     depth: Count = 2
     cond_width: Count = 192
@@ -175,8 +175,11 @@ class Denoiser(nn.Module):
 DENOISERS: Registry[Callable[[DenoiserConfig, DenoiserShape], Denoiser]] = Registry("denoiser")
 
 
-def _registered() -> Registry[Callable[[DenoiserConfig, DenoiserShape], Denoiser]]:
-    import worldsim.models.denoisers.registry  # noqa: F401 registers them
+def registered_denoisers() -> Registry[Callable[[DenoiserConfig, DenoiserShape], Denoiser]]:
+    """The registry, with every row in it."""
+    # The rows import this module, so they are named where a name is first looked up.
+    import worldsim.models.denoisers.dit
+    import worldsim.models.denoisers.stnet  # noqa: F401
 
     return DENOISERS
 
@@ -187,7 +190,7 @@ def build_denoiser(config: DenoiserConfig, shape: DenoiserShape) -> Denoiser:
     Raises:
         UsageError: the name is not registered.
     """
-    return DENOISERS.get(config.name)(config, shape)
+    return registered_denoisers().get(config.name)(config, shape)
 
 
 def register_denoiser(name: str) -> Callable[[Any], Any]:

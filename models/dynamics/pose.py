@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import UsageError
-from worldsim.models.dynamics.base import DynamicsConfig, register_dynamics
-from worldsim.models.dynamics.frames import Frame, frame_of
-from worldsim.models.dynamics.network import StateNetwork
+from worldsim.models.dynamics.base import DynamicsConfig, StateNetwork, register_dynamics
 from worldsim.spec import ActionSpec, WorldSpec
 
 MOTIONS = {
@@ -69,14 +67,13 @@ class PoseDynamics(StateNetwork):
 
     def __init__(self, config: DynamicsConfig, spec: WorldSpec) -> None:
         super().__init__(config, spec, features=6)
-        frame = frame_of(spec.agent_pos)
+        frame = self.frame
         if frame is None or frame.heading is None:
             raise UsageError(
                 f"dynamics 'pose' need entries NAME_x, NAME_y (m), NAME_cos and NAME_sin in the "
                 f"proprioception, which holds {', '.join(spec.agent_pos.names) or 'nothing'}"
             )
-        self.frame: Frame = frame
-        self.columns: tuple[int, ...] = frame.plane + frame.heading
+        self.plane, self.ahead = list(frame.plane), list(frame.heading)
         self.motions: Tensor
         self.register_buffer("motions", motion_matrix(spec.action))
 
@@ -92,7 +89,7 @@ class PoseDynamics(StateNetwork):
         here, there = self.heading(before), self.heading(after)
         cross = here[..., 0] * there[..., 1] - here[..., 1] * there[..., 0]
         turn = torch.atan2(cross, (here * there).sum(dim=-1))
-        gone = after[..., list(self.frame.plane)] - before[..., list(self.frame.plane)]
+        gone = after[..., self.plane] - before[..., self.plane]
         half = 0.5 * turn
         arc = turned(gone, here, back=True) / _chord(half)[..., None]
         along = torch.stack([half.cos(), half.sin()], dim=-1)
@@ -101,8 +98,9 @@ class PoseDynamics(StateNetwork):
     def limited(self, state: Tensor) -> Tensor:
         """The box holds for all entries but the pose: a room may be larger than the recorded."""
         inside = super().limited(state)
-        columns = torch.tensor(self.columns, device=state.device)
-        return inside.index_copy(-1, columns, state[..., list(self.columns)])
+        columns = [*self.plane, *self.ahead]
+        index = torch.tensor(columns, device=state.device)
+        return inside.index_copy(-1, index, state[..., columns])
 
     def features(self, previous: Tensor, state: Tensor, action: Tensor) -> Tensor:
         """`[..., 6]`: the commanded motion, then the last one, in typical motions of the agent."""
@@ -111,28 +109,23 @@ class PoseDynamics(StateNetwork):
 
     def moved(self, state: Tensor, steps: Tensor, action: Tensor) -> Tensor:
         """See `StateNetwork.moved`; the steps of x, y and the sine are a motion."""
-        (x, y), (_, sin) = self.frame.plane, self.frame.heading or (0, 0)
-        motion = action @ self.motions + self._scales() * steps[..., [x, y, sin]]
+        motion = action @ self.motions + self._scales() * steps[..., [*self.plane, self.ahead[1]]]
         heading = self.heading(state)
-        place = state[..., list(self.frame.plane)] + turned(travelled(motion), heading)
+        place = state[..., self.plane] + turned(travelled(motion), heading)
         turn = motion[..., 2:]
         ahead = turned(torch.cat([turn.cos(), turn.sin()], dim=-1), heading)
         after = super().moved(state, steps, action)
-        columns = torch.tensor(self.columns, device=state.device)
-        return after.index_copy(-1, columns, torch.cat([place, ahead], dim=-1))
+        index = torch.tensor([*self.plane, *self.ahead], device=state.device)
+        return after.index_copy(-1, index, torch.cat([place, ahead], dim=-1))
 
     def heading(self, state: Tensor) -> Tensor:
         """Unit vector `[..., 2]` along which the agent faces."""
-        return torch.nn.functional.normalize(state[..., list(self.frame.heading or ())], dim=-1)
-
-    def pose(self, state: Tensor) -> Tensor:
-        """Agent to world `[..., 4, 4]`."""
-        return self.frame.pose(state)
+        return torch.nn.functional.normalize(state[..., self.ahead], dim=-1)
 
     def _scales(self) -> Tensor:
         """`[3]` a typical motion: metres, metres, radians."""
-        metres = self.step_size[list(self.frame.plane)].mean()
-        radians = self.step_size[list(self.frame.heading or ())].mean()
+        metres = self.step_size[self.plane].mean()
+        radians = self.step_size[self.ahead].mean()
         return torch.stack([metres, metres, radians])
 
 

@@ -3,27 +3,28 @@
 As actions, the places of things that enter only as tokens are nearly inert, so those that a state
 names are drawn too.
 
-Legend: B batch, T frames, V views, A action, P proprioception, S objects, K scene points,
-h w map size.
+Legend: B batch, T frames, V views, A action, P proprioception, S objects, K scene points or other
+things, h w map size, Q samples along a side of a map cell.
 """
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
-from worldsim.cameras.poses import matrix_from_6d, pose_matrix
-from worldsim.cameras.projection import project, splat_gaussian
+from worldsim.cameras.poses import (
+    ScenePoint,
+    end_effector_frame,
+    point_headings,
+    point_poses,
+    point_positions,
+    scene_points,
+)
+from worldsim.cameras.projection import pixel_grid, project, scale_intrinsics, splat_gaussian
 from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView
 from worldsim.models.conditioners.base import Conditioner, numbered, register_conditioner
 from worldsim.models.conditioners.steps import StepGeometry
-from worldsim.models.tabletop.scene_points import (
-    ScenePoint,
-    point_headings,
-    point_positions,
-    scene_points,
-)
-from worldsim.models.tabletop.silhouettes import SILHOUETTE_CHANNELS, point_poses, silhouette_maps
-from worldsim.spec import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, PINHOLE, WorldSpec
+from worldsim.spec import GRIPPER_WIDTH, PINHOLE, WorldSpec
 
 HAND_CHANNELS = 12
 POINT_CHANNELS = 5
@@ -34,35 +35,55 @@ HEIGHT_GAIN = 5.0
 """Metres to map units, so that heights over a table are of the order of one."""
 WIDTH_GAIN = 10.0
 """Metres to map units, so that openings of a gripper are of the order of one."""
+SAMPLES = 4
+"""Q: a cell is several pixels wide, and edges cross it."""
+REACH = 0.06
+"""Metres from the middle of a thing at which it is no longer drawn."""
+SILHOUETTE_CHANNELS = SAMPLES**2
 
 
 @register_conditioner("effector")
 class Effector(Conditioner):
-    """The hand, see `hand_maps`; zeros where proprioception has no end effector."""
+    """A bump where the hand was, and one where it will be. The latter times image displacement u,
+    v; height; gripper command; opening of the gripper; its x and y axes along u and v. The former
+    times height. Zeros where proprioception has no end effector."""
 
     def __init__(self, spec: WorldSpec, *, objects: bool) -> None:
         super().__init__(spec, objects=objects)
         self.channels = numbered("hand", HAND_CHANNELS)
-        if spec.agent_pos.indices(*EE_POSITION) is not None:
+        self.hand = end_effector_frame(spec.agent_pos)
+        self.grip = _place("grip", spec.action.names)
+        self.opening = _place(GRIPPER_WIDTH, spec.agent_pos.names)
+        if self.hand is not None:
             _require_pinhole(spec, "effector")
 
     def maps(self, step: StepGeometry, memory: MemoryView | None) -> Tensor:
-        """See the class."""
-        start, end = (end_effector_pose(agent_pos, self.spec) for agent_pos in step.agent_pos)
-        if start is None or end is None:
-            views = len(self.spec.cameras)
-            return step.action.new_zeros(
-                *step.action.shape[:2], views, len(self.channels), *step.size
-            )
-        return hand_maps(
-            step.action,
-            step.agent_pos[1],
-            (start, end),
-            step.intrinsics,
-            step.cameras[1],
-            self.spec,
-            step.size,
-        )
+        """See the class; all is seen from where the cameras will stand."""
+        cameras, (height, width) = step.cameras[1], step.size
+        if self.hand is None:
+            return step.action.new_zeros(*cameras.shape[:3], HAND_CHANNELS, height, width)
+        start, end = (self.hand.pose(agent_pos) for agent_pos in step.agent_pos)
+        start_point, end_point = start[:, :, None, :3, 3], end[:, :, None, :3, 3]
+        start_pixel, start_depth = project(start_point, step.intrinsics, cameras)
+        end_pixel, end_depth = project(end_point, step.intrinsics, cameras)
+        at_start = splat_gaussian(start_pixel, start_depth, height, width, BUMP_RADIUS)
+        at_end = splat_gaussian(end_pixel, end_depth, height, width, BUMP_RADIUS)
+        shift = (end_pixel - start_pixel).clamp(-2.0, 2.0)[..., None, None]
+        grip = _entry(step.action, self.grip)
+        opening = WIDTH_GAIN * _entry(step.agent_pos[1], self.opening)
+        axes = torch.einsum("...vji,...jk->...vik", cameras[..., :3, :3], end[..., :3, :3])
+        channels = [
+            at_start,
+            at_end,
+            at_end * shift[..., 0, :, :],
+            at_end * shift[..., 1, :, :],
+            at_end * HEIGHT_GAIN * end_point[..., 2, None, None],
+            at_end * grip[:, :, None, None, None],
+            at_end * opening[:, :, None, None, None],
+            *(at_end * axes[..., i, k, None, None] for i in (0, 1) for k in (0, 1)),
+            at_start * HEIGHT_GAIN * start_point[..., 2, None, None],
+        ]
+        return torch.stack(channels, dim=3)
 
 
 @register_conditioner("objects")
@@ -81,8 +102,7 @@ class Objects(Conditioner):
     def maps(self, step: StepGeometry, memory: MemoryView | None) -> Tensor:
         """See the class."""
         if not self.points:
-            views = len(self.spec.cameras)
-            return step.action.new_zeros(*step.action.shape[:2], views, 0, *step.size)
+            return step.action.new_zeros(*step.cameras[1].shape[:3], 0, *step.size)
         return point_maps(step.objects, self.points, step.intrinsics, *step.cameras, step.size)
 
 
@@ -96,19 +116,20 @@ class Outlines(Conditioner):
         things = ("hand", *(point.name for point in self.points))
         each = [numbered(f"{name}_outline", SILHOUETTE_CHANNELS) for name in things]
         self.channels = tuple(name for names in each for name in names)
-        if self.points or spec.agent_pos.indices(*EE_POSITION) is not None:
+        self.hand = end_effector_frame(spec.agent_pos)
+        if self.points or self.hand is not None:
             _require_pinhole(spec, "outlines")
 
     def maps(self, step: StepGeometry, memory: MemoryView | None) -> Tensor:
         """See the class."""
-        hand = end_effector_pose(step.agent_pos[1], self.spec)
-        things = torch.eye(4, device=step.action.device).expand(*step.action.shape[:2], 1, 4, 4)
-        if hand is not None:
-            things = hand.unsqueeze(2)
+        if self.hand is not None:
+            things = self.hand.pose(step.agent_pos[1]).unsqueeze(2)
+        else:
+            things = torch.eye(4, device=step.action.device).expand(*step.action.shape[:2], 1, 4, 4)
         if self.points:
             things = torch.cat([things, point_poses(step.objects[1], self.points)], dim=2)
         seen = silhouette_maps(things, step.intrinsics, step.cameras[1], step.size)
-        if hand is None:
+        if self.hand is None:
             seen[:, :, :, :SILHOUETTE_CHANNELS] = 0.0
         return seen
 
@@ -123,68 +144,14 @@ def _require_pinhole(spec: WorldSpec, name: str) -> None:
         )
 
 
-def end_effector_pose(agent_pos: Tensor, spec: WorldSpec) -> Tensor | None:
-    """End effector to world `[..., 4, 4]` out of `[..., P]`, or None if the spec has no position.
-
-    A robot that reports no rotation is taken to keep its hand aligned with the world.
-    """
-    position = spec.agent_pos.indices(*EE_POSITION)
-    if position is None:
-        return None
-    where = agent_pos[..., list(position)]
-    turned = spec.agent_pos.indices(*EE_ROTATION_6D)
-    if turned is None:
-        rotation = torch.eye(3, device=where.device, dtype=where.dtype).expand(
-            *where.shape[:-1], 3, 3
-        )
-    else:
-        rotation = matrix_from_6d(agent_pos[..., list(turned)])
-    return pose_matrix(rotation, where)
+def _place(name: str, names: tuple[str, ...]) -> int | None:
+    """Where a name stands among others; None if it does not."""
+    return names.index(name) if name in names else None
 
 
-def hand_maps(
-    action: Tensor,
-    agent_pos: Tensor,
-    poses: tuple[Tensor, Tensor],
-    intrinsics: Tensor,
-    cameras: Tensor,
-    spec: WorldSpec,
-    size: tuple[int, int],
-) -> Tensor:
-    """`[B, T, V, HAND_CHANNELS, h, w]`: bump where the hand was, bump where it will be, the latter
-    times (image displacement u, v; height; gripper command; opening of the gripper; its x and y
-    axes along u and v), the former times height.
-
-    All are seen from `cameras` `[B, T, V, 4, 4]`; `agent_pos` is proprioception after the action.
-    """
-    height, width = size
-    start, end = poses
-    start_point, end_point = start[:, :, None, :3, 3], end[:, :, None, :3, 3]
-    start_pixel, start_depth = project(start_point, intrinsics, cameras)
-    end_pixel, end_depth = project(end_point, intrinsics, cameras)
-    at_start = splat_gaussian(start_pixel, start_depth, height, width, BUMP_RADIUS)
-    at_end = splat_gaussian(end_pixel, end_depth, height, width, BUMP_RADIUS)
-    shift = (end_pixel - start_pixel).clamp(-2.0, 2.0)[..., None, None]
-    grip = _entry(action, spec.action.names, "grip")
-    opening = WIDTH_GAIN * _entry(agent_pos, spec.agent_pos.names, GRIPPER_WIDTH)
-    axes = torch.einsum("...vji,...jk->...vik", cameras[..., :3, :3], end[..., :3, :3])
-    channels = [
-        at_start,
-        at_end,
-        at_end * shift[..., 0, :, :],
-        at_end * shift[..., 1, :, :],
-        at_end * HEIGHT_GAIN * end_point[..., 2, None, None],
-        at_end * grip[:, :, None, None, None],
-        at_end * opening[:, :, None, None, None],
-        *(at_end * axes[..., i, k, None, None] for i in (0, 1) for k in (0, 1)),
-        at_start * HEIGHT_GAIN * start_point[..., 2, None, None],
-    ]
-    return torch.stack(channels, dim=3)
-
-
-def _entry(vector: Tensor, names: tuple[str, ...], name: str) -> Tensor:
-    """The entry of that name `[...]` out of `[..., N]`; zeros where there is none."""
-    return vector[..., names.index(name)] if name in names else vector.new_zeros(vector.shape[:-1])
+def _entry(vector: Tensor, place: int | None) -> Tensor:
+    """The entry at a place `[...]` out of `[..., N]`; zeros where there is none."""
+    return vector.new_zeros(vector.shape[:-1]) if place is None else vector[..., place]
 
 
 def point_maps(
@@ -231,3 +198,53 @@ def _seen_headings(state: Tensor, points: tuple[ScenePoint, ...], cameras: Tenso
     cos = cos + fixed
     turned = [cos * yaw.cos() + sin * yaw.sin(), sin * yaw.cos() - cos * yaw.sin()]
     return torch.stack(turned, dim=-1)
+
+
+def cube_distance(moment: Tensor, direction: Tensor) -> Tensor:
+    """Least greatest coordinate over the points of lines, `[...]` in the units of the moment.
+
+    The distance of a line to the origin in the maximum norm, by duality the greatest of
+    |m_k| / (|d_i| + |d_j|) over the three choices of k.
+
+    Args:
+        moment: `[..., 3]`, o x d of a point o of the line.
+        direction: `[..., 3]`, d, of any length but zero.
+    """
+    size = direction.abs()
+    others = size.sum(dim=-1, keepdim=True) - size
+    return (moment.abs() / others.clamp_min(1e-9)).amax(dim=-1)
+
+
+def silhouette_maps(
+    things: Tensor, intrinsics: Tensor, cameras: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """`[B, T, V, K * SILHOUETTE_CHANNELS, h, w]`: 1 where a ray meets the middle of a thing,
+    falling to 0 where it passes at `REACH`; the samples of a cell, row by row, are its channels.
+
+    Where a thing is drawn as one bump, a network has to make up what it covers, and over a rollout
+    corners wear off. The distance at which a ray passes the middle of a thing is measured by the
+    greatest of the three coordinates in the thing's axes. That is the half edge of the smallest
+    cube around the middle which the ray meets. Its level sets are outlines of upright, turned and
+    tilted boxes of any size, so that a network only has to learn at which value the thing ends.
+
+    Args:
+        things: `[B, T, K, 4, 4]` things to world.
+        intrinsics: K of the cameras in cells of the map, `[B, 1, V, 3, 3]`.
+        cameras: `[B, T, V, 4, 4]` cameras to world.
+        size: (h, w).
+    """
+    height, width = SAMPLES * size[0], SAMPLES * size[1]
+    fine = scale_intrinsics(intrinsics, float(SAMPLES))
+    back = things[:, :, None, :, :3, :3].mT
+    offset = cameras[:, :, :, None, :3, 3] - things[:, :, None, :, :3, 3]
+    origin = torch.einsum("...ij,...j->...i", back, offset)
+    turned = back @ (cameras[..., :3, :3] @ torch.linalg.inv(fine)).unsqueeze(3)
+    moments = torch.linalg.cross(origin[..., None].expand_as(turned), turned, dim=-2)
+    grid = pixel_grid(height, width, things).flatten(0, 1)
+    lines = torch.cat([moments, turned], dim=-2) @ grid.mT
+    distance = cube_distance(lines[..., :3, :].mT, lines[..., 3:, :].mT)
+    depth = -(cameras[:, :, :, None, :3, 2] * offset).sum(dim=-1)
+    near = (1.0 - distance / REACH).clamp_min(0.0) * (depth > 0)[..., None]
+    return rearrange(
+        near, "b t v k (h p w q) -> b t v (k p q) h w", h=size[0], p=SAMPLES, q=SAMPLES
+    )

@@ -4,8 +4,8 @@ A table, a hand with two like fingers and a cube look the same in a mirror, so t
 motion is evidence for its reflections too. Whether a world is symmetric is for its user to say.
 """
 
+from worldsim.cameras.poses import position_entries
 from worldsim.errors import UsageError
-from worldsim.models.tabletop.scene_points import position_entries
 from worldsim.spec import EE_ROTATION_6D, GRIPPER_WIDTH, ActionSpec, VectorSpec
 
 AXES = ("x", "y")

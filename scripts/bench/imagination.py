@@ -22,9 +22,8 @@ from worldsim.diffusion.schedule import sampling_sigmas
 from worldsim.envs.imagination import FrameStarts, ImaginationVectorEnv, SimulatorStarts, Start
 from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError
-from worldsim.judge.judge import Judge, JudgeReport, ObservedFrame, load_pretrained_judge
-from worldsim.judge.learned import LearnedJudge
-from worldsim.judge.tracker import VerdictRule
+from worldsim.judge.judge import Judge, LearnedJudge, ObservedFrame, load_pretrained_judge
+from worldsim.judge.report import JudgeReport, VerdictRule
 from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig

@@ -13,6 +13,7 @@ from worldsim.errors import UsageError
 from worldsim.spec import EQUIRECTANGULAR, PINHOLE, CameraSpec
 
 HEIGHT, WIDTH = 48, 64
+PANORAMA = PROJECTIONS.get(EQUIRECTANGULAR)
 K = torch.tensor([[50.0, 0.0, 32.0], [0.0, 60.0, 24.0], [0.0, 0.0, 1.0]])
 
 
@@ -97,14 +98,14 @@ def test_every_ray_is_seen_at_the_centre_of_its_pixel(kind: str, factor: float) 
     pose = random_pose(7)
     intrinsics = projection.scale_intrinsics(intrinsics_of(kind), factor)
     height, width = int(factor * HEIGHT), int(factor * WIDTH)
-    rays = projection.plucker_rays(intrinsics, pose, height, width, kind)
+    rays = projection.plucker_rays(intrinsics, pose, height, width, PROJECTIONS.get(kind))
     directions, moments = rays[:3].movedim(0, -1), rays[3:].movedim(0, -1)
     torch.testing.assert_close(directions.norm(dim=-1), torch.ones(height, width))
     points = pose[:3, 3] + 3.0 * directions
     torch.testing.assert_close(
         torch.linalg.cross(points, directions), moments, atol=2e-5, rtol=1e-4
     )
-    pixels, depth = projection.project(points, intrinsics, pose, kind)
+    pixels, depth = projection.project(points, intrinsics, pose, PROJECTIONS.get(kind))
     expected = pixel_grid(height, width, pixels)[..., :2]
     torch.testing.assert_close(pixels, expected, atol=2e-3, rtol=0)
     if PROJECTIONS.get(kind).depth == "radial":
@@ -130,7 +131,7 @@ def test_a_panorama_shows_each_direction_where_it_should(
 ) -> None:
     place = 5.0 * torch.tensor(direction)
     intrinsics = whole_sphere_intrinsics(HEIGHT, WIDTH)
-    found, depth = projection.project(place, intrinsics, torch.eye(4), EQUIRECTANGULAR)
+    found, depth = projection.project(place, intrinsics, torch.eye(4), PANORAMA)
     torch.testing.assert_close(found, torch.tensor(pixel))
     torch.testing.assert_close(depth, place.norm())
 
@@ -139,14 +140,14 @@ def test_a_panorama_goes_on_behind_its_edges() -> None:
     """Just left and just right of straight behind are at the image's two ends."""
     behind = torch.tensor([[-1e-4, 0.0, -1.0], [1e-4, 0.0, -1.0]])
     intrinsics = whole_sphere_intrinsics(HEIGHT, WIDTH)
-    pixels, _ = projection.project(behind, intrinsics, torch.eye(4), EQUIRECTANGULAR)
+    pixels, _ = projection.project(behind, intrinsics, torch.eye(4), PANORAMA)
     torch.testing.assert_close(pixels[:, 0], torch.tensor([0.0, 64.0]), atol=2e-3, rtol=0)
-    assert PROJECTIONS.get(EQUIRECTANGULAR).wrap and not PROJECTIONS.get(PINHOLE).wrap
+    assert PANORAMA.wrap and not PROJECTIONS.get(PINHOLE).wrap
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 64), (5, 3)])
 def test_area_weights_of_a_panorama_sum_to_the_sphere(height: int, width: int) -> None:
-    weights = PROJECTIONS.get(EQUIRECTANGULAR).area_weight(height, width).double()
+    weights = PANORAMA.area_weight(height, width).double()
     solid_angles = weights * 4 * math.pi / (height * width)
     assert float(solid_angles.sum()) == pytest.approx(4 * math.pi, rel=1e-6)
     # The cap above row r is 2 pi (1 - cos of the angle from the pole).
@@ -154,9 +155,9 @@ def test_area_weights_of_a_panorama_sum_to_the_sphere(height: int, width: int) -
         cap = 2 * math.pi * (1 - math.cos(math.pi * row / height))
         assert float(solid_angles[:row].sum()) == pytest.approx(cap, rel=1e-5)
     latitude = torch.asin(
-        PROJECTIONS.get(EQUIRECTANGULAR)
-        .rays(whole_sphere_intrinsics(height, width), torch.eye(3), height, width)[1]
-        .double()
+        PANORAMA.rays(whole_sphere_intrinsics(height, width), torch.eye(3), height, width)[
+            1
+        ].double()
     )
     ratio = weights / latitude.cos()
     torch.testing.assert_close(ratio, ratio.mean().expand_as(ratio), atol=1e-4, rtol=1e-4)
@@ -168,20 +169,19 @@ def test_pixels_of_a_pinhole_weigh_alike() -> None:
 
 def test_cameras_of_two_kinds_each_get_their_own_rays() -> None:
     cameras = (CameraSpec("front", 48, 64), CameraSpec("round", 48, 64, EQUIRECTANGULAR, True))
+    kinds = projection.projections_of(cameras)
     intrinsics = torch.stack([K, whole_sphere_intrinsics(HEIGHT, WIDTH)])
     views = torch.stack([random_pose(8), random_pose(9)])
-    rays = projection.camera_rays(cameras, intrinsics[None], views[None], HEIGHT, WIDTH)
+    rays = projection.camera_rays(kinds, intrinsics[None], views[None], HEIGHT, WIDTH)
     assert rays.shape == (1, 2, 6, HEIGHT, WIDTH)
-    for view, camera in enumerate(cameras):
-        alone = projection.plucker_rays(
-            intrinsics[view], views[view], HEIGHT, WIDTH, camera.projection
-        )
+    for view, kind in enumerate(kinds):
+        alone = projection.plucker_rays(intrinsics[view], views[view], HEIGHT, WIDTH, kind)
         torch.testing.assert_close(rays[0, view], alone)
 
 
 def test_an_unknown_projection_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="equirectangular"):
-        projection.plucker_rays(K, torch.eye(4), 4, 4, "equirectangula")
+        projection.projections_of([CameraSpec("round", 48, 64, "equirectangula")])
 
 
 def test_a_mounted_camera_needs_its_carriers_pose() -> None:

@@ -16,15 +16,22 @@ from torch import Tensor
 
 from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView
-from worldsim.models.conditioners.base import ConditionerList, RigTensors, registered_conditioners
-from worldsim.models.denoisers.base import Denoiser, DenoiserConfig, DenoiserShape
+from worldsim.models.conditioners.base import ConditionerList, registered_conditioners
+from worldsim.models.conditioners.steps import FrameSteps
+from worldsim.models.denoisers.base import (
+    DENOISERS,
+    Denoiser,
+    DenoiserConfig,
+    DenoiserShape,
+    build_denoiser,
+)
 from worldsim.models.denoisers.conditioning import Conditioning
-from worldsim.models.denoisers.registry import DENOISERS, build_denoiser
 from worldsim.models.dynamics.base import DYNAMICS, Dynamics, DynamicsConfig, build_dynamics
 from worldsim.models.tokenizers.base import TOKENIZERS, Tokenizer, TokenizerConfig, build_tokenizer
 from worldsim.models.weights import load_weights, save_weights
 from worldsim.models.world_model import WorldModelConfig
-from worldsim.sampling.context import new_context, take_rows
+from worldsim.rows import take_rows
+from worldsim.sampling.context import new_context
 from worldsim.spec import END_EFFECTOR
 from worldsim.training.run_folder import load_tokenizer, save_tokenizer
 
@@ -120,12 +127,12 @@ def conditioned(name: str) -> tuple[ConditionerList, Case, Dynamics]:
 
 
 def maps_of(listed: ConditionerList, case: Case, states: Tensor, rows: list[int]) -> Tensor:
-    rig = RigTensors(*(part[rows] for part in vars(case.rig).values()))
-    before = torch.cat([states[:, :1], states[:, :-1]], dim=1)
+    before, views = torch.cat([states[:, :1], states[:, :-1]], dim=1), len(case.spec.cameras)
+    known, seen = torch.ones(ROWS, 2), torch.ones(ROWS, 2, views)
+    steps = take_rows(FrameSteps(case.action, known, before, states, seen, case.rig), rows)
     size = (4, 4 * case.spec.cameras[0].width // case.spec.cameras[0].height)
-    views = len(case.spec.cameras)
     memory = MemoryView.null(torch.zeros(len(rows), 2, views, 3, *size))
-    return listed.maps(case.action[rows], (before[rows], states[rows]), rig, size, memory)
+    return listed.maps(steps, size, memory)
 
 
 @pytest.mark.parametrize("name", sorted(CONDITIONERS))

@@ -4,7 +4,7 @@ The files are `tests/helpers/dummy_*.py`; `dummy_parts.py` registers them for a 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from toy_room_data import CAMERA, SPEC
 from toy_room_world import Room, retaken, room_spec, seeker, spinner, write_retaken
 from train_testing import train
 
-from worldsim.cameras.projection import camera_rays
+from worldsim.cameras.projection import camera_rays, projections_of
 from worldsim.cli.main import main
 from worldsim.cli.rank_report import write_ranking
 from worldsim.config.compose import build
@@ -26,33 +26,32 @@ from worldsim.envs.imagination.loading import judge_folder
 from worldsim.envs.imagination.start import Start
 from worldsim.errors import UsageError
 from worldsim.files import read_json
-from worldsim.judge.judge import JudgeReport, load_pretrained_judge
-from worldsim.judge.tracker import VerdictRule
+from worldsim.judge.judge import load_pretrained_judge
+from worldsim.judge.report import JudgeReport, VerdictRule
+from worldsim.memory.base import MemoryConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
-from worldsim.ranking.outcomes import Outcomes, read_outcomes, write_eval_config
-from worldsim.ranking.paired import wanted_results
 from worldsim.ranking.report import RankingReport
-from worldsim.rollout.batch import RolloutBatch
+from worldsim.rollout.episodes import RolloutBatch
 from worldsim.rollout.eval_config import Circumstances, EvalConfig, RankingOptions, StartPlan
-from worldsim.rollout.kept import Job, write_result
+from worldsim.rollout.jobs import wanted_results
+from worldsim.rollout.results import Job, Outcomes, read_outcomes, write_eval_config, write_result
 from worldsim.rollout.rollouts import roll_out
 from worldsim.rollout.worlds import BatchWorld, ImaginedWorld
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
 from worldsim.spec import CameraSpec
 
-USED = {
-    "train": {"camera", "conditioner", "denoiser", "dynamics", "tokenizer"},
-    "stream": {"camera", "conditioner", "denoiser", "dynamics", "tokenizer"},
-    "rank": {"camera", "conditioner", "denoiser", "dynamics", "judge", "metric", "tokenizer"},
-}
-"""Which dummies each piece of work must enter. MEMORY: `memory` joins them, and NAMED."""
+OF_A_STEP = {"camera", "conditioner", "denoiser", "dynamics", "memory"}
+"""Dummies that an imagined step must enter; its first frame enters the tokenizer too."""
 NAMED = (
     "model.autoencoder.name=shuffle",
     "model.autoencoder.channels=8",
     "model.denoiser.name=plain",
     "model.dynamics.name=unicycle",
     "model.conditioners=[turning,rays]",
+    "model.memory.name=rolled",
+    "plan.memory.name=recent",
+    "plan.memory.frames=2",
 )
 HORIZON = 10
 LEFT, RIGHT, FORWARD = (
@@ -106,7 +105,7 @@ def begun(model: WorldModel, recorded: Episode) -> Stream:
 
 
 def test_training_enters_every_part_that_a_model_has(run: Run) -> None:
-    assert USED["train"] <= run.entered
+    assert run.entered == OF_A_STEP | {"tokenizer"}
     model = run.model
     named = (model.tokenizer, model.denoiser, model.dynamics, *model.conditioners.rows)
     assert [type(part).__name__ for part in named] == [
@@ -126,7 +125,7 @@ def test_a_stream_enters_them_and_goes_where_the_dynamics_say(run: Run, parts: P
     recorded = retaken(3, 6, "cylinder")
     stream = begun(run.model, recorded)
     chunk, entered = parts.entered(lambda: stream.act(RIGHT))
-    assert USED["stream"] <= entered | {"tokenizer"} and "tokenizer" not in entered
+    assert entered == OF_A_STEP
     shown, entered = parts.entered(lambda: begun(run.model, recorded).pixels())
     assert "tokenizer" in entered and shown.shape == (1, 1, 24, 64, 3)
     x, y, cos, sin = recorded.agent_pos[0]
@@ -135,6 +134,21 @@ def test_a_stream_enters_them_and_goes_where_the_dynamics_say(run: Run, parts: P
     torch.testing.assert_close(
         chunk.agent_pos[0, 0], torch.tensor([x, y, np.cos(yaw), np.sin(yaw)]).float()
     )
+
+
+def test_what_the_memory_tells_is_imagined(run: Run) -> None:
+    model = run.model
+    forgetful = WorldModel(replace(model.config, memory=MemoryConfig()), model.spec).eval()
+    forgetful.load_state_dict(model.state_dict())
+    forgetful.normalizer.load_json(model.normalizer.to_json())
+    recorded = retaken(3, 6, "cylinder")
+    one, other = (begun(which, recorded).act(LEFT).latents for which in (model, forgetful))
+    assert one.shape == other.shape and not torch.equal(one, other)
+    # A turn rolls what was shown, and the model, hardly trained, is near what it is told.
+    shown = begun(model, recorded).newest
+    rolled = shown.roll(round(SPEC.action.scale[Move.LEFT] / (2 * np.pi) * 16), dims=-1)
+    errors = [(each[:, 0] - rolled).square().mean() for each in (one, other)]
+    assert errors[0] < errors[1]
 
 
 def test_forks_part_where_their_moves_do(run: Run) -> None:
@@ -199,7 +213,7 @@ def test_policies_are_ranked_by_the_metric_as_the_judge_ends_their_episodes(
     run: Run, parts: Parts, tmp_path: Path
 ) -> None:
     (report, outcomes), entered = parts.entered(lambda: ranked(run, tmp_path))
-    assert USED["rank"] <= entered
+    assert entered == set(parts.modules)
     assert report.metric.name == "turns" and "success" in report.others
     means = {policy.name: policy.imagined.value for policy in report.policies}
     assert means["seeks"] < means["spins"] == HORIZON
@@ -224,7 +238,7 @@ def test_the_command_ranks_with_them_too(run: Run, parts: Parts, tmp_path: Path)
     overrides = [*words[:2], "only=[seeks,spins]", *" ".join(words[2:]).split()]
     code, entered = parts.entered(lambda: main(["rank", *overrides]))
     assert code == 0
-    assert USED["rank"] <= entered
+    assert entered == set(parts.modules)
     seeks = read_json(out / "results" / "imagination" / "seeks.json")["rollouts"]["outcomes"]
     assert any(seeks["success"]) and max(seeks["turns"]) > 0
 
@@ -236,6 +250,7 @@ def test_the_command_ranks_with_them_too(run: Run, parts: Parts, tmp_path: Path)
         ("denoiser", {"name": "plane"}, "plain"),
         ("dynamics", {"name": "unicycles"}, "unicycle"),
         ("conditioners", ["turnings"], "turning"),
+        ("memory", {"name": "roled"}, "rolled"),
     ],
 )
 @pytest.mark.usefixtures("parts")
@@ -250,7 +265,7 @@ def test_an_unknown_part_of_a_model_is_refused_with_the_nearest(
 def test_an_unknown_camera_is_refused_with_the_nearest() -> None:
     eye = torch.eye(4)[None]
     with pytest.raises(UsageError, match="unknown projection 'cilinder'. Did you mean 'cylinder'"):
-        camera_rays([CameraSpec("c", 4, 4, "cilinder")], eye[:, :3, :3], eye, 4, 4)
+        camera_rays(projections_of([CameraSpec("c", 4, 4, "cilinder")]), eye[:, :3, :3], eye, 4, 4)
 
 
 def test_an_unknown_judge_is_refused_with_the_nearest(run: Run, tmp_path: Path) -> None:

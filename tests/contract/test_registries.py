@@ -1,6 +1,7 @@
 """What holds for every registry, and for every registered projection, judge and episode metric.
 
-Networks are in `test_registered_networks`, policies in `test_policy_contract`.
+Networks are in `test_registered_networks`, memories in `test_memories`, policies in
+`test_policy_contract`.
 """
 
 import math
@@ -18,21 +19,22 @@ from torch import Tensor
 from worldsim_testing import nano_start
 
 from worldsim.cameras.projection import PROJECTIONS, pixel_grid, whole_sphere_intrinsics
+from worldsim.data.memory_sampler import MEMORY_SAMPLERS
 from worldsim.errors import UsageError
 from worldsim.judge.judge import JUDGES, Judge, ObservedFrame, load_pretrained_judge
+from worldsim.memory.base import MEMORIES
 from worldsim.models.behaviour import BEHAVIOURS
 from worldsim.models.conditioners.base import registered_conditioners
-from worldsim.models.denoisers.registry import DENOISERS
+from worldsim.models.denoisers.base import DENOISERS
 from worldsim.models.dynamics.base import DYNAMICS
 from worldsim.models.tokenizers.base import TOKENIZERS
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.policies.base import POLICIES
 from worldsim.policies.pool import register_policies
 from worldsim.registry import Registry
-from worldsim.rollout.batch import RolloutBatch
-from worldsim.rollout.metrics import METRICS, SUCCESS
-from worldsim.rollout.trajectory import Episode, Trajectory
-from worldsim.sampling.context import take_rows
+from worldsim.rollout.episodes import METRICS, SUCCESS, Episode, RolloutBatch, Trajectory
+from worldsim.rollout.results import Job, read_result, write_result
+from worldsim.rows import take_rows
 from worldsim.spec import EQUIRECTANGULAR, PINHOLE
 from worldsim.training.losses.distillation import DISTILLATIONS
 from worldsim.training.losses.noise_levels import NOISE_POLICIES
@@ -48,6 +50,8 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     DYNAMICS,
     TOKENIZERS,
     JUDGES,
+    MEMORIES,
+    MEMORY_SAMPLERS,
     METRICS,
     POLICIES,
     BEHAVIOURS,
@@ -55,7 +59,6 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     NOISE_POLICIES,
     DISTILLATIONS,
 )
-# MEMORY: its registry joins REGISTRIES, and its rows a section below.
 CAMERAS: dict[str, Callable[[int, int], Tensor]] = {
     PINHOLE: lambda height, width: torch.tensor(
         [[width, 0, 0.4 * width], [0, 1.1 * width, 0.6 * height], [0, 0, 1.0]]
@@ -133,14 +136,18 @@ def walked(seed: int, steps: int) -> Trajectory:
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
-def test_a_metric_of_one_episode_is_the_same_among_others_and_from_disk(name: str) -> None:
+def test_a_metric_of_one_episode_is_the_same_among_others_and_from_disk(
+    name: str, tmp_path: Path
+) -> None:
     metric = METRICS.get(name)
     walks = (walked(0, 5), walked(1, 3), walked(2, 1), walked(3, 0))
     errors = (None, None, "broke off", None)
     batch = RolloutBatch("p", "imagination", tuple(range(4)), walks, errors, 6, (0, 1))
     values = batch.outcomes(name)
-    again = RolloutBatch.restore(batch.to_json(), batch.arrays()).outcomes(name)
-    np.testing.assert_allclose(again, values)
+    write_result(tmp_path, Job("p", "imagination"), {}, batch)
+    again = read_result(tmp_path, Job("p", "imagination"))
+    assert again is not None
+    np.testing.assert_allclose(again.outcomes(name), values)
     low, high = metric.bounds
     for start, (walk, error) in enumerate(zip(walks, errors, strict=True)):
         alone = metric(walk, Episode(start, 6, error, (0, 1)))

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from worldsim.cameras.poses import frame_of
 from worldsim.memory.view import MemoryView
-from worldsim.models.conditioners.base import Conditioner, StepGeometry, register_conditioner
-from worldsim.models.dynamics.frames import frame_of
+from worldsim.models.conditioners.base import Conditioner, register_conditioner
+from worldsim.models.conditioners.steps import StepGeometry
 from worldsim.spec import WorldSpec
 
 NAME = "turning"

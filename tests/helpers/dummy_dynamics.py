@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from worldsim.cameras.poses import frame_of
 from worldsim.errors import UsageError
 from worldsim.models.dynamics.base import Dynamics, DynamicsConfig, register_dynamics
-from worldsim.models.dynamics.frames import frame_of
 from worldsim.spec import WorldSpec
 
 NAME = "unicycle"

@@ -8,16 +8,14 @@ import numpy as np
 from worldsim.files import read_json, write_json
 from worldsim.judge.judge import (
     JUDGES,
-    EnvReference,
     Float,
     Judge,
     Judgement,
     JudgeParts,
-    JudgeReport,
     ObservedFrame,
     write_judge,
 )
-from worldsim.judge.tracker import VerdictRule
+from worldsim.judge.report import EnvReference, JudgeReport, VerdictRule
 from worldsim.spec import WorldSpec
 
 NAME = "near"

@@ -1,7 +1,6 @@
 """An episode metric of one's own: how often the agent turned."""
 
-from worldsim.rollout.metrics import register_metric
-from worldsim.rollout.trajectory import Episode, Trajectory
+from worldsim.rollout.episodes import Episode, Trajectory, register_metric
 
 NAME = "turns"
 TURNS = slice(2, 4)

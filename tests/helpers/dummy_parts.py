@@ -17,12 +17,13 @@ import pytest
 
 from worldsim.cameras.projection import PROJECTIONS
 from worldsim.judge.judge import JUDGES
+from worldsim.memory.base import MEMORIES
 from worldsim.models.conditioners.base import CONDITIONERS
 from worldsim.models.denoisers.base import DENOISERS
 from worldsim.models.dynamics.base import DYNAMICS
 from worldsim.models.tokenizers.base import TOKENIZERS
 from worldsim.registry import Registry
-from worldsim.rollout.metrics import METRICS
+from worldsim.rollout.episodes import METRICS
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "camera": PROJECTIONS,
@@ -30,6 +31,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "denoiser": DENOISERS,
     "dynamics": DYNAMICS,
     "judge": JUDGES,
+    "memory": MEMORIES,
     "metric": METRICS,
     "tokenizer": TOKENIZERS,
 }
@@ -39,10 +41,10 @@ COUNTED = {
     "denoiser": ("Plain", "residual"),
     "dynamics": ("Unicycle", "step"),
     "judge": ("NearJudge", "read"),
+    "memory": ("RolledMemory", "render"),
     "tokenizer": ("Shuffle", "encode"),
 }
 """Class and method of each kind whose calls are counted; of a metric it is the function itself."""
-# MEMORY: `dummy_memory.py` joins both tables.
 
 
 @dataclass(frozen=True)

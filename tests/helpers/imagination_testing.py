@@ -9,9 +9,8 @@ from worldsim_testing import CAMERAS, SIZE, nano_model, nano_spec, nano_start
 
 from worldsim.cameras.rig import CameraRig
 from worldsim.envs.imagination import FrameStarts, ImaginationEnv, ImaginationVectorEnv, Start
-from worldsim.judge.judge import JudgeReport
-from worldsim.judge.learned import LearnedJudge
-from worldsim.judge.tracker import VerdictRule
+from worldsim.judge.judge import LearnedJudge
+from worldsim.judge.report import JudgeReport, VerdictRule
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 
 REPORT = JudgeReport(9, 10, 8, 10, 0.01, 0.1, 0, 10, "nano")

@@ -13,9 +13,8 @@ from imagination_testing import REPORT
 from omegaconf import DictConfig, OmegaConf
 from worldsim_testing import nano_model
 
-from worldsim.judge.judge import ObservedFrame
-from worldsim.judge.learned import LearnedJudge
-from worldsim.judge.tracker import VerdictRule
+from worldsim.judge.judge import LearnedJudge, ObservedFrame
+from worldsim.judge.report import VerdictRule
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.world_model import WorldModel
 

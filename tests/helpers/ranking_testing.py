@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from worldsim.judge.judge import JudgeReport
+from worldsim.judge.report import JudgeReport
 from worldsim.rollout.episodes import RolloutBatch, Trajectory, World
 
 

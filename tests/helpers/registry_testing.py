@@ -8,7 +8,7 @@ from toy_room_data import SPEC as ROOM
 from toy_room_data import rig as room_rig
 from worldsim_testing import nano_spec, nano_start
 
-from worldsim.models.conditioners.base import RigTensors
+from worldsim.models.conditioners.steps import RigTensors
 from worldsim.spec import WorldSpec
 
 ROWS = 4

@@ -16,7 +16,7 @@ from worldsim.data.episode import Episode
 from worldsim.data.writer import LeRobotWriter
 from worldsim.envs.imagination.start import Start
 from worldsim.judge.judge import Judge
-from worldsim.rollout.trajectory import World
+from worldsim.rollout.episodes import World
 from worldsim.rollout.worlds import Moment
 from worldsim.spec import EQUIRECTANGULAR, ActionKind, WorldSpec
 

@@ -21,9 +21,8 @@ from worldsim.envs.imagination import (
 from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.envs.tabletop.reach import TabletopReach
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.judge.judge import EnvReference, ObservedFrame
-from worldsim.judge.learned import LearnedJudge
-from worldsim.judge.tracker import VerdictRule
+from worldsim.judge.judge import LearnedJudge, ObservedFrame
+from worldsim.judge.report import EnvReference, VerdictRule
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.world_model import WorldModel
 from worldsim.play.session import PlaySession

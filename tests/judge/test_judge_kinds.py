@@ -15,18 +15,16 @@ from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json
 from worldsim.judge.judge import (
     JUDGES,
-    EnvReference,
     Float,
     Judge,
     Judgement,
     JudgeParts,
-    JudgeReport,
+    LearnedJudge,
     ObservedFrame,
     load_pretrained_judge,
     write_judge,
 )
-from worldsim.judge.learned import LearnedJudge
-from worldsim.judge.tracker import VerdictRule
+from worldsim.judge.report import EnvReference, JudgeReport, VerdictRule
 from worldsim.policies.simple import ZeroPolicy
 from worldsim.rollout.rollouts import rollout_imagination
 from worldsim.spec import WorldSpec

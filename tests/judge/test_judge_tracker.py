@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from worldsim.errors import UsageError
-from worldsim.judge.tracker import JudgeTracker, VerdictRule, episode_verdict
+from worldsim.judge.judge import JudgeTracker
+from worldsim.judge.report import VerdictRule, episode_verdict
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from worldsim.judge.judge import Judgement, JudgeReport
-from worldsim.judge.tracker import VerdictRule
+from worldsim.judge.judge import Judgement
+from worldsim.judge.report import JudgeReport, VerdictRule
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
 
 

@@ -7,9 +7,14 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import UsageError
-from worldsim.models.denoisers.base import Denoiser, DenoiserConfig, DenoiserShape
+from worldsim.models.denoisers.base import (
+    Denoiser,
+    DenoiserConfig,
+    DenoiserShape,
+    build_denoiser,
+    registered_denoisers,
+)
 from worldsim.models.denoisers.conditioning import Conditioning
-from worldsim.models.denoisers.registry import DENOISERS, build_denoiser
 from worldsim.rows import take_rows
 from worldsim.sampling.context import Context, new_context
 
@@ -53,7 +58,7 @@ def empty_context(model: Denoiser, batch: int = 2, recent: int = 7) -> Context:
     return new_context(batch, model.context_shape, LATENT, sink=1, recent=recent)
 
 
-@pytest.fixture(params=sorted(DENOISERS))
+@pytest.fixture(params=sorted(registered_denoisers()))
 def model(request: pytest.FixtureRequest) -> Denoiser:
     return make(request.param)
 
@@ -113,7 +118,7 @@ def test_only_differences_of_positions_matter(model: Denoiser) -> None:
 @torch.no_grad()
 def test_clean_frames_come_back_as_they_are_before_training() -> None:
     x, _, cond = clip(4)
-    for name in DENOISERS:
+    for name in sorted(registered_denoisers()):
         torch.manual_seed(0)
         fresh = build_denoiser(DenoiserConfig(name, 32, 1, 32, 16), SHAPE)
         out = fresh(x, torch.zeros(2, 4), cond)
@@ -124,7 +129,7 @@ def test_clean_frames_come_back_as_they_are_before_training() -> None:
 def test_untrained_model_repeats_a_clean_predecessor() -> None:
     x, _, cond = clip(2)
     sigma = torch.tensor([[0.0, 1.0]]).expand(2, -1)
-    for name in DENOISERS:
+    for name in sorted(registered_denoisers()):
         torch.manual_seed(0)
         fresh = build_denoiser(DenoiserConfig(name, 32, 1, 32, 16), SHAPE)
         out = fresh(x, sigma, cond)

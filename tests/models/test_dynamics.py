@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 from worldsim_testing import nano_model, nano_spec
 
+from worldsim.cameras.poses import end_effector_frame, frame_of
 from worldsim.errors import UsageError
 from worldsim.models.dynamics.base import Dynamics, DynamicsConfig, build_dynamics
-from worldsim.models.dynamics.frames import frame_of
 from worldsim.models.dynamics.pose import PoseDynamics, travelled
-from worldsim.models.tabletop.maps import end_effector_pose
 from worldsim.models.world_model import WorldModel
 from worldsim.spec import ActionSpec, VectorSpec, WorldSpec
 
@@ -94,12 +93,12 @@ def test_a_straight_line_is_the_limit_of_arcs() -> None:
 def test_what_is_learnt_turns_with_the_agent_and_not_with_its_place_in_the_command() -> None:
     """The same residual, seen from two headings, is one motion in the agent's axes."""
     dynamics = pose_dynamics(("forward", "turn"), (0.25, 0.5))
-    assert dynamics.leave.bias is not None
+    assert dynamics.leave.bias is not None and dynamics.frame is not None
     dynamics.leave.bias[:] = torch.tensor([0.0, -0.1, 0.05, 0.0, 0.2])
     for yaw in (0.0, 1.1):
         start = at(0.0, 0.0, yaw)
-        pose = dynamics.pose(drive(dynamics, start, [[0.0, 0.0]]))[0]
-        home = torch.linalg.inv(dynamics.pose(start)[0]) @ pose
+        pose = dynamics.frame.pose(drive(dynamics, start, [[0.0, 0.0]]))[0]
+        home = torch.linalg.inv(dynamics.frame.pose(start)[0]) @ pose
         wanted = travelled(torch.tensor([-0.1, 0.05, 0.2]))
         torch.testing.assert_close(home[:2, 3], wanted, atol=1e-6, rtol=0)
         assert float(torch.atan2(home[1, 0], home[0, 0])) == pytest.approx(0.2, abs=1e-6)
@@ -170,9 +169,9 @@ def test_a_model_without_tracked_objects_is_not_state_assisted(name: str) -> Non
 def test_the_pose_of_an_agent_is_found_by_its_names() -> None:
     dynamics = build_dynamics(DynamicsConfig("agent", width=8, depth=0), nano_spec())
     state = torch.randn(4, 10)
-    pose = dynamics.pose(state)
-    assert pose is not None
-    torch.testing.assert_close(pose, end_effector_pose(state, nano_spec()))
+    pose, hand = dynamics.pose(state), end_effector_frame(nano_spec().agent_pos)
+    assert pose is not None and hand is not None
+    torch.testing.assert_close(pose, hand.pose(state))
     assert frame_of(VectorSpec(("q_x", "q_y"), ("rad", "rad"))) is None
     upright = frame_of(VectorSpec(("a_x", "a_y"), ("m", "m")))
     assert upright is not None

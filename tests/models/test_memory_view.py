@@ -9,8 +9,7 @@ from torch import Tensor
 
 from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView, reference
-from worldsim.models.denoisers.base import DenoiserConfig
-from worldsim.models.denoisers.registry import DENOISERS, build_denoiser
+from worldsim.models.denoisers.base import DenoiserConfig, build_denoiser, registered_denoisers
 from worldsim.rows import join_rows, take_rows
 
 
@@ -29,7 +28,7 @@ def test_a_reference_is_the_previous_frame_or_the_render_or_between() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", sorted(DENOISERS))
+@pytest.mark.parametrize("name", sorted(registered_denoisers()))
 def test_an_empty_memory_changes_no_bit(name: str) -> None:
     model, (x, sigma, cond) = make(name), clip(4)
     empty = replace(cond, memory=MemoryView.null(x))
@@ -37,7 +36,7 @@ def test_an_empty_memory_changes_no_bit(name: str) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", sorted(DENOISERS))
+@pytest.mark.parametrize("name", sorted(registered_denoisers()))
 def test_an_untrained_model_shows_what_is_remembered_where_it_is(name: str) -> None:
     torch.manual_seed(0)
     fresh = build_denoiser(DenoiserConfig(name, 32, 1, 32, 16), SHAPE)
@@ -51,7 +50,7 @@ def test_an_untrained_model_shows_what_is_remembered_where_it_is(name: str) -> N
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", sorted(DENOISERS))
+@pytest.mark.parametrize("name", sorted(registered_denoisers()))
 def test_the_network_sees_the_render_as_its_predecessor(name: str) -> None:
     model, (x, sigma, cond) = make(name), clip(3)
     one, other = (

@@ -32,7 +32,7 @@ from worldsim.rollout.results import (
     Job,
     Outcomes,
     read_outcomes,
-    write_comparison,
+    write_eval_config,
     write_result,
 )
 
@@ -139,7 +139,7 @@ def save(folder: Path, made: Outcomes) -> Path:
     jobs = {
         Job(batch.policy, batch.world): batch for batch in [*made.imagined, *(made.truth or [])]
     }
-    write_comparison(
+    write_eval_config(
         folder, made.eval_config, made.options, made.circumstances, dict.fromkeys(jobs, parts)
     )
     for job, batch in jobs.items():

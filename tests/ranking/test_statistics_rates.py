@@ -5,7 +5,7 @@ import pytest
 from ranking_testing import judge_report
 
 from worldsim.errors import UsageError
-from worldsim.judge.judge import JudgeReport
+from worldsim.judge.report import JudgeReport
 from worldsim.ranking.bootstrap import wilson_interval
 from worldsim.ranking.rates import correct, corrected_rate, require_counts
 

@@ -107,6 +107,16 @@ def test_page_is_well_formed_and_complete(report: ReportData) -> None:
         assert expected in page.words, expected
 
 
+def test_no_heading_stands_twice(ranking: RankingReport) -> None:
+    """As `worldsim rank` makes a page: the ranking has the title of the page."""
+    section = Section("Ranking", ranking)
+    headings = re.findall(r"<h[1-6]>(.*?)</h", render_report(ReportData("Ranking", (section,))))
+    assert len(set(headings)) == len(headings) and "This comparison" in headings
+    assert [heading for heading in headings if "Ranking" in heading] == ["Ranking"]
+    three = ReportData("Ranking", (section, section, Section("Yesterday", ranking)))
+    assert three.headings == ["This comparison", "Comparison 2", "Yesterday"]
+
+
 def test_the_interval_over_policies_stands_beside_the_one_over_starts(report: ReportData) -> None:
     text = render_report(report)
     header = text[text.index('class="agreement"') :]

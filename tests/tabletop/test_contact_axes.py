@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from worldsim.models.tabletop.contact_axes import contact_yaw, in_axes
-from worldsim.models.tabletop.scene_points import ScenePoint
+from worldsim.cameras.poses import ScenePoint
+from worldsim.models.tabletop.contact_dynamics import contact_yaw, in_axes
 
 CUBE = ScenePoint("cube", 0, 1, None, fold=4, cos=2, sin=3)
 CUP = ScenePoint("cup", 0, 1, None, fold=1, cos=2, sin=3)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from worldsim_testing import nano_spec
 
-from worldsim.models.tabletop.contact_features import Scene, contact_features, feature_count
-from worldsim.models.tabletop.scene_points import scene_points
+from worldsim.cameras.poses import scene_points
+from worldsim.models.tabletop.contact_dynamics import ContactFeatures
 from worldsim.spec import VectorSpec, WorldSpec
 
 STATE = VectorSpec(
@@ -46,8 +46,8 @@ def features(angle: float, shift: tuple[float, float]) -> Tensor:
     hand, state, action = turned(angle, shift)
     moved, pushed = torch.zeros_like(hand), torch.zeros_like(state)
     moved[:2], pushed[:2] = 0.01 * action[:2], 0.005 * action[:2]
-    before, now = Scene(hand - moved, state - pushed), Scene(hand, state)
-    return contact_features(before, now, action, SPEC, POINTS[:1])
+    told = ContactFeatures(SPEC, POINTS[:1])
+    return told((hand - moved, state - pushed), (hand, state), action)
 
 
 @pytest.mark.parametrize("angle", [0.4, 2.0, -1.1])
@@ -64,15 +64,14 @@ def test_a_tilt_is_told_in_the_axes_of_the_contact() -> None:
     state = VectorSpec((*STATE.names, "cube_tilt_x", "cube_tilt_y"), (*STATE.units, "1", "1"))
     spec = WorldSpec(10, SPEC.cameras, SPEC.action, SPEC.agent_pos, state)
     points = scene_points(state)
-    upright = feature_count(SPEC, POINTS[:1])
+    upright, tilted = ContactFeatures(SPEC, POINTS[:1]), ContactFeatures(spec, points[:1])
     told = []
     for angle in (0.0, 1.3):
         hand, flat, action = turned(angle, (0.0, 0.0))
         lean = torch.tensor([0.2 * math.cos(0.7 + angle), 0.2 * math.sin(0.7 + angle)])
-        scene = Scene(hand, torch.cat([flat, lean]))
-        found = contact_features(scene, scene, action, spec, points[:1])
-        told.append(found[SPUN.stop :])
-    assert len(found) == upright + 2
+        scene = hand, torch.cat([flat, lean])
+        told.append(tilted(scene, scene, action)[SPUN.stop :])
+    assert tilted.count == upright.count + 2
     torch.testing.assert_close(told[0], told[1], atol=1e-6, rtol=1e-5)
     assert float(told[0].norm()) == pytest.approx(0.2)
 
@@ -85,7 +84,5 @@ def test_a_moved_scene_looks_the_same() -> None:
 def test_without_hand_and_points_there_is_nothing_to_say() -> None:
     empty = VectorSpec((), ())
     spec = WorldSpec(10, SPEC.cameras, SPEC.action, VectorSpec(("q",), ("rad",)), empty)
-    assert feature_count(spec, ()) == 0
-    action = ACTION.expand(2, -1)
-    scene = Scene(torch.zeros(2, 1), torch.zeros(2, 0))
-    assert contact_features(scene, scene, action, spec, ()).shape == (2, 0)
+    none, scene = ContactFeatures(spec, ()), (torch.zeros(2, 1), torch.zeros(2, 0))
+    assert none.count == 0 and none(scene, scene, ACTION.expand(2, -1)).shape == (2, 0)

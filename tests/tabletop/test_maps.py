@@ -8,19 +8,23 @@ import torch
 from torch import Tensor
 from worldsim_testing import nano_spec, nano_start
 
-from worldsim.errors import UsageError
-from worldsim.models.conditioners.base import ConditionerList
-from worldsim.models.conditioners.steps import FrameSteps, RigTensors
-from worldsim.models.dynamics.base import DynamicsConfig, build_dynamics
-from worldsim.models.tabletop.maps import HAND_CHANNELS, POINT_CHANNELS, point_maps
-from worldsim.models.tabletop.scene_points import (
+from worldsim.cameras.poses import (
     ScenePoint,
     point_headings,
     point_positions,
     position_entries,
     scene_points,
 )
-from worldsim.models.tabletop.silhouettes import SILHOUETTE_CHANNELS
+from worldsim.errors import UsageError
+from worldsim.models.conditioners.base import ConditionerList
+from worldsim.models.conditioners.steps import FrameSteps, RigTensors
+from worldsim.models.dynamics.base import DynamicsConfig, build_dynamics
+from worldsim.models.tabletop.maps import (
+    HAND_CHANNELS,
+    POINT_CHANNELS,
+    SILHOUETTE_CHANNELS,
+    point_maps,
+)
 from worldsim.models.world_model import TABLETOP
 from worldsim.spec import EQUIRECTANGULAR, VectorSpec, WorldSpec
 

@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from worldsim.cameras.poses import ScenePoint, point_poses
 from worldsim.cameras.projection import pixel_grid, scale_intrinsics
-from worldsim.models.tabletop.scene_points import ScenePoint
-from worldsim.models.tabletop.silhouettes import (
+from worldsim.models.tabletop.maps import (
     REACH,
     SAMPLES,
     SILHOUETTE_CHANNELS,
     cube_distance,
-    point_poses,
     silhouette_maps,
 )
 

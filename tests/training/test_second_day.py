@@ -20,9 +20,8 @@ from worldsim.envs.imagination import DatasetStarts
 from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.envs.imagination.loading import load_starts
 from worldsim.errors import DataWarning, SpecMismatchError
-from worldsim.judge.judge import JudgeReport
-from worldsim.judge.learned import LearnedJudge
-from worldsim.judge.tracker import VerdictRule
+from worldsim.judge.judge import LearnedJudge
+from worldsim.judge.report import JudgeReport, VerdictRule
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.behaviour_cloning import BCPolicy, save_behaviour

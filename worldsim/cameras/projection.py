@@ -126,8 +126,18 @@ class Equirectangular(Projection):
         return rows[:, None].expand(height, width).float()
 
 
-PROJECTIONS.register(PINHOLE)(Pinhole())
+pinhole = Pinhole()
+PROJECTIONS.register(PINHOLE)(pinhole)
 PROJECTIONS.register(EQUIRECTANGULAR)(Equirectangular())
+
+
+def projections_of(cameras: Sequence[CameraSpec]) -> tuple[Projection, ...]:
+    """The projection of each camera.
+
+    Raises:
+        UsageError: a name is not registered.
+    """
+    return tuple(PROJECTIONS.get(camera.projection) for camera in cameras)
 
 
 def whole_sphere_intrinsics(height: int, width: int) -> Tensor:
@@ -142,7 +152,7 @@ def whole_sphere_intrinsics(height: int, width: int) -> Tensor:
 
 
 def project(
-    points: Tensor, intrinsics: Tensor, poses: Tensor, projection: str = PINHOLE
+    points: Tensor, intrinsics: Tensor, poses: Tensor, projection: Projection = pinhole
 ) -> tuple[Tensor, Tensor]:
     """World points `[..., 3]` to pixel coordinates `[..., 2]` and depth `[...]`.
 
@@ -151,7 +161,7 @@ def project(
     """
     relative = points - poses[..., :3, 3]
     camera = torch.einsum("...ji,...j->...i", poses[..., :3, :3], relative)
-    return PROJECTIONS.get(projection).project(camera, intrinsics)
+    return projection.project(camera, intrinsics)
 
 
 def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
@@ -165,7 +175,7 @@ def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
 
 
 def plucker_rays(
-    intrinsics: Tensor, poses: Tensor, height: int, width: int, projection: str = PINHOLE
+    intrinsics: Tensor, poses: Tensor, height: int, width: int, projection: Projection = pinhole
 ) -> Tensor:
     """Plücker coordinates of every pixel's ray: direction, then moment o x d.
 
@@ -174,24 +184,23 @@ def plucker_rays(
         poses: `[..., 4, 4]`.
         height: rows.
         width: columns.
-        projection: registered name.
+        projection: of the cameras.
 
     Returns:
         `[..., 6, height, width]`; directions are unit, moments in metres.
     """
-    kind = PROJECTIONS.get(projection)
-    directions = kind.rays(intrinsics, poses[..., :3, :3], height, width)
+    directions = projection.rays(intrinsics, poses[..., :3, :3], height, width)
     origins = poses[..., :3, 3, None, None].expand_as(directions)
     return torch.cat([directions, torch.linalg.cross(origins, directions, dim=-3)], dim=-3)
 
 
 def camera_rays(
-    cameras: Sequence[CameraSpec], intrinsics: Tensor, poses: Tensor, height: int, width: int
+    projections: Sequence[Projection], intrinsics: Tensor, poses: Tensor, height: int, width: int
 ) -> Tensor:
     """`plucker_rays` of V cameras, each by its own projection.
 
     Args:
-        cameras: V of them.
+        projections: of V cameras, see `projections_of`.
         intrinsics: `[..., V, 3, 3]`, scaled to `height` x `width` images.
         poses: `[..., V, 4, 4]`.
         height: rows.
@@ -200,12 +209,11 @@ def camera_rays(
     Returns:
         `[..., V, 6, height, width]`.
     """
-    names = [camera.projection for camera in cameras]
-    if len(set(names)) == 1:
-        return plucker_rays(intrinsics, poses, height, width, names[0])
+    if len(set(projections)) == 1:
+        return plucker_rays(intrinsics, poses, height, width, projections[0])
     views = [
-        plucker_rays(intrinsics[..., v, :, :], poses[..., v, :, :], height, width, name)
-        for v, name in enumerate(names)
+        plucker_rays(intrinsics[..., v, :, :], poses[..., v, :, :], height, width, each)
+        for v, each in enumerate(projections)
     ]
     return torch.stack(views, dim=-4)
 

@@ -36,7 +36,7 @@ def run(config: DictConfig) -> None:
     from worldsim.rollout.eval_config import Circumstances
     from worldsim.rollout.evaluator import Evaluator
     from worldsim.rollout.jobs import run_missing, standing, wanted_results
-    from worldsim.rollout.results import write_comparison
+    from worldsim.rollout.results import write_eval_config
 
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
@@ -49,7 +49,7 @@ def run(config: DictConfig) -> None:
     wanted = wanted_results(eval_config, options.worlds)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_comparison(out, eval_config, options, circumstances, wanted)
+    write_eval_config(out, eval_config, options, circumstances, wanted)
     found, count = standing(out, wanted), eval_config.starts.count
     for line in found.in_words(eval_config):
         say(line)

@@ -2,33 +2,33 @@
 
 A judge sees what a robot would see, so that it serves both worlds, and carries its own measured
 error (`JudgeReport`), by which rates are corrected. Kinds of judges are filed in `JUDGES`; the one
-that is trained on pixels is in `worldsim.judge.learned`.
+that is trained on pixels is `LearnedJudge`, whose training is in `worldsim.judge.training`.
 
 Legend: N observations, V view, H, W pixels, P proprioception, A action, S state.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from dacite import Config as DaciteConfig
 from dacite import DaciteError, from_dict
 from numpy.typing import NDArray
 
-from worldsim.errors import DataError
+from worldsim.errors import DataError, UsageError
 from worldsim.files import read_json, write_json
-from worldsim.judge.tracker import JudgeTracker, VerdictRule
+from worldsim.judge.report import EnvReference, JudgeReport, VerdictRule
+from worldsim.models.heads.state_estimator import StateEstimator
 from worldsim.registry import Registry
 from worldsim.spec import WorldSpec
 
-if TYPE_CHECKING:
-    import torch
-
+Bool = NDArray[np.bool_]
 Float = NDArray[np.float32]
 REPORT = "judge.json"
-OLDER = {"idle_false_successes": "first_frame_false_successes", "idle_episodes": "first_frames"}
-"""Older names of a report's entries, which promised more than first frames."""
+READ_AT_ONCE = 512
+"""Frames copied out of a data set's memory map at a time."""
 
 
 class Judgement(NamedTuple):
@@ -45,79 +45,6 @@ class Judgement(NamedTuple):
     state: Float
 
 
-@dataclass(frozen=True)
-class JudgeReport:
-    """The judge against simulator truth on episodes held out from its training and calibration.
-
-    Attributes:
-        true_positives: successful episodes it called successful.
-        positives: successful episodes.
-        true_negatives: failed episodes it called failed.
-        negatives: failed episodes.
-        state_error_m: mean error over the state entries that are in metres; None if there are none.
-        progress_error: mean absolute error of progress; None if the recordings tell none.
-        first_frame_false_successes: held-out first frames, none of them a success, whose
-            probability alone would do for one.
-        first_frames: held-out first frames that were no success. They are single frames: what a
-            policy that does nothing is credited with over whole episodes, a ranking tells.
-        source: what was read, such as the data set's name.
-    """
-
-    true_positives: int
-    positives: int
-    true_negatives: int
-    negatives: int
-    state_error_m: float | None
-    progress_error: float | None
-    first_frame_false_successes: int
-    first_frames: int
-    source: str = ""
-
-    @property
-    def reads_progress(self) -> bool:
-        """Whether the judge learnt progress; where none was recorded it can read success alone."""
-        return self.progress_error is not None
-
-    @property
-    def tpr(self) -> float | None:
-        """True positive rate; None if no episode succeeded."""
-        return self.true_positives / self.positives if self.positives else None
-
-    @property
-    def tnr(self) -> float | None:
-        """True negative rate; None if no episode failed."""
-        return self.true_negatives / self.negatives if self.negatives else None
-
-    @property
-    def first_frame_false_success_rate(self) -> float | None:
-        """Share of first frames that look like a success and are none; None if there are none."""
-        return self.first_frame_false_successes / self.first_frames if self.first_frames else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Counts and the rates that follow from them."""
-        rates = {
-            "tpr": self.tpr,
-            "tnr": self.tnr,
-            "first_frame_false_success_rate": self.first_frame_false_success_rate,
-        }
-        return asdict(self) | rates
-
-    @staticmethod
-    def from_json(data: dict[str, Any]) -> "JudgeReport":
-        """Inverse of `to_json`; knows the names that older judges use."""
-        derived = ("tpr", "tnr", "first_frame_false_success_rate", "idle_false_success_rate")
-        counts = {OLDER.get(key, key): v for key, v in data.items() if key not in derived}
-        return from_dict(JudgeReport, counts, DaciteConfig(type_hooks={float: float}, strict=True))
-
-
-@dataclass(frozen=True)
-class EnvReference:
-    """The simulator env that episodes came from: gymnasium id and constructor arguments."""
-
-    id: str
-    kwargs: dict[str, Any] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, eq=False)
 class ObservedFrame:
     """What a judge is shown of N episodes at one time.
@@ -131,6 +58,52 @@ class ObservedFrame:
     pixels: NDArray[np.uint8]
     agent_pos: Float
     pose: Float | None = None
+
+
+class JudgeTracker:
+    """Applies a `VerdictRule` to N episodes as their frames arrive. A verdict, once given, stays.
+
+    Args:
+        rule: threshold and hold.
+        num_episodes: N.
+    """
+
+    def __init__(self, rule: VerdictRule, num_episodes: int) -> None:
+        self.rule = rule
+        self._streak = np.zeros(num_episodes, np.int64)
+        self._succeeded = np.zeros(num_episodes, bool)
+
+    @property
+    def succeeded(self) -> Bool:
+        """Verdicts so far, `[N]` bool."""
+        return self._succeeded.copy()
+
+    def reset(self, mask: Bool | None = None) -> None:
+        """Forget the episodes in `mask` `[N]`, or all."""
+        where = slice(None) if mask is None else mask
+        self._streak[where] = 0
+        self._succeeded[where] = False
+
+    def update(self, probability: NDArray[np.float32], rows: Bool | None = None) -> Bool:
+        """Read one more frame of each episode, or of those in the mask `rows`.
+
+        Args:
+            probability: `[N]`, or one value for each true entry of `rows`.
+            rows: `[N]` bool; None for all.
+
+        Returns:
+            Verdicts so far, `[N]` bool.
+        """
+        where = np.ones(len(self._streak), bool) if rows is None else rows
+        above = np.asarray(probability) >= self.rule.threshold
+        self._streak[where] = np.where(above, self._streak[where] + 1, 0)
+        self._succeeded |= self._streak >= self.rule.hold
+        return self.succeeded
+
+    def select(self, indices: NDArray[np.int64]) -> None:
+        """Keep only the episodes in `indices`, in that order."""
+        self._streak = self._streak[indices]
+        self._succeeded = self._succeeded[indices]
 
 
 @runtime_checkable
@@ -177,7 +150,7 @@ class Judge(Protocol):
         """A fresh tracker with this judge's verdict rule."""
         return JudgeTracker(self.rule, num_episodes)
 
-    def to(self, device: "str | torch.device") -> "Judge":
+    def to(self, device: str | torch.device) -> "Judge":
         """Move what computes to a device; returns self."""
         return self
 
@@ -208,6 +181,68 @@ def write_judge(folder: Path, kind: str, judge: Judge) -> None:
     )
 
 
+def read_pixels(estimator: StateEstimator, pixels: NDArray[np.uint8]) -> Judgement:
+    """What `estimator` makes of uint8 `[N, V, H, W, 3]`; see `LearnedJudge.read`."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 5 or pixels.shape[-1] != 3:
+        raise UsageError(
+            f"judge: expected uint8 pixels [N, V, H, W, 3], got {pixels.dtype} {pixels.shape}"
+        )
+    device = next(estimator.parameters()).device
+    parts = []
+    for start in range(0, max(len(pixels), 1), READ_AT_ONCE):
+        # Rows of a memory map are read-only, which torch does not take.
+        rows = np.require(pixels[start : start + READ_AT_ONCE], requirements=["C", "W"])
+        reading = estimator.observe(torch.from_numpy(rows).to(device))
+        parts.append((torch.sigmoid(reading.success_logit), reading.progress, reading.state))
+    joined = [torch.cat(field).float().cpu().numpy() for field in zip(*parts, strict=True)]
+    return Judgement(*joined)
+
+
+@JUDGES.register("learned")
+@dataclass(eq=False)
+class LearnedJudge(Judge):
+    """A trained state estimator, which looks at pixels alone.
+
+    Attributes:
+        estimator: the network, in evaluation mode.
+        spec: cameras and state that it reads.
+        rule: from probabilities to verdicts.
+        report: error on held-out simulated episodes.
+        env: the simulator of those episodes, or None if there was none.
+    """
+
+    estimator: StateEstimator
+    spec: WorldSpec
+    rule: VerdictRule
+    report: JudgeReport
+    env: EnvReference | None = None
+
+    def __post_init__(self) -> None:
+        self._reads_progress = self.report.reads_progress
+
+    def read(self, observation: ObservedFrame, action: Float | None) -> Judgement:
+        """See `Judge.read`; the action is not looked at."""
+        reading = read_pixels(self.estimator, observation.pixels)
+        if self._reads_progress:
+            return reading
+        return reading._replace(progress=np.zeros_like(reading.progress))
+
+    def to(self, device: str | torch.device) -> "LearnedJudge":
+        """Move the network; returns self."""
+        self.estimator.to(device)
+        return self
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the network, and `judge.json` with spec, rule and report."""
+        self.estimator.save_pretrained(folder)
+        write_judge(folder, "learned", self)
+
+    @classmethod
+    def from_folder(cls, folder: Path, parts: JudgeParts) -> "LearnedJudge":
+        """See `Judge.from_folder`."""
+        return cls(StateEstimator.from_pretrained(folder), *parts)
+
+
 def load_pretrained_judge(folder: str | Path) -> Judge:
     """The judge in a folder, whatever its kind.
 
@@ -215,8 +250,6 @@ def load_pretrained_judge(folder: str | Path) -> Judge:
         DataError: files are missing, truncated or do not describe a judge.
         UsageError: the kind is not registered.
     """
-    import worldsim.judge.learned  # noqa: F401 registers it
-
     folder = Path(folder)
     data = read_json(folder / REPORT)
     try:

@@ -22,8 +22,8 @@ from worldsim.judge.buffer import (
     join_buffers,
     reconstruct,
 )
-from worldsim.judge.judge import EnvReference
-from worldsim.judge.learned import LearnedJudge, read_pixels
+from worldsim.judge.judge import LearnedJudge, read_pixels
+from worldsim.judge.report import EnvReference
 from worldsim.judge.sampling import (
     CALIBRATED,
     REPORTED,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.judge.judge import Judgement, JudgeReport
-from worldsim.judge.tracker import VerdictRule, episode_verdict
+from worldsim.judge.judge import Judgement
+from worldsim.judge.report import JudgeReport, VerdictRule, episode_verdict
 
 THRESHOLDS = 1 / (1 + np.exp(-np.linspace(-4, 4, 81)))
 """Candidate thresholds, even in log odds."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from worldsim.errors import UsageError, unknown_name
-from worldsim.judge.judge import JudgeReport
+from worldsim.judge.report import JudgeReport
 from worldsim.ranking.bootstrap import (
     Estimate,
     best_shares,

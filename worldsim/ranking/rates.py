@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from worldsim.errors import UsageError
-from worldsim.judge.judge import JudgeReport
+from worldsim.judge.report import JudgeReport
 from worldsim.ranking.bootstrap import (
     Estimate,
     as_outcomes,

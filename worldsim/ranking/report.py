@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import Any
 
-from worldsim.judge.judge import JudgeReport
+from worldsim.judge.report import JudgeReport
 from worldsim.ranking.bootstrap import Estimate, Interval
 from worldsim.ranking.correlation import MMRV_RULE, Coefficients
 from worldsim.ranking.rates import StartOutcomes, judge_rates

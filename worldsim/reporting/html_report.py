@@ -87,6 +87,15 @@ class ReportData:
         if not self.sections:
             raise UsageError("a report needs at least one ranking")
 
+    @property
+    def headings(self) -> list[str]:
+        """Of each section: its title, unless the page or a section before has the same."""
+        found: list[str] = []
+        for number, section in enumerate(self.sections, start=1):
+            own = "This comparison" if number == 1 else f"Comparison {number}"
+            found.append(own if section.title in (self.title, *found) else section.title)
+        return found
+
 
 def write_report(path: Path, data: ReportData) -> None:
     """Render `data` and write it whole or not at all."""

@@ -16,7 +16,8 @@ from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16, inference_device
-from worldsim.judge.judge import JudgeReport, load_pretrained_judge
+from worldsim.judge.judge import load_pretrained_judge
+from worldsim.judge.report import JudgeReport
 from worldsim.models.pretrained import SHIPPED
 from worldsim.models.weights import WEIGHTS
 from worldsim.models.world_model import WorldModel

@@ -224,7 +224,7 @@ class Outcomes:
     logged: LoggedRates | None = None
 
 
-def write_comparison(
+def write_eval_config(
     out: Path,
     eval_config: EvalConfig,
     options: RankingOptions,

@@ -7,6 +7,7 @@ cannot happen.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from dacite import Config as DaciteConfig
@@ -32,7 +33,7 @@ class VectorSpec:
         if len(self.names) != len(self.units):
             raise UsageError(f"VectorSpec has {len(self.names)} names, {len(self.units)} units")
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """The vector's length."""
         return len(self.names)
@@ -87,7 +88,7 @@ class WorldSpec:
             raise UsageError(f"events need distinct names, got {self.events}")
         object.__setattr__(self, "fps", plain_rate(self.fps))
 
-    @property
+    @cached_property
     def camera_names(self) -> tuple[str, ...]:
         """Names in view order."""
         return tuple(camera.name for camera in self.cameras)

@@ -13,8 +13,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.cameras.poses import position_entries
 from worldsim.data.cache import CachedDataset
-from worldsim.models.tabletop.scene_points import position_entries
 from worldsim.rollout.recorded_env import begin_again, recorded_env
 from worldsim.validation.open_loop import recorded_actions
 

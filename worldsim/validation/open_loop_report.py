@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from worldsim.cameras.poses import position_entries
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
-from worldsim.models.tabletop.scene_points import position_entries
 from worldsim.models.world_model import WorldModel
 from worldsim.ranking.bootstrap import Interval, finite
 from worldsim.sampling.sampler import Sampler

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.cameras.poses import position_entries
 from worldsim.judge.judge import Judgement, ObservedFrame
-from worldsim.models.tabletop.scene_points import position_entries
 from worldsim.spec import WorldSpec
 
 Float = NDArray[np.float64]

@@ -1,0 +1,118 @@
+"""What is told of a judge beside it: its verdict rule, its measured error, its simulator."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from dacite import Config as DaciteConfig
+from dacite import from_dict
+from numpy.typing import NDArray
+
+from worldsim.errors import UsageError
+
+OLDER = {"idle_false_successes": "first_frame_false_successes", "idle_episodes": "first_frames"}
+"""Older names of a report's entries, which promised more than first frames."""
+
+
+@dataclass(frozen=True)
+class VerdictRule:
+    """An episode has succeeded once the probability was at least `threshold` for `hold` frames.
+
+    Attributes:
+        threshold: least success probability, in (0, 1).
+        hold: how many consecutive frames it must last, at least 1.
+    """
+
+    threshold: float = 0.5
+    hold: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1 or self.hold < 1:
+            raise UsageError(
+                f"verdict rule: need 0 < threshold < 1 and hold >= 1, got {self.threshold}, "
+                f"{self.hold}"
+            )
+
+
+def episode_verdict(probability: NDArray[np.float32], rule: VerdictRule) -> bool:
+    """Verdict on one whole episode, from its probabilities `[T+1]`."""
+    above = np.asarray(probability) >= rule.threshold
+    if rule.hold == 1:
+        return bool(above.any())
+    if len(above) < rule.hold:
+        return False
+    windows = np.lib.stride_tricks.sliding_window_view(above, rule.hold)
+    return bool(windows.all(axis=-1).any())
+
+
+@dataclass(frozen=True)
+class JudgeReport:
+    """The judge against simulator truth on episodes held out from its training and calibration.
+
+    Attributes:
+        true_positives: successful episodes it called successful.
+        positives: successful episodes.
+        true_negatives: failed episodes it called failed.
+        negatives: failed episodes.
+        state_error_m: mean error over the state entries that are in metres; None if there are none.
+        progress_error: mean absolute error of progress; None if the recordings tell none.
+        first_frame_false_successes: held-out first frames, none of them a success, whose
+            probability alone would do for one.
+        first_frames: held-out first frames that were no success. They are single frames: what a
+            policy that does nothing is credited with over whole episodes, a ranking tells.
+        source: what was read, such as the data set's name.
+    """
+
+    true_positives: int
+    positives: int
+    true_negatives: int
+    negatives: int
+    state_error_m: float | None
+    progress_error: float | None
+    first_frame_false_successes: int
+    first_frames: int
+    source: str = ""
+
+    @property
+    def reads_progress(self) -> bool:
+        """Whether the judge learnt progress; where none was recorded it can read success alone."""
+        return self.progress_error is not None
+
+    @property
+    def tpr(self) -> float | None:
+        """True positive rate; None if no episode succeeded."""
+        return self.true_positives / self.positives if self.positives else None
+
+    @property
+    def tnr(self) -> float | None:
+        """True negative rate; None if no episode failed."""
+        return self.true_negatives / self.negatives if self.negatives else None
+
+    @property
+    def first_frame_false_success_rate(self) -> float | None:
+        """Share of first frames that look like a success and are none; None if there are none."""
+        return self.first_frame_false_successes / self.first_frames if self.first_frames else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and the rates that follow from them."""
+        rates = {
+            "tpr": self.tpr,
+            "tnr": self.tnr,
+            "first_frame_false_success_rate": self.first_frame_false_success_rate,
+        }
+        return asdict(self) | rates
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> "JudgeReport":
+        """Inverse of `to_json`; knows the names that older judges use."""
+        derived = ("tpr", "tnr", "first_frame_false_success_rate", "idle_false_success_rate")
+        counts = {OLDER.get(key, key): v for key, v in data.items() if key not in derived}
+        return from_dict(JudgeReport, counts, DaciteConfig(type_hooks={float: float}, strict=True))
+
+
+@dataclass(frozen=True)
+class EnvReference:
+    """The simulator env that episodes came from: gymnasium id and constructor arguments."""
+
+    id: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
