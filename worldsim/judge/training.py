@@ -17,7 +17,6 @@ from worldsim.hardware import has_fast_bf16
 from worldsim.judge.augment import augment
 from worldsim.judge.buffer import (
     FrameBuffer,
-    LabelledFrames,
     imagine_again,
     join_buffers,
     reconstruct,
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def train_judge(
-    data: LabelledFrames,
+    data: CachedDataset,
     spec: WorldSpec,
     config: JudgeConfig,
     out: Path,
@@ -56,7 +55,7 @@ def train_judge(
     """Train, calibrate and measure a judge, and save it in `out`.
 
     Args:
-        data: a `CachedDataset`, or anything with its arrays.
+        data: the recordings.
         spec: the world it was recorded in.
         config: size and training.
         out: folder to write.
@@ -87,7 +86,7 @@ class JudgeTrainer:
 
     def __init__(
         self,
-        data: LabelledFrames,
+        data: CachedDataset,
         spec: WorldSpec,
         config: JudgeConfig,
         model: "WorldModel | None" = None,
