@@ -1,6 +1,7 @@
-"""Writes that are whole or absent: temporary name first, then rename."""
+"""Writes that are whole or absent (temporary name first, then rename), and one writer at a time."""
 
 import errno
+import fcntl
 import json
 import math
 import os
@@ -8,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -87,17 +88,31 @@ def disk_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def allocate_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    """A memory-mapped array in a new `.npy` file whose space on disk is reserved.
-
-    A sparse file would kill the process (SIGBUS) on the write that finds the disk full.
+@contextmanager
+def array_file(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
+    """A new `.npy` file whose space on disk is reserved, to write the rows of its array to.
 
     Raises:
         OSError: the disk lacks the space.
     """
-    array: NDArray[Any] = np.lib.format.open_memmap(path, "w+", dtype=dtype, shape=shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    kind = np.dtype(dtype)
+    whole = {"descr": kind.str, "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, whole)
+        size = file.tell() + kind.itemsize * math.prod(shape)
+        file.flush()
+        os.posix_fallocate(file.fileno(), 0, size)
+        yield file
+
+
+def allocate_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The array of an `array_file`, mapped into memory.
+
+    A sparse file would kill the process (SIGBUS) on the write that finds the disk full.
+    """
+    with array_file(path, dtype, shape):
+        pass
+    array: NDArray[Any] = np.load(path, mmap_mode="r+")
     return array
 
 
@@ -165,3 +180,56 @@ def read_yaml(path: Path) -> Any:
         return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except Exception as error:  # the parsers of YAML and of what is in it raise errors of their own
         raise DataError(f"{path} is not valid YAML ({' '.join(str(error).split())})") from error
+
+
+UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What network disks that know no locks say; there, nothing is locked."""
+
+
+class FileLock:
+    """Holds `path` from construction until `close`, or until the process ends, however it ends.
+
+    Args:
+        path: lock file; its folder must exist.
+        wait: wait for another holder, or raise.
+
+    Raises:
+        BlockingIOError: another process or thread holds it, and `wait` is False.
+        OSError: the file cannot be made.
+    """
+
+    def __init__(self, path: Path, wait: bool = True) -> None:
+        self.path = path
+        self._handle = self._acquire(wait)
+
+    def _acquire(self, wait: bool) -> IO[str]:
+        while True:
+            handle = self.path.open("w")
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError as error:
+                if error.errno in UNKNOWN:
+                    return handle
+                handle.close()
+                raise
+            if self._is_named(handle):
+                return handle
+            handle.close()  # its holder removed the file meanwhile, so that it locks nothing
+
+    def _is_named(self, handle: IO[str]) -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Let others have it."""
+        if not self._handle.closed:
+            self.path.unlink(missing_ok=True)
+            self._handle.close()
+
+    def __enter__(self) -> "FileLock":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

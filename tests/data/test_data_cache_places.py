@@ -12,8 +12,8 @@ import pytest
 
 import worldsim.data.cache as cache_module
 from worldsim.data.cache import build_cache, cache_folder
-from worldsim.data.lock import FileLock
 from worldsim.errors import UsageError
+from worldsim.files import FileLock
 
 WriteSet = Callable[..., Path]
 

@@ -9,8 +9,7 @@ import pytest
 
 from worldsim.data.episode import Episode
 from worldsim.data.faults import Fault, errors_of
-from worldsim.data.stillness import asks_to_move, is_still, is_still_film
-from worldsim.data.verify import verify
+from worldsim.data.verify import asks_to_move, is_still, is_still_film, verify
 from worldsim.data.writer import LeRobotWriter
 from worldsim.spec import ActionMode, ActionSpec, WorldSpec
 

@@ -1,6 +1,7 @@
 """Frames as a world model shows them keep the rows whose labels they carry."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from worldsim.sampling.stream import Stream
 LENGTHS = (6, 3)
 
 
-def recorded() -> SimpleNamespace:
+def recorded() -> Any:
     """Two episodes, of 6 and 3 rows, with what a cache holds of them."""
     start, rng = nano_start(sum(LENGTHS)), np.random.default_rng(0)
     rig = {name: start[name][:2] for name in ("intrinsics", "extrinsics", "mounted")}

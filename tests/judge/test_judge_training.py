@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from worldsim.data.cache import CachedDataset
 from worldsim.data.split import folds_by_index
 from worldsim.errors import DataError, UsageError
 from worldsim.judge.augment import AugmentConfig, augment
@@ -62,7 +64,7 @@ def shown(pixels: np.ndarray) -> ObservedFrame:
     return ObservedFrame(pixels, np.zeros((len(pixels), 0), np.float32))
 
 
-def draw_world(episodes: int) -> Drawn:
+def draw_world(episodes: int) -> CachedDataset:
     rng = np.random.default_rng(0)
     pixels, states, success, progress = [], [], [], []
     for _ in range(episodes):
@@ -79,15 +81,18 @@ def draw_world(episodes: int) -> Drawn:
             progress.append(np.clip(1 - gap / 0.3, 0, 1))
     starts = np.arange(episodes + 1, dtype=np.int64) * STEPS
     arrays = np.array(states, np.float32), np.array(success), np.array(progress, np.float32)
-    return Drawn(np.stack(pixels), *arrays, starts, folds_by_index(range(episodes)))
+    drawn = Drawn(np.stack(pixels), *arrays, starts, folds_by_index(range(episodes)))
+    return cast(CachedDataset, drawn)
 
 
 @pytest.fixture(scope="module")
-def world() -> Drawn:
+def world() -> CachedDataset:
     return draw_world(240)
 
 
-def test_learns_verdict_and_state_and_survives_the_disk(world: Drawn, tmp_path: Path) -> None:
+def test_learns_verdict_and_state_and_survives_the_disk(
+    world: CachedDataset, tmp_path: Path
+) -> None:
     config = JudgeConfig(
         width=12,
         keypoints=16,
@@ -114,7 +119,7 @@ def test_learns_verdict_and_state_and_survives_the_disk(world: Drawn, tmp_path: 
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_rows_are_filed_by_kind(world: Drawn) -> None:
+def test_rows_are_filed_by_kind(world: CachedDataset) -> None:
     kinds = sort_rows(world, list(range(20)), close_rows=1)
     rows = np.sort(np.concatenate([kinds.success, kinds.close, kinds.other]))
     np.testing.assert_array_equal(rows, np.arange(20 * STEPS))
@@ -135,7 +140,7 @@ def test_batches_hold_the_configured_shares() -> None:
     assert len(rows) == 20 and (rows < 10).sum() == 5
 
 
-def test_one_outcome_alone_is_refused(world: Drawn, tmp_path: Path) -> None:
+def test_one_outcome_alone_is_refused(world: CachedDataset, tmp_path: Path) -> None:
     nobody = replace(world, success=np.zeros_like(world.success))
     with pytest.raises(DataError, match="0 successful"):
         train_judge(nobody, SPEC, JudgeConfig(steps=1), tmp_path, show_progress=False)
@@ -153,7 +158,7 @@ def test_augmentation_changes_each_row_its_own_way_and_nothing_at_zero() -> None
     assert (blurred.std(dim=(-1, -2)) < one.std(dim=(-1, -2))).all()
 
 
-def test_broken_folders_are_refused(world: Drawn, tmp_path: Path) -> None:
+def test_broken_folders_are_refused(world: CachedDataset, tmp_path: Path) -> None:
     config = JudgeConfig(width=4, keypoints=2, hidden=8, steps=1)
     train_judge(world, SPEC, config, tmp_path, show_progress=False)
     weights = tmp_path / "model.safetensors"
@@ -169,7 +174,7 @@ def test_broken_folders_are_refused(world: Drawn, tmp_path: Path) -> None:
         load_pretrained_judge(tmp_path / "nowhere")
 
 
-def test_bad_pixels_and_configs_say_what_was_expected(world: Drawn, tmp_path: Path) -> None:
+def test_bad_pixels_and_configs_say_what_was_expected(world: CachedDataset, tmp_path: Path) -> None:
     config = JudgeConfig(width=4, keypoints=2, hidden=8, steps=1)
     judge = train_judge(world, SPEC, config, tmp_path, show_progress=False)
     with pytest.raises(UsageError, match="uint8"):
@@ -180,7 +185,7 @@ def test_bad_pixels_and_configs_say_what_was_expected(world: Drawn, tmp_path: Pa
         JudgeConfig(success_share=0.8, close_share=0.8)
 
 
-def test_what_is_held_out_goes_by_fold_and_not_by_place(world: Drawn) -> None:
+def test_what_is_held_out_goes_by_fold_and_not_by_place(world: CachedDataset) -> None:
     merged = replace(world, folds=[REPORTED, CALIBRATED] + [0] * 238)
     kinds = taught_rows(merged, JudgeConfig())
     rows = np.sort(np.concatenate([kinds.success, kinds.close, kinds.other]))

@@ -52,7 +52,8 @@ class Recorded:
         self.folds = [episode % 10 for episode in range(EPISODES)]
 
 
-TOLD, UNTOLD = Recorded(np.linspace(0, 1, ROWS)), Recorded(np.zeros(ROWS))
+TOLD: Any = Recorded(np.linspace(0, 1, ROWS))
+UNTOLD: Any = Recorded(np.zeros(ROWS))
 
 
 def test_a_judge_knows_whether_it_learnt_progress(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_a_judge_knows_whether_it_learnt_progress(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("data", "said"), [(TOLD, False), (UNTOLD, True)])
 def test_training_says_what_the_reward_will_lack(
-    data: Recorded,
+    data: Any,
     said: bool,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -239,9 +239,7 @@ def _fits(kind: Any, value: Any) -> bool:
     if origin is Literal:
         return any(type(value) is type(one) for one in get_args(kind))
     if _is_mapping(origin):
-        return isinstance(value, Mapping) or (
-            isinstance(origin, type) and is_dataclass(origin) and isinstance(value, origin)
-        )
+        return isinstance(value, Mapping) or (isclass(origin) and isinstance(value, origin))
     return _is_list(value) if _is_sequence(origin) else True
 
 

@@ -21,14 +21,13 @@ from worldsim.data.channels import channels_of, is_own
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import EpisodeMeta
 from worldsim.data.layout import read_info
-from worldsim.data.lock import FileLock
 from worldsim.data.rows import episode_meta
 from worldsim.data.selection import Selection
 from worldsim.data.split import folds_by_index
 from worldsim.data.statistics import FeatureStatistics, feature_statistics
 from worldsim.data.video import Pixels
 from worldsim.errors import DataError, UsageError
-from worldsim.files import atomic_path, disk_errors, is_disk_full, read_json
+from worldsim.files import FileLock, atomic_path, disk_errors, is_disk_full, read_json
 from worldsim.spec import WorldSpec
 
 FORMAT = 2

@@ -19,7 +19,7 @@ from worldsim.data.episode import EpisodeMeta
 from worldsim.data.rows import meta_table
 from worldsim.data.video import Pixels
 from worldsim.errors import UsageError
-from worldsim.files import allocate_array, write_json
+from worldsim.files import array_file, write_json
 from worldsim.spec import WorldSpec
 
 RIG_ARRAYS = ("intrinsics", "extrinsics", "mounted", "known")
@@ -78,11 +78,7 @@ def _write_pixels(
 ) -> None:
     """Write `[N, V, H, W, 3]` frame by frame, so that memory does not grow with any length."""
     height, width = spec.cameras[0].height, spec.cameras[0].width
-    array: Any = allocate_array(path, np.uint8, (rows, len(spec.cameras), height, width, 3))
-    begin = array.offset
-    del array  # pages written through the map would count as this process's memory
-    with path.open("r+b") as file:
-        file.seek(begin)
+    with array_file(path, np.uint8, (rows, len(spec.cameras), height, width, 3)) as file:
         for episode in range(dataset.num_episodes):
             cameras = [dataset.each_frame(episode, name) for name in spec.camera_names]
             for views in zip(*cameras, strict=True):
@@ -95,22 +91,20 @@ def _write_pixels(
 def _write_channels(dataset: LeRobotDataset, folder: Path, spec: WorldSpec, rows: int) -> None:
     """Write the arrays `[N, ...]` of all channels, episode by episode."""
     size = spec.cameras[0].height, spec.cameras[0].width
-    native = channels_of(dataset.spec)
     with ExitStack() as stack:
-        files = {}
-        for channel, shape in channels_of(spec):
-            file = stack.enter_context((folder / f"{channel.name}.npy").open("wb"))
-            form = np.lib.format.dtype_to_descr(np.dtype(channel.dtype))
-            whole = {"descr": form, "fortran_order": False, "shape": (rows, *shape)}
-            np.lib.format.write_array_header_1_0(file, whole)
-            files[channel.name] = file
+        files = {
+            channel: stack.enter_context(
+                array_file(folder / f"{channel.name}.npy", channel.dtype, (rows, *shape))
+            )
+            for channel, shape in channels_of(spec)
+        }
         for episode in range(dataset.num_episodes):
             arrays = dataset.arrays(episode)
-            for channel, _ in native:
+            for channel, file in files.items():
                 values = arrays[channel.name]
                 if channel.per_pixel:
                     values = resize_nearest(values, *size)
-                files[channel.name].write(np.ascontiguousarray(values).tobytes())
+                file.write(np.ascontiguousarray(values).tobytes())
 
 
 def resize_nearest(values: NDArray[Any], height: int, width: int) -> NDArray[Any]:

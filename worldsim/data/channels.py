@@ -100,31 +100,23 @@ def _depth_shape(spec: WorldSpec) -> Shape | None:
     return (len(spec.cameras), *sizes.pop())
 
 
+def _vector(
+    name: str, column: str, names: Callable[[WorldSpec], tuple[str, ...]], **options: Any
+) -> Channel:
+    """A channel of named numbers."""
+    return Channel(
+        name, column, lambda spec: (len(names(spec)),), lambda spec: list(names(spec)), **options
+    )
+
+
 CHANNELS: tuple[Channel, ...] = (
-    Channel(
-        "agent_pos",
-        STATE,
-        lambda spec: (spec.agent_pos.dim,),
-        lambda spec: list(spec.agent_pos.names),
-    ),
-    Channel(
-        "state",
-        PRIVILEGED_STATE,
-        lambda spec: (spec.state.dim,),
-        lambda spec: list(spec.state.names),
-    ),
-    Channel(
-        "action",
-        ACTION,
-        lambda spec: (spec.action.dim,),
-        lambda spec: list(spec.action.names),
-        per="action",
-    ),
-    Channel(
+    _vector("agent_pos", STATE, lambda spec: spec.agent_pos.names),
+    _vector("state", PRIVILEGED_STATE, lambda spec: spec.state.names),
+    _vector("action", ACTION, lambda spec: spec.action.names, per="action"),
+    _vector(
         "action_achieved",
         ACHIEVED_ACTION,
-        lambda spec: (spec.action.dim,),
-        lambda spec: list(spec.action.names),
+        lambda spec: spec.action.names,
         per="action",
         in_clips=False,
     ),

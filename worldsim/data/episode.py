@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,35 +89,3 @@ class Episode:
     def action_mask(self) -> NDArray[np.bool_]:
         """`[T+1]` whether an action was taken at a row's observation: not at the last."""
         return np.arange(self.length + 1) < self.length
-
-
-class RecordedArrays(Protocol):
-    """Rows of many episodes one after another, as a `CachedDataset` holds them.
-
-    Legend: N rows, E episodes, V views, P proprioception, S state, A action.
-    """
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """`[N, V, H, W, 3]`."""
-        ...
-
-    @property
-    def agent_pos(self) -> NDArray[np.float32]:
-        """`[N, P]`."""
-        ...
-
-    @property
-    def state(self) -> NDArray[np.float32]:
-        """`[N, S]`."""
-        ...
-
-    @property
-    def action(self) -> NDArray[np.float32]:
-        """`[N, A]`; row t leads from observation t to t + 1."""
-        ...
-
-    @property
-    def episode_start(self) -> NDArray[np.int64]:
-        """`[E + 1]`."""
-        ...

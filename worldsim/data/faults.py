@@ -37,11 +37,6 @@ def errors_of(faults: Iterable[Fault]) -> list[Fault]:
     return [fault for fault in faults if fault.severity == "error"]
 
 
-def warnings_of(faults: Iterable[Fault]) -> list[Fault]:
-    """Those that only need to be known."""
-    return [fault for fault in faults if fault.severity == "warning"]
-
-
 def raise_faults(root: Path, faults: Iterable[Fault], shown: int = 5) -> None:
     """Raise a DataError that lists the first `shown` errors, if there are any."""
     found = errors_of(faults)
@@ -60,9 +55,8 @@ def settle(root: Path, faults: Iterable[Fault], shown: int = 3) -> None:
     """
     found = list(faults)
     raise_faults(root, found)
-    told = warnings_of(found)
-    texts = [str(fault) for fault in told[:shown]]
-    if len(told) > shown:
-        texts.append(f"{len(told) - shown} more warnings; `worldsim data verify` lists them")
+    texts = [str(fault) for fault in found[:shown]]
+    if len(found) > shown:
+        texts.append(f"{len(found) - shown} more warnings; `worldsim data verify` lists them")
     for text in texts:
         warnings.warn(f"{root}: {text}", DataWarning, stacklevel=2)

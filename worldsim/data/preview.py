@@ -54,15 +54,13 @@ def _write_sheet(
     from PIL import Image
 
     rows = sample_rows(dataset.record(episode).length, moments)
-    width = scale * max(camera.width for camera in dataset.index.cameras)
+    width = scale * max(camera.width for camera in dataset.index.cameras) + GAP
     lines = []
     for camera in dataset.index.cameras:
-        canvas = np.full((len(rows), scale * camera.height + GAP, width + GAP, 3), 255, np.uint8)
         views = dataset.each_frame(episode, camera.name, rows[-1] + 1)
-        shown = (view for row, view in enumerate(views) if row in rows)
-        for tile, view in zip(canvas, shown, strict=True):
-            tile[: scale * camera.height, : scale * camera.width] = _enlarged(view, scale)
-        lines.append(np.concatenate(list(canvas), axis=1))
+        shown = [_enlarged(view, scale) for row, view in enumerate(views) if row in rows]
+        tiles = [_padded(view, GAP, width - view.shape[1]) for view in shown]
+        lines.append(np.concatenate(tiles, axis=1))
     Image.fromarray(np.concatenate(lines)).save(path)
 
 
@@ -71,14 +69,14 @@ def _film(dataset: LeRobotDataset, episode: int, scale: int) -> Iterator[Pixels]
     names = [camera.name for camera in dataset.index.cameras]
     for views in zip(*(dataset.each_frame(episode, name) for name in names), strict=True):
         enlarged = [_enlarged(view, scale) for view in views]
-        height = max(view.shape[0] for view in enlarged)
-        width = sum(view.shape[1] + GAP for view in enlarged) - GAP
-        picture = np.full((height + height % 2, width + width % 2, 3), 255, np.uint8)
-        left = 0
-        for view in enlarged:
-            picture[: view.shape[0], left : left + view.shape[1]] = view
-            left += view.shape[1] + GAP
-        yield picture
+        height = max(map(len, enlarged))
+        tiles = [_padded(view, height - len(view), GAP) for view in enlarged]
+        picture = np.concatenate(tiles, axis=1)[:, :-GAP]
+        yield _padded(picture, height % 2, picture.shape[1] % 2)
+
+
+def _padded(view: Pixels, below: int, right: int) -> Pixels:
+    return np.pad(view, ((0, below), (0, right), (0, 0)), constant_values=255)
 
 
 def _enlarged(view: Pixels, scale: int) -> Pixels:

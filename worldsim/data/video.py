@@ -145,6 +145,7 @@ class VideoFile:
         height: pixels.
         width: pixels.
         fps: average rate as the file states it.
+        stream: as a template for copies.
     """
 
     def __init__(self, path: Path) -> None:
@@ -156,9 +157,9 @@ class VideoFile:
         self.path = path
         with decoding_errors(path):
             self._container = av.open(str(path))
-            self._stream = _video_stream(self._container, path)
+            self.stream = _video_stream(self._container, path)
             pts, keys, sizes = [], [], []
-            for packet in self._container.demux(self._stream):
+            for packet in self._container.demux(self.stream):
                 if packet.pts is None or packet.is_discard:
                     continue
                 pts.append(packet.pts)
@@ -172,19 +173,19 @@ class VideoFile:
             raise DataError(f"{path} holds several frames of one time; encode it anew")
         self._ends = np.concatenate([[0], np.cumsum(np.asarray(sizes, np.int64)[order])])
         self.key_pts = frozenset(keys)
-        self.height, self.width = self._stream.height, self._stream.width
-        self.fps = self._stream.average_rate or Fraction(0)
-        self.codec_name: str = self._stream.codec_context.name
+        self.height, self.width = self.stream.height, self.stream.width
+        self.fps = self.stream.average_rate or Fraction(0)
+        self.codec_name: str = self.stream.codec_context.name
         if self.height * self.width >= SMALL_FRAME:
-            self._stream.thread_type = "AUTO"
+            self.stream.thread_type = "AUTO"
         else:
-            self._stream.codec_context.thread_count = 1
+            self.stream.codec_context.thread_count = 1
         self._converter = Converter()
 
     @cached_property
     def times(self) -> NDArray[np.float64]:
         """`[F]` presentation times in seconds."""
-        return np.asarray(self.pts * float(self._stream.time_base or 0), np.float64)
+        return np.asarray(self.pts * float(self.stream.time_base or 0), np.float64)
 
     @property
     def frame_count(self) -> int:
@@ -213,32 +214,26 @@ class VideoFile:
         Raises:
             DataError: the file holds fewer frames, or a frame does not decode.
         """
-        self.check_holds(first, count)
-        return self.take(np.arange(first, first + count))
-
-    def take(self, numbers: NDArray[np.int64]) -> Pixels:
-        """The frames of those numbers, uint8 `[N, H, W, 3]`.
-
-        Args:
-            numbers: `[N]`, ascending.
-
-        Raises:
-            DataError: the file holds no such frame, or a frame does not decode.
-        """
-        frames = np.empty((len(numbers), self.height, self.width, 3), np.uint8)
-        for row, frame in enumerate(self.each(numbers)):
+        frames = np.empty((count, self.height, self.width, 3), np.uint8)
+        for row, frame in enumerate(self.each(np.arange(first, first + count))):
             frames[row] = frame
         return frames
 
     def each(self, numbers: NDArray[np.int64]) -> Iterator[Pixels]:
-        """As `take`, one frame `[H, W, 3]` at a time; nothing else may be read meanwhile."""
+        """Frames `numbers` `[N]`, ascending, one uint8 `[H, W, 3]` at a time.
+
+        Nothing else may be read meanwhile.
+
+        Raises:
+            DataError: the file holds no such frame, or a frame does not decode.
+        """
         first, last = int(numbers[0]), int(numbers[-1])
         self.check_holds(first, last - first + 1)
         wanted = [int(tick) for tick in self.pts[numbers]]
         done = 0
         with decoding_errors(self.path):
-            self._container.seek(wanted[0], stream=self._stream, backward=True)
-            for frame in self._container.decode(self._stream):
+            self._container.seek(wanted[0], stream=self.stream, backward=True)
+            for frame in self._container.decode(self.stream):
                 if frame.pts == wanted[done]:
                     yield self._rgb(frame)
                     done += 1
@@ -259,13 +254,8 @@ class VideoFile:
     def packets(self, first: int) -> "Iterator[av.Packet[Any]]":
         """Coded packets in decoding order, from key frame `first` to the end of the file."""
         with decoding_errors(self.path):
-            self._container.seek(int(self.pts[first]), stream=self._stream, backward=True)
-            yield from self._container.demux(self._stream)
-
-    @property
-    def stream(self) -> av.VideoStream:
-        """The stream, as a template for copies."""
-        return self._stream
+            self._container.seek(int(self.pts[first]), stream=self.stream, backward=True)
+            yield from self._container.demux(self.stream)
 
     def close(self) -> None:
         """Release the decoder and the file."""

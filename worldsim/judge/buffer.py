@@ -8,48 +8,14 @@ Legend: N rows, V view, H, W pixels, E episodes, S state.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from worldsim.data.cache import CachedDataset
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.replay import RecordedFrames, Rows, replay_recorded
-
-
-class LabelledFrames(Protocol):
-    """The arrays of a `CachedDataset` that judging reads; see docs/architecture.md."""
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """`[N, V, H, W, 3]`."""
-        ...
-
-    @property
-    def state(self) -> NDArray[np.float32]:
-        """`[N, S]`."""
-        ...
-
-    @property
-    def success(self) -> NDArray[np.bool_]:
-        """`[N]`."""
-        ...
-
-    @property
-    def progress(self) -> NDArray[np.float32]:
-        """`[N]` in [0, 1]."""
-        ...
-
-    @property
-    def episode_start(self) -> NDArray[np.int64]:
-        """`[E + 1]`."""
-        ...
-
-    @property
-    def folds(self) -> Sequence[int]:
-        """E folds; see `worldsim.data.split`."""
-        ...
+from worldsim.sampling.replay import Rows, replay_recorded
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +32,7 @@ class FrameBuffer:
 
 
 def reconstruct(
-    model: WorldModel, data: LabelledFrames, rows: Rows, batch_size: int = 64
+    model: WorldModel, data: CachedDataset, rows: Rows, batch_size: int = 64
 ) -> FrameBuffer:
     """Frames encoded and decoded by the model's tokenizer: the best that imagination can look."""
     rows = np.sort(rows)
@@ -80,7 +46,7 @@ def reconstruct(
 
 
 def imagine_again(
-    model: WorldModel, recorded: RecordedFrames, rows: Rows, steps: int, batch_size: int = 64
+    model: WorldModel, recorded: CachedDataset, rows: Rows, steps: int, batch_size: int = 64
 ) -> FrameBuffer:
     """Frames imagined from `steps` observations before each of `rows`, along the recording.
 
@@ -107,7 +73,7 @@ def imagine_again(
     return join_buffers(parts)
 
 
-def _imagine(model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int) -> FrameBuffer:
+def _imagine(model: WorldModel, recorded: CachedDataset, begin: Rows, steps: int) -> FrameBuffer:
     seen = [
         (rows, stream.pixels()) for rows, stream in replay_recorded(model, recorded, begin, steps)
     ]

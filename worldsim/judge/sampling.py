@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from worldsim.config.limits import MOST, Count, Positive, Seed, Share, Weight, Whole, between
 from worldsim.config.values import Checked
+from worldsim.data.cache import CachedDataset
 from worldsim.data.split import FOLDS, HELD_OUT
 from worldsim.errors import DataError, UsageError
 from worldsim.judge.augment import AugmentConfig
-from worldsim.judge.buffer import LabelledFrames
 
 Rows = NDArray[np.int64]
 REPORTED, CALIBRATED = HELD_OUT, FOLDS // 2 - 1
@@ -85,18 +85,18 @@ class RowKinds:
     other: Rows
 
 
-def episodes_in(data: LabelledFrames, folds: tuple[int, ...]) -> list[int]:
+def episodes_in(data: CachedDataset, folds: tuple[int, ...]) -> list[int]:
     """Episodes that lie in one of `folds`."""
     return [i for i, fold in enumerate(data.folds) if fold in folds]
 
 
-def tells_progress(data: LabelledFrames) -> bool:
+def tells_progress(data: CachedDataset) -> bool:
     """Whether there is progress to learn; recordings without that column have zeros for it."""
     progress = np.asarray(data.progress)
     return bool(len(progress) and progress.max() > progress.min())
 
 
-def taught_rows(data: LabelledFrames, config: JudgeConfig) -> RowKinds:
+def taught_rows(data: CachedDataset, config: JudgeConfig) -> RowKinds:
     """The rows that a judge learns from; also asked before hours of training that end in it.
 
     Raises:
@@ -108,7 +108,7 @@ def taught_rows(data: LabelledFrames, config: JudgeConfig) -> RowKinds:
     return sort_rows(data, episodes, config.close_rows)
 
 
-def sort_rows(data: LabelledFrames, episodes: list[int], close_rows: int) -> RowKinds:
+def sort_rows(data: CachedDataset, episodes: list[int], close_rows: int) -> RowKinds:
     """File the rows of `episodes` by kind.
 
     Raises:

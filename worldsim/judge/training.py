@@ -10,13 +10,13 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
+from worldsim.data.cache import CachedDataset
 from worldsim.data.layout import read_info, recorded_in
 from worldsim.errors import DataError
 from worldsim.hardware import has_fast_bf16
 from worldsim.judge.augment import augment
 from worldsim.judge.buffer import (
     FrameBuffer,
-    LabelledFrames,
     imagine_again,
     join_buffers,
     reconstruct,
@@ -35,7 +35,6 @@ from worldsim.judge.sampling import (
 )
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
-from worldsim.sampling.replay import RecordedFrames
 from worldsim.spec import WorldSpec
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def train_judge(
-    data: LabelledFrames,
+    data: CachedDataset,
     spec: WorldSpec,
     config: JudgeConfig,
     out: Path,
@@ -56,7 +55,7 @@ def train_judge(
     """Train, calibrate and measure a judge, and save it in `out`.
 
     Args:
-        data: a `CachedDataset`, or anything with its arrays.
+        data: the recordings.
         spec: the world it was recorded in.
         config: size and training.
         out: folder to write.
@@ -87,7 +86,7 @@ class JudgeTrainer:
 
     def __init__(
         self,
-        data: LabelledFrames,
+        data: CachedDataset,
         spec: WorldSpec,
         config: JudgeConfig,
         model: "WorldModel | None" = None,
@@ -123,7 +122,7 @@ class JudgeTrainer:
             buffers.append(reconstruct(model, self.data, np.unique(self._draw(count))))
         per_stream = config.imagined_steps * config.batch_size
         count = -(-config.imagined_size // per_stream)
-        if count and isinstance(self.data, RecordedFrames):
+        if count and isinstance(self.data, CachedDataset):
             rows = self._draw(count)
             buffers.append(imagine_again(model, self.data, rows, config.imagined_steps))
         return join_buffers(buffers) if buffers else None

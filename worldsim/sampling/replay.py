@@ -8,13 +8,13 @@ A action.
 """
 
 from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldsim.data.episode import RecordedArrays
+from worldsim.data.cache import CachedDataset
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
@@ -22,26 +22,11 @@ from worldsim.sampling.stream import Stream
 Rows = NDArray[np.int64]
 
 
-@runtime_checkable
-class RecordedFrames(RecordedArrays, Protocol):
-    """The arrays of a `CachedDataset` that imagining its episodes again needs."""
-
-    @property
-    def rigs(self) -> Any:
-        """`intrinsics [E,V,3,3]`, `extrinsics [E,V,4,4]`, `mounted [E,V]`, `known [E,V]`."""
-        ...
-
-    @property
-    def views_seen(self) -> NDArray[np.bool_]:
-        """`[E, V]`, False for a camera that an episode lacks."""
-        ...
-
-
 def recorded_rig(rigs: Any, episodes: Rows) -> dict[str, NDArray[Any]]:
     """Calibration of some episodes as `Stream.reset` takes it; intrinsics of what is unknown are 0.
 
     Args:
-        rigs: of a data set, see `RecordedFrames`.
+        rigs: `RigArrays` of a data set.
         episodes: `[n]` their numbers.
     """
     names = ("intrinsics", "extrinsics", "mounted")
@@ -51,7 +36,7 @@ def recorded_rig(rigs: Any, episodes: Rows) -> dict[str, NDArray[Any]]:
 
 
 def replay_recorded(
-    model: WorldModel, recorded: RecordedFrames, begin: Rows, steps: int
+    model: WorldModel, recorded: CachedDataset, begin: Rows, steps: int
 ) -> Iterator[tuple[Rows, Stream]]:
     """Imagine `steps` observations from each of the rows `begin` on, along the recording.
 
