@@ -101,9 +101,9 @@ def rank(
 
     if isinstance(reference, LoggedRates):
         if metric != SUCCESS or others:
-            beside = ", ".join(others or ()) or "none"
+            more = ", ".join(others or ()) or "none"
             raise UsageError(
-                f"logged rates are of success alone; got metric={metric}, beside it {beside}"
+                f"logged rates are of success alone; got metric={metric}, beside it {more}"
             )
         rngs = [task.stream(START_STREAM), task.stream(IMAGINED_STREAM)]
         ranked = logged_rates(reference, imagined, known, bootstrap_samples, level, rngs)
