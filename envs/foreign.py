@@ -5,7 +5,8 @@ images of several cameras, proprioception, privileged state, success, exact save
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import gymnasium
 import mujoco
@@ -15,23 +16,25 @@ from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
 from worldsim.config.limits import Count, ImageSize, Rate
-from worldsim.envs.foreign_binding import Request, bind, require_same_world
-from worldsim.envs.foreign_cameras import CameraRequest, rig_of, warn_of_moving
-from worldsim.envs.foreign_groups import GeomGroups, warn_of_groups
+from worldsim.config.values import check_arguments
+from worldsim.envs.foreign_binding import bind, require_same_world
+from worldsim.envs.foreign_drawing import CameraRequest, GeomGroups, warn_of_groups, warn_of_moving
 from worldsim.envs.foreign_memory import SourceMemory
-from worldsim.envs.foreign_physics import (
+from worldsim.envs.foreign_source import control_rate, make_source
+from worldsim.envs.foreign_success import SuccessRequest, Task
+from worldsim.envs.global_draws import GlobalDraws
+from worldsim.envs.physics import (
     assets,
     get_physics,
     look,
     physics_of,
+    read_physics,
     set_physics,
     show_goal,
 )
-from worldsim.envs.foreign_source import control_rate, make_source
-from worldsim.envs.foreign_success import SuccessRequest, Task
-from worldsim.envs.global_draws import GlobalDraws
-from worldsim.envs.registration import HasHorizon
+from worldsim.envs.registration import HasHorizon, reset_options
 from worldsim.envs.rendering import shared_renderer
+from worldsim.envs.spaces import observation_space
 from worldsim.errors import UsageError, WorldsimError
 
 Info = dict[str, Any]
@@ -81,22 +84,23 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         fps: Rate | None = None,
         repeatable: bool = True,
         source_kwargs: Mapping[str, Any] | None = None,
-        render_mode: str | None = None,
+        render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
-        _check_arguments(image_size, fps, render_mode)
+        checked = {"image_size": image_size, "fps": fps, "render_mode": render_mode}
+        check_arguments(ForeignMujocoEnv, checked, "env")
         self._draws = GlobalDraws(0)
         self._inner, limit = make_source(source, source_kwargs or {}, self._draws)
         self.max_episode_steps = max_episode_steps or self.asked_steps or limit
         self._task_text = task or source
         self._size = image_size
         self.render_mode, self.repeatable = render_mode, repeatable
-        self._request = Request(cameras, end_effector, success, geom_groups)
-        self._bound = bind(self._inner, self._request)
+        self._bind = partial(bind, self._inner, cameras, end_effector, success, geom_groups)
+        self._bound = self._bind()
         warn_of_moving(self._bound.views, self._bound.model)
         warn_of_groups(self._bound.groups, geom_groups, source)
         rate = control_rate(self._inner, source, fps, self._draws)
         self.spec_world = self._bound.world(rate, image_size)
-        self.observation_space = self._bound.observation_space(image_size)
+        self.observation_space = observation_space(self.spec_world)
         size = self.spec_world.action.dim
         self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
         self.metadata = {**self.metadata, "render_fps": self.spec_world.fps}
@@ -125,12 +129,10 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
     ) -> tuple[dict[str, Any], Info]:
         """Start an episode; `options={"initial_state": get_state()}` restores one exactly."""
         super().reset(seed=seed)
-        options = options or {}
-        if unknown := sorted(set(options) - {"initial_state", "factors"}):
-            raise UsageError(f"reset options {unknown} are unknown; known: initial_state, factors")
-        if options.get("factors"):
+        given = reset_options(options, ("initial_state", "factors"))
+        if given.get("factors"):
             raise UsageError("foreign envs have no factors of variation; leave `factors` out")
-        state: State | None = options.get("initial_state")
+        state: State | None = given.get("initial_state")
         # What nothing saves of a scene, such as meshes that a reset compiles, its seed gives again.
         first = seed if state is None or state.get("seed") is None else int(state["seed"])
         if first is not None:
@@ -139,13 +141,12 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         self._adopt()
         self._seed, self._steps = seed, 0
         self._refresh()
-        self._task.reset(self._data)
+        self._task.reset()
         if state is not None:
             self.set_state(state)
-        bound = self._bound
-        self._rig = rig_of(bound.views, bound.model, bound.data, self._size, self._size)
+        self._rig = self._bound.rig(self._size)
         observation = self._observe()
-        return observation, self._info(self._task.at_reset(self._data))
+        return observation, self._info(self._task.outcome())
 
     def step(self, action: NDArray[np.float32]) -> tuple[dict[str, Any], float, bool, bool, Info]:
         """Advance one control step; see the class for what comes back.
@@ -161,7 +162,7 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         _, reward, terminated, truncated, source_info = answer
         self._steps += 1
         self._refresh()
-        success, progress = self._task.after_step(self._data, source_info)
+        success, progress = self._task.after_step(source_info)
         info = self._info((success, progress))
         info["action_achieved"] = bound.achieved(command, before)
         out_of_time = bool(truncated) or self._steps >= self.max_episode_steps
@@ -195,13 +196,13 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
                 "the present one; take it after a reset with a seed, and restore it with "
                 "reset(options={'initial_state': state})"
             )
-        physics = np.asarray(state["physics"], np.float64)
-        set_physics(self._model, self._data, physics, self._task_text)
+        physics = read_physics(self._model, state["physics"], self._task_text)
+        set_physics(self._model, self._data, physics)
         if scene is not None:
             self._memory.restore(self._model, scene)
         self._seed, self._steps = state.get("seed"), int(state.get("step", 0))
         self._refresh()
-        self._task.set_extras(state.get("extras", {}), self._data)
+        self._task.set_extras(state.get("extras", {}))
 
     def render(self) -> NDArray[np.uint8]:
         """The views of the last observation side by side, uint8 `[H, V*W, 3]`."""
@@ -247,7 +248,7 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         """
         model, data = physics_of(self._inner.unwrapped) or (None, None)
         if model is not self._model or data is not self._data:
-            self._bound = bind(self._inner, self._request)
+            self._bound = self._bind()
             require_same_world(
                 self.spec_world, self._bound.world(self.spec_world.fps, self._size), self._task_text
             )
@@ -271,7 +272,7 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         }
 
     def _draw(self) -> None:
-        show_goal(self._inner.unwrapped, self._model, self._data, self._task_text)
+        show_goal(self._inner.unwrapped, self._model, self._data)
         bound = self._bound
         key = f"foreign/{look(bound.model, self._assets)}"
         renderer = shared_renderer(bound.model, self._size, self._size, key, groups=bound.groups)
@@ -287,13 +288,3 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
             "progress": progress,
             "state": self._task.state.read(self._data),
         }
-
-
-def _check_arguments(image_size: int, fps: float | None, render_mode: str | None) -> None:
-    if image_size < 8 or render_mode not in (None, "rgb_array"):
-        raise UsageError(
-            f"image_size must be at least 8 (got {image_size}) and render_mode None or "
-            f"'rgb_array' (got {render_mode!r})"
-        )
-    if fps is not None and not fps > 0:
-        raise UsageError(f"fps is {fps}; it must be a positive number of actions a second")

@@ -7,7 +7,6 @@ hold plain values are read and written by their path, through objects of the env
 import copy
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -28,34 +27,6 @@ _DRAWING = ("render", "viewer")
 _DESCRIBING = ("spec", "metadata")
 
 
-class Missing:
-    """Stands for an attribute that is not there."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a value stands: an object's attribute, or an entry of a dict or list."""
-
-    holder: Any
-    key: Key
-
-    def get(self) -> Any:
-        """What stands there, or `Missing`."""
-        entries = self._entries()
-        if isinstance(entries, list):
-            inside = isinstance(self.key, int) and self.key < len(entries)
-            return entries[self.key] if inside else Missing  # type: ignore[index]
-        return entries.get(self.key, Missing)
-
-    def set(self, value: Any) -> None:
-        """Put `value` there; an entry beyond a list's end is left out."""
-        if self.get() is not Missing or not isinstance(self._entries(), list):
-            self._entries()[self.key] = value
-
-    def _entries(self) -> Any:
-        return self.holder if isinstance(self.holder, dict | list) else vars(self.holder)
-
-
 class Attributes:
     """The plain values and the random generators that belong to an env.
 
@@ -70,44 +41,46 @@ class Attributes:
 
     def read(self) -> Values:
         """Copies of all plain values, by path."""
-        found = self._walk()
         return {
             path: copy.deepcopy(value)
-            for path, (_, value) in found.items()
+            for path, (_, value) in self._walk().items()
             if not is_generator(value)
         }
 
     def write(self, values: Mapping[Path, Plain]) -> None:
         """Put plain values where they stood; what has no place any more is left out."""
-        found = self._walk()
-        holders = {path[:-1]: place.holder for path, (place, _) in found.items()}
+        holders = {path[:-1]: entries for path, (entries, _) in self._walk().items()}
         for path, value in values.items():
-            if path[:-1] not in holders:
+            entries, key = holders.get(path[:-1]), path[-1]
+            if entries is None or (isinstance(entries, list) and not _is_inside(entries, key)):
                 continue
-            place = Place(holders[path[:-1]], path[-1])
-            now = place.get()
-            if (now is Missing or is_plain(now)) and not equal(now, value):
-                place.set(copy.deepcopy(value))
+            new = isinstance(entries, dict) and key not in entries
+            if new or (is_plain(entries[key]) and not equal(entries[key], value)):
+                entries[key] = copy.deepcopy(value)
 
     def generators(self) -> dict[Path, Any]:
         """The random generators themselves, by the first path that leads to each."""
         return {path: value for path, (_, value) in self._walk().items() if is_generator(value)}
 
-    def _walk(self) -> dict[Path, tuple[Place, Any]]:
-        """Every plain value and generator, with its place; each holder is entered once."""
-        found: dict[Path, tuple[Place, Any]] = {}
+    def _walk(self) -> dict[Path, tuple[Any, Any]]:
+        """Every plain value and generator, with the dict or list that it is an entry of.
+
+        Attributes of an object are entries of its `__dict__`; each holder is entered once.
+        """
+        found: dict[Path, tuple[Any, Any]] = {}
         seen = {id(self._env)}
         waiting: list[tuple[Path, Any]] = [((), self._env)]
         for path, holder in waiting:
-            for place in _places(holder):
-                value, inner = place.get(), (*path, place.key)
+            entries: Any = holder if isinstance(holder, dict | list) else vars(holder)
+            for key in _keys(holder):
+                value, inner = entries[key], (*path, key)
                 if is_generator(value):
                     if id(value) not in seen:
                         seen.add(id(value))
-                        found[inner] = (place, value)
+                        found[inner] = (entries, value)
                 elif is_plain(value):
                     if not isinstance(holder, spaces.Space):
-                        found[inner] = (place, value)
+                        found[inner] = (entries, value)
                 elif self._is_ours(value) and id(value) not in seen and len(path) < _DEEPEST:
                     seen.add(id(value))
                     waiting.append((inner, value))
@@ -173,16 +146,21 @@ def _layers(env: Any) -> Iterator[Any]:
         env = inside.get("env", inside.get("_env"))
 
 
-def _places(holder: Any) -> Iterator[Place]:
+def _keys(holder: Any) -> list[Key]:
+    """Keys of what an object, dict or list holds, without what only draws or describes."""
     if isinstance(holder, list):
-        yield from (Place(holder, index) for index in range(len(holder)))
-    elif isinstance(holder, dict):
-        yield from (Place(holder, key) for key in list(holder) if isinstance(key, str | int))
-    else:
-        for name in list(vars(holder)):
-            drawing = any(part in name.lower() for part in _DRAWING)
-            if not drawing and name.strip("_") not in _DESCRIBING:
-                yield Place(holder, name)
+        return list(range(len(holder)))
+    if isinstance(holder, dict):
+        return [key for key in holder if isinstance(key, str | int)]
+    return [
+        name
+        for name in vars(holder)
+        if not any(part in name.lower() for part in _DRAWING) and name.strip("_") not in _DESCRIBING
+    ]
+
+
+def _is_inside(entries: list[Any], key: Key) -> bool:
+    return isinstance(key, int) and key < len(entries)
 
 
 def _package(cls: type) -> str:

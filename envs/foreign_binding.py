@@ -7,13 +7,11 @@ from typing import Any
 import gymnasium
 import mujoco
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.config.compose import build
-from worldsim.envs.foreign_cameras import CameraRequest, View, make_views
-from worldsim.envs.foreign_groups import choose_groups
-from worldsim.envs.foreign_physics import physics_of
+from worldsim.envs.foreign_drawing import CameraRequest, View, choose_groups, make_views
 from worldsim.envs.foreign_spec import (
     EndEffector,
     Readout,
@@ -23,21 +21,12 @@ from worldsim.envs.foreign_spec import (
     proprioception,
 )
 from worldsim.envs.foreign_success import SuccessRequest, Task, make_task
-from worldsim.envs.task_space import TaskText
+from worldsim.envs.physics import physics_of
+from worldsim.envs.rendering import rig_of
 from worldsim.errors import UsageError
 from worldsim.spec import ActionSpec, CameraSpec, WorldSpec
 
 Vector = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for, in the terms of `ForeignMujocoEnv`'s arguments."""
-
-    cameras: Sequence[CameraRequest]
-    end_effector: Mapping[str, Any] | None
-    success: SuccessRequest
-    geom_groups: Sequence[int] | None
 
 
 @dataclass(frozen=True)
@@ -83,12 +72,12 @@ class Binding:
             state=self.task.state.spec,
         )
 
-    def observation_space(self, size: int) -> spaces.Dict:
-        """What the env shows, with pictures of `size` x `size` pixels."""
-        image = spaces.Box(0, 255, (size, size, 3), np.uint8)
-        agent_pos = spaces.Box(-np.inf, np.inf, (self.agent_pos.spec.dim,), np.float32)
-        views = spaces.Dict({view.name: image for view in self.views})
-        return spaces.Dict({"pixels": views, "agent_pos": agent_pos, "task": TaskText()})
+    def rig(self, size: int) -> CameraRig:
+        """Calibration of the cameras where they stand now, all of them fixed in the world."""
+        fovy = [view.fovy(self.model) for view in self.views]
+        poses = [view.pose(self.data) for view in self.views]
+        names = [view.name for view in self.views]
+        return rig_of(names, fovy, poses, size, [False] * len(names))
 
     def achieved(self, command: Vector, before: Vector) -> Vector:
         """The displacement that happened, in units of the action; commanded where unknown.
@@ -119,29 +108,33 @@ def require_same_world(made: WorldSpec, now: WorldSpec, name: str) -> None:
         )
 
 
-def bind(env: gymnasium.Env[Any, Any], request: Request) -> Binding:
-    """Look everything up in the model that `env` has now.
+def bind(
+    env: gymnasium.Env[Any, Any],
+    cameras: Sequence[CameraRequest],
+    end_effector: Mapping[str, Any] | None,
+    success: SuccessRequest,
+    geom_groups: Sequence[int] | None,
+) -> Binding:
+    """Look everything up in the model that `env` has now; arguments are `ForeignMujocoEnv`'s.
 
     Raises:
         UsageError: something that was asked for is not in the model.
     """
     found = physics_of(env.unwrapped)
     assert found is not None, "make_source refuses envs without physics"
-    model, data = found
-    space, asked = env.action_space, request.end_effector
-    wanted = build(EndEffector, dict(asked), "end_effector") if asked else None
+    (model, data), space = found, env.action_space
+    wanted = build(EndEffector, dict(end_effector), "end_effector") if end_effector else None
     effector = find_end_effector(model, wanted, int(np.prod(space.shape or (0,))))
     action, middle, half = action_spec(space, model, effector)
-    everything = joints(model, range(model.njnt))
     return Binding(
         model,
         data,
-        make_views(request.cameras, model),
-        choose_groups(model, request.geom_groups),
+        make_views(cameras, model),
+        choose_groups(model, geom_groups),
         effector,
         action,
         middle,
         half,
         proprioception(model, effector),
-        make_task(env, request.success, everything),
+        make_task(env, success, joints(model, range(model.njnt))),
     )

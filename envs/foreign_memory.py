@@ -6,6 +6,8 @@ and every random generator is seeded.
 """
 
 import random
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -14,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.envs.foreign_attributes import Attributes, Path, equal
-from worldsim.envs.foreign_physics import (
+from worldsim.envs.global_draws import GlobalDraws
+from worldsim.envs.physics import (
     get_numbers,
     get_physics,
     set_numbers,
     set_physics,
 )
-from worldsim.envs.global_draws import GlobalDraws
 
 Scene = dict[str, Any]
 """What differs from a fresh env: `numbers` of the model, Python `attributes`, and the states of
@@ -58,26 +60,17 @@ class SourceMemory:
         now = get_numbers(model)
         if all(now[name].shape == value.shape for name, value in self._numbers.items()):
             set_numbers(model, self._numbers)
-            set_physics(model, data, self._physics, "the first reset")
+            set_physics(model, data, self._physics)
         self._attributes.write(self._values)
         self._seed(seed)
 
     def scene(self, model: mujoco.MjModel) -> Scene:
         """What differs from the origin now."""
-        values = self._attributes.read()
         return {
-            "numbers": {
-                name: value
-                for name, value in get_numbers(model).items()
-                if not equal(value, self._numbers.get(name))
-            },
-            "attributes": {
-                path: value
-                for path, value in values.items()
-                if path not in self._values or not equal(value, self._values[path])
-            },
+            "numbers": _changed(get_numbers(model), self._numbers),
+            "attributes": _changed(self._attributes.read(), self._values),
             "generators": {
-                path: _get_state(one) for path, one in self._attributes.generators().items()
+                path: _state_access(one)[0]() for path, one in self._attributes.generators().items()
             },
             "draws": self._draws.get_state(),
         }
@@ -93,7 +86,7 @@ class SourceMemory:
         generators = self._attributes.generators()
         states: dict[Path, Any] = scene["generators"]
         for path in sorted(generators.keys() & states.keys(), key=str):
-            _set_state(generators[path], states[path])
+            _state_access(generators[path])[1](states[path])
         self._draws.set_state(scene["draws"])
 
     def _seed(self, seed: int | None) -> None:
@@ -116,18 +109,20 @@ def _seed_one(generator: Any, sequence: np.random.SeedSequence) -> None:
         generator.set_state(fresh.get_state(legacy=False))
 
 
-def _get_state(generator: Any) -> Any:
+def _state_access(generator: Any) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+    """What reads the state of a random generator, and what writes it."""
     if isinstance(generator, np.random.Generator):
-        return generator.bit_generator.state
+        bits = generator.bit_generator
+        return lambda: bits.state, lambda state: setattr(bits, "state", state)
     if isinstance(generator, random.Random):
-        return generator.getstate()
-    return generator.get_state(legacy=False)
+        return generator.getstate, generator.setstate
+    return partial(generator.get_state, legacy=False), generator.set_state
 
 
-def _set_state(generator: Any, state: Any) -> None:
-    if isinstance(generator, np.random.Generator):
-        generator.bit_generator.state = state
-    elif isinstance(generator, random.Random):
-        generator.setstate(state)
-    else:
-        generator.set_state(state)
+def _changed(now: Mapping[Any, Any], before: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Entries that were not there before, or otherwise."""
+    return {
+        name: value
+        for name, value in now.items()
+        if name not in before or not equal(value, before[name])
+    }

@@ -10,8 +10,8 @@ from typing import Any
 import gymnasium
 
 from worldsim.conventions import plain_rate
-from worldsim.envs.foreign_physics import physics_of, read_attribute
 from worldsim.envs.global_draws import GlobalDraws
+from worldsim.envs.physics import physics_of, read_attribute
 from worldsim.errors import MissingExtraError, UsageError, unknown_name
 
 DEFAULT_LIMIT = 1000

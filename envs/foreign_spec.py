@@ -9,13 +9,30 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.errors import UsageError
-from worldsim.spec import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, ActionSpec, VectorSpec
+from worldsim.spec import (
+    EE_POSITION,
+    EE_ROTATION_6D,
+    GRIPPER_WIDTH,
+    ActionFrame,
+    ActionMode,
+    ActionSpec,
+    VectorSpec,
+)
 
 Vector = NDArray[np.float32]
 
 _JOINT, _SITE = mujoco.mjtObj.mjOBJ_JOINT, mujoco.mjtObj.mjOBJ_SITE
-_FREE_NAMES = (("x", "y", "z", "qw", "qx", "qy", "qz"), ("vx", "vy", "vz", "wx", "wy", "wz"))
-_BALL_NAMES = (("qw", "qx", "qy", "qz"), ("wx", "wy", "wz"))
+_QUATERNION = (("_qw", "1"), ("_qx", "1"), ("_qy", "1"), ("_qz", "1"))
+_TURNING = (("_wx", "rad/s"), ("_wy", "rad/s"), ("_wz", "rad/s"))
+_PLACE = (("_x", "m"), ("_y", "m"), ("_z", "m"))
+_MOVING = (("_vx", "m/s"), ("_vy", "m/s"), ("_vz", "m/s"))
+_LAYOUTS = {
+    mujoco.mjtJoint.mjJNT_FREE: ((*_PLACE, *_QUATERNION), (*_MOVING, *_TURNING)),
+    mujoco.mjtJoint.mjJNT_BALL: (_QUATERNION, _TURNING),
+    mujoco.mjtJoint.mjJNT_SLIDE: ((("", "m"),), (("", "m/s"),)),
+    mujoco.mjtJoint.mjJNT_HINGE: ((("", "rad"),), (("", "rad/s"),)),
+}
+"""Name suffixes and units of a joint's positions, and of its velocities."""
 
 
 @dataclass(frozen=True)
@@ -103,33 +120,20 @@ def action_spec(
     low, high = box.low.astype(np.float64), box.high.astype(np.float64)
     middle, half = (low + high) / 2, (high - low) / 2
     size = int(box.shape[0])
-    ones = (1.0,) * size
+    mode: ActionMode = "unknown"
+    frame: ActionFrame = "unknown"
     if effector is not None:
         rest = size - 3
         names = ("dx", "dy", "dz", *(("grip",) if rest == 1 else _numbered("action", rest, 3)))
-        scale = (*(effector.metres * half[:3]), *half[3:])
-        spec = ActionSpec(
-            names,
-            tuple(-one for one in ones),
-            ones,
-            ("m",) * 3 + ("1",) * rest,
-            tuple(float(value) for value in scale),
-            "delta",
-            "world",
-        )
+        units = ("m",) * 3 + ("1",) * rest
+        scale = [*(effector.metres * half[:3]), *half[3:]]
+        mode, frame = "delta", "world"
     else:
-        torque = model.nu == size and bool(
-            np.all(model.actuator_biastype == mujoco.mjtBias.mjBIAS_NONE)
-        )
-        spec = ActionSpec(
-            _actuator_names(model, size),
-            tuple(-one for one in ones),
-            ones,
-            ("1",) * size,
-            tuple(float(value) for value in half),
-            "torque" if torque else "unknown",
-            "joint" if torque else "unknown",
-        )
+        names, units, scale = _actuator_names(model, size), ("1",) * size, [*half]
+        if model.nu == size and np.all(model.actuator_biastype == mujoco.mjtBias.mjBIAS_NONE):
+            mode, frame = "torque", "joint"
+    limits = (-1.0,) * size, (1.0,) * size
+    spec = ActionSpec(names, *limits, units, tuple(map(float, scale)), mode, frame)
     return spec, middle.astype(np.float32), half.astype(np.float32)
 
 
@@ -160,22 +164,23 @@ def proprioception(model: mujoco.MjModel, effector: EndEffector | None) -> Reado
 
 def joints(model: mujoco.MjModel, indices: Sequence[int]) -> Readout:
     """Positions, then velocities, of the given joints."""
-    positions, velocities = [], []
-    names: list[list[str]] = [[], []]
-    units: list[list[str]] = [[], []]
+    positions, velocities = list[int](), list[int]()
+    entries: tuple[list[tuple[str, str]], ...] = ([], [])
     for index in indices:
         name = mujoco.mj_id2name(model, _JOINT, index) or f"joint{index}"
-        parts, joint_units = _joint_layout(mujoco.mjtJoint(int(model.jnt_type[index])))
-        for kind, label in enumerate(("qpos", "qvel")):
-            names[kind] += [f"{label}_{name}{part}" for part in parts[kind]]
-            units[kind] += joint_units[kind]
-        positions += _span(int(model.jnt_qposadr[index]), len(parts[0]))
-        velocities += _span(int(model.jnt_dofadr[index]), len(parts[1]))
+        layout = _LAYOUTS[mujoco.mjtJoint(int(model.jnt_type[index]))]
+        for label, found, parts in zip(("qpos", "qvel"), entries, layout, strict=True):
+            found += [(f"{label}_{name}{suffix}", unit) for suffix, unit in parts]
+        first = int(model.jnt_qposadr[index]), int(model.jnt_dofadr[index])
+        positions += range(first[0], first[0] + len(layout[0]))
+        velocities += range(first[1], first[1] + len(layout[1]))
+    both = entries[0] + entries[1]
+    spec = VectorSpec(tuple(name for name, _ in both), tuple(unit for _, unit in both))
 
     def read(data: mujoco.MjData) -> Vector:
         return np.concatenate([data.qpos[positions], data.qvel[velocities]]).astype(np.float32)
 
-    return Readout(VectorSpec(tuple(names[0] + names[1]), tuple(units[0] + units[1])), read)
+    return Readout(spec, read)
 
 
 def goal_spec(size: int) -> VectorSpec:
@@ -183,29 +188,6 @@ def goal_spec(size: int) -> VectorSpec:
     axes = ("x", "y", "z") if size == 3 else tuple(str(i) for i in range(size))
     names = [f"{kind}_goal_{axis}" for kind in ("achieved", "desired") for axis in axes]
     return VectorSpec(tuple(names), ("m" if size == 3 else "1",) * (2 * size))
-
-
-def _joint_layout(
-    kind: mujoco.mjtJoint,
-) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], tuple[list[str], list[str]]]:
-    """Name suffixes and units of a joint's positions and velocities."""
-    if kind == mujoco.mjtJoint.mjJNT_FREE:
-        suffixes = (_dotted(_FREE_NAMES[0]), _dotted(_FREE_NAMES[1]))
-        return suffixes, (["m"] * 3 + ["1"] * 4, ["m/s"] * 3 + ["rad/s"] * 3)
-    if kind == mujoco.mjtJoint.mjJNT_BALL:
-        suffixes = (_dotted(_BALL_NAMES[0]), _dotted(_BALL_NAMES[1]))
-        return suffixes, (["1"] * 4, ["rad/s"] * 3)
-    if kind == mujoco.mjtJoint.mjJNT_SLIDE:
-        return (("",), ("",)), (["m"], ["m/s"])
-    return (("",), ("",)), (["rad"], ["rad/s"])
-
-
-def _dotted(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"_{name}" for name in names)
-
-
-def _span(start: int, length: int) -> list[int]:
-    return list(range(start, start + length))
 
 
 def _numbered(stem: str, count: int, start: int = 0) -> tuple[str, ...]:

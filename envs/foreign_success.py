@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 import gymnasium
 import mujoco
@@ -42,30 +42,33 @@ _TELLING = re.compile("succe|solved|complete|achieved|reached|done|won", re.IGNO
 _NOT_SUCCESS = re.compile("truncat|terminat|timeout|time_limit|TimeLimit|fail", re.IGNORECASE)
 
 
-class Task(Protocol):
-    """Judges one episode at a time; poses in `data` are up to date."""
+class Task:
+    """Judges one episode at a time; poses in `data` are up to date.
 
-    state: Readout
+    Attributes:
+        state: the privileged state.
+    """
 
-    def reset(self, data: mujoco.MjData) -> None:
+    def __init__(self, state: Readout) -> None:
+        self.state = state
+
+    def reset(self) -> None:
         """Forget the last episode."""
-        ...
 
-    def at_reset(self, data: mujoco.MjData) -> Outcome:
-        """The outcome of the first observation."""
-        ...
+    def outcome(self) -> Outcome:
+        """The outcome of an episode's first observation."""
+        return False, 0.0
 
-    def after_step(self, data: mujoco.MjData, info: Mapping[str, Any]) -> Outcome:
+    def after_step(self, info: Mapping[str, Any]) -> Outcome:
         """The outcome after a step whose source info was `info`."""
-        ...
+        return self.outcome()
 
     def get_extras(self) -> dict[str, Any]:
         """What the physics state does not hold, as JSON types."""
-        ...
+        return {}
 
-    def set_extras(self, extras: Mapping[str, Any], data: mujoco.MjData) -> None:
+    def set_extras(self, extras: Mapping[str, Any]) -> None:
         """Restore `get_extras` output."""
-        ...
 
 
 def make_task(env: gymnasium.Env[Any, Any], request: SuccessRequest, everything: Readout) -> Task:
@@ -82,13 +85,13 @@ def make_task(env: gymnasium.Env[Any, Any], request: SuccessRequest, everything:
     if request is None and is_goal_env(env):
         return GoalTask(env)
     if isinstance(request, Mapping):
-        return InfoTask(everything, build(SuccessRule, dict(request), "success"))
+        return RuleTask(everything, build(SuccessRule, dict(request), "success"))
     if request is not None and request is not False:
         raise UsageError(
             f"success is {request!r}; expected {{key: NAME, above: NUMBER}}, null for what the env "
             "reports, or false for an env without success"
         )
-    return InfoTask(everything, None if request is None else False)
+    return ReportedTask(everything) if request is None else Task(everything)
 
 
 def is_goal_env(env: gymnasium.Env[Any, Any]) -> bool:
@@ -111,44 +114,35 @@ def _takes(holder: Any, method: str, arguments: int) -> bool:
     return True
 
 
-class GoalTask:
+class GoalTask(Task):
     """A goal env of gymnasium-robotics: success is the env's own, progress is distance covered."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         self._env = cast(Any, env.unwrapped)
         self._start = 0.0
         size = int(env.observation_space["desired_goal"].shape[0])  # type: ignore[index]
-        self.state = Readout(goal_spec(size), self._read)
+        super().__init__(Readout(goal_spec(size), self._read))
 
-    def reset(self, data: mujoco.MjData) -> None:
+    def reset(self) -> None:
         """See `Task`."""
         self._start = self._distance()
 
-    def at_reset(self, data: mujoco.MjData) -> Outcome:
+    def outcome(self) -> Outcome:
         """See `Task`."""
-        return self._outcome()
-
-    def after_step(self, data: mujoco.MjData, info: Mapping[str, Any]) -> Outcome:
-        """See `Task`."""
-        return self._outcome()
+        if self._env._is_success(self._achieved(), self._env.goal):
+            return True, 1.0
+        covered = 1.0 - self._distance() / max(self._start, 1e-9)
+        return False, float(np.clip(covered, 0.0, 1.0))
 
     def get_extras(self) -> dict[str, Any]:
         """The desired goal and the distance at the start."""
         return {"goal": np.asarray(self._env.goal).tolist(), "start_distance": self._start}
 
-    def set_extras(self, extras: Mapping[str, Any], data: mujoco.MjData) -> None:
+    def set_extras(self, extras: Mapping[str, Any]) -> None:
         """See `Task`."""
         if "goal" in extras:
             self._env.goal = np.asarray(extras["goal"], np.float64)
         self._start = float(extras.get("start_distance", self._distance()))
-
-    def _outcome(self) -> Outcome:
-        achieved = self._achieved()
-        success = bool(self._env._is_success(achieved, self._env.goal))
-        if success:
-            return True, 1.0
-        covered = 1.0 - self._distance() / max(self._start, 1e-9)
-        return False, float(np.clip(covered, 0.0, 1.0))
 
     def _distance(self) -> float:
         return float(np.linalg.norm(self._achieved() - self._env.goal))
@@ -160,63 +154,66 @@ class GoalTask:
         return np.concatenate([self._achieved(), self._env.goal]).astype(np.float32)
 
 
-class InfoTask:
-    """Success from the source's own info, or from a rule on one of its entries.
+class RuleTask(Task):
+    """Success from a rule on one entry of the source's info."""
 
-    Args:
-        everything: positions and velocities of all joints.
-        rule: None: what the info calls `is_success` or `success`; False: there is no success.
-    """
-
-    def __init__(self, everything: Readout, rule: SuccessRule | Literal[False] | None) -> None:
-        self.state = everything
+    def __init__(self, state: Readout, rule: SuccessRule) -> None:
+        super().__init__(state)
         self._rule = rule
         self._first: float | None = None
-        self._warned = False
 
-    def reset(self, data: mujoco.MjData) -> None:
+    def reset(self) -> None:
         """See `Task`."""
         self._first = None
 
-    def at_reset(self, data: mujoco.MjData) -> Outcome:
-        """See `Task`."""
-        return False, 0.0
-
-    def after_step(self, data: mujoco.MjData, info: Mapping[str, Any]) -> Outcome:
+    def after_step(self, info: Mapping[str, Any]) -> Outcome:
         """See `Task`.
 
         Raises:
-            UsageError: the rule's key is not in the source's info; or there is no rule, and only
-                the user can say which of the info's entries is success.
+            UsageError: the rule's key is not in the source's info.
         """
-        if isinstance(self._rule, SuccessRule):
-            return self._judge(_number(info, self._rule.key), self._rule.above)
-        if self._rule is None:
-            key = next((name for name in _REPORTED if name in info), None)
-            if key is not None:
-                success = bool(np.all(info[key]))
-                return success, float(success)
-            if not self._warned:
-                self._warned = True
-                _ask_for_success(info)
-        return False, 0.0
-
-    def get_extras(self) -> dict[str, Any]:
-        """The first value of the rule's number."""
-        return {"first": self._first}
-
-    def set_extras(self, extras: Mapping[str, Any], data: mujoco.MjData) -> None:
-        """See `Task`."""
-        first = extras.get("first")
-        self._first = None if first is None else float(first)
-
-    def _judge(self, value: float, above: float) -> Outcome:
+        numbers, key, above = _numbers(info), self._rule.key, self._rule.above
+        if key not in numbers:
+            raise UsageError(
+                f"success.key {key!r} is not in the env's info; it has {sorted(numbers) or 'none'}"
+            )
+        value = numbers[key]
         if self._first is None:
             self._first = value
         if value > above:
             return True, 1.0
         covered = (value - self._first) / max(above - self._first, 1e-9)
         return False, float(np.clip(covered, 0.0, 1.0))
+
+    def get_extras(self) -> dict[str, Any]:
+        """The first value of the rule's number."""
+        return {"first": self._first}
+
+    def set_extras(self, extras: Mapping[str, Any]) -> None:
+        """See `Task`."""
+        first = extras.get("first")
+        self._first = None if first is None else float(first)
+
+
+class ReportedTask(Task):
+    """Success as the source's info calls it: `is_success` or `success`."""
+
+    _warned = False
+
+    def after_step(self, info: Mapping[str, Any]) -> Outcome:
+        """See `Task`.
+
+        Raises:
+            UsageError: only the user can say which of the info's entries is success.
+        """
+        key = next((name for name in _REPORTED if name in info), None)
+        if key is not None:
+            success = bool(np.all(info[key]))
+            return success, float(success)
+        if not self._warned:
+            self._warned = True
+            _ask_for_success(info)
+        return False, 0.0
 
 
 def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
@@ -227,15 +224,6 @@ def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
         if isinstance(array, np.ndarray) and array.size == 1 and array.dtype.kind in "biuf":
             found[str(name)] = float(array.item())
     return found
-
-
-def _number(info: Mapping[str, Any], key: str) -> float:
-    numbers = _numbers(info)
-    if key not in numbers:
-        raise UsageError(
-            f"success.key {key!r} is not in the env's info; it has {sorted(numbers) or 'none'}"
-        )
-    return numbers[key]
 
 
 def _ask_for_success(info: Mapping[str, Any]) -> None:

@@ -37,7 +37,7 @@ def choose_backend() -> str:
     EGL is preferred, with a display or without. Then come the display, if there is one, and OSMesa.
     Where none works MuJoCo is left without OpenGL, which simulates and does not draw. Mesa's
     software rasteriser is kept on one thread: its own threads cost more than they give on small
-    images, and the vector env already uses every core.
+    images, and worker processes already use every core.
 
     Returns:
         The backend's name ("egl", "osmesa", "glfw", ...), or "disable" where none works.

@@ -6,7 +6,7 @@ to look at the call that makes it.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from importlib import import_module
 from multiprocessing.reduction import ForkingPickler
@@ -15,6 +15,8 @@ from typing import Any, Self
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, make
+
+from worldsim.errors import UsageError
 
 
 def registration_of(env_id: str, kwargs: Mapping[str, Any]) -> EnvSpec | None:
@@ -56,6 +58,18 @@ def _name_of(maker: Any) -> str | None:
     except ImportError:
         return None
     return f"{module}:{name}" if found is maker else None
+
+
+def reset_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> dict[str, Any]:
+    """The options of a `reset`.
+
+    Raises:
+        UsageError: one of them is not `known`.
+    """
+    given = dict(options or {})
+    if unknown := sorted(set(given) - set(known)):
+        raise UsageError(f"reset options {unknown} are unknown; known: {', '.join(known)}")
+    return given
 
 
 _MAKE = make.__code__

@@ -112,7 +112,6 @@ def shared_renderer(
     height: int,
     width: int,
     key: str,
-    shadows: bool = False,
     groups: tuple[int, ...] | None = None,
 ) -> "SceneRenderer":
     """A renderer for `model`, shared by every model of equal `key` (same meshes and textures).
@@ -122,16 +121,15 @@ def shared_renderer(
         height: image height in pixels.
         width: image width in pixels.
         key: names the family of models that differ only in numbers.
-        shadows: draw shadows and reflections (slow on CPUs).
         groups: geom groups to draw; None: as MuJoCo.
     """
     if _GRAPHICS.drawing is None:
         _GRAPHICS.drawing = _Drawing(height, width)
     _GRAPHICS.drawing.make_current()
-    identity, renderers = (key, height, width, shadows, groups), _GRAPHICS.drawing.renderers
+    identity, renderers = (key, height, width, groups), _GRAPHICS.drawing.renderers
     found = renderers.pop(identity, None)
     if found is None:
-        found = SceneRenderer(model, height, width, shadows, groups)
+        found = SceneRenderer(model, height, width, groups)
         if len(renderers) >= _MAX_RENDERERS:
             renderers.pop(next(iter(renderers))).close()
     renderers[identity] = found
@@ -152,15 +150,13 @@ class SceneRenderer:
         model: mujoco.MjModel,
         height: int,
         width: int,
-        shadows: bool = False,
         groups: tuple[int, ...] | None = None,
     ) -> None:
         wide, tall = width * _SUPERSAMPLING, height * _SUPERSAMPLING
         model.vis.global_.offwidth = max(model.vis.global_.offwidth, wide)
         model.vis.global_.offheight = max(model.vis.global_.offheight, tall)
         model.vis.quality.offsamples = 0
-        if not shadows:
-            model.vis.quality.shadowsize = 0
+        model.vis.quality.shadowsize = 0  # on a CPU shadows and reflections cost most
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
@@ -173,9 +169,8 @@ class SceneRenderer:
         self._fine = mujoco.MjrRect(0, 0, wide, tall)
         self._plain = mujoco.MjrRect(0, 0, width, height)
         self._buffer = np.empty((tall, wide, 3), np.uint8)
-        if not shadows:
-            for name in _OFF_FLAGS:
-                self._scene.flags[getattr(mujoco.mjtRndFlag, name)] = 0
+        for name in _OFF_FLAGS:
+            self._scene.flags[getattr(mujoco.mjtRndFlag, name)] = 0
 
     def color(
         self, model: mujoco.MjModel, data: mujoco.MjData, camera: "int | mujoco.MjvCamera"
@@ -231,46 +226,51 @@ def pinhole(fovy_degrees: float, height: int, width: int) -> NDArray[np.float32]
     )
 
 
+def camera_names(model: mujoco.MjModel) -> list[str]:
+    """Names of the model's cameras by index."""
+    return [mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_CAMERA, i) for i in range(model.ncam)]
+
+
+def camera_pose(data: mujoco.MjData, index: int) -> NDArray[np.float64]:
+    """Pose `[4, 4]` of a fixed camera, camera to world, OpenCV axes (x right, y down)."""
+    pose = np.eye(4)
+    pose[:3, :3] = data.cam_xmat[index].reshape(3, 3) @ _OPENGL_TO_OPENCV
+    pose[:3, 3] = data.cam_xpos[index]
+    return pose
+
+
 def camera_indices(model: mujoco.MjModel, names: Sequence[str]) -> tuple[int, ...]:
     """Indices of the model's named cameras.
 
     Raises:
         UsageError: a camera is absent; the message lists those there are.
     """
-    known = [mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_CAMERA, i) for i in range(model.ncam)]
+    known = camera_names(model)
     missing = [name for name in names if name not in known]
     if missing:
         raise UsageError(f"the model has no cameras {missing}; it has {known}")
     return tuple(known.index(name) for name in names)
 
 
-def fixed_rig(
-    model: mujoco.MjModel,
-    data: mujoco.MjData,
+def rig_of(
     names: Sequence[str],
-    sizes: Sequence[tuple[int, int]],
+    fovy_degrees: Sequence[float],
+    poses: Sequence[NDArray[np.float64]],
+    size: int,
     mounted: Sequence[bool],
-    end_effector: NDArray[np.float64],
 ) -> CameraRig:
-    """Calibration of fixed cameras in their present place.
+    """Calibration of cameras with square images of `size` pixels.
 
     Args:
-        model: holds the cameras.
-        data: kinematics must be up to date.
-        names: cameras, in view order.
-        sizes: (height, width) of each.
-        mounted: whether each rides on the end effector.
-        end_effector: pose `[4, 4]`, end effector to world.
+        names: of V cameras, in view order.
+        fovy_degrees: vertical field of view of each.
+        poses: `[4, 4]` of each, camera to world or to what it rides on.
+        size: height and width.
+        mounted: whether each rides on something.
     """
-    intrinsics, extrinsics = [], []
-    for index, size, rides in zip(camera_indices(model, names), sizes, mounted, strict=True):
-        pose = np.eye(4)
-        pose[:3, :3] = data.cam_xmat[index].reshape(3, 3) @ _OPENGL_TO_OPENCV
-        pose[:3, 3] = data.cam_xpos[index]
-        if rides:
-            pose = np.linalg.inv(end_effector) @ pose
-        intrinsics.append(pinhole(float(model.cam_fovy[index]), *size))
-        extrinsics.append(pose.astype(np.float32))
     return CameraRig(
-        tuple(names), np.stack(intrinsics), np.stack(extrinsics), np.asarray(mounted, bool)
+        tuple(names),
+        np.stack([pinhole(fovy, size, size) for fovy in fovy_degrees]),
+        np.stack(poses).astype(np.float32),
+        np.asarray(mounted, bool),
     )

@@ -5,7 +5,9 @@ observation in `infos[i]["terminal_observation"]`. This adapter gives it that fr
 either SAME_STEP or NEXT_STEP autoreset, or with autoreset DISABLED.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -146,12 +148,7 @@ def flatten_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
     """
     if not isinstance(space, spaces.Dict):
         return space
-    flat: dict[str, spaces.Space[Any]] = {}
-    for key, part in space.spaces.items():
-        if isinstance(part, spaces.Dict):
-            flat.update({f"{key}_{name}": inner for name, inner in part.spaces.items()})
-        elif not isinstance(part, spaces.Text):
-            flat[key] = part
+    flat = {name: part for name, part, _ in _parts(space)}
     if not flat:
         raise UsageError(f"the observation space {space} holds nothing but text")
     return spaces.Dict(flat)
@@ -161,13 +158,17 @@ def flatten_value(space: spaces.Space[Any], value: Any) -> Flat:
     """An observation of `space`, or a batch of them, with nested keys joined and text dropped."""
     if not isinstance(space, spaces.Dict):
         return np.asarray(value)
-    flat: dict[str, np.ndarray] = {}
+    return {name: np.asarray(reduce(getitem, path, value)) for name, _, path in _parts(space)}
+
+
+def _parts(space: spaces.Dict) -> Iterator[tuple[str, spaces.Space[Any], tuple[str, ...]]]:
+    """Flat name, space, and keys of all parts but text."""
     for key, part in space.spaces.items():
         if isinstance(part, spaces.Dict):
-            flat.update({f"{key}_{name}": np.asarray(value[key][name]) for name in part.spaces})
+            for name, inner in part.spaces.items():
+                yield f"{key}_{name}", inner, (key, name)
         elif not isinstance(part, spaces.Text):
-            flat[key] = np.asarray(value[key])
-    return flat
+            yield key, part, (key,)
 
 
 def _row(infos: Mapping[str, Any], index: int) -> dict[str, Any]:

@@ -10,13 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.imagination.start import (
-    Start,
-    stack_extras,
-    stack_rigs,
-    stack_states,
-    stack_views_seen,
-)
+from worldsim.envs.imagination.start import Start, begin_stream, stack_states
 from worldsim.errors import QualityWarning, UsageError
 from worldsim.judge.judge import Judge, Judgement, ObservedFrame
 from worldsim.models.world_model import WorldModel
@@ -109,54 +103,40 @@ class ImaginationEngine:
             "every other. For a reward on the way, record a column `progress` or `next.progress` "
             "and train the judge again, or make one of your own from info['state']",
             QualityWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
     def start(
-        self, starts: Sequence[Start], env_ids: Sequence[int], seed: int = 0
+        self,
+        starts: Sequence[Start],
+        env_ids: Sequence[int],
+        seed: int = 0,
+        rows: Indices | None = None,
     ) -> ImaginedObservation:
-        """Begin N episodes, dropping any that ran.
+        """Begin N episodes, dropping any that ran, or new ones in some rows.
 
         Args:
-            starts: N first observations; where one does not know its state, the judge's reading of
+            starts: first observations; where one does not know its state, the judge's reading of
                 its frames stands for it.
-            env_ids: N numbers; noise depends on (seed, number, step) only.
+            env_ids: a number for each; noise depends on (seed, number, step) only.
             seed: of the noise.
+            rows: where they begin while the other rows go on; None begins all anew.
+
+        Returns:
+            The first observations, of `starts` only.
         """
-        shown = self._begin(starts, env_ids, seed, None)
-        self._tracker = self.judge.tracker(len(starts))
-        self._progress = shown.judgement.progress.copy()
-        return shown
-
-    def restart(
-        self, rows: Indices, starts: Sequence[Start], env_ids: Sequence[int], seed: int = 0
-    ) -> ImaginedObservation:
-        """Begin new episodes in some rows; returns the first observations of those rows only."""
-        shown = self._begin(starts, env_ids, seed, rows.tolist())
-        mask = np.zeros(self.num_envs, bool)
-        mask[rows] = True
-        self._tracker.reset(mask)
-        self._progress[rows] = shown.judgement.progress
-        return shown
-
-    def _begin(
-        self, starts: Sequence[Start], env_ids: Sequence[int], seed: int, rows: list[int] | None
-    ) -> ImaginedObservation:
-        """Put streams to their starts; all of them, or those of some running rows."""
         pixels = np.stack([start.pixels for start in starts])
         agent_pos = np.stack([start.agent_pos for start in starts])
         judgement = self.judge.read(ObservedFrame(pixels, agent_pos), None)
-        self.stream.reset(
-            pixels,
-            agent_pos,
-            stack_rigs(starts, self.spec.camera_names),
-            env_ids,
-            seed,
-            rows,
-            state=stack_states(starts, judgement.state),
-            views=stack_views_seen(starts),
-            extras=stack_extras(starts),
-        )
+        state = stack_states(starts, judgement.state)
+        places = None if rows is None else rows.tolist()
+        begin_stream(self.stream, starts, state, env_ids, seed, places)
+        if rows is None:
+            self._tracker = self.judge.tracker(len(starts))
+            self._progress = judgement.progress.copy()
+        else:
+            self._tracker.reset(np.isin(np.arange(self.num_envs), rows))
+            self._progress[rows] = judgement.progress
         zero, pose = np.zeros(len(starts), np.float32), self._pose()
         if pose is not None and rows is not None:
             pose = pose[rows]

@@ -1,4 +1,4 @@
-"""One imagined env with the interface of the simulator env it imagines."""
+"""One imagined env, with the interface of the simulator env it imagines."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from worldsim.conventions import split_views
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.loading import (
+    DEFAULT_HORIZON,
     DEFAULT_MODEL,
-    horizon_of,
     load_judge,
     load_model,
     load_starts,
-    observation_space,
-    unknown_options,
 )
 from worldsim.envs.imagination.start import Start, is_observation
-from worldsim.envs.imagination.starts import SimulatorStarts, StartSource, known_rig
-from worldsim.envs.registration import HasHorizon
+from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
+from worldsim.envs.registration import HasHorizon, reset_options
+from worldsim.envs.spaces import observation_space
 from worldsim.errors import UsageError
 from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
@@ -33,7 +32,77 @@ Info = dict[str, Any]
 NOISE_RANGE = 2**62
 
 
-class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
+class ImaginationBase:
+    """What the single env and the vector env have in common: their parts and their spaces.
+
+    Attributes:
+        engine: world model and judge.
+        starts: where episodes begin.
+        spec_world: the world.
+        max_episode_steps: actions after which an episode is truncated.
+    """
+
+    asked_steps: int | None = None
+    render_mode: str | None
+
+    def _assemble(
+        self,
+        model: WorldModel | str | Path,
+        judge: Judge | str | Path | None,
+        starts: StartSource | None,
+        sampling_steps: int,
+        max_episode_steps: int | None,
+        success_bonus: float,
+        acceleration: Acceleration,
+    ) -> None:
+        """Load or take the parts; arguments are those of `ImaginationEnv`."""
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise UsageError(f"max_episode_steps is {max_episode_steps}; it must be at least 1")
+        if self.render_mode not in (None, "rgb_array"):
+            raise UsageError(
+                f"render_mode {self.render_mode!r} is unknown; known: None, 'rgb_array'"
+            )
+        world, verdicts = load_model(model), load_judge(judge, model)
+        self.engine = ImaginationEngine(
+            world, verdicts, sampling_steps, success_bonus, acceleration
+        )
+        self.engine.warn_of_sparse_reward()
+        self.starts = load_starts(starts, verdicts, world)
+        self._owns_starts = starts is None
+        self.spec_world: WorldSpec = world.spec
+        horizon = getattr(self.starts, "max_episode_steps", None) or DEFAULT_HORIZON
+        self.max_episode_steps = max_episode_steps or self.asked_steps or int(horizon)
+        self._space = self.starts.observation_space or observation_space(world.spec)
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        """The env's metadata."""
+        return {
+            "render_modes": ["rgb_array"],
+            "render_fps": self.spec_world.fps,
+            "reward": self.engine.reward_terms,
+        }
+
+    def _close_starts(self) -> None:
+        """Close the simulator of the starts, if the env made it; starts that were passed in are the
+        caller's, who may share them, and stay open."""
+        if self._owns_starts and isinstance(self.starts, SimulatorStarts):
+            self.starts.close()
+
+    def _shown(
+        self, pixels: NDArray[np.uint8], agent_pos: NDArray[np.float32], task: Any
+    ) -> dict[str, Any]:
+        """An observation, `agent_pos` within the bounds of its space; of one env or of N."""
+        box = self._space["agent_pos"]
+        assert isinstance(box, spaces.Box)
+        return {
+            "pixels": split_views(pixels, self.spec_world.camera_names),
+            "agent_pos": np.clip(agent_pos, box.low, box.high).astype(np.float32),
+            "task": task,
+        }
+
+
+class ImaginationEnv(HasHorizon, ImaginationBase, gymnasium.Env[dict[str, Any], NDArray[Any]]):
     """`worldsim/Imagination-v0`: a world model in place of a simulator, a judge in place of truth.
 
     Observation, action and info are those of the simulator env. Reward: the change of the
@@ -71,26 +140,13 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
         acceleration: Acceleration = "none",
         render_mode: str | None = None,
     ) -> None:
-        check_arguments(max_episode_steps, render_mode)
-        world = load_model(model)
-        verdicts = load_judge(judge, model)
-        self.engine = ImaginationEngine(
-            world, verdicts, sampling_steps, success_bonus, acceleration
-        )
-        self.engine.warn_of_sparse_reward()
-        self.starts = load_starts(starts, verdicts, world)
-        self._owns_starts = starts is None
-        self.spec_world: WorldSpec = world.spec
-        self.max_episode_steps = max_episode_steps or self.asked_steps or horizon_of(self.starts)
         self.render_mode = render_mode
-        self.metadata = {  # type: ignore[misc]
-            **self.metadata,
-            "render_fps": world.spec.fps,
-            "reward": self.engine.reward_terms,
-        }
-        self._space = self.starts.observation_space or observation_space(world.spec)
+        self._assemble(
+            model, judge, starts, sampling_steps, max_episode_steps, success_bonus, acceleration
+        )
+        self.metadata = self._facts  # type: ignore[misc]
         self.observation_space = self._space
-        self.action_space = world.spec.action.space
+        self.action_space = self.spec_world.action.space
         self._start: Start | None = None
         self._pixels: NDArray[np.uint8] | None = None
         self._steps = 0
@@ -111,11 +167,8 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
             UsageError: an unknown option or an initial state that does not fit.
         """
         super().reset(seed=seed)
-        options = options or {}
-        unknown_options(options, {"initial_state"})
-        self._start, noise = draw_start(
-            self.starts, self.np_random, options.get("initial_state"), self._start
-        )
+        asked = reset_options(options, ("initial_state",)).get("initial_state")
+        self._start, noise = draw_start(self.starts, self.np_random, asked, self._start)
         self._steps = 0
         return self._show(self.engine.start([self._start], [noise]))
 
@@ -141,31 +194,17 @@ class ImaginationEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[Any]]):
         return np.concatenate(list(self._pixels), axis=1)
 
     def close(self) -> None:
-        """Close the simulator of the starts, if the env made it; starts that were passed in are the
-        caller's, who may share them, and stay open."""
-        if self._owns_starts and isinstance(self.starts, SimulatorStarts):
-            self.starts.close()
+        """Close the simulator of the starts, if the env made it."""
+        self._close_starts()
 
     def _show(self, seen: ImaginedObservation) -> tuple[dict[str, Any], Info]:
         assert self._start is not None
         self._pixels = seen.pixels[0]
-        observation = {
-            "pixels": split_views(seen.pixels[0], self.spec_world.camera_names),
-            "agent_pos": clip_agent_pos(seen.agent_pos[0], self._space),
-            "task": self._start.task,
-        }
+        observation = self._shown(seen.pixels[0], seen.agent_pos[0], self._start.task)
         return observation, {name: values[0] for name, values in info_arrays(seen).items()} | {
             "is_success": bool(seen.success[0]),
             "success": bool(seen.success[0]),
         }
-
-
-def check_arguments(max_episode_steps: int | None, render_mode: str | None) -> None:
-    """Refuse what neither imagination env can do."""
-    if max_episode_steps is not None and max_episode_steps < 1:
-        raise UsageError(f"max_episode_steps is {max_episode_steps}; it must be at least 1")
-    if render_mode not in (None, "rgb_array"):
-        raise UsageError(f"render_mode {render_mode!r} is unknown; known: None, 'rgb_array'")
 
 
 def draw_start(
@@ -185,15 +224,9 @@ def draw_start(
     start = source.from_state(initial_state)
     if is_observation(initial_state):
         start = start if running is None else start.after(running)
-        start = start if start.rig is not None else replace(start, rig=known_rig(source))
+        if start.rig is None:  # a source may lack a rig that all of its starts share
+            start = replace(start, rig=getattr(source, "rig", None))
     return start, noise
-
-
-def clip_agent_pos(agent_pos: NDArray[np.float32], space: spaces.Dict) -> NDArray[np.float32]:
-    """An imagined `agent_pos` `[..., P]` within the bounds of the observation space."""
-    box = space["agent_pos"]
-    assert isinstance(box, spaces.Box)
-    return np.clip(agent_pos, box.low, box.high).astype(np.float32)
 
 
 def info_arrays(seen: ImaginedObservation) -> dict[str, NDArray[Any]]:

@@ -14,6 +14,7 @@ from worldsim.cameras.rig import CameraRig
 from worldsim.conventions import stack_views
 from worldsim.data.channels import checked_extras
 from worldsim.errors import UsageError
+from worldsim.sampling.stream import Stream
 from worldsim.spec import WorldSpec
 
 Float = NDArray[np.float32]
@@ -86,31 +87,25 @@ def start_of_observation(
         UsageError: something is missing or of another shape.
     """
     if isinstance(state, Start):
-        _check_first(state.pixels, state.agent_pos, spec, where)
-        _check_rig(state.rig, spec, where)
-        checked_extras(state.extras, spec, where)
-        return state
-    if not isinstance(state, Mapping) or not {"pixels", "agent_pos"} <= set(state):
+        start = state
+    elif not isinstance(state, Mapping) or not {"pixels", "agent_pos"} <= set(state):
         given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
         raise UsageError(f"{where}: expected a Start, or pixels and agent_pos, got {given}")
-    frames = state["pixels"]
-    if isinstance(frames, Mapping):
-        frames = stack_views(frames, spec.camera_names)
-    frames = np.asarray(frames)
-    agent_pos = np.asarray(state["agent_pos"], np.float32)
-    _check_first(frames, agent_pos, spec, where)
-    rig = state.get("rig")
-    _check_rig(rig, spec, where)
-    extras = checked_extras(state.get("extras") or {}, spec, where)
-    return Start(frames, agent_pos, str(state.get("task", "")), rig, extras=extras)
+    else:
+        frames = state["pixels"]
+        if isinstance(frames, Mapping):
+            frames = stack_views(frames, spec.camera_names)
+        agent_pos = np.asarray(state["agent_pos"], np.float32)
+        task, rig = str(state.get("task", "")), state.get("rig")
+        extras = state.get("extras") or {}
+        start = Start(np.asarray(frames), agent_pos, task, rig, extras=extras)
+    _check_first(start.pixels, start.agent_pos, spec, where)
+    _check_rig(start.rig, spec, where)
+    return replace(start, extras=checked_extras(start.extras, spec, where))
 
 
 def _check_first(frames: NDArray[np.uint8], agent_pos: Float, spec: WorldSpec, where: str) -> None:
-    """Refuse a first observation that does not fit `spec`.
-
-    Raises:
-        UsageError: see above.
-    """
+    """Refuse a first observation that does not fit `spec`."""
     camera = spec.cameras[0]
     expected = (len(spec.cameras), camera.height, camera.width, 3)
     if frames.dtype != np.uint8 or frames.shape != expected:
@@ -126,11 +121,7 @@ def _check_first(frames: NDArray[np.uint8], agent_pos: Float, spec: WorldSpec, w
 
 
 def _check_rig(rig: Any, spec: WorldSpec, where: str) -> None:
-    """Refuse a calibration that is not of the cameras of `spec`.
-
-    Raises:
-        UsageError: see above.
-    """
+    """Refuse a calibration that is not of the cameras of `spec`."""
     if rig is None:
         return
     expected = f"a worldsim.cameras.rig.CameraRig of cameras {', '.join(spec.camera_names)}"
@@ -140,7 +131,7 @@ def _check_rig(rig: Any, spec: WorldSpec, where: str) -> None:
         raise UsageError(f"{where}: rig is of cameras {', '.join(rig.names)}, expected {expected}")
 
 
-def stack_rigs(starts: Sequence[Start], names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
+def _stack_rigs(starts: Sequence[Start], names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
     """Calibration of N starts as `Stream.reset` takes it; intrinsics of what is unknown are 0.
 
     None if nothing is known.
@@ -165,20 +156,13 @@ def stack_rigs(starts: Sequence[Start], names: Sequence[str]) -> dict[str, NDArr
     }
 
 
-def stack_extras(starts: Sequence[Start]) -> dict[str, Float]:
+def _stack_extras(starts: Sequence[Start]) -> dict[str, Float]:
     """Extras of N starts as `Stream.reset` takes them; NaN where a start does not tell."""
     rows = {name: values for start in starts for name, values in start.extras.items()}
     return {
         name: np.stack([s.extras.get(name, np.full_like(row, np.nan)) for s in starts])
         for name, row in rows.items()
     }
-
-
-def stack_views_seen(starts: Sequence[Start]) -> NDArray[np.bool_] | None:
-    """Which cameras N starts have, `[N, V]`, as `Stream.reset` takes it; None: all of them."""
-    if all(start.views is None for start in starts):
-        return None
-    return np.stack([np.ones(len(s.pixels), bool) if s.views is None else s.views for s in starts])
 
 
 def stack_states(starts: Sequence[Start], read: Float) -> Float:
@@ -188,4 +172,36 @@ def stack_states(starts: Sequence[Start], read: Float) -> Float:
             start.state if start.state.shape == row.shape else row
             for start, row in zip(starts, read, strict=True)
         ]
+    )
+
+
+def begin_stream(
+    stream: Stream,
+    starts: Sequence[Start],
+    state: Float | None,
+    env_ids: Sequence[int],
+    seed: int,
+    rows: Sequence[int] | None = None,
+) -> None:
+    """Put a stream to N starts, with calibration and missing cameras.
+
+    Args:
+        stream: of the starts' world.
+        starts: N of them.
+        state: privileged states `[N, S]`; None reads them off the frames.
+        env_ids: N numbers that name the noise.
+        seed: of the noise.
+        rows: N rows of the stream to put there; None makes it one of N rows.
+    """
+    views = [np.ones(len(s.pixels), bool) if s.views is None else s.views for s in starts]
+    stream.reset(
+        np.stack([start.pixels for start in starts]),
+        np.stack([start.agent_pos for start in starts]),
+        _stack_rigs(starts, stream.spec.camera_names),
+        env_ids,
+        seed,
+        rows,
+        state=state,
+        views=None if all(start.views is None for start in starts) else np.stack(views),
+        extras=_stack_extras(starts),
     )

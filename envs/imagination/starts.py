@@ -46,12 +46,6 @@ class StartSource(Protocol):
         ...
 
 
-def known_rig(source: StartSource) -> CameraRig | None:
-    """Calibration that all starts of a source share, or None."""
-    rig: CameraRig | None = getattr(source, "rig", None)
-    return rig
-
-
 def _shared_rig(rigs: Iterable[CameraRig | None]) -> CameraRig | None:
     """The one rig that all of them are, or None; stops at the first that differs."""
     first: CameraRig | None = None
@@ -237,10 +231,9 @@ class SimulatorStarts:
         """The start of a random seed."""
         return self.seeded(int(rng.integers(2**31)))
 
-    def seeded(self, seed: int, factors: Mapping[str, Any] | None = None) -> Start:
+    def seeded(self, seed: int) -> Start:
         """The start that the simulator's `reset(seed=seed)` gives."""
-        fixed = {**self.factors, **(factors or {})}
-        return self._start(seed, {"factors": fixed} if fixed else {}, fixed)
+        return self._start(seed, {"factors": self.factors} if self.factors else {}, self.factors)
 
     def from_state(self, state: Any) -> Start:
         """A state from the simulator's `get_state()`, a seed, or an observation."""

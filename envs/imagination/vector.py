@@ -10,31 +10,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from worldsim.conventions import split_views
-from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
-from worldsim.envs.imagination.loading import (
-    DEFAULT_MODEL,
-    horizon_of,
-    known_mode,
-    load_judge,
-    load_model,
-    load_starts,
-    observation_space,
-    unknown_options,
-)
-from worldsim.envs.imagination.single import (
-    check_arguments,
-    clip_agent_pos,
-    draw_start,
-    info_arrays,
-)
+from worldsim.envs.imagination.loading import DEFAULT_MODEL
+from worldsim.envs.imagination.single import ImaginationBase, draw_start, info_arrays
 from worldsim.envs.imagination.start import Start
-from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
+from worldsim.envs.imagination.starts import StartSource
+from worldsim.envs.registration import reset_options
 from worldsim.errors import UsageError
 from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Acceleration
-from worldsim.spec import WorldSpec
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -42,24 +26,15 @@ Info = dict[str, Any]
 StepResult = tuple[dict[str, Any], NDArray[np.float64], Bool, Bool, Info]
 
 
-class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
+class ImaginationVectorEnv(ImaginationBase, VectorEnv[dict[str, Any], Float, NDArray[Any]]):
     """N imagined envs, see `ImaginationEnv`; env i with seed s + i does what one env does with it.
 
     Args:
         num_envs: N.
-        model: a world model, its folder, `shipped/<name>` or `hub:owner/name`.
-        judge: a judge or its folder; None takes the folder `judge` beside the model.
-        starts: where episodes begin; None takes the simulator that the judge's data came from.
-        sampling_steps: denoising steps a frame, 1 to 8.
-        max_episode_steps: an episode is truncated after so many actions; None takes the
-            simulator's own horizon, or 50 where the starts come from no simulator.
-        success_bonus: reward of success.
-        acceleration: how the model's passes are run: none, compile or cuda_graphs; see
-            `worldsim.sampling.sampler`.
+        model: this and all that is not named here: see `ImaginationEnv`.
         autoreset_mode: NEXT_STEP (the step after the last one begins an episode, its action is
             ignored), SAME_STEP (`final_obs` and `final_info` in the info), or DISABLED (begin
             again with `reset(options={"reset_mask": mask})`; a finished env must not be stepped).
-        render_mode: None or "rgb_array".
     """
 
     def __init__(
@@ -75,31 +50,17 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
-        check_arguments(max_episode_steps, render_mode)
         if num_envs < 1:
             raise UsageError(f"num_envs is {num_envs}; it must be at least 1")
-        world = load_model(model)
-        verdicts = load_judge(judge, model)
-        self.engine = ImaginationEngine(
-            world, verdicts, sampling_steps, success_bonus, acceleration
-        )
-        self.engine.warn_of_sparse_reward()
-        self.starts = load_starts(starts, verdicts, world)
-        self._owns_starts = starts is None
-        self.spec_world: WorldSpec = world.spec
-        self.num_envs = num_envs
-        self.max_episode_steps = max_episode_steps or horizon_of(self.starts)
-        self.autoreset_mode = known_mode(autoreset_mode)
         self.render_mode = render_mode
-        self.metadata = {
-            "render_modes": ["rgb_array"],
-            "render_fps": world.spec.fps,
-            "reward": self.engine.reward_terms,
-            "autoreset_mode": self.autoreset_mode,
-        }
-        self._space = self.starts.observation_space or observation_space(world.spec)
+        self._assemble(
+            model, judge, starts, sampling_steps, max_episode_steps, success_bonus, acceleration
+        )
+        self.num_envs = num_envs
+        self.autoreset_mode = _known_mode(autoreset_mode)
+        self.metadata = {**self._facts, "autoreset_mode": self.autoreset_mode}
         self.single_observation_space = self._space
-        self.single_action_space = world.spec.action.space
+        self.single_action_space = self.spec_world.action.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rngs: list[np.random.Generator] = []
@@ -126,25 +87,14 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         Raises:
             UsageError: an unknown option, or a wrong mask, seed list or initial state.
         """
-        options = options or {}
-        unknown_options(options, {"reset_mask", "initial_state"})
-        mask = self._mask(options.get("reset_mask"))
-        states = self._initial_states(options.get("initial_state"))
+        given = reset_options(options, ("initial_state", "reset_mask"))
+        mask = self._mask(given.get("reset_mask"))
+        states = self._initial_states(given.get("initial_state"))
         self._seed(seed, mask)
-        if mask is None:
-            running: list[Start | None] = [*self._starts] or [None] * self.num_envs
-            drawn = [
-                draw_start(self.starts, rng, state, start)
-                for rng, state, start in zip(self._rngs, states, running, strict=True)
-            ]
-            self._starts = [start for start, _ in drawn]
-            seen = self.engine.start(self._starts, [noise for _, noise in drawn])
-            self._steps[:] = 0
-            self._done[:] = False
-            self._pixels, self._agent_pos = seen.pixels.copy(), seen.agent_pos.copy()
-            return self._observation(), _masked(info_arrays(seen), np.ones(self.num_envs, bool))
-        info = _masked(self._restart(mask, states), mask)
-        return self._observation(), info
+        again = np.ones(self.num_envs, bool) if mask is None else mask
+        info: dict[str, NDArray[Any]] = {}
+        self._begin(again, info, states, anew=mask is None)
+        return self._observation(), _masked(info, again)
 
     def step(self, actions: Float) -> StepResult:
         """One imagined frame in every env.
@@ -172,7 +122,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         terminated = seen.success.copy()
         truncated = self._steps >= self.max_episode_steps
         if again.any():  # NEXT_STEP: these begin now, whatever they did in the call above
-            _overwrite(info, self._restart(again, [None] * self.num_envs), again)
+            self._begin(again, info)
             reward[again], terminated[again], truncated[again] = 0.0, False, False
         self._done = terminated | truncated
         infos = _masked(info, np.ones(self.num_envs, bool))
@@ -186,7 +136,7 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         for row in np.flatnonzero(finished):
             final[row] = self._observation(int(row))
         final_info = {name: values.copy() for name, values in info.items()}
-        _overwrite(info, self._restart(finished, [None] * self.num_envs), finished)
+        self._begin(finished, info)
         return _masked(info, np.ones(self.num_envs, bool)) | {
             "final_obs": final,
             "_final_obs": finished,
@@ -201,27 +151,47 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         return tuple(np.concatenate(list(views), axis=1) for views in list(self._pixels))
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close the simulator of the starts, if the env made it; starts that were passed in are the
-        caller's, who may share them, and stay open."""
-        if self._owns_starts and isinstance(self.starts, SimulatorStarts):
-            self.starts.close()
+        """Close the simulator of the starts, if the env made it."""
+        self._close_starts()
 
-    def _restart(self, mask: Bool, states: list[Any]) -> dict[str, NDArray[Any]]:
-        """Begin episodes in the rows of `mask`; info arrays `[N, ...]`, zero elsewhere."""
+    def _begin(
+        self,
+        mask: Bool,
+        info: dict[str, NDArray[Any]],
+        states: list[Any] | None = None,
+        anew: bool = False,
+    ) -> None:
+        """Begin episodes in some rows.
+
+        Args:
+            mask: bool `[N]` of the rows.
+            info: arrays `[N, ...]` that the info of those rows is written to.
+            states: N initial states, None where one is drawn.
+            anew: whether the whole batch begins, whatever ran before.
+        """
         rows = np.flatnonzero(mask)
+        running: list[Start | None] = [*self._starts] or [None] * self.num_envs
         drawn = [
-            draw_start(self.starts, self._rngs[row], states[row], self._starts[row]) for row in rows
+            draw_start(self.starts, self._rngs[i], states[i] if states else None, running[i])
+            for i in rows
         ]
         starts, noises = zip(*drawn, strict=True)
-        for row, start in zip(rows, starts, strict=True):
-            self._starts[row] = start
-        seen = self.engine.restart(rows, starts, noises)
+        seen = self.engine.start(starts, noises, rows=None if anew else rows)
         self._steps[rows] = 0
         self._done[rows] = False
         # New arrays: observations already handed out must not change under their owner.
-        self._pixels, self._agent_pos = self._pixels.copy(), self._agent_pos.copy()
-        self._pixels[rows], self._agent_pos[rows] = seen.pixels, seen.agent_pos
-        return _scatter(seen, rows, self.num_envs)
+        if anew:
+            self._starts = list(starts)
+            self._pixels, self._agent_pos = seen.pixels.copy(), seen.agent_pos.copy()
+        else:
+            for row, start in zip(rows, starts, strict=True):
+                self._starts[row] = start
+            self._pixels, self._agent_pos = self._pixels.copy(), self._agent_pos.copy()
+            self._pixels[rows], self._agent_pos[rows] = seen.pixels, seen.agent_pos
+        for name, values in info_arrays(seen).items():
+            shape = (self.num_envs, *values.shape[1:])
+            info[name] = info[name].copy() if name in info else np.zeros(shape, values.dtype)
+            info[name][rows] = values
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: Bool | None) -> None:
         """Fresh random numbers for the envs in `mask` (None: all) that are given a seed."""
@@ -264,26 +234,24 @@ class ImaginationVectorEnv(VectorEnv[dict[str, Any], Float, NDArray[Any]]):
         """Of all envs, or of one."""
         rows = slice(None) if row is None else row
         tasks = tuple(start.task for start in self._starts)
-        return {
-            "pixels": split_views(self._pixels[rows], self.spec_world.camera_names),
-            "agent_pos": clip_agent_pos(self._agent_pos[rows], self._space),
-            "task": tasks if row is None else tasks[row],
-        }
+        shown = self._shown(self._pixels[rows], self._agent_pos[rows], tasks)
+        return shown if row is None else shown | {"task": tasks[row]}
 
 
-def _scatter(seen: ImaginedObservation, rows: NDArray[np.int64], count: int) -> dict[str, Any]:
-    spread = {}
-    for name, values in info_arrays(seen).items():
-        spread[name] = np.zeros((count, *values.shape[1:]), values.dtype)
-        spread[name][rows] = values
-    return spread
+def _known_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """An autoreset mode, or the one of this name.
 
-
-def _overwrite(info: dict[str, NDArray[Any]], fresh: dict[str, NDArray[Any]], mask: Bool) -> None:
-    for name, values in info.items():
-        changed = values.copy()
-        changed[mask] = fresh[name][mask]
-        info[name] = changed
+    Raises:
+        UsageError: there is none.
+    """
+    if isinstance(mode, AutoresetMode):
+        return mode
+    for known in AutoresetMode:
+        if mode in (known.value, known.name):
+            return known
+    raise UsageError(
+        f"autoreset_mode {mode!r} is unknown; known: {[m.name for m in AutoresetMode]}"
+    )
 
 
 def _masked(info: dict[str, NDArray[Any]], mask: Bool) -> Info:

@@ -13,21 +13,29 @@ from numpy.typing import NDArray
 from worldsim.cameras.rig import CameraRig
 from worldsim.config.limits import Count, ImageSize
 from worldsim.config.values import check_arguments
-from worldsim.envs.registration import HasHorizon
-from worldsim.envs.rendering import SceneRenderer, fixed_rig, shared_renderer
+from worldsim.envs.physics import get_physics, read_physics, set_physics
+from worldsim.envs.registration import HasHorizon, reset_options
+from worldsim.envs.rendering import (
+    SceneRenderer,
+    camera_indices,
+    camera_pose,
+    rig_of,
+    shared_renderer,
+)
+from worldsim.envs.spaces import observation_space
 from worldsim.envs.tabletop.gripper import ACTION, AGENT_POS, Gripper
+from worldsim.envs.tabletop.placing import yaw_quaternion
 from worldsim.envs.tabletop.scene import CAMERAS, CONTROL_HZ, MOUNTED, scene_xml
 from worldsim.envs.tabletop.score import TaskScore
 from worldsim.envs.tabletop.variation import TABLETOP_FACTORS, ModelVariation
-from worldsim.envs.task_space import TaskText
-from worldsim.errors import UsageError
 from worldsim.spec import END_EFFECTOR, CameraSpec, VectorSpec, WorldSpec
 
 Float = NDArray[np.float32]
 Observation = dict[str, Any]
-_PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
 _START_STREAM = 1
 _SUCCESS_REWARD = 5.0
+_FARTHEST = 2.0
+"""Bound of proprioception."""
 
 
 class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
@@ -82,7 +90,7 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
         )
         self.spec_world = WorldSpec(CONTROL_HZ, camera_specs, ACTION, AGENT_POS, self.state_spec)
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION.dim,), np.float32)
-        self.observation_space = _observation_space(image_size)
+        self.observation_space = observation_space(self.spec_world, _FARTHEST)
 
     @abstractmethod
     def _place(self, rng: np.random.Generator) -> None:
@@ -116,17 +124,12 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
             UsageError: an unknown option or a bad factor value.
         """
         super().reset(seed=seed)
-        options = options or {}
-        unknown = set(options) - {"factors", "initial_state"}
-        if unknown:
-            raise UsageError(
-                f"reset options {sorted(unknown)} are unknown; known: factors, initial_state"
-            )
+        given = reset_options(options, ("factors", "initial_state"))
         self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
-        if options.get("initial_state") is not None:
-            self.set_state({"seed": self._seed, **options["initial_state"]})
+        if given.get("initial_state") is not None:
+            self.set_state({"seed": self._seed, **given["initial_state"]})
         else:
-            self._begin(options.get("factors") or {})
+            self._begin(given.get("factors") or {})
         return self._observe(), self._info()
 
     def _begin(self, fixed: Mapping[str, Any]) -> None:
@@ -158,11 +161,9 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
 
     def get_state(self) -> dict[str, Any]:
         """Everything needed to continue exactly: physics (float64, flat), factors, seed, step."""
-        physics = np.empty(mujoco.mj_stateSize(self.model, _PHYSICS))
-        mujoco.mj_getState(self.model, self.data, physics, _PHYSICS)
         return {
-            "physics": physics,
-            "factors": {name: list(value) for name, value in self._factors.items()},
+            "physics": get_physics(self.model, self.data),
+            "factors": self.factors,
             "seed": self._seed,
             "step": self._step,
             "extras": {},
@@ -174,19 +175,13 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
         Raises:
             UsageError: the physics vector does not fit this env, or a factor is wrong.
         """
-        physics = np.asarray(state.get("physics"), np.float64)
-        size = mujoco.mj_stateSize(self.model, _PHYSICS)
-        if physics.shape != (size,) or not np.isfinite(physics).all():
-            raise UsageError(
-                f"{type(self).__name__}: 'physics' must be {size} finite numbers, "
-                f"got shape {physics.shape}; was it recorded in another env?"
-            )
+        physics = read_physics(self.model, state.get("physics"), type(self).__name__)
         factors = self.factor_space.nominal
         factors.update(self.factor_space.check(state.get("factors") or {}))
         self._set_factors(factors)
         self._seed, self._step = int(state.get("seed") or 0), int(state.get("step") or 0)
         mujoco.mj_resetData(self.model, self.data)
-        mujoco.mj_setState(self.model, self.data, physics, _PHYSICS)
+        set_physics(self.model, self.data, physics)
         self._refresh()
 
     @property
@@ -197,8 +192,12 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
     @property
     def camera_rig(self) -> CameraRig:
         """Calibration in this episode; the wrist camera is given relative to the end effector."""
-        sizes = [(self._size, self._size)] * len(CAMERAS)
-        return fixed_rig(self.model, self.data, CAMERAS, sizes, MOUNTED, self.gripper.pose)
+        to_hand = np.linalg.inv(self.gripper.pose)
+        cameras = camera_indices(self.model, CAMERAS)
+        poses = [camera_pose(self.data, index) for index in cameras]
+        poses = [to_hand @ p if rides else p for p, rides in zip(poses, MOUNTED, strict=True)]
+        fovy = [float(self.model.cam_fovy[index]) for index in cameras]
+        return rig_of(CAMERAS, fovy, poses, self._size, MOUNTED)
 
     def render(self) -> NDArray[np.uint8] | None:
         """The cameras side by side, uint8 `[H, V*W, 3]`; None without a render mode."""
@@ -212,6 +211,16 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
         return {
             name: renderer.depth(self.model, self.data, index) for index, name in enumerate(CAMERAS)
         }
+
+    def _mocap(self, name: str) -> NDArray[np.float64]:
+        """Place of a mocap body `[3]`, to read and to write."""
+        place: NDArray[np.float64] = self.data.mocap_pos[self.model.body(name).mocapid[0]]
+        return place
+
+    def _put_cube(self, place: NDArray[np.float64], yaw: float) -> None:
+        """Lay the cube flat on the table at `place` `[2]`."""
+        half = float(self.model.geom("object").size[0])
+        self.data.joint("object").qpos[:] = (*place, half, *yaw_quaternion(yaw))
 
     def _set_factors(self, values: dict[str, tuple[float, ...]]) -> None:
         self._factors = values
@@ -250,14 +259,3 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
             "progress": float(self.score.progress(agent_pos, state)),
             "state": state,
         }
-
-
-def _observation_space(image_size: int) -> spaces.Dict:
-    image = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-    return spaces.Dict(
-        {
-            "pixels": spaces.Dict({name: image for name in CAMERAS}),
-            "agent_pos": spaces.Box(-2.0, 2.0, (AGENT_POS.dim,), np.float32),
-            "task": TaskText(),
-        }
-    )

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from worldsim.envs.tabletop.base import TabletopEnv
 from worldsim.envs.tabletop.placing import yaw_quaternion
 from worldsim.envs.tabletop.scene import ASSETS
-from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
+from worldsim.envs.tabletop.score import Float, TaskScore, closeness, reach
 from worldsim.spec import VectorSpec
 
 SUCCESS_OPENING = 0.07
@@ -15,15 +15,15 @@ _REACH_SHARE = 0.2
 
 
 def _progress(agent_pos: Float, state: Float) -> NDArray[np.float64]:
-    reach = closeness(distance(agent_pos[..., 0:3], state[..., 0:3]), 0.03, 0.25)
+    near = closeness(reach(agent_pos, state), 0.03, 0.25)
     pulled = np.clip(state[..., 5] / SUCCESS_OPENING, 0.0, 1.0)
     done = state[..., 5] > SUCCESS_OPENING
-    return np.where(done, 1.0, (1.0 - _REACH_SHARE) * pulled + _REACH_SHARE * reach)
+    return np.where(done, 1.0, (1.0 - _REACH_SHARE) * pulled + _REACH_SHARE * near)
 
 
 def _cost(agent_pos: Float, state: Float) -> NDArray[np.float64]:
     missing = np.maximum(SUCCESS_OPENING - state[..., 5], 0.0)
-    return np.asarray(10.0 * (missing + 0.3 * distance(agent_pos[..., 0:3], state[..., 0:3])))
+    return np.asarray(10.0 * (missing + 0.3 * reach(agent_pos, state)))
 
 
 SCORE = TaskScore(
@@ -52,10 +52,11 @@ class TabletopDrawer(TabletopEnv):
     )
 
     def _place(self, rng: np.random.Generator) -> None:
-        cabinet = self.model.body("cabinet").mocapid[0]
         place = (rng.uniform(-0.13, -0.08), rng.uniform(-0.09, 0.09), rng.uniform(0.0, 0.015))
-        self.data.mocap_pos[cabinet] = place
-        self.data.mocap_quat[cabinet] = yaw_quaternion(rng.uniform(-0.4, 0.4))
+        self._mocap("cabinet")[:] = place
+        self.data.mocap_quat[self.model.body("cabinet").mocapid[0]] = yaw_quaternion(
+            rng.uniform(-0.4, 0.4)
+        )
         hand = rng.uniform((-0.12, -0.14, 0.13), (0.14, 0.14, 0.17))
         self.gripper.place(hand, rng.uniform(-0.4, 0.4), 0.0)
 

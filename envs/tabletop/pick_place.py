@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.envs.tabletop.base import TabletopEnv
-from worldsim.envs.tabletop.placing import apart, cos_sin_4, upward, yaw_quaternion
+from worldsim.envs.tabletop.placing import CUBE, apart, cos_sin_4, upward
 from worldsim.envs.tabletop.scene import cube_xml
-from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
+from worldsim.envs.tabletop.score import Float, TaskScore, aside, closeness, reach
 from worldsim.spec import VectorSpec
 
 PLATFORM_HEIGHT = 0.03
@@ -28,20 +28,16 @@ _PLATFORM = """
 """
 
 
-def _aside(state: Float) -> NDArray[np.float64]:
-    return distance(state[..., 0:2], state[..., 5:7])
-
-
 def _stands(state: Float) -> NDArray[np.bool_]:
     height = state[..., 2]
     high_enough = (height > _HEIGHTS[0]) & (height < _HEIGHTS[1])
-    return np.asarray(high_enough & (_aside(state) < SUCCESS_RADIUS))
+    return np.asarray(high_enough & (aside(state) < SUCCESS_RADIUS))
 
 
 def _released(agent_pos: Float, state: Float) -> NDArray[np.bool_]:
     edge = 2.0 * (state[..., 2] - PLATFORM_HEIGHT)
     opened = agent_pos[..., 9] > edge + _RELEASED
-    left = distance(agent_pos[..., 0:3], state[..., 0:3]) > 0.5 * edge + 2.0 * _RELEASED
+    left = reach(agent_pos, state) > 0.5 * edge + 2.0 * _RELEASED
     return np.asarray(opened | left)
 
 
@@ -50,18 +46,17 @@ def _success(agent_pos: Float, state: Float) -> NDArray[np.bool_]:
 
 
 def _progress(agent_pos: Float, state: Float) -> NDArray[np.float64]:
-    reach = closeness(distance(agent_pos[..., 0:3], state[..., 0:3]), 0.02, 0.20)
+    at_hand = closeness(reach(agent_pos, state), 0.02, 0.20)
     lift = closeness(_LIFTED - state[..., 2], 0.0, _LIFTED - 0.03)
-    near = closeness(_aside(state), SUCCESS_RADIUS, 0.25)
-    underway = 0.2 * reach + 0.2 * lift + 0.4 * near * lift
+    near = closeness(aside(state), SUCCESS_RADIUS, 0.25)
+    underway = 0.2 * at_hand + 0.2 * lift + 0.4 * near * lift
     placed = np.where(_success(agent_pos, state), 1.0, 0.8)
     return np.where(_stands(state), placed, underway)
 
 
 def _cost(agent_pos: Float, state: Float) -> NDArray[np.float64]:
-    reach = distance(agent_pos[..., 0:3], state[..., 0:3])
     below = np.maximum(_HEIGHTS[0] - state[..., 2], 0.0)
-    remaining = _aside(state) + below + 0.3 * reach
+    remaining = aside(state) + below + 0.3 * reach(agent_pos, state)
     return np.asarray(10.0 * np.where(_success(agent_pos, state), 0.0, remaining))
 
 
@@ -86,37 +81,23 @@ class TabletopPickPlace(TabletopEnv):
     score = SCORE
     default_steps = 60
     state_spec = VectorSpec(
-        names=(
-            "object_x",
-            "object_y",
-            "object_z",
-            "object_cos4",
-            "object_sin4",
-            "platform_x",
-            "platform_y",
-            "object_tilt_x",
-            "object_tilt_y",
-        ),
-        units=("m", "m", "m", "1", "1", "m", "m", "1", "1"),
+        (*CUBE.names, "platform_x", "platform_y", "object_tilt_x", "object_tilt_y"),
+        (*CUBE.units, "m", "m", "1", "1"),
     )
 
     def _place(self, rng: np.random.Generator) -> None:
         platform = rng.uniform(-0.11, 0.11, 2)
         cube = apart(rng, 0.11, [platform], 0.12)
         hand = apart(rng, 0.14, [], 0.0)
-        half = float(self.model.geom("object").size[0])
-        self.data.mocap_pos[self.model.body("goal").mocapid[0], :2] = platform
-        joint = self.model.joint("object").qposadr[0]
-        self.data.qpos[joint : joint + 3] = (*cube, half)
-        self.data.qpos[joint + 3 : joint + 7] = yaw_quaternion(rng.uniform(-np.pi, np.pi))
+        self._mocap("goal")[:2] = platform
+        self._put_cube(cube, rng.uniform(-np.pi, np.pi))
         height = rng.uniform(0.10, 0.15)
         self.gripper.place(np.array([*hand, height]), rng.uniform(-0.4, 0.4), 0.07)
 
     def _task_state(self) -> NDArray[np.float64]:
         cube = self.data.body("object")
-        platform = self.data.mocap_pos[self.model.body("goal").mocapid[0]]
-        axes = cube.xmat.reshape(3, 3)
-        return np.array([*cube.xpos, *cos_sin_4(axes), *platform[:2], *upward(axes)[:2]])
+        axes, platform = cube.xmat.reshape(3, 3), self._mocap("goal")[:2]
+        return np.array([*cube.xpos, *cos_sin_4(axes), *platform, *upward(axes)[:2]])
 
     def _at_rest(self) -> bool:
         velocity = self.data.qvel[self.model.joint("object").dofadr[0] :][:3]

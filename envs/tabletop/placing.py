@@ -4,8 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.errors import WorldsimError
+from worldsim.spec import VectorSpec
 
 _MAX_DRAWS = 1000
+CUBE = VectorSpec(
+    ("object_x", "object_y", "object_z", "object_cos4", "object_sin4"), ("m", "m", "m", "1", "1")
+)
+"""Where a cube is, and cosine and sine of four times its yaw."""
 
 
 def apart(

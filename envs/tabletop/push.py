@@ -5,9 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.envs.tabletop.base import TabletopEnv
-from worldsim.envs.tabletop.placing import apart, cos_sin_4, yaw_quaternion
+from worldsim.envs.tabletop.placing import CUBE, apart, cos_sin_4
 from worldsim.envs.tabletop.scene import cube_xml
-from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
+from worldsim.envs.tabletop.score import Float, TaskScore, aside, closeness, reach
 from worldsim.spec import VectorSpec
 
 SUCCESS_RADIUS = 0.04
@@ -26,18 +26,13 @@ _GOAL = """
 """
 
 
-def _gap(agent_pos: Float, state: Float) -> NDArray[np.float64]:
-    return distance(state[..., 0:2], state[..., 5:7])
-
-
 def _cost(agent_pos: Float, state: Float) -> NDArray[np.float64]:
-    reach = distance(agent_pos[..., 0:3], state[..., 0:3])
-    return np.asarray(10.0 * (_gap(agent_pos, state) + 0.3 * reach))
+    return np.asarray(10.0 * (aside(state) + 0.3 * reach(agent_pos, state)))
 
 
 SCORE = TaskScore(
-    success=lambda agent_pos, state: _gap(agent_pos, state) < SUCCESS_RADIUS,
-    progress=lambda agent_pos, state: closeness(_gap(agent_pos, state), SUCCESS_RADIUS, _FAR),
+    success=lambda agent_pos, state: aside(state) < SUCCESS_RADIUS,
+    progress=lambda agent_pos, state: closeness(aside(state), SUCCESS_RADIUS, _FAR),
     cost=_cost,
 )
 
@@ -53,18 +48,7 @@ class TabletopPush(TabletopEnv):
     task = "push the red cube onto the green disc"
     objects_xml = _GOAL + cube_xml(mass=0.5, friction=0.15, smooth=True)
     score = SCORE
-    state_spec = VectorSpec(
-        names=(
-            "object_x",
-            "object_y",
-            "object_z",
-            "object_cos4",
-            "object_sin4",
-            "goal_x",
-            "goal_y",
-        ),  # fmt: skip
-        units=("m", "m", "m", "1", "1", "m", "m"),
-    )
+    state_spec = VectorSpec((*CUBE.names, "goal_x", "goal_y"), (*CUBE.units, "m", "m"))
 
     def _prepare(self, model: mujoco.MjModel) -> None:
         free = int(model.joint("object").dofadr[0])
@@ -72,18 +56,18 @@ class TabletopPush(TabletopEnv):
         model.dof_damping[free + 5] = _SPIN_DRAG
 
     def _place(self, rng: np.random.Generator) -> None:
-        goal = rng.uniform(-0.11, 0.11, 2)
+        self._lay_out(rng, rng.uniform(-0.11, 0.11, 2))
+
+    def _lay_out(self, rng: np.random.Generator, goal: NDArray[np.float64]) -> None:
+        """Disc at `goal` `[2]`, cube and gripper somewhere apart from it."""
         cube = apart(rng, 0.10, [goal], 0.12)
         hand = apart(rng, 0.14, [cube], 0.05)
-        half = float(self.model.geom("object").size[0])
-        self.data.mocap_pos[self.model.body("goal").mocapid[0], :2] = goal
-        joint = self.model.joint("object").qposadr[0]
-        self.data.qpos[joint : joint + 3] = (*cube, half)
-        self.data.qpos[joint + 3 : joint + 7] = yaw_quaternion(rng.uniform(-np.pi, np.pi))
+        self._mocap("goal")[:2] = goal
+        self._put_cube(cube, rng.uniform(-np.pi, np.pi))
         height = rng.uniform(0.07, 0.14)
         self.gripper.place(np.array([*hand, height]), rng.uniform(-0.4, 0.4), 0.0)
 
     def _task_state(self) -> NDArray[np.float64]:
         cube = self.data.body("object")
-        goal = self.data.mocap_pos[self.model.body("goal").mocapid[0]]
-        return np.array([*cube.xpos, *cos_sin_4(cube.xmat.reshape(3, 3)), *goal[:2]])
+        axes = cube.xmat.reshape(3, 3)
+        return np.array([*cube.xpos, *cos_sin_4(axes), *self._mocap("goal")[:2]])

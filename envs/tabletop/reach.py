@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from worldsim.envs.tabletop.base import TabletopEnv
 from worldsim.envs.tabletop.placing import apart
-from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
+from worldsim.envs.tabletop.score import TaskScore, closeness, reach
 from worldsim.spec import VectorSpec
 
 SUCCESS_RADIUS = 0.03
@@ -20,14 +20,10 @@ _MARKER = """
 """
 
 
-def _gap(agent_pos: Float, state: Float) -> NDArray[np.float64]:
-    return distance(agent_pos[..., 0:3], state[..., 0:3])
-
-
 SCORE = TaskScore(
-    success=lambda agent_pos, state: _gap(agent_pos, state) < SUCCESS_RADIUS,
-    progress=lambda agent_pos, state: closeness(_gap(agent_pos, state), SUCCESS_RADIUS, _FAR),
-    cost=lambda agent_pos, state: 10.0 * _gap(agent_pos, state),
+    success=lambda agent_pos, state: reach(agent_pos, state) < SUCCESS_RADIUS,
+    progress=lambda agent_pos, state: closeness(reach(agent_pos, state), SUCCESS_RADIUS, _FAR),
+    cost=lambda agent_pos, state: 10.0 * reach(agent_pos, state),
 )
 
 
@@ -48,10 +44,9 @@ class TabletopReach(TabletopEnv):
     def _place(self, rng: np.random.Generator) -> None:
         goal = rng.uniform(-0.13, 0.13, 2)
         hand = apart(rng, 0.14, [goal], 0.08)
-        marker = self.model.body("goal").mocapid[0]
-        self.data.mocap_pos[marker] = (*goal, rng.uniform(0.03, 0.14))
+        self._mocap("goal")[:] = (*goal, rng.uniform(0.03, 0.14))
         height = rng.uniform(0.05, 0.16)
         self.gripper.place(np.array([*hand, height]), rng.uniform(-0.4, 0.4), 0.0)
 
     def _task_state(self) -> NDArray[np.float64]:
-        return np.array(self.data.mocap_pos[self.model.body("goal").mocapid[0]])
+        return self._mocap("goal").copy()

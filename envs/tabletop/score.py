@@ -38,3 +38,13 @@ def closeness(distance: NDArray[np.floating], near: float, far: float) -> NDArra
 def distance(a: Float, b: Float) -> NDArray[np.float64]:
     """Euclidean distance over the last axis."""
     return np.asarray(np.linalg.norm(np.asarray(a, np.float64) - b, axis=-1))
+
+
+def reach(agent_pos: Float, state: Float) -> NDArray[np.float64]:
+    """Metres from the point between the fingertips to the task's thing, the state's first entry."""
+    return distance(agent_pos[..., 0:3], state[..., 0:3])
+
+
+def aside(state: Float) -> NDArray[np.float64]:
+    """Metres in the plane from a cube, the state's first entry, to its goal, the one after it."""
+    return distance(state[..., 0:2], state[..., 5:7])

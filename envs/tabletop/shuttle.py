@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.tabletop.placing import apart, yaw_quaternion
 from worldsim.envs.tabletop.push import SUCCESS_RADIUS, TabletopPush
-from worldsim.envs.tabletop.score import Float, TaskScore, closeness, distance
+from worldsim.envs.tabletop.score import Float, TaskScore, aside, closeness, reach
 from worldsim.spec import VectorSpec
 
 VISITS = 4
@@ -23,10 +22,6 @@ _BEAD = """
 """
 
 
-def _gap(state: Float) -> NDArray[np.float64]:
-    return distance(state[..., 0:2], state[..., 5:7])
-
-
 def _visits(state: Float) -> NDArray[np.float64]:
     """Visits so far, a fraction where an estimated bead lies between notches."""
     return np.clip((np.asarray(state[..., 8], np.float64) - _START) / _NOTCH, 0.0, VISITS)
@@ -37,16 +32,15 @@ def _success(agent_pos: Float, state: Float) -> NDArray[np.bool_]:
 
 
 def _progress(agent_pos: Float, state: Float) -> NDArray[np.float64]:
-    part = _visits(state) + closeness(_gap(state), SUCCESS_RADIUS, _FAR)
+    part = _visits(state) + closeness(aside(state), SUCCESS_RADIUS, _FAR)
     return np.where(_success(agent_pos, state), 1.0, np.minimum(part / VISITS, 1.0))
 
 
 def _cost(agent_pos: Float, state: Float) -> NDArray[np.float64]:
-    reach = distance(agent_pos[..., 0:3], state[..., 0:3])
     crossings = np.maximum(VISITS - 1 - _visits(state), 0.0)
     way = crossings * 2.0 * np.linalg.norm(np.asarray(state[..., 5:7], np.float64), axis=-1)
-    left = np.where(_success(agent_pos, state), 0.0, _gap(state) + way)
-    return np.asarray(10.0 * (left + 0.3 * reach))
+    left = np.where(_success(agent_pos, state), 0.0, aside(state) + way)
+    return np.asarray(10.0 * (left + 0.3 * reach(agent_pos, state)))
 
 
 class TabletopShuttle(TabletopPush):
@@ -74,27 +68,14 @@ class TabletopShuttle(TabletopPush):
     def _place(self, rng: np.random.Generator) -> None:
         angle, radius = rng.uniform(-np.pi, np.pi), rng.uniform(0.07, 0.11)
         goal = radius * np.array([np.cos(angle), np.sin(angle)])
-        cube = apart(rng, 0.10, [goal], 0.12)
-        hand = apart(rng, 0.14, [cube], 0.05)
-        half = float(self.model.geom("object").size[0])
-        self._mocap("goal")[:2] = goal
         self._mocap("bead")[:2] = _RAIL, _START
-        joint = self.model.joint("object").qposadr[0]
-        self.data.qpos[joint : joint + 3] = (*cube, half)
-        self.data.qpos[joint + 3 : joint + 7] = yaw_quaternion(rng.uniform(-np.pi, np.pi))
-        self.gripper.place(np.array([*hand, rng.uniform(0.07, 0.14)]), rng.uniform(-0.4, 0.4), 0.0)
+        self._lay_out(rng, goal)
 
     def _react(self) -> None:
         goal, bead = self._mocap("goal"), self._mocap("bead")
-        joint = self.model.joint("object").qposadr[0]
-        if np.linalg.norm(self.data.qpos[joint : joint + 2] - goal[:2]) < SUCCESS_RADIUS:
+        if np.linalg.norm(self.data.joint("object").qpos[:2] - goal[:2]) < SUCCESS_RADIUS:
             goal[:2] = -goal[:2]
             bead[1] += _NOTCH
 
     def _task_state(self) -> NDArray[np.float64]:
         return np.concatenate([super()._task_state(), self._mocap("bead")[:2]])
-
-    def _mocap(self, name: str) -> NDArray[np.float64]:
-        """Place of a mocap body `[3]`, to read and to write."""
-        place: NDArray[np.float64] = self.data.mocap_pos[self.model.body(name).mocapid[0]]
-        return place

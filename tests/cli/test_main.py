@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -118,6 +119,15 @@ def test_interruption_says_what_is_kept(
 ) -> None:
     assert run_doctor(raising(KeyboardInterrupt())) == 130
     assert COMMANDS["doctor"].kept in capsys.readouterr().err
+
+
+def test_termination_ends_as_an_interruption_does(
+    run_doctor: Callable[[Callable[[DictConfig], None]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_doctor(lambda config: os.kill(os.getpid(), signal.SIGTERM)) == 143
+    assert COMMANDS["doctor"].kept in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_full_disk_is_told_plainly(

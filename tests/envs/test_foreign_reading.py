@@ -21,8 +21,8 @@ from foreign_testing import (
 from gymnasium import spaces
 
 from worldsim.envs.foreign import ForeignMujocoEnv
-from worldsim.envs.foreign_groups import choose_groups
-from worldsim.envs.foreign_physics import physics_of
+from worldsim.envs.foreign_drawing import choose_groups
+from worldsim.envs.physics import physics_of
 from worldsim.errors import UsageError, WorldsimError
 
 PUSH = np.ones(1, np.float32)

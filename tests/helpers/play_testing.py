@@ -1,12 +1,18 @@
 """A played nano world, served in this process."""
 
+import json
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 from imagination_testing import nano_judge, nano_starts
+from numpy.typing import NDArray
 from worldsim_testing import nano_model, nano_spec
 
 from worldsim.envs.imagination import FrameStarts
@@ -20,6 +26,15 @@ def new_session(sampler: Sampler | None = None) -> PlaySession:
     """Without a simulator; two denoising steps, frame by frame."""
     starts = FrameStarts(nano_starts(), nano_spec())
     return PlaySession(nano_model(), nano_judge(), starts, None, sampler or Sampler(steps=1))
+
+
+def unpack_frame(message: bytes) -> tuple[dict[str, Any], NDArray[np.uint8]]:
+    """Header and image of the binary message of one frame."""
+    (length,) = struct.unpack_from("<I", message)
+    encoded = np.frombuffer(message, np.uint8, offset=4 + length)
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert image is not None, "the frame's image does not decode"
+    return json.loads(message[4 : 4 + length]), np.asarray(image[..., ::-1], np.uint8)
 
 
 @dataclass(frozen=True)

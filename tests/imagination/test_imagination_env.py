@@ -205,7 +205,7 @@ def test_the_scene_begins_where_the_start_says_or_the_judge_sees_it(
     told = replace(told, state=np.array([0.1, 0.2], np.float32))
     engine = ImaginationEngine(nano_model(), nano_judge(), 1)
     engine.start([told, untold], [0, 1])
-    engine.restart(np.array([1]), [untold], [1])
+    engine.start([untold], [1], rows=np.array([1]))
     shown = ObservedFrame(untold.pixels[None], untold.agent_pos[None])
     seen = nano_judge().read(shown, None).state[0]
     np.testing.assert_allclose(given[0], np.stack([told.state, seen]), atol=1e-6)

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from play_testing import unpack_frame
 
 from worldsim.errors import UsageError
-from worldsim.play.controls import controls_of
-from worldsim.play.drive import resting
-from worldsim.play.protocol import grid, pack_frame, parse, unpack_frame
+from worldsim.play.controls import controls_of, resting
+from worldsim.play.protocol import grid, pack_frame, parse
 from worldsim.play.session import PlaySession
 from worldsim.spec import ActionSpec
 
@@ -57,8 +57,8 @@ def test_small_frames_arrive_unchanged(session: PlaySession) -> None:
     rng = np.random.default_rng(0)
     shape = session.latest.imagined.shape
     imagined, simulated = rng.integers(0, 256, (2, *shape), np.uint8)
-    moment = replace(session.latest, imagined=imagined, simulated=simulated)
-    header, image = unpack_frame(pack_frame({"step": 3}, moment))
+    observed = replace(session.latest, imagined=imagined, simulated=simulated)
+    header, image = unpack_frame(pack_frame({"step": 3}, observed))
     assert header["step"] == 3 and header["format"] == "png"
     views, height, width = shape[:3]
     assert image.shape == (2 * height, views * width, 3)

@@ -14,18 +14,17 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from play_testing import Served, new_session, serving
+from play_testing import Served, new_session, serving, unpack_frame
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from worldsim.data.verify import verify
 from worldsim.errors import UsageError
-from worldsim.play.drive import MESSAGES_A_SECOND
-from worldsim.play.protocol import unpack_frame
+from worldsim.play.connection import MESSAGES_A_SECOND
 from worldsim.play.recording import TapeLimits
 from worldsim.play.server import listen
-from worldsim.play.session import Float, Moment, PlaySession
+from worldsim.play.session import Float, PlayObservation, PlaySession
 
 
 class Client:
@@ -269,7 +268,7 @@ def test_a_session_that_fails_is_told_and_makes_room(tmp_path: Path) -> None:
     def broken() -> PlaySession:
         session = new_session()
 
-        def fail(action: Float) -> Moment:
+        def fail(action: Float) -> PlayObservation:
             raise ZeroDivisionError("/home/me/secret")
 
         session.advance = fail  # type: ignore[method-assign]

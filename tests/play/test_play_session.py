@@ -35,9 +35,9 @@ def test_a_drive_shows_what_the_env_shows(session: PlaySession) -> None:
     np.testing.assert_array_equal(begun.imagined[0], first["pixels"]["exterior_1"])
     # The noise of the two differs; hand and scene do not depend on it.
     for action in ACTIONS:
-        moment, (observation, *_) = session.advance(action), env.step(action)
-        np.testing.assert_allclose(moment.agent_pos, observation["agent_pos"], atol=1e-5)
-    assert moment.step == len(ACTIONS) and moment.simulated is None
+        observed, (observation, *_) = session.advance(action), env.step(action)
+        np.testing.assert_allclose(observed.agent_pos, observation["agent_pos"], atol=1e-5)
+    assert observed.step == len(ACTIONS) and observed.simulated is None
 
 
 def test_the_same_seed_gives_the_same_drive(session: PlaySession) -> None:
@@ -52,8 +52,8 @@ def test_the_same_seed_gives_the_same_drive(session: PlaySession) -> None:
 
 def test_rolling_shows_frames_late_and_says_how_late(session: PlaySession) -> None:
     start = session.begin(0)
-    moment = session.set_sampler(Sampler(kind="rolling", steps=3))
-    assert session.delay == 2 and moment.step == 0
+    observed = session.set_sampler(Sampler(kind="rolling", steps=3))
+    assert session.delay == 2 and observed.step == 0
     shown = drive(session)
     np.testing.assert_array_equal(shown[1], start.imagined)
     assert not np.array_equal(shown[2], start.imagined)
@@ -89,9 +89,9 @@ def test_recordings_pair_actions_with_the_frames_they_lead_to(
         if count == delay:
             with pytest.raises(UsageError, match=f"more than {delay} steps|drive first"):
                 tape.write()
-        moment = session.advance(action)
-        tape.add(action, moment)
-        kept.append((moment.agent_pos.copy(), moment.imagined.copy()))
+        observed = session.advance(action)
+        tape.add(action, observed)
+        kept.append((observed.agent_pos.copy(), observed.imagined.copy()))
     episode = tape.episode()
     # Where the hand goes does not depend on how frames are sampled.
     plain = new_session()
@@ -132,15 +132,15 @@ def test_a_long_recording_takes_no_memory(tmp_path: Path) -> None:
     session = new_session()
     large = np.zeros((3, 160, 160, 3), np.uint8)
     spec = replace(session.spec, cameras=tuple(CameraSpec(n, 160, 160) for n in CAMERAS))
-    moment = replace(session.latest, imagined=large, simulated=large)
+    observed = replace(session.latest, imagined=large, simulated=large)
     action = np.zeros(5, np.float32)
     steps = 30
-    with Tape(spec, 0, "", moment, tmp_path) as tape:
-        tape.add(action, moment)
+    with Tape(spec, 0, "", observed, tmp_path) as tape:
+        tape.add(action, observed)
         tracemalloc.start()
         try:
             for _ in range(steps):
-                tape.add(action, moment)
+                tape.add(action, observed)
             kept = tracemalloc.get_traced_memory()[0]
             film, data = tape.write()
             peak = tracemalloc.get_traced_memory()[1]

@@ -16,8 +16,13 @@ from worldsim.models.tokenizers.base import TokenizerConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.sampler import Sampler
 from worldsim.validation.action_swap import swap_test
-from worldsim.validation.open_loop import Drive, actions_of_another, imagine, recorded_actions
-from worldsim.validation.open_loop_film import open_loop_records
+from worldsim.validation.open_loop import (
+    Drive,
+    actions_of_another,
+    imagine,
+    open_loop_records,
+    recorded_actions,
+)
 from worldsim.validation.open_loop_report import evaluate_open_loop
 from worldsim.validation.video_metrics import frame_errors, psnr
 

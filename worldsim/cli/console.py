@@ -57,15 +57,17 @@ def progress(description: str, total: int, done: int = 0) -> Iterator[Advance]:
 
 @contextmanager
 def counted(description: str) -> Iterator[Callable[[int, int], None]]:
-    """As `progress`, for work that says itself (done, total) after each unit."""
+    """As `progress`, for work that says itself (done, total); nothing is shown before it does."""
     with ExitStack() as bars:
         advance: Advance | None = None
+        shown = 0
 
         def show(done: int, total: int) -> None:
-            nonlocal advance
+            nonlocal advance, shown
             if advance is None:
-                advance = bars.enter_context(progress(description, total, done - 1))
-            advance(1)
+                advance = bars.enter_context(progress(description, total))
+            advance(done - shown)
+            shown = done
 
         yield show
 

@@ -1,10 +1,8 @@
 """`worldsim data`: inspect, verify, merge or preview data sets."""
 
-from contextlib import ExitStack
-
 from omegaconf import DictConfig
 
-from worldsim.cli.console import Advance, finish, progress, say
+from worldsim.cli.console import counted, finish, progress, say
 from worldsim.cli.settings.data import Settings
 from worldsim.config.compose import build
 from worldsim.data.dataset import LeRobotDataset
@@ -43,18 +41,8 @@ def _inspect(settings: Settings) -> None:
 
 def _verify(settings: Settings) -> None:
     root = settings.one_root
-    with ExitStack() as bars:
-        advance: Advance | None = None
-        shown = 0
-
-        def step(done: int, total: int) -> None:
-            nonlocal advance, shown
-            if advance is None:  # a folder that is no data set gets a message, not a bar
-                advance = bars.enter_context(progress("rows and videos checked", total))
-            advance(done - shown)
-            shown = done
-
-        faults = verify(root, settings.decode, step, settings.selection)
+    with counted("rows and videos checked") as show:
+        faults = verify(root, settings.decode, show, settings.selection)
     for fault in faults:
         print(fault if fault.severity == "error" else f"warning: {fault}")
     if (count := len(errors_of(faults))) > 1:

@@ -43,7 +43,7 @@ def run(config: DictConfig) -> None:
     from worldsim.reporting.drift_page import read_column, write_drift_page
     from worldsim.sampling.stream import Stream
     from worldsim.validation.drift import measure_drift
-    from worldsim.validation.open_loop_film import open_loop_records
+    from worldsim.validation.open_loop import open_loop_records
 
     settings = build(Settings, config)
     sampler, drift = settings.sampler, settings.drift

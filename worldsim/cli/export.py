@@ -144,11 +144,11 @@ def _stacked(dataset: "LeRobotDataset", episode: int) -> Pixels:
     names = dataset.spec.camera_names
     height = max(camera.height for camera in dataset.spec.cameras)
     width = max(camera.width for camera in dataset.spec.cameras)
-    moment = np.zeros((len(names), height, width, 3), np.uint8)
+    frame = np.zeros((len(names), height, width, 3), np.uint8)
     with tempfile.TemporaryFile() as file:
         for views in zip(*(dataset.each_frame(episode, name) for name in names), strict=True):
-            for place, view in zip(moment, views, strict=True):
+            for place, view in zip(frame, views, strict=True):
                 place[: view.shape[0], : view.shape[1]] = view
-            file.write(moment.data)
+            file.write(frame.data)
         file.flush()
-        return np.memmap(file, np.uint8, "r").reshape(-1, *moment.shape)
+        return np.memmap(file, np.uint8, "r").reshape(-1, *frame.shape)

@@ -1,15 +1,19 @@
 """`worldsim COMMAND key=value ...`: parse, compose the config, run, map failures to exit codes.
 
-Exit codes: 0 done, 1 failed, 2 wrong request, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong request, 130 interrupted, 143 terminated.
 """
 
 import errno
 import os
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from worldsim.cli.commands import COMMANDS
 from worldsim.cli.help import command_help, overview
@@ -24,7 +28,11 @@ from worldsim.errors import (
 from worldsim.hardware import keep_freed_memory
 
 DEBUG_VARIABLE = "WORLDSIM_DEBUG"
-INTERRUPTED, BROKEN_PIPE = 130, 141
+INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM ended the command, as Ctrl-C does: workers stop and what is theirs is freed."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,14 +44,15 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     command = next((word for word in arguments if word in COMMANDS), None)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _orderly_end():
             warnings.showwarning = in_one_line(warnings.showwarning)
             _dispatch(arguments)
         sys.stdout.flush()
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         kept = COMMANDS[command].kept if command else "nothing was started"
-        return _fail(f"interrupted: {kept}", INTERRUPTED)
+        code = TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+        return _fail(f"interrupted: {kept}", code)
     except BrokenPipeError:
         _silence(sys.stdout)
         return BROKEN_PIPE
@@ -51,6 +60,23 @@ def main(argv: list[str] | None = None) -> int:
         if os.environ.get(DEBUG_VARIABLE):
             raise
         return _report(error, command)
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM; only a process's main thread may say what a signal does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(*_: object) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _dispatch(arguments: list[str]) -> None:

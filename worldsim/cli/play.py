@@ -1,13 +1,16 @@
 """`worldsim play`: a web page on which a person drives a world model."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from worldsim.browser_guard import address
 from worldsim.cli.console import say
 from worldsim.errors import UsageError
+
+if TYPE_CHECKING:
+    from worldsim.cli.settings.play import Settings
 
 DESCRIPTION = """
 Serves a web page that shows what the world model imagines while a person drives it with keyboard
@@ -58,7 +61,7 @@ def run(config: DictConfig) -> None:
                 say("the judge learnt no progress from its recordings: only success is shown")
 
         def make_session() -> PlaySession:
-            starts, simulator = worlds(config, model, judge)
+            starts, simulator = _worlds(settings, model, judge)
             return PlaySession(model, judge, starts, simulator, sampler)
 
         names = [settings.host, *settings.names]
@@ -69,28 +72,25 @@ def run(config: DictConfig) -> None:
         serve(app, listener)
 
 
-def worlds(config: DictConfig, model: Any, judge: Any) -> tuple[Any, Any]:
+def _worlds(settings: "Settings", model: Any, judge: Any) -> tuple[Any, Any]:
     """Where episodes begin, and the simulator that is driven along or None.
 
     Raises:
         UsageError: there is neither a simulator nor a data set.
     """
-    from worldsim.data.selection import read_selection
     from worldsim.envs import make
-    from worldsim.envs.imagination import DatasetStarts, SimulatorStarts
+    from worldsim.envs.imagination import DatasetStarts
+    from worldsim.envs.imagination.loading import load_starts
 
-    source = None if judge is None else judge.env
-    if config.starts.dataset is not None:
+    given = settings.starts
+    if given.dataset is not None:
         camera = model.spec.cameras[0]
         size = (camera.height, camera.width)
-        chosen = read_selection(config.starts.columns, config.starts.episodes)
-        starts: Any = DatasetStarts(config.starts.dataset, config.starts.split, size, chosen)
-        model.spec.require_compatible(starts.spec, "the world model", "the starts")
-        return starts, None
-    if source is None:
+        recorded = DatasetStarts(given.dataset, given.split, size, given.selection)
+        return load_starts(recorded, judge, model), None
+    if judge is None or judge.env is None:
         raise UsageError(
             "no simulator is known for this model; give starts.dataset=FOLDER of recorded episodes"
         )
-    starts = SimulatorStarts(source.id, source.kwargs)
-    model.spec.require_compatible(starts.spec, "the world model", "the starts")
-    return starts, make(source.id, **source.kwargs) if config.simulator else None
+    starts = load_starts(None, judge, model)
+    return starts, make(judge.env.id, **judge.env.kwargs) if settings.simulator else None

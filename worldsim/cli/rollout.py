@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldsim.cli.console import finish, say
+from worldsim.cli.console import finish, progress, say
 from worldsim.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ def run(config: DictConfig) -> None:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     settings: dict[str, Any] = {str(key): value for key, value in plain.items()}
-    if settings["world"] not in WORLDS:
-        raise unknown_name("world", str(settings["world"]), WORLDS)
     worlds = WORLDS[settings["world"]]
     policies = chosen_policies(settings["policy"] or {}, [str(settings["name"])])
     eval_config = read_eval_config(
@@ -68,11 +66,11 @@ def _say_results(out: Path, jobs: "list[Job]") -> None:
     for job in jobs:
         batch = read_result(out, job)
         assert batch is not None  # it was written a moment ago
-        steps, told = batch.length.mean(), batch.outcomes("progress").mean()
-        reached = "" if np.isnan(told) else f", {told:.2f} progress"
+        steps, reached = batch.length.mean(), batch.outcomes("progress").mean()
+        progressed = "" if np.isnan(reached) else f", {reached:.2f} progress"
         say(
             f"{batch.policy} in {job.world}: {batch.success.sum()} of {len(batch.success)} "
-            f"succeed{reached}, {steps:.1f} steps"
+            f"succeed{progressed}, {steps:.1f} steps"
         )
         for failure in batch.failures:
             say(f"  {failure}")

@@ -28,7 +28,7 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
     from worldsim.files import write_figures
     from worldsim.reporting.film import write_film
     from worldsim.sampling.sampler import Sampler
-    from worldsim.validation.open_loop_film import open_loop_records
+    from worldsim.validation.open_loop import open_loop_records
     from worldsim.validation.open_loop_report import evaluate_open_loop
 
     def validate(model: Any, step: int) -> dict[str, float]:
@@ -38,12 +38,7 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
             return {}
         with counted("validation steps") as show:
             report = evaluate_open_loop(
-                model,
-                cache,
-                held_out,
-                steps,
-                settings.max_steps,
-                progress=show,
+                model, cache, held_out, steps, settings.max_steps, progress=show
             )
         found = {"step": step, **report.to_json()}
         if settings.swap and (swapped := _swap(model, cache, held_out, settings)):

@@ -1,7 +1,9 @@
 """Which key moves which dimension of an action, decided by the action's names."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from worldsim.spec import ActionSpec
 
@@ -49,6 +51,8 @@ def controls_of(action: ActionSpec) -> list[Control]:
     return found
 
 
-def to_json(controls: list[Control]) -> list[dict[str, Any]]:
-    """Plain values for the page."""
-    return [asdict(control) for control in controls]
+def resting(controls: list[Control]) -> NDArray[np.float32]:
+    """The action of nobody touching anything: no motion, grippers open."""
+    return np.array(
+        [c.high if c.toggle else min(max(0.0, c.low), c.high) for c in controls], np.float32
+    )

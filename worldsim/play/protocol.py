@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from worldsim.errors import UsageError
-from worldsim.play.session import Moment, Pixels
+from worldsim.play.session import Pixels, PlayObservation
 
 KINDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "action": {"value": list, "t": (int, float)},
@@ -94,28 +94,16 @@ def _short(value: Any) -> str:
     return f"{value!r:.80}"
 
 
-def grid(moment: Moment) -> Pixels:
+def grid(observation: PlayObservation) -> Pixels:
     """Views side by side, imagination above the simulator: uint8 `[R*H, V*W, 3]`."""
-    rows = [moment.imagined] + ([] if moment.simulated is None else [moment.simulated])
-    return np.concatenate([np.concatenate(list(views), axis=1) for views in rows], axis=0)
+    return np.concatenate([np.concatenate(list(views), axis=1) for views in observation.worlds])
 
 
-def pack_frame(header: dict[str, Any], moment: Moment) -> bytes:
+def pack_frame(header: dict[str, Any], observation: PlayObservation) -> bytes:
     """The binary message of one frame."""
-    image = cv2.cvtColor(grid(moment), cv2.COLOR_RGB2BGR)
+    image = cv2.cvtColor(grid(observation), cv2.COLOR_RGB2BGR)
     small = image.shape[0] * image.shape[1] <= LOSSLESS_PIXELS
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if small else [cv2.IMWRITE_JPEG_QUALITY, 92]
     _, encoded = cv2.imencode(".png" if small else ".jpg", image, options)
     text = json.dumps({**header, "format": "png" if small else "jpeg"}).encode()
     return struct.pack("<I", len(text)) + text + encoded.tobytes()
-
-
-def unpack_frame(message: bytes) -> tuple[dict[str, Any], Pixels]:
-    """Inverse of `pack_frame`, for tests and other clients: header and grid."""
-    (length,) = struct.unpack_from("<I", message)
-    header = json.loads(message[4 : 4 + length])
-    encoded = np.frombuffer(message, np.uint8, offset=4 + length)
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    if image is None:
-        raise UsageError("the frame's image does not decode")
-    return header, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

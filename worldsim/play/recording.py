@@ -5,25 +5,24 @@ Legend: T actions, W worlds (imagination, then the simulator if there is one), V
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.writer import LeRobotWriter
 from worldsim.errors import UsageError
 from worldsim.files import disk_errors
-from worldsim.play.session import Float, Moment, Pixels
+from worldsim.play.session import Float, Pixels, PlayObservation
 from worldsim.reporting.film import write_film
 from worldsim.rollout.record import RolloutRecord
 from worldsim.spec import WorldSpec
 
 ENV_ID = "worldsim/Imagination-v0"
 
+_NO_FRAMES = np.zeros((0, 0, 0, 3), np.uint8)
 _NUMBERING = Lock()
 """One recording is written at a time, so that no two take the same number."""
 
@@ -48,20 +47,8 @@ class TapeLimits:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """What is kept of a moment beside its frames; see `Moment`."""
-
-    agent_pos: Float
-    state: Float
-    progress: float
-    probability: float
-    success: bool
-    simulated_success: bool
-
-
 class Tape:
-    """Moments of one episode and the actions between them; use it in a `with` statement.
+    """Observations of one episode and the actions between them; use it in a `with` statement.
 
     Frames go to a nameless file in the folder of recordings as they come, so that a long drive
     takes no memory and leaves nothing behind.
@@ -70,7 +57,7 @@ class Tape:
         spec: the world.
         seed: of the start.
         task: instruction text.
-        first: the moment that the recording begins with.
+        first: the observation that the recording begins with.
         out: folder of recordings.
         delay: steps by which imagined frames follow actions; what is written leaves out what they
             do not reach, and pairs every action with the frames that it leads from and to.
@@ -86,15 +73,15 @@ class Tape:
         spec: WorldSpec,
         seed: int,
         task: str,
-        first: Moment,
+        first: PlayObservation,
         out: Path,
         delay: int = 0,
         limits: TapeLimits | None = None,
     ) -> None:
         self.spec, self.seed, self.task, self.delay = spec, seed, task, delay
         self._out, self._limits = out, limits or TapeLimits()
-        self._shape = _worlds(first).shape
-        self._rows: list[_Row] = []
+        self._shape = first.worlds.shape
+        self._rows: list[PlayObservation] = []  # without their frames
         self._actions: list[Float] = []
         try:
             with disk_errors(out):
@@ -107,12 +94,7 @@ class Tape:
     def __enter__(self) -> "Tape":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -120,30 +102,21 @@ class Tape:
         """Actions whose frames have been shown."""
         return max(len(self._actions) - self.delay, 0)
 
-    def add(self, action: Float, moment: Moment) -> None:
-        """One action and the moment after it.
+    def add(self, action: Float, observation: PlayObservation) -> None:
+        """One action and the observation after it.
 
         Raises:
             DiskFullError: the disk is full; what was added before stands.
         """
-        self._keep(moment)
+        self._keep(observation)
         self._actions.append(action)
 
-    def _keep(self, moment: Moment) -> None:
+    def _keep(self, observation: PlayObservation) -> None:
         with disk_errors(self._out):
             self._file.seek(len(self._rows) * int(np.prod(self._shape)))
-            self._file.write(_worlds(moment).tobytes())
+            self._file.write(observation.worlds.tobytes())
             self._file.flush()
-        self._rows.append(
-            _Row(
-                moment.agent_pos,
-                moment.state,
-                moment.progress,
-                moment.probability,
-                moment.success,
-                moment.simulated_success,
-            )
-        )
+        self._rows.append(replace(observation, imagined=_NO_FRAMES, simulated=None))
 
     def why_full(self) -> str | None:
         """Why no more can be added, or None as long as it can."""
@@ -221,12 +194,6 @@ class Tape:
     def close(self) -> None:
         """Let go of the frames."""
         self._file.close()
-
-
-def _worlds(moment: Moment) -> NDArray[np.uint8]:
-    """Frames `[W, V, H, W, 3]` of a moment."""
-    seen = [moment.imagined] + ([] if moment.simulated is None else [moment.simulated])
-    return np.stack(seen)
 
 
 def free_names(out: Path) -> tuple[Path, Path]:

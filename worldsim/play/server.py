@@ -10,13 +10,14 @@ import socket
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldsim.browser_guard import names_this_machine, page_may_connect
-from worldsim.errors import MissingExtraError, UsageError
-from worldsim.play.drive import Drive, Socket
+from worldsim.errors import UsageError
+from worldsim.play.connection import PlayConnection, Socket
 from worldsim.play.protocol import LARGEST_MESSAGE
 from worldsim.play.recording import TapeLimits
 from worldsim.play.session import PlaySession
@@ -68,14 +69,8 @@ def build_app(
         max_sessions: people at once; more are told to come back.
         names: under which people reach this machine, beside those it has anyway.
         limits: where a recording ends by itself.
-
-    Raises:
-        MissingExtraError: FastAPI is not installed.
     """
-    try:
-        from fastapi import FastAPI, WebSocket
-    except ImportError as error:
-        raise MissingExtraError("fastapi", "web") from error
+    from fastapi import FastAPI, WebSocket
 
     app = FastAPI(title="worldsim play", docs_url=None, redoc_url=None, openapi_url=None)
     desk = _Desk(make_session, out, max_sessions, names, limits)
@@ -112,29 +107,27 @@ def _index() -> Callable[[], Any]:
     return index
 
 
+@dataclass
 class _Desk:
-    """Who is let in; arguments are `build_app`'s."""
+    """Who is let in; see `build_app`."""
 
-    def __init__(
-        self,
-        make_session: MakeSession,
-        out: Path,
-        max_sessions: int,
-        names: Collection[str],
-        limits: TapeLimits | None,
-    ) -> None:
-        self._make_session, self._out, self._limits = make_session, out, limits
-        self._max_sessions, self._names = max_sessions, names
+    make_session: MakeSession
+    out: Path
+    max_sessions: int
+    names: Collection[str]
+    limits: TapeLimits | None
+
+    def __post_init__(self) -> None:
         # A thread for each person, kept: what was drawn with in a thread lives as long as it.
         self._idle = [
-            ThreadPoolExecutor(1, thread_name_prefix=f"play{i}") for i in range(max_sessions)
+            ThreadPoolExecutor(1, thread_name_prefix=f"play{i}") for i in range(self.max_sessions)
         ]
 
     async def screen(self, request: "Request", go_on: Callable[..., Any]) -> "Response":
         """Refuse requests that were sent to a name of somebody else's."""
         from fastapi.responses import PlainTextResponse
 
-        if not names_this_machine(request.headers.get("host"), self._names):
+        if not names_this_machine(request.headers.get("host"), self.names):
             text = "this is not reached under that name; see `names` of `worldsim play`\n"
             return PlainTextResponse(text, 421)
         answer: Response = await go_on(request)
@@ -142,21 +135,21 @@ class _Desk:
 
     async def health(self) -> dict[str, int]:
         """How many are driving."""
-        busy = self._max_sessions - len(self._idle)
-        return {"sessions": busy, "max_sessions": self._max_sessions}
+        busy = self.max_sessions - len(self._idle)
+        return {"sessions": busy, "max_sessions": self.max_sessions}
 
     async def play(self, websocket: "WebSocket") -> None:
         """One person's connection."""
         from starlette.websockets import WebSocketDisconnect
 
         origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
-        own = names_this_machine(host, self._names)
-        if not own or not page_may_connect(origin, host, self._names):
+        own = names_this_machine(host, self.names)
+        if not own or not page_may_connect(origin, host, self.names):
             await websocket.close(FOREIGN, "connections from pages of other sites are refused")
             return
         await websocket.accept()
         if not self._idle:
-            text = f"{self._max_sessions} people are driving already; try again later"
+            text = f"{self.max_sessions} people are driving already; try again later"
             await websocket.send_json({"type": "error", "message": text})
             await websocket.close(BUSY, text)
             return
@@ -176,23 +169,17 @@ class _Desk:
 
     async def _drive(self, websocket: Socket, worker: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
-        session = await loop.run_in_executor(worker, self._make_session)
+        session = await loop.run_in_executor(worker, self.make_session)
         try:
-            await Drive(websocket, session, worker, self._out, self._limits).run()
+            await PlayConnection(websocket, session, worker, self.out, self.limits).run()
         finally:
             await loop.run_in_executor(worker, session.close)
 
 
 def serve(app: "FastAPI", listener: socket.socket) -> None:
-    """Run until Ctrl-C.
+    """Run until Ctrl-C."""
+    import uvicorn
 
-    Raises:
-        MissingExtraError: uvicorn is not installed.
-    """
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise MissingExtraError("uvicorn", "web") from error
     config = uvicorn.Config(
         app,
         log_level="warning",

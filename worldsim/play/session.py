@@ -5,7 +5,7 @@ Legend: V view, H W pixels, P proprioception, S state, A action.
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium
@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from worldsim.conventions import stack_views
 from worldsim.envs.imagination import DatasetStarts, FrameStarts, SimulatorStarts, Start
-from worldsim.envs.imagination.start import stack_rigs, stack_states, stack_views_seen
+from worldsim.envs.imagination.start import begin_stream, stack_states
 from worldsim.envs.imagination.starts import StartSource
-from worldsim.errors import UsageError
-from worldsim.judge.judge import Judge, ObservedFrame
+from worldsim.judge.judge import Judge, Judgement, ObservedFrame
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
@@ -28,7 +27,7 @@ Float = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class PlayObservation:
     """What is shown after one step.
 
     Attributes:
@@ -48,21 +47,17 @@ class Moment:
     imagined: Pixels
     agent_pos: Float
     state: Float
-    progress: float
-    probability: float
-    success: bool
-    simulated: Pixels | None
-    simulated_success: bool
-    milliseconds: dict[str, float]
+    progress: float = 0.0
+    probability: float = 0.0
+    success: bool = False
+    simulated: Pixels | None = None
+    simulated_success: bool = False
+    milliseconds: dict[str, float] = field(default_factory=dict)
 
-
-@dataclass(frozen=True, eq=False)
-class _Frame:
-    """A finished frame `[V, H, W, 3]` and where it has hand `[P]` and scene `[S]`."""
-
-    pixels: Pixels
-    agent_pos: Float
-    state: Float
+    @property
+    def worlds(self) -> Pixels:
+        """Frames `[W, V, H, W, 3]`: imagination, then the simulator if there is one."""
+        return np.stack([x for x in (self.imagined, self.simulated) if x is not None])
 
 
 class PlaySession:
@@ -87,44 +82,31 @@ class PlaySession:
         self.model, self.judge, self.starts, self.simulator = model, judge, starts, simulator
         self.spec = model.spec
         self.sampler = sampler
-        self._stream = self._new_stream()
-        self._finished: deque[_Frame] = deque()
+        self._stream = Stream.of(model, sampler)
+        self._finished: deque[dict[str, Any]] = deque()  # values of a `PlayObservation`
         self._pushed: deque[Float] = deque()  # actions whose frames are not finished yet
         self._tracker = None if judge is None else judge.tracker(1)
-        self.seed, self._step, self.start_task = 0, 0, ""
+        self.seed, self.start_task = 0, ""
         self.latest = self.begin(0)
 
-    def begin(self, seed: int) -> Moment:
+    def begin(self, seed: int) -> PlayObservation:
         """Start an episode anew, in both worlds."""
         start = seeded_start(self.starts, seed)
-        pixels, agent_pos = start.pixels[None], start.agent_pos[None]
-        probability, progress = 0.0, 0.0
-        read = np.zeros((1, self.spec.state.dim), np.float32)
+        read, verdict = np.zeros((1, self.spec.state.dim), np.float32), {}
         if self.judge is not None:
-            judgement = self.judge.read(ObservedFrame(pixels, agent_pos), None)
-            probability = float(judgement.success_probability[0])
-            progress = float(judgement.progress[0])
-            read = judgement.state
+            shown = ObservedFrame(start.pixels[None], start.agent_pos[None])
+            judgement = self.judge.read(shown, None)
+            read, verdict = judgement.state, _reading(judgement)
             self._tracker = self.judge.tracker(1)
         state = stack_states([start], read)
-        known = state if self.judge is not None or start.state.shape == read[0].shape else None
-        rig, views = stack_rigs([start], self.spec.camera_names), stack_views_seen([start])
-        self._stream.reset(pixels, agent_pos, rig, [0], seed, state=known, views=views)
+        known = self.judge is not None or start.state.shape == read[0].shape
+        begin_stream(self._stream, [start], state if known else None, [0], seed)
         self._finished.clear()
         self._pushed.clear()
         simulated = self._begin_simulator(start, seed)
-        self.seed, self._step, self.start_task = seed, 0, start.task
-        self.latest = Moment(
-            0,
-            start.pixels,
-            start.agent_pos,
-            state[0],
-            progress,
-            probability,
-            False,
-            simulated,
-            False,
-            {},
+        self.seed, self.start_task = seed, start.task
+        self.latest = PlayObservation(
+            0, start.pixels, start.agent_pos, state[0], **verdict, simulated=simulated
         )
         return self.latest
 
@@ -135,26 +117,18 @@ class PlaySession:
         observation, _ = self.simulator.reset(seed=seed, options=options)
         return stack_views(observation["pixels"], self.spec.camera_names)
 
-    def set_sampler(self, sampler: Sampler) -> Moment:
+    def set_sampler(self, sampler: Sampler) -> PlayObservation:
         """Sample otherwise from now on; begins the episode anew."""
-        before = self.sampler, self._stream
+        self._stream = Stream.of(self.model, sampler)
         self.sampler = sampler
-        try:
-            self._stream = self._new_stream()
-        except UsageError:
-            self.sampler, self._stream = before
-            raise
         return self.begin(self.seed)
-
-    def _new_stream(self) -> Stream:
-        return Stream.of(self.model, self.sampler)
 
     @property
     def delay(self) -> int:
         """Steps by which frames follow actions: what the sampler must know ahead."""
         return self._stream.schedule.most_in_flight * self._stream.schedule.chunk - 1
 
-    def advance(self, action: Float) -> Moment:
+    def advance(self, action: Float) -> PlayObservation:
         """One action in both worlds. Until the sampler knows enough actions, the first frame stays.
 
         Args:
@@ -169,24 +143,21 @@ class PlaySession:
         self._pushed.append(checked)
         while int(self._stream.waiting[0]) > self.delay:
             self._keep(self._stream.step())
-        frame = self._finished.popleft() if self._finished else None
-        imagined = self.latest.imagined if frame is None else frame.pixels
+        shown = self._finished.popleft() if self._finished else {}
         times.append(time.perf_counter())
-        verdict = self._verdict() if frame is None else self._judge(frame, self._pushed.popleft())
+        if shown:
+            shown |= self._judge(shown, self._pushed.popleft())
         times.append(time.perf_counter())
         simulated, solved = self._simulate(checked)
         times.append(time.perf_counter())
-        self._step += 1
         spent = dict(zip(("imagine", "judge", "simulate"), np.diff(times) * 1e3, strict=True))
-        self.latest = Moment(
-            self._step,
-            imagined,
-            self.latest.agent_pos if frame is None else frame.agent_pos,
-            self.latest.state if frame is None else frame.state,
-            *verdict,
-            simulated,
-            solved or self.latest.simulated_success,
-            spent,
+        self.latest = replace(
+            self.latest,
+            step=self.latest.step + 1,
+            simulated=simulated,
+            simulated_success=solved or self.latest.simulated_success,
+            milliseconds=spent,
+            **shown,
         )
         return self.latest
 
@@ -195,23 +166,22 @@ class PlaySession:
         if chunk is None:
             return
         for k in range(int(chunk.frames[0])):
-            pixels = self._stream.show(chunk.latents[:, k])[0]
-            agent_pos, state = (
-                x[0, k].float().cpu().numpy() for x in (chunk.agent_pos, chunk.state)
+            self._finished.append(
+                {
+                    "imagined": self._stream.show(chunk.latents[:, k])[0],
+                    "agent_pos": chunk.agent_pos[0, k].float().cpu().numpy(),
+                    "state": chunk.state[0, k].float().cpu().numpy(),
+                }
             )
-            self._finished.append(_Frame(pixels, agent_pos, state))
 
-    def _verdict(self) -> tuple[float, float, bool]:
-        return self.latest.progress, self.latest.probability, self.latest.success
-
-    def _judge(self, frame: _Frame, action: Float) -> tuple[float, float, bool]:
+    def _judge(self, shown: dict[str, Any], action: Float) -> dict[str, Any]:
+        """The judge's values of the observation that an action led to."""
         if self.judge is None or self._tracker is None:
-            return 0.0, 0.0, False
-        shown = ObservedFrame(frame.pixels[None], frame.agent_pos[None])
-        judgement = self.judge.read(shown, action[None])
+            return {}
+        frame = ObservedFrame(shown["imagined"][None], shown["agent_pos"][None])
+        judgement = self.judge.read(frame, action[None])
         success = self._tracker.update(judgement.success_probability)
-        probability = float(judgement.success_probability[0])
-        return float(judgement.progress[0]), probability, bool(success[0])
+        return {**_reading(judgement), "success": bool(success[0])}
 
     def _simulate(self, action: Float) -> tuple[Pixels | None, bool]:
         if self.simulator is None:
@@ -226,6 +196,14 @@ class PlaySession:
             self.starts.close()
         if self.simulator is not None:
             self.simulator.close()
+
+
+def _reading(judgement: Judgement) -> dict[str, Any]:
+    """Progress and probability of one frame, as a `PlayObservation` names them."""
+    return {
+        "progress": float(judgement.progress[0]),
+        "probability": float(judgement.success_probability[0]),
+    }
 
 
 def seeded_start(starts: StartSource, seed: int) -> Start:

@@ -5,7 +5,7 @@ that a policy made for one world can act in another.
 """
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,31 +111,30 @@ def require_action_kind(policy: object, action: ActionSpec, what: str) -> None:
         )
 
 
-class EnvStreams:
-    """Generators keyed by env; env i's draws depend on (seed, i) only."""
+T = TypeVar("T")
 
-    def __init__(self) -> None:
-        self._streams: dict[int, np.random.Generator] = {}
+
+class EnvMemory(dict[int, T]):
+    """What a policy keeps of each env, by env id.
+
+    Raises:
+        UsageError: of an env that was never reset, when it is looked up.
+    """
+
+    def __missing__(self, env_id: int) -> T:
+        raise UsageError(f"act was asked for env {env_id} before reset; reset it first")
+
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Drop what is kept of `env_ids`."""
+        for env_id in env_ids:
+            self.pop(env_id, None)
+
+
+class EnvStreams(EnvMemory[np.random.Generator]):
+    """Generators; env i's draws depend on (seed, i) only."""
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
         """Restart the streams of `env_ids`."""
-        for env_id in env_ids:
-            key = (_POLICY_STREAM, int(env_id))
-            self._streams[int(env_id)] = np.random.default_rng(
-                np.random.SeedSequence(int(seed), spawn_key=key)
-            )
-
-    def forget(self, env_ids: Sequence[int]) -> None:
-        """Drop the streams of `env_ids`."""
-        for env_id in env_ids:
-            self._streams.pop(int(env_id), None)
-
-    def of(self, env_id: int) -> np.random.Generator:
-        """The stream of one env.
-
-        Raises:
-            UsageError: the env was never reset.
-        """
-        if int(env_id) not in self._streams:
-            raise UsageError(f"act was asked for env {env_id} before reset; reset it first")
-        return self._streams[int(env_id)]
+        for env_id in map(int, env_ids):
+            key = (_POLICY_STREAM, env_id)
+            self[env_id] = np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=key))

@@ -15,7 +15,7 @@ from worldsim.spec import WorldSpec
 def register_policies() -> None:
     """Import every module that registers a policy; they come without their heavy packages."""
     import worldsim.policies.behaviour_cloning
-    import worldsim.policies.own_code
+    import worldsim.policies.python_policy
     import worldsim.policies.remote_client
     import worldsim.policies.sb3
     import worldsim.policies.scripted.play

@@ -91,10 +91,9 @@ def resize_with_pad(image: Image, size: int) -> Image:
     new_height, new_width = max(1, round(height * ratio)), max(1, round(width * ratio))
     method = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
     scaled = cv2.resize(image, (new_width, new_height), interpolation=method)
-    padded: Image = np.zeros((size, size, 3), np.uint8)
-    top, left = (size - new_height) // 2, (size - new_width) // 2
-    padded[top : top + new_height, left : left + new_width] = scaled
-    return padded
+    rows, columns = size - new_height, size - new_width
+    border = (rows // 2, rows - rows // 2, columns // 2, columns - columns // 2)
+    return np.asarray(cv2.copyMakeBorder(scaled, *border, cv2.BORDER_CONSTANT), np.uint8)
 
 
 MOST_ENVS = 2**16

@@ -9,7 +9,7 @@ from worldsim.config.limits import Count
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
-from worldsim.policies.base import POLICIES, EnvStreams, FloatArray
+from worldsim.policies.base import POLICIES, EnvMemory, EnvStreams, FloatArray
 from worldsim.spec import EE_POSITION, ActionKind, WorldSpec
 
 
@@ -45,7 +45,7 @@ class RandomPolicy:
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """`[N, hold, A]`, one draw repeated."""
-        draws = [self._streams.of(i).uniform(self._low, self._high) for i in env_ids]
+        draws = [self._streams[i].uniform(self._low, self._high) for i in env_ids]
         action = np.asarray(draws, np.float32).reshape(len(draws), 1, len(self._low))
         if self._action.kind == "discrete":
             action = self._action.clip(action)
@@ -69,7 +69,7 @@ class ZeroPolicy:
         self.n_action_steps = 1
         self._action = spec.action
         self._columns = held_columns(spec)
-        self._held: dict[int, FloatArray] = {}
+        self._held: EnvMemory[FloatArray] = EnvMemory()
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
         """Take the pose to be held from the next observation of `env_ids`."""
@@ -77,8 +77,7 @@ class ZeroPolicy:
 
     def forget(self, env_ids: Sequence[int]) -> None:
         """Drop the poses of `env_ids`."""
-        for env_id in env_ids:
-            self._held.pop(int(env_id), None)
+        self._held.forget(env_ids)
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """`[N, 1, A]`."""
@@ -148,7 +147,7 @@ class ReplayPolicy:
         self._actions = [spec.action.check(a, f"recording {i}") for i, a in enumerate(recorded)]
         self._dim = spec.action.dim
         self._stays = spec.action.mode == "absolute" or spec.action.kind == "discrete"
-        self._step: dict[int, int] = {}
+        self._step: EnvMemory[int] = EnvMemory()
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
         """Rewind the recordings of `env_ids`."""
@@ -156,15 +155,12 @@ class ReplayPolicy:
 
     def forget(self, env_ids: Sequence[int]) -> None:
         """Put the recordings of `env_ids` away."""
-        for env_id in env_ids:
-            self._step.pop(int(env_id), None)
+        self._step.forget(env_ids)
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """The next recorded action of each env, `[N, 1, A]`."""
         chosen = np.zeros((len(env_ids), 1, self._dim), np.float32)
         for row, env_id in enumerate(map(int, env_ids)):
-            if env_id not in self._step:
-                raise UsageError(f"act was asked for env {env_id} before reset; reset it first")
             recording, step = self._actions[env_id % len(self._actions)], self._step[env_id]
             if step < len(recording):
                 chosen[row, 0] = recording[step]

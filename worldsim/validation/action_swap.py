@@ -9,7 +9,7 @@ Legend: N exchanged drives, T steps, A action, P proprioception, V view, H W pix
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from worldsim.rollout.recorded_env import begin_again, recorded_env
 from worldsim.sampling.sampler import Sampler
 from worldsim.spec import EE_POSITION
 from worldsim.validation.open_loop import Drive, Float, Pixels, imagine, recorded_actions
+from worldsim.validation.video_metrics import psnr_of
 
 Replay = Callable[[int, Float], tuple[Float, Pixels]]
 """Episode whose start to take and actions `[T, A]`, to what the simulator then shows:
@@ -77,7 +78,6 @@ def swap_test(
     replay: Replay | None = None,
     sampling_steps: int = 2,
     max_steps: int = 0,
-    seed: int = 0,
 ) -> SwapReport:
     """Exchange the actions of successive episodes and see where the end effector goes.
 
@@ -88,7 +88,6 @@ def swap_test(
         replay: the simulator; None builds the env the data set was recorded in.
         sampling_steps: denoising steps a frame.
         max_steps: longest drive; 0 is as long as both episodes last.
-        seed: of sampling noise.
 
     Raises:
         UsageError: fewer than two episodes, or a world without an end-effector position.
@@ -101,12 +100,12 @@ def swap_test(
             f"{EE_POSITION}; got {len(episodes)} episodes and {cache.spec.agent_pos.names}"
         )
     drives = _exchanged(cache, episodes, max_steps)
-    told = _imagine_all(model, cache, drives, sampling_steps, seed)
+    imagined = _imagine_all(model, cache, drives, sampling_steps)
     with nullcontext(replay) if replay else simulator_replay(cache) as simulate:
         gaps = [
-            _gaps(imagined, drive, cache, simulate, list(columns))
-            for imagined, drive in zip(told, drives, strict=True)
-            if imagined.path
+            _gaps([np.stack(part) for part in parts], drive, cache, simulate, list(columns))
+            for parts, drive in zip(imagined, drives, strict=True)
+            if parts[0]
         ]
     return _report(gaps, max(len(drive.actions) for drive in drives))
 
@@ -121,8 +120,8 @@ def _report(gaps: Sequence[Mapping[str, NDArray[Any]]], steps: int) -> SwapRepor
         effect_m=mean["effect"],
         seen_m=mean["seen"],
         seen_ignored_m=mean["seen_ignored"],
-        followed_psnr=_decibel(mean["followed_frames"]),
-        ignored_psnr=_decibel(mean["ignored_frames"]),
+        followed_psnr=psnr_of(mean["followed_frames"]),
+        ignored_psnr=psnr_of(mean["ignored_frames"]),
         drives=len(gaps),
         steps=steps,
     )
@@ -138,27 +137,18 @@ def _exchanged(cache: CachedDataset, episodes: Sequence[int], max_steps: int) ->
     ]
 
 
-@dataclass(frozen=True, eq=False)
-class _Imagined:
-    """T steps of one drive: the model's hand, the hand in its frames, both `[P]`, the frames."""
-
-    path: list[Float] = field(default_factory=list)
-    seen: list[Float] = field(default_factory=list)
-    film: list[Pixels] = field(default_factory=list)
-
-
 def _imagine_all(
-    model: WorldModel, cache: CachedDataset, drives: list[Drive], sampling_steps: int, seed: int
-) -> list[_Imagined]:
-    """What the model makes of every drive."""
-    told = [_Imagined() for _ in drives]
-    for frames in imagine(model, cache, drives, Sampler.of(model, sampling_steps), seed):
-        read = _hand_in(frames.pixels, model)
+    model: WorldModel, cache: CachedDataset, drives: list[Drive], sampling_steps: int
+) -> list[tuple[list[NDArray[Any]], ...]]:
+    """Of every drive T steps of the model's hand, of the hand in its frames, and the frames."""
+    imagined: list[tuple[list[NDArray[Any]], ...]] = [([], [], []) for _ in drives]
+    for frames in imagine(model, cache, drives, Sampler.of(model, sampling_steps)):
+        seen = _hand_in(frames.pixels, model)
+        parts: tuple[NDArray[Any], ...] = (frames.agent_pos, seen, frames.pixels)
         for row, drive in enumerate(frames.drives):
-            told[drive].path.append(frames.agent_pos[row])
-            told[drive].seen.append(read[row])
-            told[drive].film.append(frames.pixels[row])
-    return told
+            for kept, part in zip(imagined[drive], parts, strict=True):
+                kept.append(part[row])
+    return imagined
 
 
 @torch.inference_mode()
@@ -170,18 +160,14 @@ def _hand_in(pixels: Pixels, model: WorldModel) -> Float:
 
 
 def _gaps(
-    imagined: _Imagined,
+    imagined: list[NDArray[Any]],
     drive: Drive,
     cache: CachedDataset,
     simulate: Replay,
     columns: list[int],
 ) -> dict[str, NDArray[Any]]:
     """Distances in metres and mean squared pixel errors, each `[T]`."""
-    path, seen_path, film = (
-        np.stack(imagined.path),
-        np.stack(imagined.seen),
-        np.stack(imagined.film),
-    )
+    path, seen_path, film = imagined
     simulated, shown = simulate(drive.episode, drive.actions)
     start = cache.rows(drive.episode).start + 1
     rows = slice(start, start + len(drive.actions))
@@ -203,11 +189,6 @@ def _gaps(
         "followed_frames": error(film, shown),
         "ignored_frames": error(film, seen),
     }
-
-
-def _decibel(squared: float) -> float:
-    """Peak signal-to-noise ratio of 8-bit frames with this mean squared error; at most 100."""
-    return float(10.0 * np.log10(255.0**2 / max(squared, 255.0**2 * 1e-10)))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from worldsim.sampling.sampler import Sampler
 from worldsim.spec import ActionSpec
 from worldsim.validation.action_swap import Replay, simulator_replay
 from worldsim.validation.open_loop import Drive, Float, Pixels, imagine, recorded_actions
-from worldsim.validation.video_metrics import frame_errors, psnr
+from worldsim.validation.video_metrics import frame_errors, psnr_of
 
 
 @dataclass(frozen=True)
@@ -105,4 +105,4 @@ def loop_closure(
 
 
 def _psnr(left: Pixels, right: Pixels) -> float:
-    return float(psnr(np.asarray(frame_errors(left, right, right).mse.mean())))
+    return psnr_of(frame_errors(left, right, right).mse.mean())

@@ -28,7 +28,7 @@ from worldsim.validation.episode_errors import ratio_interval
 from worldsim.validation.open_loop import DrivenFrames, imagine, paired_drives
 from worldsim.validation.open_loop_report import OpenLoopTally
 from worldsim.validation.probe import ProbeTally, Reader
-from worldsim.validation.video_metrics import frame_errors
+from worldsim.validation.video_metrics import frame_errors, psnr_of
 
 Float = NDArray[np.float64]
 
@@ -203,12 +203,8 @@ class _Looks:
 
     def best_psnr(self) -> float:
         """dB of the best of R streams of each episode, errors averaged over steps and episodes."""
-        return _decibel(float(self._by_sample().min(axis=0).mean()))
+        return psnr_of(float(self._by_sample().min(axis=0).mean()))
 
     def mean_psnr(self) -> float:
         """dB of all streams."""
-        return _decibel(float(self._by_sample().mean()))
-
-
-def _decibel(mse: float) -> float:
-    return float(10.0 * np.log10(255.0**2 / max(mse, 1e-6)))
+        return psnr_of(float(self._by_sample().mean()))

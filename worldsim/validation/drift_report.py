@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from worldsim.ranking.bootstrap import Interval
 from worldsim.validation.appearance import MEASURES
 from worldsim.validation.closure import ClosureReport
-from worldsim.validation.open_loop_report import OpenLoopReport
+from worldsim.validation.open_loop_report import OpenLoopReport, plain
 
 Float = NDArray[np.float64]
 LEAST_DIVERGENCE_M = 1e-3
@@ -120,18 +120,19 @@ class DriftReport:
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain JSON; what was not measured is null."""
+        summary = self.summary()
         return {
             "fps": self.fps,
             "window": self.window,
             "samples": self.samples,
             "chunk": self.chunk,
-            "summary": {name: _plain(value) for name, value in self.summary().items()},
+            "summary": dict(zip(summary, plain(np.array([*summary.values()])), strict=True)),
             "intervals": {name: list(ends) for name, ends in self.intervals().items()},
-            "imagined": {name: _curve(c) for name, c in self.imagined.items()},
-            "simulated": {name: _curve(c) for name, c in self.simulated.items()},
-            "divergence_m": {name: _curve(c) for name, c in self.divergence_m.items()},
-            "probe_error_m": {name: _curve(c) for name, c in self.probe_error_m.items()},
-            "probe_floor_m": {name: _curve(c) for name, c in self.probe_floor_m.items()},
+            "imagined": {name: plain(c) for name, c in self.imagined.items()},
+            "simulated": {name: plain(c) for name, c in self.simulated.items()},
+            "divergence_m": {name: plain(c) for name, c in self.divergence_m.items()},
+            "probe_error_m": {name: plain(c) for name, c in self.probe_error_m.items()},
+            "probe_floor_m": {name: plain(c) for name, c in self.probe_floor_m.items()},
             "closure": None if self.closure is None else self.closure.to_json(),
             "open_loop": self.open_loop.to_json(),
         }
@@ -139,11 +140,3 @@ class DriftReport:
 
 def _last(curve: Float, window: int) -> float:
     return float(np.nanmean(curve[-window:]))
-
-
-def _plain(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None
-
-
-def _curve(values: Float) -> list[float | None]:
-    return [_plain(value) for value in values]

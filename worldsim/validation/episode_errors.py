@@ -64,20 +64,18 @@ class EpisodeErrors:
         count = np.where(streams > 0, streams, np.nan)
         return {name: sums.sum(0) / count for name, sums in self._distance.items()}
 
-    def intervals(self, seed: int = 0) -> dict[str, Interval]:
+    def intervals(self) -> dict[str, Interval]:
         """Of `psnr_moving_model` and every `<name>_error_m` of `OpenLoopReport.summary`.
 
         Those that most resamples leave undefined are missing.
         """
         found = {
             "psnr_moving_model": quotient_interval(
-                self._moving_sum, self._moving_count, (-np.inf, np.inf), finish=psnr, seed=seed
+                self._moving_sum, self._moving_count, (-np.inf, np.inf), finish=psnr
             )
         }
         for name, sums in self._distance.items():
-            found[f"{name}_error_m"] = quotient_interval(
-                sums, self._streams, (0.0, np.inf), seed=seed
-            )
+            found[f"{name}_error_m"] = quotient_interval(sums, self._streams, (0.0, np.inf))
         return {name: interval for name, interval in found.items() if interval is not None}
 
 
@@ -97,13 +95,7 @@ def quotient_interval(
         bounds: of the statistic.
         finish: applied to quotients; None leaves them as they are.
         seed: of the draws.
-
-    Returns:
-        None where it is not defined, or in most draws not. One episode tells nothing of others.
     """
-    count = len(sums)
-    if count < 2:
-        return None
 
     def statistic(weights: Float) -> Float:
         total, number = (weights @ x.reshape(len(x), -1) for x in (sums, counts))
@@ -112,13 +104,10 @@ def quotient_interval(
         each = mean if finish is None else finish(mean)
         return _known_mean(each)
 
-    value = float(statistic(np.ones((1, count)))[0])
-    if not np.isfinite(value):
-        return None
-    return bootstrap_interval(statistic(episode_draws(count, seed)), value, LEVEL, bounds)[0]
+    return _interval(statistic, len(sums), bounds, seed)
 
 
-def ratio_interval(above: Float, below: Float, counts: Float, seed: int = 0) -> Interval | None:
+def ratio_interval(above: Float, below: Float, counts: Float) -> Interval | None:
     """Interval, over draws of episodes, of a ratio of means over steps, less one.
 
     Both means are over steps of means over streams; the same episodes are drawn for both.
@@ -127,10 +116,6 @@ def ratio_interval(above: Float, below: Float, counts: Float, seed: int = 0) -> 
         above: `[N, k]` sums over the streams of an episode at each step.
         below: the same of what it is compared with.
         counts: `[N, k]` streams that are added up there.
-        seed: of the draws.
-
-    Returns:
-        None where it is not defined, or in most draws not. One episode tells nothing of others.
     """
 
     def statistic(weights: Float) -> Float:
@@ -141,17 +126,26 @@ def ratio_interval(above: Float, below: Float, counts: Float, seed: int = 0) -> 
             ratio: Float = (means[0] - means[1]) / np.maximum(np.abs(means[1]), 1e-9)
         return ratio
 
-    count = len(above)
+    return _interval(statistic, len(above), (-1.0, np.inf))
+
+
+def _interval(
+    statistic: Callable[[Float], Float], count: int, bounds: Interval, seed: int = 0
+) -> Interval | None:
+    """Interval of a statistic of weights `[B, N]` over draws of N episodes.
+
+    Returns:
+        None where it is not defined, or in most draws not. One episode tells nothing of others.
+    """
     if count < 2:
         return None
     value = float(statistic(np.ones((1, count)))[0])
     if not np.isfinite(value):
         return None
-    draws = statistic(episode_draws(count, seed))
-    return bootstrap_interval(draws, value, LEVEL, (-1.0, np.inf))[0]
+    return bootstrap_interval(statistic(_episode_draws(count, seed)), value, LEVEL, bounds)[0]
 
 
-def episode_draws(count: int, seed: int) -> Float:
+def _episode_draws(count: int, seed: int) -> Float:
     """How often each of N episodes is drawn in each bootstrap sample, `[B, N]`."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(count, np.full(count, 1.0 / count), size=SAMPLES).astype(np.float64)

@@ -117,7 +117,7 @@ class OpenLoopReport:
         """Everything as lists; what was not measured is null."""
 
         def grid(values: dict[str, Float]) -> dict[str, list[list[float | None]]]:
-            return {name: [_plain(row) for row in array] for name, array in values.items()}
+            return {name: [plain(row) for row in array] for name, array in values.items()}
 
         return {
             "cameras": list(self.cameras),
@@ -126,13 +126,13 @@ class OpenLoopReport:
             "summary": {name: finite(value) for name, value in self.summary().items()},
             "intervals": {name: list(ends) for name, ends in self.intervals.items()},
             "psnr": grid(self.psnr),
-            "psnr_exchanged": [_plain(row) for row in self.psnr_exchanged],
+            "psnr_exchanged": [plain(row) for row in self.psnr_exchanged],
             "ssim": grid(self.ssim),
             "psnr_moving": grid(self.psnr_moving),
             "psnr_static": grid(self.psnr_static),
-            "error_m": {name: _plain(row) for name, row in self.error_m.items()},
-            "seen_error_m": {name: _plain(row) for name, row in self.seen_error_m.items()},
-            "reading_error_m": {name: _plain(row) for name, row in self.reading_error_m.items()},
+            "error_m": {name: plain(row) for name, row in self.error_m.items()},
+            "seen_error_m": {name: plain(row) for name, row in self.seen_error_m.items()},
+            "reading_error_m": {name: plain(row) for name, row in self.reading_error_m.items()},
         }
 
 
@@ -142,7 +142,8 @@ def _mean(values: NDArray[Any]) -> float:
     return float(known.mean()) if known.size else float("nan")
 
 
-def _plain(values: Float) -> list[float | None]:
+def plain(values: Float) -> list[float | None]:
+    """Numbers as JSON has them, null where they are not finite."""
     return [None if (known := finite(v)) is None else round(known, 6) for v in values]
 
 
@@ -152,7 +153,6 @@ def evaluate_open_loop(
     episodes: Sequence[int],
     sampling_steps: int = 2,
     max_steps: int = 0,
-    seed: int = 0,
     progress: Progress | None = None,
 ) -> OpenLoopReport:
     """Imagine `episodes` from their first frames under their own and under exchanged actions.
@@ -163,7 +163,6 @@ def evaluate_open_loop(
         episodes: none of them trained on; with one alone, nothing is exchanged.
         sampling_steps: denoising steps a frame.
         max_steps: longest rollout; 0 is whole episodes.
-        seed: of sampling noise.
         progress: called with (steps imagined, longest rollout).
 
     Raises:
@@ -172,7 +171,7 @@ def evaluate_open_loop(
     """
     pairs = paired_drives(cache, episodes, max_steps)
     tally = OpenLoopTally(model, cache, episodes, pairs.horizons)
-    for frames in imagine(model, cache, pairs.drives, Sampler.of(model, sampling_steps), seed):
+    for frames in imagine(model, cache, pairs.drives, Sampler.of(model, sampling_steps)):
         tally.add(frames, truthful=frames.drives < pairs.truthful)
         if progress is not None:
             progress(frames.horizon, pairs.horizons)

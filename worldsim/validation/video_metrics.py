@@ -3,7 +3,7 @@
 Images are uint8 `[..., H, W, 3]`. Legend: N episodes, V views, H W pixels, K horizons.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,11 @@ def psnr(mse: Float) -> Float:
     floor = 255.0**2 * 10 ** (-PSNR_CAP / 10)
     value: Float = 10.0 * np.log10(255.0**2 / np.maximum(mse, floor))
     return value
+
+
+def psnr_of(mse: float) -> float:
+    """`psnr` of one number."""
+    return float(psnr(np.asarray(mse, np.float64)))
 
 
 def ssim(predicted: Pixels, truth: Pixels) -> Float:
@@ -121,10 +126,8 @@ class HorizonErrors:
 
     def __init__(self, horizons: int, views: int) -> None:
         shape = (horizons, views)
-        self._sums = {
-            name: np.zeros(shape)
-            for name in ("mse", "moving_sum", "moving_count", "static_sum", "static_count", "ssim")
-        }
+        names = (*(field.name for field in fields(FrameErrors)), "ssim")
+        self._sums = {name: np.zeros(shape) for name in names}
         self._count = np.zeros((horizons, 1))
 
     def add(self, horizon: int, predicted: Pixels, truth: Pixels, first: Pixels) -> FrameErrors:

@@ -16,16 +16,11 @@ from worldsim.models.weights import CONFIG
 from worldsim.training.run_folder import RunFolder
 
 
-def on_the_hub(reference: str) -> bool:
-    """Whether a name is one that only the Hugging Face hub can answer for."""
-    return reference.startswith(HUB_PREFIX)
-
-
 def is_model(reference: str) -> bool:
     """Whether a world model lies where a name says; the hub is asked only when it is loaded."""
     if not reference.strip():
         return False
-    if on_the_hub(reference):
+    if reference.startswith(HUB_PREFIX):
         return True
     folder = resolve_folder(reference)
     if not (folder / CONFIG).is_file():

@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 Float = NDArray[np.float32]
 
 CLOSED, OPEN = -1.0, 1.0
+CUBE = ("object_x", "object_y", "object_z", "object_cos4", "object_sin4")
+"""State entries of a cube: its place, cosine and sine of four times its yaw."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from worldsim.policies.scripted.controllers import (
     CLOSED,
+    CUBE,
     OPEN,
     Array,
     Controller,
@@ -78,15 +79,4 @@ def _carry(hand: Hand, cube: Array, over: Array) -> Array:
     return np.where(arrived[:, None], lowering, carried)
 
 
-PICK_PLACE = Controller(
-    state=(
-        "object_x",
-        "object_y",
-        "object_z",
-        "object_cos4",
-        "object_sin4",
-        "platform_x",
-        "platform_y",
-    ),  # fmt: skip
-    plan=_plan,
-)
+PICK_PLACE = Controller((*CUBE, "platform_x", "platform_y"), _plan)

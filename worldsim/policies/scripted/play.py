@@ -10,7 +10,7 @@ from worldsim.config.limits import Share
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
-from worldsim.policies.base import POLICIES, EnvStreams, FloatArray
+from worldsim.policies.base import POLICIES, EnvMemory, EnvStreams, FloatArray
 from worldsim.policies.scripted.controllers import CLOSED, Hand
 from worldsim.policies.scripted.tasks import controller_for
 from worldsim.spec import WorldSpec
@@ -92,7 +92,7 @@ class PlayPolicy:
         self._thing = spec.state.indices(f"{first}_x", f"{first}_y", f"{first}_z")
         self._read = None if self._expert is None else spec.state.indices(*self._expert.state)
         self._streams = EnvStreams()
-        self._errands: dict[int, _Errand | None] = {}
+        self._errands: EnvMemory[_Errand | None] = EnvMemory()
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
         """Drop the errands of `env_ids` and restart their streams."""
@@ -102,8 +102,7 @@ class PlayPolicy:
     def forget(self, env_ids: Sequence[int]) -> None:
         """Drop the errands and streams of `env_ids`."""
         self._streams.forget(env_ids)
-        for env_id in env_ids:
-            self._errands.pop(int(env_id), None)
+        self._errands.forget(env_ids)
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """Actions `[N, 1, A]`."""
@@ -111,8 +110,6 @@ class PlayPolicy:
         state = observation.get("state")
         actions = np.empty((len(env_ids), 1, 5), np.float32)
         for row, env_id in enumerate(map(int, env_ids)):
-            if env_id not in self._errands:
-                raise UsageError(f"act was asked for env {env_id} before reset; reset it first")
             thing = None
             if state is not None and self._thing is not None:
                 thing = np.asarray(state[row], np.float64)[list(self._thing)]
@@ -121,14 +118,14 @@ class PlayPolicy:
             if errand.working and state is not None:
                 actions[row, 0] = self._work(errand, observation["agent_pos"][row], state[row])
             else:
-                actions[row, 0] = self._follow(errand, place, yaw, self._streams.of(env_id))
+                actions[row, 0] = self._follow(errand, place, yaw, self._streams[env_id])
         return actions
 
     def _next_errand(self, env_id: int, hand: Array, thing: Array | None) -> _Errand:
         errand = self._errands[env_id]
         if errand is None or errand.over(hand):
             last = np.zeros(4) if errand is None else errand.action
-            stream = self._streams.of(env_id)
+            stream = self._streams[env_id]
             worked = errand is not None and errand.working
             errand = self._draw(stream, hand, thing, last)
             if worked and not errand.working and stream.uniform() < _HOLD_ON:

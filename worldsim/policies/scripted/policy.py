@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from worldsim.config.limits import Fraction, Share, Weight, Whole, at_most, more_than
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
-from worldsim.errors import UsageError
-from worldsim.policies.base import POLICIES, EnvStreams, FloatArray
+from worldsim.policies.base import POLICIES, EnvMemory, EnvStreams, FloatArray
 from worldsim.policies.checkpoints import CheckpointOrNone
 from worldsim.policies.scripted.controllers import OPEN
 from worldsim.policies.scripted.lapses import Lapse
@@ -103,13 +102,13 @@ class ScriptedPolicy:
         self._dim = spec.action.dim
         self._planes = _plane_positions(self._controller.state)
         self._streams = EnvStreams()
-        self._episodes: dict[int, _EpisodeMemory] = {}
+        self._episodes: EnvMemory[_EpisodeMemory] = EnvMemory()
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
         """Forget the episodes of `env_ids` and draw their errors anew."""
         self._streams.reset(env_ids, seed)
         for env_id in map(int, env_ids):
-            stream = self._streams.of(env_id)
+            stream = self._streams[env_id]
             angles = stream.uniform(0.0, 2 * np.pi, len(self._planes))
             shift = np.zeros(len(self._controller.state), np.float32)
             for (x, y), angle in zip(self._planes, angles, strict=True):
@@ -121,8 +120,7 @@ class ScriptedPolicy:
     def forget(self, env_ids: Sequence[int]) -> None:
         """Drop the episodes of `env_ids`."""
         self._streams.forget(env_ids)
-        for env_id in env_ids:
-            self._episodes.pop(int(env_id), None)
+        self._episodes.forget(env_ids)
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """Actions `[N, 1, A]`.
@@ -130,7 +128,7 @@ class ScriptedPolicy:
         Raises:
             UsageError: there is neither privileged state nor an estimator, or an env was not reset.
         """
-        episodes = [self._episode(int(i)) for i in env_ids]
+        episodes = [self._episodes[i] for i in env_ids]
         shift = np.stack([episode.shift for episode in episodes])
         felt = np.array(observation["agent_pos"])
         felt[:, self._rise] -= self._height + np.array([e.lapse.height for e in episodes])
@@ -155,7 +153,7 @@ class ScriptedPolicy:
     ) -> None:
         """Put lapses into actions `[N, A]`, and move them on."""
         for row, (episode, env_id) in enumerate(zip(episodes, env_ids, strict=True)):
-            stream = self._streams.of(int(env_id))
+            stream = self._streams[env_id]
             lapse = episode.lapse.next(stream, self._lapses)
             if self._drops:
                 lapse = lapse.let_go(stream, self._drops, closing=action[row, _GRIP] < 0)
@@ -171,16 +169,11 @@ class ScriptedPolicy:
         )
         return episode.last
 
-    def _episode(self, env_id: int) -> _EpisodeMemory:
-        if env_id not in self._episodes:
-            raise UsageError(f"act was asked for env {env_id} before reset; reset it first")
-        return self._episodes[env_id]
-
     def _advance_noise(self, episodes: list[_EpisodeMemory], env_ids: Sequence[int]) -> None:
         """One step of an Ornstein-Uhlenbeck process of unit variance."""
         fresh = np.sqrt(1.0 - self._correlation**2)
         for episode, env_id in zip(episodes, env_ids, strict=True):
-            draw = self._streams.of(int(env_id)).standard_normal(_GRIP).astype(np.float32)
+            draw = self._streams[env_id].standard_normal(_GRIP).astype(np.float32)
             episode.noise = np.float32(self._correlation) * episode.noise + np.float32(fresh) * draw
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from worldsim.policies.scripted.controllers import (
     CLOSED,
+    CUBE,
     Array,
     Controller,
     Goal,
@@ -52,7 +53,4 @@ def _plan(hand: Hand, state: Array) -> Goal:
     return Goal(position, np.zeros(len(cube)), np.full(len(cube), CLOSED))
 
 
-PUSH = Controller(
-    state=("object_x", "object_y", "object_z", "object_cos4", "object_sin4", "goal_x", "goal_y"),
-    plan=_plan,
-)
+PUSH = Controller((*CUBE, "goal_x", "goal_y"), _plan)

@@ -15,10 +15,8 @@ def _plan_reach(hand: Hand, state: Array) -> Goal:
     return Goal(state[:, 0:3], np.zeros(len(state)), np.full(len(state), CLOSED))
 
 
-REACH = Controller(state=("goal_x", "goal_y", "goal_z"), plan=_plan_reach)
-
 CONTROLLERS: dict[str, Controller] = {
-    "reach": REACH,
+    "reach": Controller(("goal_x", "goal_y", "goal_z"), _plan_reach),
     "push": PUSH,
     "pick_place": PICK_PLACE,
     "drawer": DRAWER,

@@ -1,15 +1,30 @@
-"""The space of instructions: any text, in any alphabet."""
+"""The spaces of observations: images, proprioception, and instructions in any alphabet."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 
 from worldsim.errors import UsageError
+from worldsim.spec import WorldSpec
 
 MOST_CHARACTERS = 4096
 SAMPLED = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ,.'()-0123456789"
+
+
+def observation_space(spec: WorldSpec, bound: float = np.inf) -> spaces.Dict:
+    """`pixels` {camera: uint8 [H, W, 3]}, `agent_pos` `[P]` within plus and minus `bound`, `task`.
+
+    Of a world known by its data alone, `agent_pos` is unbounded.
+    """
+    views: dict[str, spaces.Space[Any]] = {
+        camera.name: spaces.Box(0, 255, (camera.height, camera.width, 3), np.uint8)
+        for camera in spec.cameras
+    }
+    agent_pos = spaces.Box(-bound, bound, (spec.agent_pos.dim,), np.float32)
+    return spaces.Dict({"pixels": spaces.Dict(views), "agent_pos": agent_pos, "task": TaskText()})
 
 
 class EveryCharacter(Sequence[str]):
@@ -18,22 +33,13 @@ class EveryCharacter(Sequence[str]):
     def __len__(self) -> int:
         return sys.maxunicode + 1
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        if isinstance(index, slice):
-            return [chr(point) for point in range(*index.indices(len(self)))]
+    def __getitem__(self, index: Any) -> Any:
         if not 0 <= index < len(self):
             raise IndexError(index)
         return chr(index)
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, str) and len(value) == 1
-
-    def __iter__(self) -> Iterator[str]:
-        return map(chr, range(len(self)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, EveryCharacter)

@@ -1,51 +1,39 @@
-"""Views of somebody else's MuJoCo model: its own cameras by name, or look-at cameras."""
+"""What is drawn of somebody else's MuJoCo model: by which cameras, and which groups of shapes."""
 
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.cameras.rig import CameraRig
 from worldsim.config.compose import build
 from worldsim.config.limits import Limit, Text, between
 from worldsim.config.values import Checked
-from worldsim.envs.rendering import SceneRenderer, camera_indices, pinhole
+from worldsim.envs.rendering import (
+    SceneRenderer,
+    camera_indices,
+    camera_names,
+    camera_pose,
+)
 from worldsim.errors import QualityWarning, UsageError
 
-_OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0])
+_DEFAULT_GROUPS = (0, 1, 2)
+"""What MuJoCo draws by itself; models in the style of the menagerie collide in group 3."""
+
+GeomGroups = Annotated[
+    Sequence[Annotated[int, between(0, mujoco.mjNGROUP - 1)]],
+    Limit(f"numbers of 0 to {mujoco.mjNGROUP - 1}, as in [1, 2]", lambda groups: len(groups) > 0),
+]
+"""Geom groups to draw."""
 
 CameraRequest = (
     str
     | Annotated[Mapping[str, Any], Limit("a camera", lambda request: look_at(request) is not None)]
 )
 """A camera of the model by name, or `{name, position, target, fovy}`."""
-
-
-class View(Protocol):
-    """One camera: how to draw it, where it stands, how wide it sees."""
-
-    @property
-    def name(self) -> str:
-        """Its name in observations."""
-        ...
-
-    def draw(
-        self, renderer: SceneRenderer, model: mujoco.MjModel, data: mujoco.MjData
-    ) -> NDArray[np.uint8]:
-        """Image uint8 `[H, W, 3]`."""
-        ...
-
-    def pose(self, data: mujoco.MjData) -> NDArray[np.float64]:
-        """Camera to world `[4, 4]`, OpenCV axes (x right, y down, z forward)."""
-        ...
-
-    def fovy(self, model: mujoco.MjModel) -> float:
-        """Vertical field of view in degrees."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,19 +59,19 @@ class LookAt(Checked):
             raise UsageError("position and target must be finite and differ")
 
     def fovy(self, model: mujoco.MjModel) -> float:
-        """See `View`."""
+        """Vertical field of view in degrees."""
         return self.fovy_degrees
 
     def draw(
         self, renderer: SceneRenderer, model: mujoco.MjModel, data: mujoco.MjData
     ) -> NDArray[np.uint8]:
-        """See `View`."""
+        """Image uint8 `[H, W, 3]`."""
         # A free camera takes its field of view from the model's global settings.
         model.vis.global_.fovy = self.fovy_degrees
         return renderer.color(model, data, self._free_camera())
 
     def pose(self, data: mujoco.MjData) -> NDArray[np.float64]:
-        """See `View`; follows mjv_updateCamera, so that straight down is defined too."""
+        """Camera to world `[4, 4]`, OpenCV axes; as mjv_updateCamera, straight down too."""
         azimuth, elevation = (np.deg2rad(angle) for angle in self._angles())
         forward = np.subtract(self.target, self.position)
         forward = forward / np.linalg.norm(forward)
@@ -124,21 +112,22 @@ class ModelCamera:
     index: int
 
     def fovy(self, model: mujoco.MjModel) -> float:
-        """See `View`."""
+        """Vertical field of view in degrees."""
         return float(model.cam_fovy[self.index])
 
     def draw(
         self, renderer: SceneRenderer, model: mujoco.MjModel, data: mujoco.MjData
     ) -> NDArray[np.uint8]:
-        """See `View`."""
+        """Image uint8 `[H, W, 3]`."""
         return renderer.color(model, data, self.index)
 
     def pose(self, data: mujoco.MjData) -> NDArray[np.float64]:
-        """See `View`."""
-        pose = np.eye(4)
-        pose[:3, :3] = data.cam_xmat[self.index].reshape(3, 3) @ _OPENGL_TO_OPENCV
-        pose[:3, 3] = data.cam_xpos[self.index]
-        return pose
+        """Camera to world `[4, 4]`, OpenCV axes (x right, y down, z forward)."""
+        return camera_pose(data, self.index)
+
+
+View = LookAt | ModelCamera
+"""One camera: how to draw it, where it stands, how wide it sees."""
 
 
 def make_views(requests: Sequence[CameraRequest], model: mujoco.MjModel) -> tuple[View, ...]:
@@ -151,7 +140,7 @@ def make_views(requests: Sequence[CameraRequest], model: mujoco.MjModel) -> tupl
     if isinstance(requests, str) or not requests:
         raise UsageError(
             "cameras must be a list that is not empty, of the model's camera names "
-            f"{_camera_names(model)} or look-at cameras such as "
+            f"{camera_names(model)} or look-at cameras such as "
             "{name: front, position: [1.5, 0, 1], target: [0, 0, 0], fovy: 45}"
         )
     views = tuple(_make_view(request, model) for request in requests)
@@ -176,18 +165,6 @@ def warn_of_moving(views: Sequence[View], model: mujoco.MjModel) -> None:
             )
 
 
-def rig_of(
-    views: Sequence[View], model: mujoco.MjModel, data: mujoco.MjData, height: int, width: int
-) -> CameraRig:
-    """Calibration of `views` where they stand now, all of them fixed in the world."""
-    return CameraRig(
-        tuple(view.name for view in views),
-        np.stack([pinhole(view.fovy(model), height, width) for view in views]),
-        np.stack([view.pose(data) for view in views]).astype(np.float32),
-        np.zeros(len(views), bool),
-    )
-
-
 def _make_view(request: CameraRequest, model: mujoco.MjModel) -> View:
     if isinstance(request, str):
         (index,) = camera_indices(model, [request])
@@ -205,7 +182,46 @@ def look_at(request: Mapping[str, Any]) -> LookAt:
     return build(LookAt, renamed, f"camera {request.get('name', '')!r}")
 
 
-def _camera_names(model: mujoco.MjModel) -> list[str]:
-    return [
-        mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_CAMERA, index) for index in range(model.ncam)
-    ]
+def choose_groups(model: mujoco.MjModel, requested: Sequence[int] | None) -> tuple[int, ...]:
+    """The requested groups; else MuJoCo's, without group 0 where it holds collision shapes.
+
+    Raises:
+        UsageError: the request is no list of group numbers.
+    """
+    last = mujoco.mjNGROUP - 1
+    if requested is not None:
+        groups = tuple(requested) if not isinstance(requested, str) else ()
+        known = all(type(group) is int and 0 <= group <= last for group in groups)
+        if not groups or not known:
+            raise UsageError(
+                f"geom_groups is {requested!r}; expected numbers of 0 to {last}, as in [1, 2]; "
+                f"null takes {list(_DEFAULT_GROUPS)}"
+            )
+        return tuple(sorted(set(groups)))
+    return _DEFAULT_GROUPS[1:] if _collides_in_group_0(model) else _DEFAULT_GROUPS
+
+
+def _collides_in_group_0(model: mujoco.MjModel) -> bool:
+    """Whether group 0 holds collision shapes that stand in front of visual ones, as robosuite's do.
+
+    So it is if every shape of group 0 collides, and most bodies that have one also have a shape
+    in group 1 or 2 that is only seen.
+    """
+    collides = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
+    drawn = model.geom_rgba[:, 3] > 0
+    first = (model.geom_group == 0) & drawn
+    only_seen = np.isin(model.geom_group, _DEFAULT_GROUPS[1:]) & ~collides & drawn
+    bodies = set(model.geom_bodyid[first].tolist())
+    dressed = bodies & set(model.geom_bodyid[only_seen].tolist())
+    return bool(collides[first].all()) and 2 * len(dressed) > len(bodies)
+
+
+def warn_of_groups(groups: Sequence[int], requested: Sequence[int] | None, source: str) -> None:
+    """Say so where shapes are left out that MuJoCo itself would draw."""
+    if requested is None and tuple(groups) != _DEFAULT_GROUPS:
+        warnings.warn(
+            f"{source}: geom group 0 holds collision shapes in front of visual ones and is not "
+            f"drawn; env.geom_groups={list(_DEFAULT_GROUPS)} draws it",
+            QualityWarning,
+            stacklevel=2,
+        )

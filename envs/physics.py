@@ -1,4 +1,4 @@
-"""The MuJoCo model and data inside somebody else's env, and the numbers of a model.
+"""MuJoCo's model and data: their state, the numbers of a model, and where others' envs keep them.
 
 An env may compile a new model at every reset, so both are looked up anew after each.
 """
@@ -67,20 +67,23 @@ def get_physics(model: mujoco.MjModel, data: mujoco.MjData) -> NDArray[np.float6
     return physics
 
 
-def set_physics(
-    model: mujoco.MjModel, data: mujoco.MjData, physics: NDArray[np.float64], where: str
-) -> None:
-    """Restore `get_physics` output.
+def read_physics(model: mujoco.MjModel, given: Any, where: str) -> NDArray[np.float64]:
+    """`get_physics` output as a caller gives it back.
 
     Raises:
-        UsageError: it belongs to a model of another size.
+        UsageError: it belongs to a model of another size, or is not finite.
     """
-    size = mujoco.mj_stateSize(model, _EVERYTHING)
-    if physics.shape != (size,):
+    physics, size = np.asarray(given, np.float64), mujoco.mj_stateSize(model, _EVERYTHING)
+    if physics.shape != (size,) or not np.isfinite(physics).all():
         raise UsageError(
-            f"state of {where}: physics has shape {physics.shape}, expected ({size},); was it "
-            "taken in another env, or of another scene of this one?"
+            f"state of {where}: physics has shape {physics.shape}, expected ({size},), all finite; "
+            "was it taken in another env, or of another scene of this one?"
         )
+    return physics
+
+
+def set_physics(model: mujoco.MjModel, data: mujoco.MjData, physics: NDArray[np.float64]) -> None:
+    """Restore `get_physics` output."""
     mujoco.mj_setState(model, data, physics, _EVERYTHING)
 
 
@@ -156,17 +159,16 @@ def _places(model: mujoco.MjModel) -> Iterator[tuple[str, Any, str]]:
                 yield f"{path}.{name}", holder, name
 
 
-def show_goal(env: Any, model: mujoco.MjModel, data: mujoco.MjData, name: str) -> None:
+def show_goal(env: Any, model: mujoco.MjModel, data: mujoco.MjData) -> None:
     """Let gymnasium-robotics move its goal marker, without touching the physics.
 
     Args:
         env: without wrappers.
         model: of `env`.
         data: of `env`.
-        name: of the env, for messages.
     """
     callback = getattr(env, "_render_callback", None)
     if callback is not None:
         physics = get_physics(model, data)
         callback()
-        set_physics(model, data, physics, name)
+        set_physics(model, data, physics)

@@ -22,7 +22,7 @@ from worldsim_testing import nano_model, nano_spec
 
 from worldsim.envs import ENTRY_POINTS, make
 from worldsim.envs.imagination import FrameStarts, ImaginationEnv
-from worldsim.envs.task_space import MOST_CHARACTERS, TaskText
+from worldsim.envs.spaces import MOST_CHARACTERS, TaskText
 from worldsim.errors import UsageError
 
 INSTRUCTIONS = (

@@ -6,17 +6,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from worldsim.errors import UsageError, WorldsimError
-from worldsim.play.controls import Control, controls_of, to_json
+from worldsim.play.controls import controls_of, resting
 from worldsim.play.protocol import Message, pack_frame, parse
 from worldsim.play.recording import Tape, TapeLimits
-from worldsim.play.session import Float, Moment, PlaySession
+from worldsim.play.session import PlayObservation, PlaySession
 
 LOG = logging.getLogger(__name__)
 
@@ -47,12 +47,12 @@ class Socket(Protocol):
         ...
 
 
-class Drive:
+class PlayConnection:
     """Drives one session for one page. All work on the session is done in `worker`.
 
     Args:
         socket: accepted connection.
-        session: belongs to this drive alone; the caller closes it.
+        session: belongs to this page alone; the caller closes it.
         worker: one thread.
         out: folder of recordings.
         limits: where a recording ends by itself.
@@ -80,18 +80,16 @@ class Drive:
     async def run(self) -> None:
         """Until the page goes; what was being recorded then is written."""
         spec = self._session.spec
-        await self._socket.send_json(
-            {
-                "type": "hello",
-                "cameras": list(spec.camera_names),
-                "size": [spec.cameras[0].height, spec.cameras[0].width],
-                "fps": spec.fps,
-                "controls": to_json(self._controls),
-                "simulator": self._session.simulator is not None,
-                "judge": self._session.judge is not None,
-                "samplers": list(SAMPLERS),
-                "task": self._session.start_task,
-            }
+        await self._tell(
+            "hello",
+            cameras=list(spec.camera_names),
+            size=[spec.cameras[0].height, spec.cameras[0].width],
+            fps=spec.fps,
+            controls=[asdict(control) for control in self._controls],
+            simulator=self._session.simulator is not None,
+            judge=self._session.judge is not None,
+            samplers=list(SAMPLERS),
+            task=self._session.start_task,
         )
         tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._go())]
         try:
@@ -120,7 +118,7 @@ class Drive:
                 message = parse(text)
                 self._take(message)
             except UsageError as error:
-                await self._socket.send_json({"type": "error", "message": str(error)})
+                await self._tell("error", message=str(error))
             self._news.set()
 
     def _take(self, message: Message) -> None:
@@ -162,11 +160,11 @@ class Drive:
 
     async def _advance(self) -> None:
         action = self._action
-        moment = await self._in_worker(lambda: self._session.advance(action))
-        await self._show(moment)
+        observation = await self._in_worker(lambda: self._session.advance(action))
+        await self._show(observation)
         if (tape := self._tape) is not None:
             try:
-                await self._in_worker(lambda: tape.add(action, moment))
+                await self._in_worker(lambda: tape.add(action, observation))
                 reason = tape.why_full()
             except WorldsimError as error:
                 reason = str(error)
@@ -184,17 +182,15 @@ class Drive:
                     raise UsageError(
                         f"sampler {order.values}: expected {SAMPLERS} and steps 1 to 8"
                     )
-                sampler = replace(
-                    self._session.sampler, kind=order.values["kind"], steps=order.values["steps"]
-                )
+                sampler = replace(self._session.sampler, **order.values)
                 await self._begin(lambda: self._session.set_sampler(sampler))
             elif order.kind == "record":
                 await self._record(order.values["on"])
         except WorldsimError as error:
-            await self._socket.send_json({"type": "error", "message": str(error)})
+            await self._tell("error", message=str(error))
         await self._tell_state()
 
-    async def _begin(self, work: Callable[[], Moment]) -> None:
+    async def _begin(self, work: Callable[[], PlayObservation]) -> None:
         """An episode begins anew; a recording of the one before is written."""
         self._drop_empty()
         if self._tape is not None:
@@ -217,11 +213,9 @@ class Drive:
             film, data = await self._in_worker(self._finish_tape)
         except WorldsimError as error:
             text = f"{reason}; {error}" if reason else str(error)
-            await self._socket.send_json({"type": "error", "message": text})
+            await self._tell("error", message=text)
             return
-        await self._socket.send_json(
-            {"type": "recorded", "film": str(film), "episode": str(data), "reason": reason}
-        )
+        await self._tell("recorded", film=str(film), episode=str(data), reason=reason)
 
     def _drop_empty(self) -> None:
         """Forget a recording of nothing."""
@@ -247,41 +241,35 @@ class Drive:
         with tape:
             return tape.write()
 
-    async def _show(self, moment: Moment) -> None:
+    async def _show(self, observation: PlayObservation) -> None:
         self._sent += 1
         header = {
             "frame": self._sent,
-            "step": moment.step,
-            "progress": round(moment.progress, 3),
-            "probability": round(moment.probability, 3),
-            "success": moment.success,
-            "simulated_success": moment.simulated_success,
-            "ms": {name: round(value, 1) for name, value in moment.milliseconds.items()},
+            "step": observation.step,
+            "progress": round(observation.progress, 3),
+            "probability": round(observation.probability, 3),
+            "success": observation.success,
+            "simulated_success": observation.simulated_success,
+            "ms": {name: round(value, 1) for name, value in observation.milliseconds.items()},
             "t": self._stamp,
         }
         self._stamp = None
-        await self._socket.send_bytes(pack_frame(header, moment))
+        await self._socket.send_bytes(pack_frame(header, observation))
 
     async def _tell_state(self) -> None:
         sampler = self._session.sampler
-        await self._socket.send_json(
-            {
-                "type": "state",
-                "paused": self._paused,
-                "recording": self._tape is not None,
-                "seed": self._session.seed,
-                "sampler": sampler.kind,
-                "steps": sampler.steps,
-                "delay": self._session.delay,
-            }
+        await self._tell(
+            "state",
+            paused=self._paused,
+            recording=self._tape is not None,
+            seed=self._session.seed,
+            sampler=sampler.kind,
+            steps=sampler.steps,
+            delay=self._session.delay,
         )
+
+    async def _tell(self, kind: str, **values: Any) -> None:
+        await self._socket.send_json({"type": kind, **values})
 
     async def _in_worker(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
-
-
-def resting(controls: list[Control]) -> Float:
-    """The action of nobody touching anything: no motion, grippers open."""
-    return np.array(
-        [c.high if c.toggle else min(max(0.0, c.low), c.high) for c in controls], np.float32
-    )
