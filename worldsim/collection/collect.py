@@ -79,7 +79,7 @@ class Collection:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._recorder.close()
+        self._recorder.env.close()
         self._writer.close()
 
 

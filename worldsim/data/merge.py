@@ -14,9 +14,9 @@ from worldsim.data.assemble import Assembler, EpisodeSource
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.features import BOOKKEEPING_FEATURES
 from worldsim.data.layout import Limits
-from worldsim.data.remux import VideoSegment, rewrite
 from worldsim.data.rows import column_array, hold_actions, meta_table, vector_column
 from worldsim.data.selection import Selection
+from worldsim.data.video_writer import VideoSegment, rewrite
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path, disk_errors
 from worldsim.spec import CameraSpec
