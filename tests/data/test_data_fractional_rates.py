@@ -13,8 +13,7 @@ from worldsim.data.cache import build_cache
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.layout import Slot
 from worldsim.data.merge import merge
-from worldsim.data.preview import preview
-from worldsim.data.summary import describe
+from worldsim.data.summary import describe, preview
 from worldsim.data.verify import verify
 from worldsim.data.video import VideoFile
 from worldsim.errors import DataError

@@ -15,9 +15,9 @@ from worldsim.collection.record import record_episode
 from worldsim.data.cache import build_cache
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import Episode
-from worldsim.data.preview import preview
-from worldsim.data.remux import VideoSegment, reencode
+from worldsim.data.summary import preview
 from worldsim.data.verify import verify
+from worldsim.data.video_writer import VideoSegment, reencode
 from worldsim.data.writer import LeRobotWriter
 from worldsim.envs.imagination import DatasetStarts
 from worldsim.policies.simple import ZeroPolicy

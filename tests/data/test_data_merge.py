@@ -13,7 +13,7 @@ from video_testing import write_with
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import Episode
 from worldsim.data.merge import merge
-from worldsim.data.preview import preview
+from worldsim.data.summary import preview
 from worldsim.data.verify import verify
 from worldsim.data.video import read_video
 from worldsim.data.writer import LeRobotWriter

@@ -7,9 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from video_testing import write_with
 
-from worldsim.data.remux import CutError, VideoJoiner, VideoSegment, reencode
 from worldsim.data.video import VideoFile, read_video
-from worldsim.data.video_writer import encode_video
+from worldsim.data.video_writer import CutError, VideoJoiner, VideoSegment, encode_video, reencode
 from worldsim.errors import DataError, UsageError
 
 

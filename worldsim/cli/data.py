@@ -8,8 +8,7 @@ from worldsim.config.compose import build
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.faults import errors_of, raise_faults
 from worldsim.data.merge import merge
-from worldsim.data.preview import preview
-from worldsim.data.summary import behaviour_lines, describe
+from worldsim.data.summary import behaviour_lines, describe, preview
 from worldsim.data.verify import verify
 from worldsim.errors import DataError
 

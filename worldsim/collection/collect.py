@@ -14,9 +14,9 @@ import numpy as np
 
 from worldsim.collection.recorder import CollectionConfig, Recorder, record_in_processes
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.layout import INFO, own_entry, read_info
+from worldsim.data.layout import INFO, Progress, own_entry, read_info
 from worldsim.data.staging import Staging, changed_settings
-from worldsim.data.writer import LeRobotWriter, Progress
+from worldsim.data.writer import LeRobotWriter
 from worldsim.errors import UsageError
 
 
@@ -79,7 +79,7 @@ class Collection:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._recorder.close()
+        self._recorder.env.close()
         self._writer.close()
 
 

@@ -106,10 +106,6 @@ class Recorder:
             kind = UsageError if isinstance(error, UsageError) else DataError
             raise kind(f"episode {index} ({name}): {error}") from error
 
-    def close(self) -> None:
-        """Close the env."""
-        self.env.close()
-
 
 def record_in_processes(recorder: Recorder, todo: list[int], workers: int) -> Iterator[int]:
     """Record the episodes `todo` in `workers` processes, yielding each when it is durable.

@@ -12,15 +12,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from worldsim.config.groups import leaves, read_command_file, set_by_experiment
+from worldsim.config.groups import leaves, set_by_experiment
 from worldsim.config.overrides import (
     check_overrides,
+    for_hydra,
     group_overrides,
-    groups_left_out,
     keep_texts,
     open_mappings,
     unknown_key,
-    values_named_like_groups,
 )
 from worldsim.config.values import read_dataclass
 from worldsim.errors import UsageError
@@ -75,17 +74,11 @@ def _compose_filled(name: str, overrides: list[str]) -> DictConfig:
 
 def _compose(name: str, overrides: list[str]) -> DictConfig:
     GlobalHydra.instance().clear()
-    shadowed, left_out = values_named_like_groups(name, overrides), groups_left_out(name, overrides)
-    others = [text for text in overrides if text not in {*shadowed, *left_out}]
-    chosen = read_command_file(name).groups
-    dropped = {group for group in left_out.values() if chosen[group] is not None}
+    taken, after = for_hydra(name, overrides)
     with initialize_config_module("worldsim.configs", version_base="1.3"):
-        config = compose(name, overrides=[*(f"~{group}" for group in sorted(dropped)), *others])
-    for group in dropped:
-        OmegaConf.update(config, group, None, force_add=True)
-    for text in shadowed:
-        override = OverridesParser.create().parse_override(text)
-        OmegaConf.update(config, override.key_or_group, override.value())
+        config = compose(name, overrides=taken)
+    for key, value in after.items():
+        OmegaConf.update(config, key, value, force_add=True)
     return config
 
 

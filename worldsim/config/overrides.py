@@ -77,22 +77,27 @@ def group_overrides(command: str, overrides: list[str]) -> list[str]:
     return [text for text in overrides if _split(text)[0] in groups]
 
 
-def groups_left_out(command: str, overrides: list[str]) -> dict[str, str]:
-    """{override: group} of every `group=null`, which Hydra does not take as it stands."""
-    chosen = read_command_file(command).groups
-    found = {text: _split(text) for text in overrides if not text.startswith("~")}
-    return {text: key for text, (key, value) in found.items() if key in chosen and value == "null"}
+def for_hydra(command: str, overrides: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Overrides as Hydra takes them, and the values that are to be set by key afterwards.
 
-
-def values_named_like_groups(command: str, overrides: list[str]) -> list[str]:
-    """Overrides of plain keys that share the name of a group which the command does not list.
-
-    Hydra takes every `model=X` for a choice of group `model`, where such a group exists at all;
-    in `worldsim rank` it is a folder.
+    Hydra does not take `group=null` as it stands. It takes every `model=X` for a choice of group
+    `model`, where such a group exists at all; in `worldsim rank` it is a folder.
     """
     file = read_command_file(command)
-    names = [name for name in file.keys if name not in file.groups and group_options(name)]
-    return [text for text in overrides if _split(text)[0] in names and text[0] not in "+~"]
+    plain = {key for key in file.keys if key not in file.groups and group_options(key)}
+    taken: list[str] = []
+    after: dict[str, Any] = {}
+    for text in overrides:
+        key, value = _split(text)
+        if key in file.groups and value == "null" and text[0] != "~":
+            if file.groups[key] is not None and key not in after:
+                taken.append(f"~{key}")
+                after[key] = None
+        elif key in plain and text[0] not in "+~":
+            after[key] = OverridesParser.create().parse_override(text).value()
+        else:
+            taken.append(text)
+    return taken, after
 
 
 def _check_syntax(text: str) -> None:

@@ -31,10 +31,10 @@ from worldsim.data.layout import (
     Limits,
     Slot,
 )
-from worldsim.data.remux import VideoSegment, VideoSink
 from worldsim.data.rows import column_array, valid_actions, with_columns
 from worldsim.data.split import FOLD_COLUMN
 from worldsim.data.statistics import FeatureStatistics, feature_statistics, image_statistics
+from worldsim.data.video_writer import VideoSegment, VideoSink
 from worldsim.files import write_json
 
 EPISODES_A_GROUP = 1000

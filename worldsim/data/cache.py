@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.data.cache_writer import RIG_ARRAYS, Progress, RigArrays, write_cache
+from worldsim.data.cache_writer import RIG_ARRAYS, RigArrays, write_cache
 from worldsim.data.channels import channels_of, is_own
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import EpisodeMeta
-from worldsim.data.layout import read_info
+from worldsim.data.layout import Progress, read_info
 from worldsim.data.rows import episode_meta
 from worldsim.data.selection import Selection
 from worldsim.data.split import folds_by_index

@@ -3,7 +3,7 @@
 Legend: N rows (frames) of all episodes end to end, E episodes, V views, H W pixels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from worldsim.cameras.rig import CameraRig
 from worldsim.data.channels import channels_of
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import EpisodeMeta
+from worldsim.data.layout import Progress
 from worldsim.data.rows import meta_table
 from worldsim.data.video import Pixels
 from worldsim.errors import UsageError
@@ -23,8 +24,6 @@ from worldsim.files import array_file, write_json
 from worldsim.spec import WorldSpec
 
 RIG_ARRAYS = ("intrinsics", "extrinsics", "mounted", "known")
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

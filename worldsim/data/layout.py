@@ -1,7 +1,7 @@
 """Paths and file wrapping of LeRobot data sets, versions 3.0 and 2.1."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ MEBIBYTE = 1024 * 1024
 
 PICTURES, TEXTS = ("video", "image"), ("string", "language")
 """Kinds of features that hold no numbers."""
+
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Joins data sets: videos are copied packet by packet, episodes and tasks numbered anew."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,10 +13,10 @@ from worldsim.conventions import plain_rate, same_rate
 from worldsim.data.assemble import Assembler, EpisodeSource
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.features import BOOKKEEPING_FEATURES
-from worldsim.data.layout import Limits
-from worldsim.data.remux import VideoSegment, rewrite
+from worldsim.data.layout import Limits, Progress
 from worldsim.data.rows import column_array, hold_actions, meta_table, vector_column
 from worldsim.data.selection import Selection
+from worldsim.data.video_writer import VideoSegment, rewrite
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path, disk_errors
 from worldsim.spec import CameraSpec
@@ -29,7 +29,7 @@ def merge(
     roots: Sequence[Path],
     out: Path,
     limits: Limits | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     selection: Selection | None = None,
 ) -> LeRobotDataset:
     """Write the episodes of `roots`, in order, to a new data set at `out`.

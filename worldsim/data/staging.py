@@ -21,10 +21,9 @@ import pyarrow.parquet as pq
 from worldsim.data.assemble import EpisodeSource
 from worldsim.data.channels import IMAGES, channels_of, renamed
 from worldsim.data.episode import Episode
-from worldsim.data.remux import VideoSegment
 from worldsim.data.rows import episode_rows, hold_actions, meta_table
 from worldsim.data.video import Pixels, VideoCodec
-from worldsim.data.video_writer import VideoWriter
+from worldsim.data.video_writer import VideoSegment, VideoWriter
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path, disk_errors, read_json, write_json
 from worldsim.spec import WorldSpec

@@ -11,7 +11,7 @@ Legend: N rows, A action, D numbers of a vector, H, W pixels.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from worldsim.data.cache import is_black
 from worldsim.data.checks import film_faults, row_faults
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.faults import Fault, errors_of
-from worldsim.data.layout import INFO
+from worldsim.data.layout import INFO, Progress
 from worldsim.data.records import EPISODES
 from worldsim.data.selection import Selection
 from worldsim.data.statistics import ExtremesSeen
@@ -93,8 +93,6 @@ def _means(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     means = cv2.resize(frame.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(means, np.float32)
 
-
-Progress = Callable[[int, int], None]
 
 _NEVER = "never changes, though actions ask for motion: did the recorder look at the live robot?"
 

@@ -2,23 +2,19 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from worldsim.data.assemble import Assembler
 from worldsim.data.episode import Episode
 from worldsim.data.features import own_features
-from worldsim.data.layout import INFO, Limits
+from worldsim.data.layout import INFO, Limits, Progress
 from worldsim.data.split import folds_by_index
 from worldsim.data.staging import Staging
 from worldsim.data.video import VideoCodec
 from worldsim.errors import UsageError
 from worldsim.files import FileLock, disk_errors
 from worldsim.spec import WorldSpec
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
 
 
 class LeRobotWriter:

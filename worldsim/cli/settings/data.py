@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from worldsim.cli.settings.shared import Selecting
 from worldsim.config.limits import DatasetFolder, Whole, between, writable
-from worldsim.data.preview import KINDS
+from worldsim.data.summary import KINDS
 from worldsim.errors import UsageError
 
 
