@@ -18,7 +18,7 @@ LOWEST = ("worldsim/files.py", "worldsim/registry.py", "worldsim/errors.py", "wo
 MOST = 14
 """Product files that it may enter: cli 1, judge 1, ranking 7, reporting 2, rollout 3.
 
-A page with films enters those that read and draw films too, and one of a model with a
+A page with films enters six more, which read and draw them. One of a model with a
 `validation.json` enters `open_loop.py`; logged rates enter `logged.py` and `unpaired.py`.
 """
 

@@ -67,6 +67,12 @@ def test_a_policy_that_was_not_logged_is_named(tmp_path: Path) -> None:
         rank(logged, IMAGINED, ["a", "b", "c"])
 
 
+def test_logged_rates_are_of_success(tmp_path: Path) -> None:
+    logged = read_logged_rates(write(tmp_path, "policy,success_rate\na,0.1\nb,0.2\nc,0.3\n"))
+    with pytest.raises(UsageError, match="of success alone, got progress"):
+        rank(logged, IMAGINED, ["a", "b", "c"], metric="progress")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldsim.cli.console import finish, progress, say
-from worldsim.errors import unknown_name
+from worldsim.cli.console import finish, say
 
 if TYPE_CHECKING:
     from worldsim.rollout.episodes import World

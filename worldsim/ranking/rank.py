@@ -101,10 +101,8 @@ def rank(
 
     if isinstance(reference, LoggedRates):
         if metric != SUCCESS or others:
-            more = ", ".join(others or ()) or "none"
-            raise UsageError(
-                f"logged rates are of success alone; got metric={metric}, beside it {more}"
-            )
+            shown = ", ".join([metric, *(others or ())])
+            raise UsageError(f"logged rates are of success alone, got {shown}; leave others out")
         rngs = [task.stream(START_STREAM), task.stream(IMAGINED_STREAM)]
         ranked = logged_rates(reference, imagined, known, bootstrap_samples, level, rngs)
     else:
