@@ -17,7 +17,7 @@ from worldsim.data.writer import LeRobotWriter
 from worldsim.envs.imagination.start import Start
 from worldsim.judge.judge import Judge
 from worldsim.rollout.episodes import World
-from worldsim.rollout.worlds import Moment
+from worldsim.rollout.worlds import TimeStep
 from worldsim.spec import EQUIRECTANGULAR, ActionKind, WorldSpec
 
 ROWS = 24
@@ -105,20 +105,20 @@ class Room:
     def __init__(self, spec: WorldSpec) -> None:
         self.spec = spec
 
-    def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> Moment:
+    def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> TimeStep:
         self.walkers = [agent_pose(torch.from_numpy(start.agent_pos)) for start in starts]
-        return self._moment(np.zeros(len(starts), bool))
+        return self._timestep(np.zeros(len(starts), bool))
 
-    def step(self, actions: NDArray[np.float32]) -> Moment:
+    def step(self, actions: NDArray[np.float32]) -> TimeStep:
         moves = [Move(int(move)) for move in self.spec.action.command(actions)]
         pairs = list(zip(self.walkers, moves, strict=True))
         self.walkers = [walker.moved(move) for walker, move in pairs]
-        return self._moment(np.array([m == Move.STOP and w.distance < REACH for w, m in pairs]))
+        return self._timestep(np.array([m == Move.STOP and w.distance < REACH for w, m in pairs]))
 
     def select(self, rows: Sequence[int]) -> None:
         self.walkers = [self.walkers[row] for row in rows]
 
-    def _moment(self, success: NDArray[np.bool_]) -> Moment:
+    def _timestep(self, success: NDArray[np.bool_]) -> TimeStep:
         agent = [(w.x, w.y, np.cos(w.yaw), np.sin(w.yaw)) for w in self.walkers]
         pixels = np.zeros((len(agent), 1, ROWS, WIDTH, 3), np.uint8)
-        return Moment(pixels, np.array(agent, np.float32), success, None, success)
+        return TimeStep(pixels, np.array(agent, np.float32), success, None, success)

@@ -26,7 +26,7 @@ from worldsim.rollout.episodes import (
     join_batches,
     position_columns,
 )
-from worldsim.rollout.worlds import BatchWorld, ImaginedWorld, Moment, SimulatorWorld, observe
+from worldsim.rollout.worlds import BatchWorld, ImaginedWorld, SimulatorWorld, TimeStep, observe
 
 Float = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -88,23 +88,23 @@ def _roll_batch(
     if error:
         log.fail(live, [error] * len(live))
         return
-    moment = world.start(starts, log.ids, seed)
-    log.first(moment)
+    timestep = world.start(starts, log.ids, seed)
+    log.first(timestep)
     chunk = np.zeros((len(live), 0, world.spec.action.dim), np.float32)
     for step in range(max_steps):
         turn = step % guarded.n_action_steps
         if turn == 0:
             tasks = [starts[int(row)].task for row in live]
-            answer = guarded.act(observe(moment, tasks, world.spec), [log.ids[r] for r in live])
+            answer = guarded.act(observe(timestep, tasks, world.spec), [log.ids[r] for r in live])
             fine = np.array([error is None for error in answer.errors])
             log.fail(live[~fine], [error for error in answer.errors if error])
             live, chunk = _keep(world, fine, live, answer.actions)
             if not len(live):
                 return
-        moment = world.step(chunk[:, turn])
-        log.step(live, chunk[:, turn], moment)
-        over = moment.done | (step + 1 == max_steps)
-        moment = moment.rows(~over)
+        timestep = world.step(chunk[:, turn])
+        log.step(live, chunk[:, turn], timestep)
+        over = timestep.done | (step + 1 == max_steps)
+        timestep = timestep.rows(~over)
         live, chunk = _keep(world, ~over, live, chunk)
         if not len(live):
             return
@@ -145,15 +145,15 @@ class RolloutLog:
         self._actions: list[list[NDArray[np.float32]]] = [[] for _ in self.ids]
         self._rows: list[dict[str, list[Any]]] = [{} for _ in self.ids]
 
-    def first(self, moment: Moment) -> None:
+    def first(self, timestep: TimeStep) -> None:
         """The observation before any action, of all N episodes."""
-        self._note(np.arange(len(self.ids)), moment)
+        self._note(np.arange(len(self.ids)), timestep)
 
-    def step(self, rows: Rows, actions: NDArray[np.float32], moment: Moment) -> None:
+    def step(self, rows: Rows, actions: NDArray[np.float32], timestep: TimeStep) -> None:
         """The observation that followed `actions` `[n, A]` in `rows`."""
         for row, action in zip(rows, actions, strict=True):
             self._actions[row].append(action.copy())
-        self._note(rows, moment)
+        self._note(rows, timestep)
 
     def fail(self, rows: Rows, errors: Sequence[str]) -> None:
         """Episodes that broke off count as failed, whatever was reached."""
@@ -173,14 +173,14 @@ class RolloutLog:
             films={i: np.stack(f) for i, f in zip(self.ids, self._frames, strict=True) if f},
         )
 
-    def _note(self, rows: Rows, moment: Moment) -> None:
+    def _note(self, rows: Rows, timestep: TimeStep) -> None:
         for position, row in enumerate(rows):
             for name in ("agent_pos", "success", *OPTIONAL):
-                values = getattr(moment, name)
+                values = getattr(timestep, name)
                 if values is not None:
                     self._rows[row].setdefault(name, []).append(values[position].copy())
             if self._filmed[row]:
-                self._frames[row].append(moment.pixels[position].copy())
+                self._frames[row].append(timestep.pixels[position].copy())
 
     def _trajectory(self, row: int) -> Trajectory:
         spec, noted = self.world.spec, {k: np.stack(v) for k, v in self._rows[row].items()}

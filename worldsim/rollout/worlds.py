@@ -30,7 +30,7 @@ _DECODED_SQUARE = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class TimeStep:
     """One frame of the N rows that still run.
 
     Attributes:
@@ -55,7 +55,7 @@ class Moment:
     pose: Float | None = None
     event: Float | None = None
 
-    def rows(self, mask: Bool) -> "Moment":
+    def rows(self, mask: Bool) -> "TimeStep":
         """The rows in `mask` `[N]`."""
         if mask.all():
             return self
@@ -63,7 +63,7 @@ class Moment:
         for field in fields(self):
             array = getattr(self, field.name)
             kept[field.name] = None if array is None else array[mask]
-        return Moment(**kept)
+        return TimeStep(**kept)
 
 
 class BatchWorld(Protocol):
@@ -81,11 +81,11 @@ class BatchWorld(Protocol):
     judge: Judge | None
     tells_progress: bool
 
-    def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> Moment:
+    def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> TimeStep:
         """Begin; the noise of a row depends on (`seed`, its id) only."""
         ...
 
-    def step(self, actions: Float) -> Moment:
+    def step(self, actions: Float) -> TimeStep:
         """One step of every running row, `[N, A]`."""
         ...
 
@@ -94,11 +94,11 @@ class BatchWorld(Protocol):
         ...
 
 
-def observe(moment: Moment, tasks: Sequence[str], spec: WorldSpec) -> Observation:
+def observe(timestep: TimeStep, tasks: Sequence[str], spec: WorldSpec) -> Observation:
     """What a policy is shown: pixels, proprioception, task; nothing privileged."""
     return {
-        "pixels": split_views(moment.pixels, spec.camera_names),
-        "agent_pos": moment.agent_pos,
+        "pixels": split_views(timestep.pixels, spec.camera_names),
+        "agent_pos": timestep.agent_pos,
         "task": list(tasks),
     }
 
@@ -114,20 +114,20 @@ class ImaginedWorld:
         self.judge: Judge | None = engine.judge
         self.tells_progress = engine.judge.report.reads_progress
 
-    def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> Moment:
+    def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> TimeStep:
         """See `BatchWorld`."""
-        return self._moment(self.engine.start(starts, ids, seed))
+        return self._timestep(self.engine.start(starts, ids, seed))
 
-    def step(self, actions: Float) -> Moment:
+    def step(self, actions: Float) -> TimeStep:
         """See `BatchWorld`."""
-        return self._moment(self.engine.step(actions))
+        return self._timestep(self.engine.step(actions))
 
     def select(self, rows: Sequence[int]) -> None:
         """See `BatchWorld`."""
         self.engine.select(np.asarray(rows, np.int64))
 
-    def _moment(self, seen: ImaginedObservation) -> Moment:
-        return Moment(
+    def _timestep(self, seen: ImaginedObservation) -> TimeStep:
+        return TimeStep(
             pixels=seen.pixels,
             agent_pos=seen.agent_pos,
             success=seen.success,
@@ -167,7 +167,7 @@ class SimulatorWorld:
         """The env's own horizon."""
         return int(_unwrapped(self._idle[0] if self._idle else self._running[0]).max_episode_steps)
 
-    def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> Moment:
+    def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> TimeStep:
         """See `BatchWorld`; the simulator has no noise of its own, `seed` is unused.
 
         Raises:
@@ -185,14 +185,14 @@ class SimulatorWorld:
         require_paired(starts, ids, seen, self.spec, self.env_id)
         self._tracker = None if self.judge is None else self.judge.tracker(len(starts))
         never = np.zeros(len(starts), bool)
-        return self._moment([r[0] for r in results], [r[1] for r in results], never, None)
+        return self._timestep([r[0] for r in results], [r[1] for r in results], never, None)
 
-    def step(self, actions: Float) -> Moment:
+    def step(self, actions: Float) -> TimeStep:
         """See `BatchWorld`."""
         commands = map(self.spec.action.command, actions)
         results = [env.step(c) for env, c in zip(self._running, commands, strict=True)]
         done = np.array([bool(r[2]) or bool(r[3]) for r in results])
-        return self._moment([r[0] for r in results], [r[4] for r in results], done, actions)
+        return self._timestep([r[0] for r in results], [r[4] for r in results], done, actions)
 
     def select(self, rows: Sequence[int]) -> None:
         """See `BatchWorld`."""
@@ -212,13 +212,13 @@ class SimulatorWorld:
             env.close()
         self._idle, self._running = [], []
 
-    def _moment(
+    def _timestep(
         self,
         observations: list[dict[str, Any]],
         infos: list[dict[str, Any]],
         done: Bool,
         actions: Float | None,
-    ) -> Moment:
+    ) -> TimeStep:
         pixels = np.stack([stack_views(o["pixels"], self.spec.camera_names) for o in observations])
         agent_pos = np.stack([o["agent_pos"] for o in observations]).astype(np.float32)
         pose, first = _told(infos, "pose"), actions is None
@@ -228,7 +228,7 @@ class SimulatorWorld:
             probability = self.judge.read(shown, actions).success_probability
             judged = self._tracker.succeeded if first else self._tracker.update(probability)
         success = np.array([bool(info["success"]) for info in infos])
-        return Moment(
+        return TimeStep(
             pixels=pixels,
             agent_pos=agent_pos,
             success=np.zeros_like(success) if first else success,
