@@ -168,8 +168,9 @@ def _rig_arrays(
     rigs = [None if meta.rig is None else resized_rig(meta.rig, native, spec) for meta in metas]
     for view, after in enumerate(spec.cameras):
         # Placeholder: 53 degrees across, so that rays are defined where nothing is known.
-        width, height = after.width, after.height
-        intrinsics[:, view] = [[width, 0, width / 2], [0, width, height / 2], [0, 0, 1]]
+        width, height = float(after.width), float(after.height)
+        placeholder = [[width, 0.0, width / 2], [0.0, width, height / 2], [0.0, 0.0, 1.0]]
+        intrinsics[:, view] = np.asarray(placeholder)
         for episode, rig in enumerate(rigs):
             if rig is not None and after.name in rig.names:
                 place = rig.names.index(after.name)
