@@ -12,6 +12,7 @@ from torch import nn
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
+from worldsim.judge.sampling import tells_progress
 from worldsim.models.quality import StepQuality
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.models.world_model import WorldModel
@@ -29,9 +30,17 @@ Validate = Callable[[WorldModel, int], dict[str, float]]
 Measure = Callable[[WorldModel], StepQuality | None]
 """The finished model, in evaluation mode on the CPU, to its quality by number of steps."""
 
-STATE_ASSISTED = """
+CARRIES_STATE = """
 State-assisted: it is given the simulator's state at the start, such as object poses, and carries it
 along. No robot knows that state, so its figures say nothing of a model that has to do without.
+"""
+LEARNT_STATE = """
+State-assisted: it learnt to read the simulator's state or progress, which no recording of a robot
+tells, though it is not given them when it imagines.
+"""
+NO_STATE = """
+Not state-assisted: it was given frames, proprioception, actions and success, and nothing else of
+the simulator.
 """
 
 
@@ -59,13 +68,21 @@ class WorldStage(Stage):
         latents = open_latents(self.folder.latents, self.cache)
         known = np.asarray(self.cache.rigs.known)[self.run.training]
         calibration = shows_calibration(known, self.config.plan.dropout)
-        model = self._new_model().trained_with(calibration=calibration)
+        model = self._new_model().trained_with(
+            calibration=calibration, state_labels=self._has_state_labels()
+        )
         self._fit_normalizer(model, latents)
         fitted = self._train(model, latents)
         model.quality = None  # of the model it started from
         model.quality = None if self.measure is None else self.measure(model.cpu().eval())
         model.save_pretrained(self.folder.model, card=model_card(model, fitted, self.cache))
         return fitted.facts()
+
+    def _has_state_labels(self) -> bool:
+        """Whether a reading of the simulator's state or progress counts in the loss."""
+        weights = self.config.plan.objective
+        state = weights.state > 0 and self.cache.spec.state.dim > 0
+        return state or (weights.progress > 0 and tells_progress(self.cache))
 
     def _new_model(self) -> WorldModel:
         """A world model with this run's tokenizer and dynamics in it, frozen."""
@@ -155,6 +172,13 @@ class Validation(Callback):
                 logger.log_metrics(row, step)
 
 
+def _assistance(model: WorldModel) -> str:
+    """What a card says of the simulator's state."""
+    if model.dynamics.state_dim > 0:
+        return CARRIES_STATE
+    return LEARNT_STATE if model.state_assisted else NO_STATE
+
+
 def model_card(model: WorldModel, fitted: Fitted, cache: CachedDataset) -> str:
     """README.md of a trained model: what it is, what it was trained on, and its last losses."""
     spec = model.spec
@@ -165,7 +189,7 @@ def model_card(model: WorldModel, fitted: Fitted, cache: CachedDataset) -> str:
 {millions:.1f} M parameters, backbone `{model.config.denoiser.name}`, {spec.fps:g} Hz, cameras
 {", ".join(f"`{c.name}` {c.height}x{c.width}" for c in spec.cameras)};
 actions {", ".join(f"`{name}`" for name in spec.action.names)}.
-{STATE_ASSISTED if model.state_assisted else ""}
+{_assistance(model)}
 Trained with `worldsim train` on {cache.num_episodes} episodes ({len(cache.pixels)} frames):
 {fitted.steps} steps in {fitted.seconds:.0f} s. Load it with `WorldModel.from_pretrained(folder)`.
 
