@@ -66,7 +66,7 @@ class Settings(RolloutSettings):
         assert self.policy is not None
         if self.pool != RELEASE:
             return self.policy
-        if self.policy.release is None:
+        if not self.policy.release.policies:
             raise UsageError(
                 "pool=release: the chosen `policy` has no release pool; name policies that nothing "
                 "was tuned on under `release:` in its file, as configs/policy/pool_push.yaml does"

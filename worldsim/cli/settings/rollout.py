@@ -35,7 +35,7 @@ class Pool:
 class PoolNode(Pool):
     """Node `policy`: the pool to develop on, and the one that what ships is scored on."""
 
-    release: Pool | None = None
+    release: Pool = field(default_factory=lambda: Pool({}))
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ class RolloutSettings(Checked):
         if self.policy is None or not self.policy.policies:
             raise UsageError("no policies; choose a pool, such as policy=pool_push")
         _check_pool(self.policy, "policy")
-        if self.policy.release is not None:
-            _check_pool(self.policy.release, "policy.release")
+        _check_pool(self.policy.release, "policy.release")
 
     @property
     def chosen_pool(self) -> Pool:
