@@ -172,9 +172,23 @@ def test_runs_of_models_that_ship_are_logged_beside_them(
     (line,) = read_log(shipped / RELEASES)
     assert line.model == "shipped/model" and line.figures is not None
     assert digest_network(shipped / "model") == before
-    # The same weights under another name are the same weights.
+    # The same weights under another name are the same weights, now and when they ship no more.
     with pytest.raises(UsageError, match=line.date):
         rank.run(rank_config(run, tmp_path / "b", *FINAL))
+    (shipped / "model" / WEIGHTS).write_bytes(b"of a later version")
+    with pytest.raises(UsageError, match=line.date):
+        rank.run(rank_config(run, tmp_path / "b", *FINAL))
+
+
+def test_a_model_that_comes_to_ship_brings_the_run_it_had(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rank.run(rank_config(run, tmp_path / "a", *FINAL))
+    (line,) = read_log(run / RELEASES)
+    for module in (releases, circumstances):
+        monkeypatch.setattr(module, "SHIPPED", run)  # its folder `model` is now one that ships
+    with pytest.raises(UsageError, match=line.date):
+        rank.run(rank_config(run, tmp_path / "b", *ASKED))
 
 
 def test_the_command_line_runs_it_once(

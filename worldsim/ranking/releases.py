@@ -118,27 +118,32 @@ class Release:
             UsageError: the model is not said to ship, or its weights have had their run.
         """
         model = Path(eval_config.model)
-        run, shipped = asked_run(eval_config, out, metric, wanted), SHIPPED / RELEASES
+        run = asked_run(eval_config, out, metric, wanted)
+        own = (model.parent if model.name == "model" else model) / RELEASES
+        log = SHIPPED / RELEASES if ships(run.digest) else own
         if not (ships(run.digest) or said.shipping):
             raise UsageError(
                 f"a release run scores what ships, once, and {run.model} is not among the shipped "
                 "models; develop on starts.block=development, and say release.shipping=true when "
                 "the model is final"
             )
-        of_run = model.parent if model.name == "model" else model
-        log = shipped if ships(run.digest) else of_run / RELEASES
         with locked(log):
-            runs = read_log(log)
-            others = read_log(shipped) if log != shipped else []
-            before = [row for row in [*others, *runs] if row.digest == run.digest]
-            going_on = next((row for row in before if row.goes_on(run)), None)
-            if going_on is not None:
-                return Release(going_on, log, tuple(before[: before.index(going_on)]))
+            found = [  # a model's folder may have moved to where those that ship lie, or from there
+                (path, row)
+                for path in (SHIPPED / RELEASES, own)
+                for row in read_log(path)
+                if row.digest == run.digest
+            ]
+            found.sort(key=lambda entry: entry[1].date)
+            for place, (path, row) in enumerate(found):
+                if row.goes_on(run):
+                    return Release(row, path, tuple(row for _, row in found[:place]))
+            before = tuple(row for _, row in found)
             if before and said.again is None:
                 raise UsageError(had_its_run(before[0], log))
             run = replace(run, again=said.again if before else None)
-            write_log(log, [*runs, run])
-        return Release(run, log, tuple(before))
+            write_log(log, [*read_log(log), run])
+        return Release(run, log, before)
 
     def finish(self, report: RankingReport) -> Path:
         """Write the run's figures into its log, and return the log."""

@@ -21,7 +21,7 @@ from worldsim.training.loop import EmaCallback, Fitted
 from worldsim.training.loss import WorldModelLoss
 from worldsim.training.losses.clip import hide_rigs, shows_calibration
 from worldsim.training.losses.matching import critic_of
-from worldsim.training.losses.objective import success_balance
+from worldsim.training.losses.objective import ObjectiveConfig, success_balance
 from worldsim.training.stages.latents import latent_statistics, open_latents
 from worldsim.training.stages.stage import Stage, TrainingRun
 
@@ -68,21 +68,14 @@ class WorldStage(Stage):
         latents = open_latents(self.folder.latents, self.cache)
         known = np.asarray(self.cache.rigs.known)[self.run.training]
         calibration = shows_calibration(known, self.config.plan.dropout)
-        model = self._new_model().trained_with(
-            calibration=calibration, state_labels=self._has_state_labels()
-        )
+        labels = has_state_labels(self.cache, self.config.plan.objective)
+        model = self._new_model().trained_with(calibration=calibration, state_labels=labels)
         self._fit_normalizer(model, latents)
         fitted = self._train(model, latents)
         model.quality = None  # of the model it started from
         model.quality = None if self.measure is None else self.measure(model.cpu().eval())
         model.save_pretrained(self.folder.model, card=model_card(model, fitted, self.cache))
         return fitted.facts()
-
-    def _has_state_labels(self) -> bool:
-        """Whether a reading of the simulator's state or progress counts in the loss."""
-        weights = self.config.plan.objective
-        state = weights.state > 0 and self.cache.spec.state.dim > 0
-        return state or (weights.progress > 0 and tells_progress(self.cache))
 
     def _new_model(self) -> WorldModel:
         """A world model with this run's tokenizer and dynamics in it, frozen."""
@@ -131,6 +124,12 @@ class WorldStage(Stage):
             config,
             validation,
         )
+
+
+def has_state_labels(cache: CachedDataset, objective: ObjectiveConfig) -> bool:
+    """Whether the data tell the simulator's state or progress, and the loss counts its reading."""
+    state = objective.state > 0 and cache.spec.state.dim > 0
+    return state or (objective.progress > 0 and tells_progress(cache))
 
 
 def _with_known_rigs(batch: Batch) -> Batch:
