@@ -71,6 +71,7 @@ class WorldModelConfig(Checked):
             models do.
         ladder: which noise levels it was trained for.
         calibrated: whether it was trained on calibrated cameras, and so needs theirs.
+        state_labels: whether it learnt to read the simulator's state or progress.
     """
 
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -85,6 +86,7 @@ class WorldModelConfig(Checked):
     condition_on_state: bool = True
     ladder: TrainedLadder = field(default_factory=TrainedLadder)
     calibrated: bool = False
+    state_labels: bool = False
 
 
 def trained_config(reference: str | Path) -> WorldModelConfig:
@@ -154,8 +156,9 @@ class WorldModel(nn.Module):
 
     @property
     def state_assisted(self) -> bool:
-        """Whether it carries the simulator's state, such as object poses, which no robot knows."""
-        return self.dynamics.state_dim > 0
+        """Whether it carries or learnt from the simulator's state or progress, which no robot
+        knows."""
+        return self.dynamics.state_dim > 0 or self.config.state_labels
 
     def encode(self, pixels: Tensor) -> Tensor:
         """uint8 `[..., V, H, W, 3]`, wherever they are, to latents `[..., V, c, h, w]`."""
@@ -242,10 +245,11 @@ class WorldModel(nn.Module):
         self.config = replace(self.config, recent=recent, sink=sink)
         return self
 
-    def trained_with(self, *, calibration: bool) -> "WorldModel":
-        """This model, which says whether it ever learnt from calibrated cameras."""
+    def trained_with(self, *, calibration: bool, state_labels: bool = False) -> "WorldModel":
+        """This model, which says whether it ever learnt from calibrated cameras and such labels."""
         learnt = self.config.calibrated or (calibration and self.conditioners.calibrated)
-        self.config = replace(self.config, calibrated=learnt)
+        labels = self.config.state_labels or state_labels
+        self.config = replace(self.config, calibrated=learnt, state_labels=labels)
         return self
 
     def save_pretrained(
@@ -265,7 +269,8 @@ class WorldModel(nn.Module):
         write_text(folder / "README.md", card or f"# worldsim world model\n\n{self.spec}\n")
         if self.quality is not None:
             write_json(folder / QUALITY, self.quality.to_json())
-        stored = {"config": asdict(self.config), "spec": self.spec.to_json()}
+        stored = {"state_assisted": self.state_assisted, "config": asdict(self.config)}
+        stored |= {"spec": self.spec.to_json()}
         save_config(folder, KIND, {"config_version": CONFIG_VERSION, **stored})
 
     @staticmethod

@@ -24,6 +24,10 @@ POLICIES: dict[str, dict[str, Any]] = {
     "random": {"kind": "random"},
     "slow": {"kind": "random", "hold": 8},
 }
+RELEASE_POLICIES: dict[str, dict[str, Any]] = {
+    "zero": {"kind": "zero"},
+    "slower": {"kind": "random", "hold": 11},
+}
 
 
 def save_nano_run(folder: Path) -> None:
@@ -51,9 +55,11 @@ def rank_config(run: Path, out: Path, *overrides: str) -> DictConfig:
     config = OmegaConf.load(str(files("worldsim.configs").joinpath("rank.yaml")))
     assert isinstance(config, DictConfig)
     config.pop("defaults")
+    blocks = OmegaConf.load(str(files("worldsim.configs").joinpath("start_blocks", "default.yaml")))
     nano = {
         "env": ENV,
-        "policy": {"policies": POLICIES},
+        "policy": {"policies": POLICIES, "release": {"policies": RELEASE_POLICIES}},
+        "start_blocks": blocks,
         "model": str(run),
         "out": str(out),
         "workers": 0,

@@ -19,15 +19,10 @@ from worldsim.models.pretrained import SHIPPED
 from worldsim.models.weights import WEIGHTS
 from worldsim.ranking.pooling import pool_outcomes
 from worldsim.ranking.rank import rank
+from worldsim.ranking.verdict import foreword
+from worldsim.rollout.circumstances import Circumstances, developed_on
 from worldsim.rollout.episodes import RolloutBatch, World
-from worldsim.rollout.eval_config import (
-    DEVELOPMENT_SEEDS,
-    Circumstances,
-    EvalConfig,
-    RankingOptions,
-    StartPlan,
-    developed_on,
-)
+from worldsim.rollout.eval_config import EvalConfig, RankingOptions, StartPlan
 from worldsim.rollout.results import (
     Job,
     Outcomes,
@@ -35,7 +30,9 @@ from worldsim.rollout.results import (
     write_eval_config,
     write_result,
 )
+from worldsim.rollout.start_blocks import StartBlocks
 
+BLOCKS = StartBlocks.configured()
 NAMES = ["good", "fair", "poor", "zero"]
 
 
@@ -79,7 +76,7 @@ def test_pooled_figures_are_those_of_all_starts_together() -> None:
     assert report.over_policies == direct.over_policies
     assert pooled.eval_config.starts.seeds == [*range(8), *range(100, 104)]
     assert report.state_assisted and report.development_starts
-    assert report.foreword()[0].startswith("State-assisted")
+    assert foreword(report)[0].startswith("State-assisted")
 
 
 @pytest.mark.parametrize("world", ["simulator", "imagination"])
@@ -181,9 +178,9 @@ def test_blocks_of_starts_can_be_typed() -> None:
 @pytest.mark.parametrize(
     ("starts", "expected"),
     [
-        (StartPlan(), True),
+        (BLOCKS.place(StartPlan(seed=None)), True),
         (StartPlan(64, 400_000), False),
-        (StartPlan(64, (DEVELOPMENT_SEEDS.stop - 1, 400_000)), True),
+        (StartPlan(64, (BLOCKS.blocks["development"].seeds[-1], 400_000)), True),
         (StartPlan(4, dataset="data"), None),
     ],
 )
@@ -191,8 +188,8 @@ def test_starts_that_a_shipped_model_was_developed_on_are_known(
     starts: StartPlan, expected: bool | None, tmp_path: Path
 ) -> None:
     ours = EvalConfig({}, "env", {}, str(SHIPPED / "push"), "judge", starts)
-    assert developed_on(ours) is expected
+    assert developed_on(ours, BLOCKS) is expected
     (tmp_path / WEIGHTS).write_bytes((SHIPPED / "push" / WEIGHTS).read_bytes())
-    assert developed_on(replace(ours, model=str(tmp_path))) is expected
+    assert developed_on(replace(ours, model=str(tmp_path)), BLOCKS) is expected
     (tmp_path / WEIGHTS).write_bytes(b"of somebody else")
-    assert developed_on(replace(ours, model=str(tmp_path))) is None
+    assert developed_on(replace(ours, model=str(tmp_path)), BLOCKS) is None

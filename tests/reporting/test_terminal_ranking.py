@@ -52,11 +52,11 @@ def test_many_groups_still_fit() -> None:
 
 
 def test_what_must_be_known_first_stands_first(ranking: RankingReport) -> None:
-    told = replace(ranking, state_assisted=True, development_starts=False)
+    told = replace(ranking, assisted=("the world model",), development_starts=False)
     lines = printed(told)
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith("State-assisted") and "Other starts" in "".join(lines[:4])
-    assert not printed(replace(ranking, state_assisted=False))[0].startswith("State-assisted")
+    assert not printed(replace(ranking, assisted=()))[0].startswith("State-assisted")
 
 
 def test_the_interval_over_policies_stands_beside_that_over_starts(ranking: RankingReport) -> None:

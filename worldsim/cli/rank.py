@@ -19,6 +19,7 @@ Results are kept policy by policy; an interrupted ranking continues.
 EXAMPLES = """
 worldsim rank experiment=push_pretrained out=runs/rank
 worldsim rank model=runs/push out=runs/rank starts.count=32 sampling_steps=4
+worldsim rank experiment=release model=runs/push release.shipping=true out=runs/release_push
 worldsim rank model=runs/bot out=runs/r reference.csv=real.csv starts.dataset=data/bot max_steps=9
 """
 
@@ -36,8 +37,10 @@ def run(config: DictConfig) -> None:
         WorldsimError: something other than a policy failed; finished results stay.
     """
     from worldsim.cli.rank_report import earlier_sections, write_ranking
+    from worldsim.config.compose import build
+    from worldsim.ranking.releases import Release, ReleaseOptions
     from worldsim.reporting.terminal import print_ranking
-    from worldsim.rollout.eval_config import Circumstances
+    from worldsim.rollout.circumstances import Circumstances
     from worldsim.rollout.evaluator import Evaluator
     from worldsim.rollout.jobs import wanted_results
     from worldsim.rollout.results import write_eval_config
@@ -49,12 +52,19 @@ def run(config: DictConfig) -> None:
     eval_config, options = read_settings(settings)
     earlier = earlier_sections(settings["report"]["also"], films)
     Evaluator(eval_config).check(options.worlds)
-    circumstances = Circumstances.of(eval_config, options)
     wanted = wanted_results(eval_config, options.worlds)
+    release = None
+    if eval_config.is_release:
+        said = build(ReleaseOptions, settings["release"], "release")
+        release = Release.begin(eval_config, out, options.metric, wanted, said)
+    blocks, sentence = read_blocks(settings), release.sentence if release else None
+    circumstances = Circumstances.of(eval_config, options, blocks, sentence)
     write_eval_config(out, eval_config, options, circumstances, wanted)
     roll_out_missing(config, out, eval_config, wanted)
     report = write_ranking(out, settings["report"], films, earlier)
     print_ranking(report)
+    if release is not None:
+        finish("release log", release.finish(report))
     finish("report", out / "report.html")
     finish("ranking", out / "ranking.json")
 
@@ -88,12 +98,13 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
     Raises:
         UsageError: a value is wrong, or a policy is not in the pool.
     """
-    from worldsim.config.compose import build
-    from worldsim.rollout.eval_config import RankingOptions, StartPlan
+    from worldsim.rollout.eval_config import RankingOptions
     from worldsim.rollout.logged import read_logged_rates
 
     csv = settings["reference"]["csv"]
     pool = settings["policy"] or {}
+    if settings["pool"] == "release":
+        pool = pool.get("release") or {}
     policies = chosen_policies(pool, settings["only"])
     if csv is not None:
         if not Path(csv).is_file():
@@ -110,16 +121,26 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
         groups=groups | (settings["groups"] or {}),
         **{key: settings[key] for key in RANKING_KEYS},
     )
-    starts = build(StartPlan, settings["starts"], "starts")
-    return read_eval_config(settings, policies, starts), options
+    return read_eval_config(settings, policies), options
 
 
-def read_eval_config(settings: dict[str, Any], policies: dict[str, Any], starts: Any) -> Any:
+def read_blocks(settings: dict[str, Any]) -> Any:
+    """The `StartBlocks` of a config."""
+    from worldsim.config.compose import build
+    from worldsim.rollout.start_blocks import SeedBlock, StartBlocks
+
+    named = settings["start_blocks"].items()
+    return StartBlocks({n: build(SeedBlock, b, f"start_blocks.{n}") for n, b in named})
+
+
+def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
     """The `EvalConfig` that `rank` and `rollout` configs describe."""
+    from worldsim.config.compose import build
     from worldsim.envs.imagination.loading import judge_folder
     from worldsim.models.pretrained import resolve_folder
-    from worldsim.rollout.eval_config import EvalConfig
+    from worldsim.rollout.eval_config import EvalConfig, StartPlan
 
+    starts = read_blocks(settings).place(build(StartPlan, settings["starts"], "starts"))
     env = dict(settings["env"] or {})
     env_id = env.pop("id", None)
     kwargs = {**(env.pop("kwargs", None) or {}), **env}
@@ -132,6 +153,7 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any], starts:
         judge=str(judge_folder(settings["judge"], settings["model"])),
         starts=starts,
         films=settings["films"]["starts"],
+        pool=settings.get("pool", "development"),
         **{key: settings[key] for key in EVAL_KEYS},
     )
 

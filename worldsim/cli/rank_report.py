@@ -21,6 +21,7 @@ from worldsim.ranking.report import NullPolicy, RankingReport
 from worldsim.reporting.film import Film
 from worldsim.reporting.html_report import ReportData, Section, write_report
 from worldsim.reporting.open_loop import read_open_loop
+from worldsim.rollout.circumstances import Circumstances
 from worldsim.rollout.episodes import METRICS, RolloutBatch
 from worldsim.rollout.eval_config import software
 from worldsim.rollout.film_store import choose_films, joined_record
@@ -134,9 +135,18 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     )
     return replace(
         ranking,
-        state_assisted=around.state_assisted,
+        assisted=_assisted(around),
         development_starts=around.development_starts,
+        block=outcomes.eval_config.starts.block,
+        pool=outcomes.eval_config.pool,
+        release=around.release,
     )
+
+
+def _assisted(around: Circumstances) -> tuple[str, ...]:
+    """Which of model and judge had the simulator's state or progress."""
+    had = {"the world model": around.state_assisted, "the judge": around.judge.state_assisted}
+    return tuple(part for part, assisted in had.items() if assisted)
 
 
 def metric_table(batches: Sequence[RolloutBatch], metric: str) -> NDArray[np.float64]:
@@ -233,6 +243,7 @@ def _facts(outcomes: Outcomes) -> dict[str, str]:
         "environment": eval_config.env_id or "none",
         "reference": outcomes.options.reference_csv or "simulator",
         "starts": _starts(outcomes),
+        "pool": eval_config.pool,
         "sampling steps": str(eval_config.sampling_steps),
         "world model": Path(eval_config.model).name,
     }
@@ -244,4 +255,4 @@ def _starts(outcomes: Outcomes) -> str:
         return f"{plan.count}, {plan.dataset}"
     length = plan.count // len(plan.blocks)
     blocks = " and ".join(f"{first} to {first + length - 1}" for first in plan.blocks)
-    return f"{plan.count}, seeds {blocks}"
+    return f"{plan.count}, {plan.block or 'own'} block, seeds {blocks}"

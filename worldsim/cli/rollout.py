@@ -37,8 +37,6 @@ def run(config: DictConfig) -> None:
         WorldsimError: something other than the policy failed.
     """
     from worldsim.cli.rank import chosen_policies, read_eval_config, roll_out_missing
-    from worldsim.config.compose import build
-    from worldsim.rollout.eval_config import StartPlan
     from worldsim.rollout.evaluator import Evaluator
     from worldsim.rollout.jobs import wanted_results
 
@@ -47,9 +45,7 @@ def run(config: DictConfig) -> None:
     settings: dict[str, Any] = {str(key): value for key, value in plain.items()}
     worlds = WORLDS[settings["world"]]
     policies = chosen_policies(settings["policy"] or {}, [str(settings["name"])])
-    eval_config = read_eval_config(
-        settings, policies, build(StartPlan, settings["starts"], "starts")
-    )
+    eval_config = read_eval_config(settings, policies)
     Evaluator(eval_config).check(worlds)
     out, wanted = Path(settings["out"]), wanted_results(eval_config, worlds)
     roll_out_missing(config, out, eval_config, wanted)

@@ -79,6 +79,11 @@ class JudgeReport:
         return self.progress_error is not None
 
     @property
+    def state_assisted(self) -> bool:
+        """Whether it learnt from the simulator's state or progress, which no real recording has."""
+        return self.reads_progress or self.state_error_m is not None
+
+    @property
     def tpr(self) -> float | None:
         """True positive rate; None if no episode succeeded."""
         return self.true_positives / self.positives if self.positives else None
@@ -98,6 +103,7 @@ class JudgeReport:
         rates = {
             "tpr": self.tpr,
             "tnr": self.tnr,
+            "state_assisted": self.state_assisted,
             "first_frame_false_success_rate": self.first_frame_false_success_rate,
         }
         return asdict(self) | rates
@@ -105,7 +111,10 @@ class JudgeReport:
     @staticmethod
     def from_json(data: dict[str, Any]) -> "JudgeReport":
         """Inverse of `to_json`; knows the names that older judges use."""
-        derived = ("tpr", "tnr", "first_frame_false_success_rate", "idle_false_success_rate")
+        derived = (
+            *("tpr", "tnr", "state_assisted", "first_frame_false_success_rate"),
+            "idle_false_success_rate",
+        )
         counts = {OLDER.get(key, key): v for key, v in data.items() if key not in derived}
         return from_dict(JudgeReport, counts, DaciteConfig(type_hooks={float: float}, strict=True))
 

@@ -61,7 +61,8 @@ def _pooled_starts(parts: Sequence[Outcomes]) -> StartPlan:
     plans = [part.eval_config.starts for part in parts]
     length = gcd(*(plan.count // len(plan.blocks) for plan in plans))
     begins = tuple(seed for plan in plans for seed in plan.seeds[::length])
-    return replace(plans[0], count=sum(plan.count for plan in plans), seed=begins)
+    block = plans[0].block if len({plan.block for plan in plans}) == 1 else None
+    return replace(plans[0], count=sum(plan.count for plan in plans), seed=begins, block=block)
 
 
 def _join(worlds: list[list[RolloutBatch]]) -> list[RolloutBatch]:

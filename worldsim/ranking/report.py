@@ -11,13 +11,6 @@ from worldsim.ranking.rates import StartOutcomes, judge_rates
 from worldsim.ranking.significance import Leverage, PermutationTest, Separation
 from worldsim.rollout.episodes import EpisodeMetric
 
-STATE_ASSISTED = (
-    "State-assisted: the world model carries the simulator's state, such as object poses, which no "
-    "robot knows."
-)
-DEVELOPMENT = "Development starts: the model was developed on these, which may flatter it."
-OTHER_STARTS = "Other starts than those that the model was developed on."
-
 
 @dataclass(frozen=True)
 class PolicyResult:
@@ -153,9 +146,12 @@ class RankingReport:
         separations: top two of the reference and of imagination.
         judge: its validation counts, if a judge decided.
         null_policy: the policy that does nothing, if one was named.
-        state_assisted: whether the world model carries the simulator's state; None: not known.
+        assisted: which of model and judge had the simulator's state or progress; None: not known.
         development_starts: whether the model was developed on some of these starts; None: not
             known.
+        block: the named block of the starts; None for others.
+        pool: name of the pool of policies; None: not known.
+        release: of a release run, which one of these weights it is.
         others: other metrics by name, shown beside the ranked one.
         paired: whether both worlds ran from the same starts.
         notes: caveats in plain words.
@@ -182,8 +178,11 @@ class RankingReport:
     verdict: str
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
-    state_assisted: bool | None = None
+    assisted: tuple[str, ...] | None = None
     development_starts: bool | None = None
+    block: str | None = None
+    pool: str | None = None
+    release: str | None = None
     others: dict[str, MetricResult] = field(default_factory=dict)
 
     @property
@@ -203,14 +202,10 @@ class RankingReport:
         name = self.null_policy.name if self.null_policy else None
         return next((policy for policy in self.policies if policy.name == name), None)
 
-    def foreword(self) -> tuple[str, ...]:
-        """What must be known before any figure; stands first wherever figures are shown."""
-        lines = []
-        if self.state_assisted:
-            lines.append(STATE_ASSISTED)
-        if self.development_starts is not None:
-            lines.append(DEVELOPMENT if self.development_starts else OTHER_STARTS)
-        return tuple(lines)
+    @property
+    def state_assisted(self) -> bool | None:
+        """Whether model or judge had what no robot knows; None: not known."""
+        return None if self.assisted is None else bool(self.assisted)
 
     def ordered(self) -> list[PolicyResult]:
         """Policies by imagined rate, the best first, then by name; those without a rate last."""
@@ -228,7 +223,9 @@ class RankingReport:
         return {
             "metric": self.metric.to_json(),
             "state_assisted": self.state_assisted,
+            "state_assisted_parts": self.assisted,
             "development_starts": self.development_starts,
+            **{name: getattr(self, name) for name in ("block", "pool", "release")},
             "verdict": self.verdict,
             "policies": [policy.to_json(progress) for policy in self.policies],
             **{name: main[name] for name in ("pearson", "spearman", "kendall", "mmrv")},

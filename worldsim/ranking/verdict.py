@@ -1,4 +1,4 @@
-"""The ranking in one sentence, its caveats, and how it was resampled, in plain words."""
+"""What stands before the figures, the ranking in one sentence, its caveats, in plain words."""
 
 import numpy as np
 
@@ -8,8 +8,35 @@ from worldsim.ranking.rates import PairedRates
 from worldsim.ranking.report import PolicyResult, RankingReport
 from worldsim.ranking.significance import Separation
 from worldsim.rollout.episodes import SUCCESS, EpisodeMetric
+from worldsim.rollout.eval_config import VALIDATION
 
 FEW_POLICIES = 10
+
+STATE_ASSISTED = (
+    "State-assisted: {} had the simulator's state or progress, such as object poses, which no "
+    "robot knows."
+)
+PIXELS = "Not state-assisted: neither model nor judge had the simulator's state or progress."
+DEVELOPMENT_STARTS = "Development starts: the model was developed on these, which may flatter it."
+VALIDATION_STARTS = (
+    "Validation starts: judges are tested on these, so figures of them are not quoted."
+)
+OTHER_STARTS = "Other starts than those that the model was developed on."
+
+
+def foreword(report: RankingReport) -> tuple[str, ...]:
+    """What must be known before any figure; stands first wherever figures are shown."""
+    lines = []
+    if report.assisted is not None:
+        who = " and ".join(report.assisted)
+        lines.append(STATE_ASSISTED.format(who) if who else PIXELS)
+    if report.release is not None:
+        lines.append(report.release)
+    elif report.block == VALIDATION:
+        lines.append(VALIDATION_STARTS)
+    elif report.development_starts is not None:
+        lines.append(DEVELOPMENT_STARTS if report.development_starts else OTHER_STARTS)
+    return tuple(lines)
 
 
 def verdict(paired: PairedRates, main: Coefficients, over_policies: Coefficients) -> str:
@@ -82,13 +109,18 @@ def _overlap(ours: Estimate, theirs: Estimate) -> bool:
 def _how_well(main: Coefficients, over_policies: Coefficients, metric: EpisodeMetric) -> str:
     if main.pearson.value is None:
         return f"no correlation can be given ({main.pearson.reason})"
-    wider = over_policies.pearson.interval
-    others = "" if wider is None else f" ([{wider[0]:.3f}, {wider[1]:.3f}] with other policies)"
     what = "rates" if metric.binary else "means"
     return (
-        f"imagined and reference {what} correlate at Pearson {main.pearson.text(3)}{others}, "
-        f"MMRV {main.mmrv.text(3)}"
+        f"imagined and reference {what} correlate at Pearson {main.pearson.text(3)}"
+        f"{_with_others(over_policies.pearson)}, MMRV {main.mmrv.text(3)}"
+        f"{_with_others(over_policies.mmrv)}"
     )
+
+
+def _with_others(value: Estimate) -> str:
+    """The interval over policies, which stands beside that over starts."""
+    wider = value.interval
+    return "" if wider is None else f" ([{wider[0]:.3f}, {wider[1]:.3f}] with other policies)"
 
 
 def notes(report: RankingReport, paired: PairedRates) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from worldsim.files import write_text
 from worldsim.ranking.correlation import MMRV_RULE, Coefficients
 from worldsim.ranking.rates import judge_rates
 from worldsim.ranking.report import RankingReport
+from worldsim.ranking.verdict import foreword
 from worldsim.reporting.charts import interval_strip, scatter, value_range
 from worldsim.reporting.film import Film
 from worldsim.reporting.open_loop import LINES, HorizonCurves, horizon_chart
@@ -140,6 +141,7 @@ def render_report(data: ReportData) -> str:
         charts=_charts,
         line_names=LINES,
         agreement=_agreement,
+        foreword=foreword,
         coefficients=COEFFICIENTS,
         judge_rates=judge_rates,
         film_source=film_source,

@@ -7,6 +7,7 @@ from rich.text import Text
 from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.correlation import Coefficients
 from worldsim.ranking.report import MetricResult, PolicyResult, RankingReport
+from worldsim.ranking.verdict import foreword
 
 WIDTH = 80
 NAME_WIDTH = 24
@@ -27,8 +28,8 @@ def ranking_table(report: RankingReport) -> RenderableType:
     for table in _other_metrics(report):
         tables += [table, Text()]
     tables += [*_coefficients(report), Text()]
-    foreword = [Text(line) for line in report.foreword()]
-    return Group(*foreword, *tables, Text(report.verdict), *lines)
+    first = [Text(line) for line in foreword(report)]
+    return Group(*first, *tables, Text(report.verdict), *lines)
 
 
 def print_ranking(report: RankingReport, console: Console | None = None) -> None:

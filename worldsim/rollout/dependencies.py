@@ -13,7 +13,12 @@ from typing import Any
 from worldsim.errors import UsageError
 from worldsim.rollout.own_code import code_digest
 
-DESCRIPTIONS = frozenset({"README.md", "training.yaml", "validation.json", "quality.json"})
+RELEASES = "releases.json"
+"""Log of the release runs of models, beside them."""
+
+DESCRIPTIONS = frozenset(
+    {"README.md", "training.yaml", "validation.json", "quality.json", RELEASES}
+)
 """Files beside a model's weights that tell about them; nothing computed depends on these."""
 
 RESULT = "comparison.json"

@@ -16,15 +16,8 @@ from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16, inference_device
-from worldsim.judge.judge import load_pretrained_judge
-from worldsim.judge.report import JudgeReport
-from worldsim.models.pretrained import SHIPPED
-from worldsim.models.weights import WEIGHTS
-from worldsim.models.world_model import WorldModel
-from worldsim.policies.simple import keeps_still
 from worldsim.rollout.dependencies import (
     digest_dataset,
-    digest_file,
     digest_named,
     digest_network,
 )
@@ -37,8 +30,9 @@ FORMAT = 3
 PACKAGES = ("worldsim", "torch", "numpy", "mujoco", "gymnasium")
 """Packages that move the figures of a rollout."""
 
-DEVELOPMENT_SEEDS = range(100_000, 101_000)
-"""Seeds of the starts on which the models that ship were chosen and improved."""
+DEVELOPMENT, VALIDATION, RELEASE = "development", "validation", "release"
+"""Names of blocks of starts; those of pools of policies are the first and the last."""
+PoolName = Literal["development", "release"]
 
 Parts = dict[str, str]
 """Hashes of what a result depends on, by what it is."""
@@ -51,27 +45,31 @@ class StartPlan(Checked):
     Attributes:
         count: N.
         seed: the simulator starts have seeds seed, seed + 1, ...; several numbers begin blocks
-            of equal length.
+            of equal length. None leaves them to the block, see `worldsim.rollout.start_blocks`.
         factors: factors of variation that are fixed in all of them.
         dataset: take the first frames of this data set's episodes instead; None asks the simulator.
         split: which of its episodes.
         columns: which of its columns are what.
         episodes: which of its episodes there are to choose from; see
             `worldsim.data.selection.read_episodes`.
+        block: name of the block that the seeds are of; None for seeds of one's own.
     """
 
     count: Count = 64
-    seed: Seed | tuple[Seed, ...] = DEVELOPMENT_SEEDS.start
+    seed: Seed | tuple[Seed, ...] | None = 0
     factors: dict[str, Any] = field(default_factory=dict)
     dataset: Text | None = None
     split: Literal["train", "val", "all"] = "val"
     columns: ColumnOptions = field(default_factory=ColumnOptions)
     episodes: Any = None
+    block: Text | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.episodes is not None:
             _ = self.selection  # refuses what cannot be read
+        if self.seed is None:
+            return
         blocks = sorted(self.blocks)
         if not blocks:
             raise UsageError("seed names no block of starts; give one, such as 0")
@@ -89,13 +87,13 @@ class StartPlan(Checked):
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """First seed of each block."""
-        return (self.seed,) if isinstance(self.seed, int) else tuple(self.seed)
+        """First seed of each block of equal length."""
+        return (self.seed,) if isinstance(self.seed, int) else tuple(self.seed or ())
 
     @property
     def seeds(self) -> list[int]:
         """The N seeds of simulator starts."""
-        length = self.count // len(self.blocks)
+        length = self.count // max(len(self.blocks), 1)
         return [first + i for first in self.blocks for i in range(length)]
 
     @property
@@ -121,6 +119,7 @@ class EvalConfig(Checked):
         batch_size: episodes side by side.
         watch_simulator: whether the judge watches the simulator too.
         films: how many of the starts are filmed, in both worlds and for every policy.
+        pool: which of the pools the policies are, `development` or `release`.
         device: where world model and judge compute; see `inference_device`.
     """
 
@@ -137,11 +136,24 @@ class EvalConfig(Checked):
     watch_simulator: bool = True
     films: Whole = 4
     device: str = "cpu"
+    pool: PoolName = "development"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.env_id is None and self.max_steps is None:
             raise UsageError("without a simulator env there is no horizon; give max_steps")
+        if self.starts.seed is None:
+            raise UsageError("starts.seed is null; give the first seed, or take a block's")
+        if (self.starts.block == RELEASE) != (self.pool == RELEASE):
+            raise UsageError(
+                f"starts.block={self.starts.block or 'null'} and pool={self.pool}: release starts "
+                "and release pool go together; give starts.block=release pool=release, or neither"
+            )
+
+    @property
+    def is_release(self) -> bool:
+        """Whether it scores what ships, on starts and policies that nothing was tuned on."""
+        return self.pool == RELEASE
 
     @property
     def filmed(self) -> range:
@@ -156,12 +168,13 @@ class EvalConfig(Checked):
         server holds, which cannot be seen from here.
         """
         entry, data = self.policies[policy], self.starts.dataset
+        starts = {key: value for key, value in asdict(self.starts).items() if key != "block"}
         named = digest_named({key: value for key, value in entry.items() if key != "kind"})
         parts = {
             "worldsim or its packages": _hash([FORMAT, software()]),
             "the policy": _hash([entry, named]),
             "the simulator env": _hash([self.env_id, self.env_kwargs, self._env_files()]),
-            "the starts": _hash([asdict(self.starts), data and digest_dataset(Path(data))]),
+            "the starts": _hash([starts, data and digest_dataset(Path(data))]),
             "max_steps, seed or films": _hash([self.max_steps, self.seed, list(self.filmed)]),
             "the world": _hash(world),
         }
@@ -245,46 +258,3 @@ class RankingOptions(Checked):
     def worlds(self) -> tuple[World, ...]:
         """Worlds in which policies must be rolled out."""
         return ("imagination",) if self.reference_csv else ("imagination", "simulator")
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """Of model, judge and starts.
-
-    Attributes:
-        judge: the judge's measured error.
-        state_assisted: whether the world model carries the simulator's state.
-        development_starts: whether the model was developed on some of these starts; None where
-            that is not known.
-        null_policy_moves: whether the actions of the null policy may move the robot.
-    """
-
-    judge: JudgeReport
-    state_assisted: bool
-    development_starts: bool | None
-    null_policy_moves: bool
-
-    @staticmethod
-    def of(eval_config: EvalConfig, options: RankingOptions) -> "Circumstances":
-        """As model and judge are now.
-
-        Raises:
-            WorldsimError: either cannot be read.
-        """
-        model = WorldModel.from_pretrained(eval_config.model)
-        entry = eval_config.policies.get(options.null_policy or "") or {}
-        return Circumstances(
-            judge=load_pretrained_judge(eval_config.judge).report,
-            state_assisted=model.state_assisted,
-            development_starts=developed_on(eval_config),
-            null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),
-        )
-
-
-def developed_on(eval_config: EvalConfig) -> bool | None:
-    """Whether a model that ships was developed on some of the starts; None for other models."""
-    weights = Path(eval_config.model) / WEIGHTS
-    shipped = {digest_file(file) for file in SHIPPED.glob(f"*/{WEIGHTS}")}
-    if eval_config.starts.dataset is not None or digest_file(weights) not in shipped:
-        return None
-    return any(seed in DEVELOPMENT_SEEDS for seed in eval_config.starts.seeds)

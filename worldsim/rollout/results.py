@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from worldsim.config.compose import build
 from worldsim.errors import DataError, UsageError
 from worldsim.files import atomic_path, read_json, write_json, write_text
+from worldsim.rollout.circumstances import Circumstances
 from worldsim.rollout.dependencies import RESULT
 from worldsim.rollout.episodes import (
     FIELDS,
@@ -26,14 +27,9 @@ from worldsim.rollout.episodes import (
     Trajectory,
     World,
 )
-from worldsim.rollout.eval_config import (
-    Circumstances,
-    EvalConfig,
-    Parts,
-    RankingOptions,
-    digest_of,
-)
+from worldsim.rollout.eval_config import EvalConfig, Parts, RankingOptions, digest_of
 from worldsim.rollout.logged import LoggedRates, read_logged_rates
+from worldsim.rollout.start_blocks import StartBlocks
 
 Float = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
@@ -263,7 +259,7 @@ def read_outcomes(out: Path) -> Outcomes:
     if found := data.get("circumstances"):
         around = build(Circumstances, found, str(path))
     else:
-        around = Circumstances.of(eval_config, options)
+        around = Circumstances.of(eval_config, options, StartBlocks.configured(), None)
 
     def results(world: World, told: bool) -> list[RolloutBatch]:
         digests = (data.get("digests") or {}).get(world) or {}

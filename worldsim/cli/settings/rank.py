@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worldsim.cli.settings.rollout import RolloutSettings
+from worldsim.cli.settings.rollout import Pool, RolloutSettings
 from worldsim.config.limits import InputFile, InputFolder, Text, Whole
 from worldsim.config.values import Checked
+from worldsim.errors import UsageError
+from worldsim.ranking.releases import ReleaseOptions
 from worldsim.rollout.episodes import METRICS
-from worldsim.rollout.eval_config import Level, Resamples
+from worldsim.rollout.eval_config import RELEASE, Level, PoolName, Resamples
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class ReportNode:
 class Settings(RolloutSettings):
     """See `configs/rank.yaml`."""
 
+    pool: PoolName
+    release: ReleaseOptions
     only: tuple[Text, ...]
     metric: Text
     reference: ReferenceNode
@@ -51,5 +55,33 @@ class Settings(RolloutSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         METRICS.get(self.metric)  # an unknown name is refused
+        if self.pool == RELEASE:
+            self._check_release()
         self.require_policies(self.only, "only")
         self.require_policies(self.groups, "groups")
+
+    @property
+    def chosen_pool(self) -> Pool:
+        """The pool that `pool` names."""
+        assert self.policy is not None
+        if self.pool != RELEASE:
+            return self.policy
+        if not self.policy.release.policies:
+            raise UsageError(
+                "pool=release: the chosen `policy` has no release pool; name policies that nothing "
+                "was tuned on under `release:` in its file, as configs/policy/pool_push.yaml does"
+            )
+        return self.policy.release
+
+    def _check_release(self) -> None:
+        """Refuse what would make a release run one of other starts or policies.
+
+        Raises:
+            UsageError: says which key to leave out.
+        """
+        for key, given in (("only", self.only), ("starts.factors", self.starts.factors)):
+            if given:
+                raise UsageError(
+                    f"{key} is {given!r}; a release run takes the whole pool from the block's own "
+                    f"starts, so leave {key} out"
+                )

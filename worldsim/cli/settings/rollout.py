@@ -19,15 +19,23 @@ from worldsim.config.limits import (
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError, unknown_name
 from worldsim.policies.pool import check_entry
-from worldsim.rollout.eval_config import StartPlan
+from worldsim.rollout.eval_config import RELEASE, StartPlan
+from worldsim.rollout.start_blocks import SeedBlock, StartBlocks
 
 
 @dataclass(frozen=True)
-class PoolNode:
-    """Node `policy`: a pool of policies, and groups of them."""
+class Pool:
+    """Policies, and groups of them."""
 
     policies: Mapping[str, Mapping[str, Any]]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PoolNode(Pool):
+    """Node `policy`: the pool to develop on, and the one that what ships is scored on."""
+
+    release: Pool = field(default_factory=lambda: Pool({}))
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,11 @@ class RolloutSettings(Checked):
     device: Device
     workers: Workers | None
     watch_simulator: bool
+    start_blocks: Mapping[str, SeedBlock]
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        StartBlocks(self.start_blocks).place(self.starts)
         if self.starts.dataset is not None:
             dataset_folder.check(self.starts.dataset, "starts.dataset")
         if self.env:
@@ -57,13 +67,17 @@ class RolloutSettings(Checked):
 
         if self.policy is None or not self.policy.policies:
             raise UsageError("no policies; choose a pool, such as policy=pool_push")
-        for name, entry in self.policy.policies.items():
-            check_entry(entry, f"policy.policies.{name}")
-        for group, names in self.policy.groups.items():
-            self.require_policies(names, f"policy.groups.{group}")
+        _check_pool(self.policy, "policy")
+        _check_pool(self.policy.release, "policy.release")
+
+    @property
+    def chosen_pool(self) -> Pool:
+        """The pool whose policies are rolled out."""
+        assert self.policy is not None
+        return self.policy
 
     def require_policies(self, names: Iterable[str], key: str) -> None:
-        """Refuse names of policies that are not in the pool.
+        """Refuse names of policies that are not in the chosen pool.
 
         Args:
             names: of policies.
@@ -72,10 +86,20 @@ class RolloutSettings(Checked):
         Raises:
             UsageError: there is no such policy.
         """
-        known = self.policy.policies if self.policy else {}
-        for name in names:
-            if name not in known:
-                raise unknown_name(f"policy in {key}", name, known)
+        _require(self.chosen_pool, names, key)
+
+
+def _check_pool(pool: Pool, where: str) -> None:
+    for name, entry in pool.policies.items():
+        check_entry(entry, f"{where}.policies.{name}")
+    for group, names in pool.groups.items():
+        _require(pool, names, f"{where}.groups.{group}")
+
+
+def _require(pool: Pool, names: Iterable[str], key: str) -> None:
+    for name in names:
+        if name not in pool.policies:
+            raise unknown_name(f"policy in {key}", name, pool.policies)
 
 
 @dataclass(frozen=True)
@@ -95,4 +119,9 @@ class Settings(RolloutSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.starts.block == RELEASE:
+            raise UsageError(
+                "starts.block=release is for `worldsim rank pool=release`, which logs what it "
+                "does; roll out from other starts"
+            )
         self.require_policies([self.name], "name")

@@ -29,7 +29,7 @@ from worldsim.training.train_config import TrainConfig
 
 CONTEXT = ("recent", "sink")
 """Keys of `model` that a model trained further may have otherwise."""
-LEARNT = ("ladder", "calibrated")
+LEARNT = ("ladder", "calibrated", "state_labels")
 """Those that say what it was trained for, which training decides."""
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
+from worldsim.judge.sampling import tells_progress
 from worldsim.models.quality import StepQuality
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.models.world_model import WorldModel
@@ -20,7 +21,7 @@ from worldsim.training.loop import EmaCallback, Fitted
 from worldsim.training.loss import WorldModelLoss
 from worldsim.training.losses.clip import hide_rigs, shows_calibration
 from worldsim.training.losses.matching import critic_of
-from worldsim.training.losses.objective import success_balance
+from worldsim.training.losses.objective import ObjectiveConfig, success_balance
 from worldsim.training.stages.latents import latent_statistics, open_latents
 from worldsim.training.stages.stage import Stage, TrainingRun
 
@@ -29,9 +30,17 @@ Validate = Callable[[WorldModel, int], dict[str, float]]
 Measure = Callable[[WorldModel], StepQuality | None]
 """The finished model, in evaluation mode on the CPU, to its quality by number of steps."""
 
-STATE_ASSISTED = """
+CARRIES_STATE = """
 State-assisted: it is given the simulator's state at the start, such as object poses, and carries it
 along. No robot knows that state, so its figures say nothing of a model that has to do without.
+"""
+LEARNT_STATE = """
+State-assisted: it learnt to read the simulator's state or progress, which no recording of a robot
+tells, though it is not given them when it imagines.
+"""
+NO_STATE = """
+Not state-assisted: it was given frames, proprioception, actions and success, and nothing else of
+the simulator.
 """
 
 
@@ -59,7 +68,8 @@ class WorldStage(Stage):
         latents = open_latents(self.folder.latents, self.cache)
         known = np.asarray(self.cache.rigs.known)[self.run.training]
         calibration = shows_calibration(known, self.config.plan.dropout)
-        model = self._new_model().trained_with(calibration=calibration)
+        labels = has_state_labels(self.cache, self.config.plan.objective)
+        model = self._new_model().trained_with(calibration=calibration, state_labels=labels)
         self._fit_normalizer(model, latents)
         fitted = self._train(model, latents)
         model.quality = None  # of the model it started from
@@ -116,6 +126,12 @@ class WorldStage(Stage):
         )
 
 
+def has_state_labels(cache: CachedDataset, objective: ObjectiveConfig) -> bool:
+    """Whether the data tell the simulator's state or progress, and the loss counts its reading."""
+    state = objective.state > 0 and cache.spec.state.dim > 0
+    return state or (objective.progress > 0 and tells_progress(cache))
+
+
 def _with_known_rigs(batch: Batch) -> Batch:
     """Unknown cameras have placeholders in a data set's cache."""
     return hide_rigs(batch, batch["rig_known"])
@@ -155,6 +171,13 @@ class Validation(Callback):
                 logger.log_metrics(row, step)
 
 
+def _assistance(model: WorldModel) -> str:
+    """What a card says of the simulator's state."""
+    if model.dynamics.state_dim > 0:
+        return CARRIES_STATE
+    return LEARNT_STATE if model.state_assisted else NO_STATE
+
+
 def model_card(model: WorldModel, fitted: Fitted, cache: CachedDataset) -> str:
     """README.md of a trained model: what it is, what it was trained on, and its last losses."""
     spec = model.spec
@@ -165,7 +188,7 @@ def model_card(model: WorldModel, fitted: Fitted, cache: CachedDataset) -> str:
 {millions:.1f} M parameters, backbone `{model.config.denoiser.name}`, {spec.fps:g} Hz, cameras
 {", ".join(f"`{c.name}` {c.height}x{c.width}" for c in spec.cameras)};
 actions {", ".join(f"`{name}`" for name in spec.action.names)}.
-{STATE_ASSISTED if model.state_assisted else ""}
+{_assistance(model)}
 Trained with `worldsim train` on {cache.num_episodes} episodes ({len(cache.pixels)} frames):
 {fitted.steps} steps in {fitted.seconds:.0f} s. Load it with `WorldModel.from_pretrained(folder)`.
 

@@ -1,0 +1,75 @@
+"""What is known of model, judge and starts beside a ranking's outcomes.
+
+It stands before any figure, and is stored with the outcomes, since model and judge may go.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldsim.judge.judge import load_pretrained_judge
+from worldsim.judge.report import JudgeReport
+from worldsim.models.pretrained import SHIPPED
+from worldsim.models.weights import WEIGHTS
+from worldsim.models.world_model import WorldModel
+from worldsim.policies.simple import keeps_still
+from worldsim.rollout.dependencies import digest_file
+from worldsim.rollout.eval_config import EvalConfig, RankingOptions
+from worldsim.rollout.start_blocks import StartBlocks
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Of model, judge and starts.
+
+    Attributes:
+        judge: the judge's measured error.
+        state_assisted: whether the world model had the simulator's state or progress.
+        development_starts: whether the model was developed on some of these starts; None where
+            that is not known.
+        null_policy_moves: whether the actions of the null policy may move the robot.
+        release: of a run on the release starts and pool, which one of these weights it is.
+    """
+
+    judge: JudgeReport
+    state_assisted: bool
+    development_starts: bool | None
+    null_policy_moves: bool
+    release: str | None = None
+
+    @staticmethod
+    def of(
+        eval_config: EvalConfig, options: RankingOptions, blocks: StartBlocks, release: str | None
+    ) -> "Circumstances":
+        """As model and judge are now.
+
+        Args:
+            eval_config: what is compared.
+            options: how it is ranked.
+            blocks: which starts are development starts.
+            release: see the attribute.
+
+        Raises:
+            WorldsimError: model or judge cannot be read.
+        """
+        model = WorldModel.from_pretrained(eval_config.model)
+        entry = eval_config.policies.get(options.null_policy or "") or {}
+        return Circumstances(
+            judge=load_pretrained_judge(eval_config.judge).report,
+            state_assisted=model.state_assisted,
+            development_starts=developed_on(eval_config, blocks),
+            null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),
+            release=release,
+        )
+
+
+def ships(weights: str) -> bool:
+    """Whether weights with this digest are those of a model that ships."""
+    return weights in {digest_file(file) for file in SHIPPED.glob(f"*/{WEIGHTS}")}
+
+
+def developed_on(eval_config: EvalConfig, blocks: StartBlocks) -> bool | None:
+    """Whether a model that ships was developed on some of the starts; None for other models."""
+    plan = eval_config.starts
+    if plan.dataset is not None or not ships(digest_file(Path(eval_config.model) / WEIGHTS)):
+        return None
+    return blocks.develops(plan)
