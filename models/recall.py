@@ -19,9 +19,9 @@ def new_memory(model: WorldModel, rows: int) -> Memory:
     return MEMORIES.get(config.name).new(config, model.spec, latent, rows, model.device)
 
 
-def recall(model: WorldModel, memory: Memory, steps: FrameSteps) -> MemoryView | None:
-    """What a memory tells about the frames that `steps` lead to; None if it never tells."""
-    return memory.view(_cameras(model, steps)) if memory.tells else None
+def recall(model: WorldModel, memory: Memory, steps: FrameSteps) -> MemoryView:
+    """What a memory tells about the frames that `steps` lead to."""
+    return memory.view(_cameras(model, steps))
 
 
 def remember(
@@ -33,9 +33,8 @@ def remember(
     depth: Tensor | None = None,
 ) -> None:
     """Have a memory take in the frames that `steps` led to, in place; see `ShownFrames`."""
-    if memory.tells:
-        cameras = _cameras(model, steps)
-        memory.update(ShownFrames(latents.detach(), cameras, steps.view_mask, count, depth))
+    cameras = _cameras(model, steps)
+    memory.update(ShownFrames(latents.detach(), cameras, steps.view_mask, count, depth))
 
 
 def recall_clip(
@@ -45,7 +44,7 @@ def recall_clip(
     latents: Tensor,
     frame_mask: Tensor,
     depth: Tensor | None = None,
-) -> MemoryView | None:
+) -> MemoryView:
     """What a memory tells about each frame of a recorded clip, once it has seen those before it.
 
     Args:
@@ -56,8 +55,6 @@ def recall_clip(
         frame_mask: `[B, T]` 0 in the padding at the end.
         depth: `[B, T, V, H, W]` where it was recorded.
     """
-    if not memory.tells:
-        return None
     memory, views = memory.fork(), []
     for frame in range(latents.shape[1]):
         span = slice(frame, frame + 1)
@@ -80,7 +77,7 @@ def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: T
         view_mask: `[B, V]` 0 for views that are dropped.
     """
     memory = new_memory(model, len(view_mask))
-    if not memory.tells or "memory_rows" not in batch:
+    if "memory_rows" not in batch:
         return memory
     past = {name[7:]: value for name, value in batch.items() if name.startswith("memory_")}
     seen = past["view_mask"].float() * view_mask[:, None]

@@ -19,7 +19,7 @@ from worldsim.config.values import Checked
 from worldsim.conventions import to_model_video, to_pixels
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json, write_text
-from worldsim.memory.base import MemoryConfig
+from worldsim.memory.base import MEMORIES, MemoryConfig
 from worldsim.memory.view import MemoryView
 from worldsim.models.blocks import Normalizer
 from worldsim.models.conditioners.base import ConditionerList, registered_conditioners
@@ -108,6 +108,9 @@ def _config_of(data: dict[str, Any], folder: Path) -> WorldModelConfig:
 class WorldModel(nn.Module):
     """A controllable video world model of one world.
 
+    Attributes:
+        remembers: whether it has a memory that tells anything.
+
     Raises:
         UsageError: cameras differ in size, the size does not divide into latents, or the tokenizer
             packs frames.
@@ -133,6 +136,7 @@ class WorldModel(nn.Module):
         self.views = len(spec.cameras)
         p, s = spec.agent_pos.dim, spec.state.dim
         self.dynamics = build_dynamics(config.dynamics, spec)
+        self.remembers = MEMORIES.get(config.memory.name).tells
         self.conditioners = ConditionerList(config.conditioners, spec, self.dynamics)
         maps = len(self.conditioners.channels)
         shape = DenoiserShape(

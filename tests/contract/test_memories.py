@@ -3,10 +3,10 @@
 from dataclasses import fields, replace
 from typing import Any
 
-import nearest_memory  # noqa: F401 registers one
 import numpy as np
 import pytest
 import torch
+from nearest_memory import NearestMemory
 from stream_testing import TWO, begin, frames_of, random_actions, run
 from torch import Tensor
 from worldsim_testing import nano_model
@@ -195,6 +195,7 @@ def test_a_clip_tells_what_a_stream_would_have_told(
 ) -> None:
     model, batch = clips
     clip = prepared(clips)
+    assert clip.memory is not None
     memory = clip.memory.fork()
     assert memory.seen.tolist() == batch["memory_frame_mask"].sum(1).tolist()
     assert clip.cond.memory is not None
@@ -206,7 +207,8 @@ def test_a_clip_tells_what_a_stream_would_have_told(
             torch.testing.assert_close(getattr(told, part.name), whole)
         clip.show(model, memory, frame, clip.x0[:, frame : frame + 1])
     at_once = clip.memory_after(model, 6)
-    assert torch.equal(at_once.latents, memory.latents)  # type: ignore[attr-defined]
+    assert isinstance(at_once, NearestMemory) and isinstance(memory, NearestMemory)
+    assert torch.equal(at_once.latents, memory.latents)
     assert (
         clip.memory.seen.tolist()
         == recorded_memory(model, batch, clip.view_mask[:, 0]).seen.tolist()
@@ -220,6 +222,7 @@ def test_rollouts_remember_their_own_frames(clips: tuple[WorldModel, dict[str, T
     assert rolled.first == 1 and rolled.cond.memory is not None and clip.cond.memory is not None
     assert rolled.cond.action.shape[1] == 5
     memory = clip.memory_after(model, 1)
+    assert memory is not None
     for frame in range(4):
         told = clip.conditions(model, memory, 1 + frame, 2 + frame).memory
         assert told is not None
@@ -304,6 +307,6 @@ def test_a_clip_without_frames_before_it_begins_with_nothing(
     model, batch = clips
     bare = {name: value for name, value in batch.items() if not name.startswith("memory_")}
     clip = prepared((model, bare))
+    assert clip.memory is not None
     view = recall_clip(model, clip.memory, clip.steps, clip.x0, clip.frame_mask)
-    assert view is not None
     assert float(view.coverage[:, 0].max()) == 0.0 and float(view.coverage[:, 1].min()) == 0.5

@@ -79,8 +79,8 @@ def traced_step(
 @pytest.mark.parametrize(
     ("plan_name", "plan_words", "most"),
     [
-        ("diffusion_forcing", (), 24),
-        ("self_rollout", ("plan.rollout.start=0", "plan.rollout.share=1"), 28),
+        ("diffusion_forcing", (), 21),
+        ("self_rollout", ("plan.rollout.start=0", "plan.rollout.share=1"), 24),
     ],
 )
 def test_a_warm_step_enters_few_files(

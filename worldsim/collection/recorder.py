@@ -4,7 +4,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -124,11 +124,9 @@ def record_in_processes(recorder: Recorder, todo: list[int], workers: int) -> It
     with _single_threaded():
         pool = ProcessPoolExecutor(min(workers, len(todo)), context, _start_worker, arguments)
         try:
-            pending: set[Future[int]] = {pool.submit(_record_in_worker, i) for i in todo}
-            while pending:
-                ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    yield future.result()
+            jobs = [pool.submit(_record_in_worker, index) for index in todo]
+            for job in as_completed(jobs):
+                yield job.result()
         except BrokenProcessPool as error:
             raise DataError(
                 "a worker process died (killed, or out of memory?); finished episodes are "

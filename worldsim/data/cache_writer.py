@@ -168,9 +168,9 @@ def _rig_arrays(
     rigs = [None if meta.rig is None else resized_rig(meta.rig, native, spec) for meta in metas]
     for view, after in enumerate(spec.cameras):
         # Placeholder: 53 degrees across, so that rays are defined where nothing is known.
-        focal, across, down = float(after.width), after.width / 2, after.height / 2
-        placeholder = [[focal, 0.0, across], [0.0, focal, down], [0.0, 0.0, 1.0]]
-        intrinsics[:, view] = np.asarray(placeholder, np.float32)
+        width, height = float(after.width), float(after.height)
+        placeholder = [[width, 0.0, width / 2], [0.0, width, height / 2], [0.0, 0.0, 1.0]]
+        intrinsics[:, view] = np.asarray(placeholder)
         for episode, rig in enumerate(rigs):
             if rig is not None and after.name in rig.names:
                 place = rig.names.index(after.name)

@@ -3,7 +3,7 @@
 Legend: N batch, K actions of a chunk, A action, M rows to learn from.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, LambdaCallback
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -110,25 +110,22 @@ def train_behaviour(
     torch.manual_seed(mix(config.seed, "behaviour"))
     lesson = Lesson.of(recordings, config)
     network = _network(recordings, config, lesson)
-    spec = recordings.spec
     folders = {step: out / "behaviour" / f"step_{step:06d}" for step in config.ladder}
 
-    def keep(step: int) -> None:
-        save_behaviour(folders[step], network, spec, config.n_action_steps)
+    def keeping(ema: EmaCallback) -> list[Callback]:
+        """Keeps a checkpoint of the averaged weights at each step of the ladder."""
+
+        def keep(trainer: pl.Trainer, *_: Any) -> None:
+            if (folder := folders.get(trainer.global_step)) is not None:
+                with ema.applied():
+                    save_behaviour(folder, network, recordings.spec, config.n_action_steps)
+
+        return [LambdaCallback(on_train_batch_end=keep)]
 
     batches = StepBatches(lesson.gather, len(lesson.rows), config.fit.batch_size, config.seed)
-    loss = ChunkLoss(network, config)
-    fit(
-        "behaviour",
-        network,
-        loss,
-        batches,
-        config.fit,
-        run or RunConfig(),
-        RunFolder(out),
-        config.seed,
-        lambda ema: [LadderCallback(ema, folders.keys(), keep)],
-    )
+    loss, folder = ChunkLoss(network, config), RunFolder(out)
+    run = run or RunConfig()
+    fit("behaviour", network, loss, batches, config.fit, run, folder, config.seed, keeping)
     return list(folders.values())
 
 
@@ -211,18 +208,3 @@ class ChunkLoss:
         error = (predicted - batch["action"]).abs().mean(-1)
         total = (error * weight).sum() / weight.sum().clamp_min(1e-6)
         return Loss(total, {"first_action": error[:, 0].detach().mean()})
-
-
-class LadderCallback(Callback):
-    """Calls `keep(step)` with the averaged weights in place at each step of the ladder."""
-
-    def __init__(self, ema: EmaCallback, steps: Any, keep: Callable[[int], None]) -> None:
-        self._ema, self._steps, self._keep = ema, frozenset(steps), keep
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
-    ) -> None:
-        """Keep a checkpoint when one is due."""
-        if trainer.global_step in self._steps:
-            with self._ema.applied():
-                self._keep(trainer.global_step)

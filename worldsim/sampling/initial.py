@@ -66,12 +66,14 @@ def initial_rows(
     none = world_state.new_zeros(count, 1, model.spec.action.dim)
     first, unknown = world_state[:, None], world_state.new_zeros(count, 1)
     steps = FrameSteps(none, unknown, first, first, view_mask, calibration)
-    memory = new_memory(model, count)
-    cond = model.condition_frames(steps, recall(model, memory, steps))
+    memory = new_memory(model, count) if model.remembers else None
+    view = None if memory is None else recall(model, memory, steps)
+    cond = model.condition_frames(steps, view)
     sampling = new_sampler_state(model, schedule, latents[:, None], cond, keys, uncommitted=1)
-    depth = known["depth"][:, None] if "depth" in known else None
-    one = torch.ones(count, dtype=torch.long, device=device)
-    remember(model, memory, steps, latents[:, None], one, depth)
+    if memory is not None:
+        depth = known["depth"][:, None] if "depth" in known else None
+        one = torch.ones(count, dtype=torch.long, device=device)
+        remember(model, memory, steps, latents[:, None], one, depth)
     empty = world_state.new_zeros(count, 0, world_state.shape[1])
     queue = Queue(none[:, :0], empty, empty, np.zeros(count, dtype=np.int64))
     pushed, shown = (StatePair(world_state.clone(), world_state.clone()) for _ in range(2))

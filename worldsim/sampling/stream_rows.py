@@ -104,7 +104,7 @@ class StreamRows:
         shown: agent and objects in the newest finished frame.
         rig: calibration.
         view_mask: `[N, 1, V]`.
-        memory: of the frames shown.
+        memory: of the frames shown; None if the model keeps none.
     """
 
     sampling: SamplerState
@@ -113,7 +113,7 @@ class StreamRows:
     shown: StatePair
     rig: RigTensors
     view_mask: Tensor
-    memory: Memory
+    memory: Memory | None
 
     @property
     def world_state_dim(self) -> int:
@@ -201,7 +201,7 @@ def _next_steps(rows: StreamRows, frames: int) -> FrameSteps:
 def next_conditions(model: WorldModel, rows: StreamRows) -> Conditioning:
     """Conditions of the L frames after the newest one, of which the memory is asked."""
     steps = _next_steps(rows, rows.sampling.x.shape[1])
-    view = recall(model, rows.memory, steps) if rows.memory.tells else None
+    view = None if rows.memory is None else recall(model, rows.memory, steps)
     return model.condition_frames(steps, view)
 
 
@@ -235,7 +235,7 @@ def take_finished(
     steps, pose = _next_steps(rows, count), None
     if model.spec.camera_pose:
         pose = steps.cameras(model.dynamics)[1]
-    if rows.memory.tells:
+    if rows.memory is not None:
         remember(model, rows.memory, steps, latents, torch.as_tensor(frames, device=latents.device))
     world_state = queue.after[:, :count]
     some = np.flatnonzero(frames)

@@ -18,7 +18,6 @@ from worldsim.config.values import Checked
 from worldsim.data.memory_sampler import MemorySamplerConfig
 from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
-from worldsim.memory.base import MEMORIES
 from worldsim.models.denoisers.base import Denoiser
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
@@ -137,12 +136,11 @@ class WorldModelLoss:
             raise UsageError("plan.distillation and plan.matching need a teacher")
         if config.matching.share > 0 and critic is None:
             raise UsageError("plan.matching needs a critic")
-        kept = model.config.memory.name
-        if config.memory.name != "none" and not MEMORIES.get(kept).tells:
+        if config.memory.name != "none" and not model.remembers:
             raise UsageError(
                 f"plan.memory.name={config.memory.name} samples frames for a memory and "
-                f"model.memory.name={kept} tells nothing; name another memory, or plan.memory.name="
-                "none"
+                f"model.memory.name={model.config.memory.name} tells nothing; name another memory, "
+                "or plan.memory.name=none"
             )
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:

@@ -29,7 +29,7 @@ class Clip:
     view_mask: `[B, T, V]`.
     frame_mask: `[B, T]` 0 in the padding of episodes shorter than the clip.
     steps: that lead to the frames.
-    memory: as it was before the clip.
+    memory: as it was before the clip; None if the model keeps none.
     depth: `[B, T, V, H, W]` where it was recorded.
     """
 
@@ -39,7 +39,7 @@ class Clip:
     view_mask: Tensor
     frame_mask: Tensor
     steps: FrameSteps
-    memory: Memory
+    memory: Memory | None
     depth: Tensor | None = None
 
     @property
@@ -47,29 +47,31 @@ class Clip:
         """(B, T)."""
         return self.x0.shape[0], self.x0.shape[1]
 
-    def memory_after(self, model: WorldModel, frames: int) -> Memory:
+    def memory_after(self, model: WorldModel, frames: int) -> Memory | None:
         """The memory once it has seen the first `frames` recorded frames."""
+        if self.memory is None:
+            return None
         memory = self.memory.fork()
-        if memory.tells:
-            depth = None if self.depth is None else self.depth[:, :frames]
-            count = self.frame_mask[:, :frames].sum(1).long()
-            steps = self.steps.frames(0, frames)
-            remember(model, memory, steps, self.x0[:, :frames], count, depth)
+        depth = None if self.depth is None else self.depth[:, :frames]
+        count = self.frame_mask[:, :frames].sum(1).long()
+        remember(model, memory, self.steps.frames(0, frames), self.x0[:, :frames], count, depth)
         return memory
 
     def show(self, model: WorldModel, memory: Memory, start: int, frames: Tensor) -> None:
         """Have `memory` take in a model's own `frames` `[B, K, V, c, h, w]` from `start` on."""
         stop = start + frames.shape[1]
-        if memory.tells and stop > start:
+        if stop > start:
             count = self.frame_mask[:, start:stop].sum(1).long()
             remember(model, memory, self.steps.frames(start, stop), frames.float(), count)
 
-    def conditions(self, model: WorldModel, memory: Memory, start: int, stop: int) -> Conditioning:
+    def conditions(
+        self, model: WorldModel, memory: Memory | None, start: int, stop: int
+    ) -> Conditioning:
         """Conditions of frames start..stop-1, of which `memory` tells instead of the recording's.
 
         What the clip lacks, such as hidden actions, is lacking here too.
         """
-        if not memory.tells:
+        if memory is None:
             return self.cond.frames(start, stop)
         steps = self.steps.frames(start, stop)
         with torch.no_grad(), torch.autocast(self.x0.device.type, enabled=False):
@@ -105,8 +107,10 @@ def prepare_clip(
     with torch.autocast(x0.device.type, enabled=False):
         steps = FrameSteps.of({**batch, "view_mask": view_mask}, model.dynamics).acted(keep)
         depth = batch.get("depth")
-        memory = recorded_memory(model, batch, view_mask[:, 0])
-        view = recall_clip(model, memory, steps, x0, batch["frame_mask"], depth)
+        memory, view = None, None
+        if model.remembers:
+            memory = recorded_memory(model, batch, view_mask[:, 0])
+            view = recall_clip(model, memory, steps, x0, batch["frame_mask"], depth)
         cond = model.condition_frames(steps, view)
     targets = {
         "agent_pos": model.normalizer.normalize("agent_pos", batch["agent_pos"].float()),

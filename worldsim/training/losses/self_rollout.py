@@ -164,16 +164,16 @@ def _rolled(
     for row, chosen in zip(schedule.rows(chunks), trained, strict=True):
         start, stop = first + size * row.chunks.start, first + size * row.chunks.stop
         steps = tuple(schedule.sigmas.index(level) for level in row.sigma)
-        told = clip.conditions(model, memory, start, stop)
+        recalled = clip.conditions(model, memory, start, stop)
         with torch.set_grad_enabled(bool(chosen) and torch.is_grad_enabled()):
-            x0 = sampler.denoise(state, told, steps)
+            x0 = sampler.denoise(state, recalled, steps)
         for place, number in chosen.items():
             estimates[number] = x0[:, place * size : (place + 1) * size]
-        if memory.tells:
+        if memory is not None:
             finished = size * len(row.emit)
             clip.show(model, memory, start, x0[:, :finished])
-            shown.append(told.frames(0, finished))
-    if memory.tells:
+            shown.append(recalled.frames(0, finished))
+    if memory is not None:
         cond = reduce(Conditioning.then, shown)
     predicted = torch.cat([estimates[number] for number in range(chunks)], dim=1)
     return Rolled(predicted, first, cond)
