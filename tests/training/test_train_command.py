@@ -1,6 +1,7 @@
 """`worldsim train` from end to end on the square world."""
 
 import json
+import os
 import signal
 from importlib.resources import files
 from pathlib import Path
@@ -130,6 +131,7 @@ def test_stage_out_of_order_says_what_to_run(
         ("plan.noise.name=indep", "independent"),
         ("trainer.loggers=[tensorbord]", "tensorboard"),
         ("trainer.lr=-1", "lr"),
+        ("plan.memory.name=recent", "model.memory.name=none tells nothing"),
         ("dataset=/nowhere", "collect"),
     ],
 )
@@ -137,23 +139,31 @@ def test_wrong_requests_exit_with_2(
     finished: Path, data: Path, tmp_path: Path, override: str, word: str, capfd: Any
 ) -> None:
     words = [f"reuse={finished}", override]
-    assert train(data, tmp_path, *words) == 2
+    assert train(data, tmp_path / "run", *words) == 2
     assert word in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_keeps_the_checkpoint_and_says_so(
-    finished: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    sent: signal.Signals,
+    code: int,
+    finished: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Any,
 ) -> None:
     original = WorldModelLoss.__call__
 
     def interrupt(self: WorldModelLoss, batch: Any, *args: Any) -> Any:
         if batch["micro_step"] == 9:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), sent)
         return original(self, batch, *args)
 
     with monkeypatch.context() as patched:
         patched.setattr(WorldModelLoss, "__call__", interrupt)
-        assert train(data, tmp_path, f"reuse={finished}") == 130
+        assert train(data, tmp_path, f"reuse={finished}") == code
     assert "continues" in capfd.readouterr().err
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     state = torch.load(tmp_path / "checkpoints" / "last", weights_only=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from worldsim.data.channels import checked_extras
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import QualityWarning, UsageError
-from worldsim.models.conditioners.steps import FrameSteps
+from worldsim.models.conditioners.steps import FrameSteps, RigTensors
 from worldsim.models.recall import new_memory, recall, remember
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.chunk_sampler import new_sampler_state
@@ -48,21 +48,13 @@ def initial_rows(
         UsageError: shapes do not fit the model's spec.
     """
     frames, agent = _check(model, pixels, agent_pos)
-    count = len(frames)
-    batch = {"agent_pos": agent[:, None]}
-    device = frames.device
-    batch |= {name: torch.as_tensor(value, device=device) for name, value in (rig or {}).items()}
-    known = {
-        name: torch.from_numpy(rows).to(device)
-        for name, rows in checked_extras(extras or {}, model.spec, "stream", count).items()
-    }
-    calibration = model.rig(batch)
+    count, device = len(frames), frames.device
+    told = checked_extras(extras or {}, model.spec, "stream", count)
+    known = {name: torch.from_numpy(rows).to(device) for name, rows in told.items()}
     view_mask = _seen(model, views, count)
     latents = model.encode(frames) * view_mask[:, 0, :, None, None, None]
     world_state = model.dynamics.join(agent, _known_state(model, latents, view_mask, state))
-    if "camera_pose" in known:
-        carrier = model.dynamics.pose(world_state)
-        calibration = calibration.posed(known["camera_pose"], carrier)
+    calibration = _calibration(model, rig, world_state, known.get("camera_pose"))
     none = world_state.new_zeros(count, 1, model.spec.action.dim)
     first, unknown = world_state[:, None], world_state.new_zeros(count, 1)
     steps = FrameSteps(none, unknown, first, first, view_mask, calibration)
@@ -78,6 +70,22 @@ def initial_rows(
     queue = Queue(none[:, :0], empty, empty, np.zeros(count, dtype=np.int64))
     pushed, shown = (StatePair(world_state.clone(), world_state.clone()) for _ in range(2))
     return StreamRows(sampling, queue, pushed, shown, calibration, view_mask, memory)
+
+
+def _calibration(
+    model: WorldModel,
+    rig: Mapping[str, Array] | None,
+    world_state: Tensor,
+    camera_pose: Tensor | None,
+) -> RigTensors:
+    """Calibration of N rows in `world_state` `[N, D]`; poses `[N, V, 4, 4]` that are told go before
+    the rig's."""
+    device = world_state.device
+    batch = {name: torch.as_tensor(value, device=device) for name, value in (rig or {}).items()}
+    calibration = model.rig({"agent_pos": world_state[:, None], **batch})
+    if camera_pose is None:
+        return calibration
+    return calibration.posed(camera_pose, model.dynamics.pose(world_state))
 
 
 def _check(model: WorldModel, pixels: Array, agent_pos: Array) -> tuple[Tensor, Tensor]:
