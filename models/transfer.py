@@ -14,7 +14,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from worldsim.models.denoisers.base import PREDECESSORS
 from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.world_model import WorldModel
 from worldsim.spec import WorldSpec
@@ -59,7 +58,7 @@ def transferred(source: WorldModel, spec: WorldSpec, dynamics: DynamicsConfig) -
 
 def _input_names(model: WorldModel) -> list[str]:
     """Channels that the denoiser's first layer takes, in order."""
-    frames = 1 + PREDECESSORS
+    frames = 1 + model.config.denoiser.history
     latents = [f"latent_{f}_{c}" for f in range(frames) for c in range(model.latent_shape[0])]
     return [*latents, *model.conditioners.channels]
 

@@ -19,9 +19,6 @@ from worldsim.models.denoisers.attention import FrameOrder, KeyValueContext
 from worldsim.models.denoisers.conditioning import Conditioning, Levels
 from worldsim.registry import Registry
 
-PREDECESSORS = 2
-"""R: how many earlier frames are concatenated by channel (position and velocity)."""
-
 
 @dataclass(frozen=True)
 class DenoiserShape:
@@ -46,6 +43,7 @@ class DenoiserConfig(Checked):
         depth: middle blocks (stnet) or transformer blocks (dit).
         cond_width: E of the condition vector.
         head_dim: channels of an attention head.
+        history: R, how many earlier frames are concatenated by channel.
         jumps: whether it is conditioned on the level that a frame is to be taken to (`plan=ctm`).
     """
 
@@ -54,6 +52,7 @@ class DenoiserConfig(Checked):
     depth: Count = 2
     cond_width: Count = 192
     head_dim: Count = 32
+    history: Count = 2
     jumps: bool = False
 
     def __post_init__(self) -> None:
@@ -64,12 +63,21 @@ class DenoiserConfig(Checked):
 
 @dataclass(frozen=True)
 class ContextShape:
-    """Keys and values a backbone keeps: attention layers, tokens a frame, heads, head channels."""
+    """What a backbone keeps of a stream.
+
+    Attributes:
+        layers: of attention, that have keys and values.
+        tokens: of a frame.
+        heads: of attention.
+        head_dim: their channels.
+        history: R, latents of so many frames.
+    """
 
     layers: int
     tokens: int
     heads: int
     head_dim: int
+    history: int = 2
 
 
 class Denoiser(nn.Module):
@@ -88,7 +96,7 @@ class Denoiser(nn.Module):
     def __init__(self, config: DenoiserConfig, shape: DenoiserShape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
-        self.input_channels = (1 + PREDECESSORS) * shape.channels + shape.map_channels
+        self.input_channels = (1 + config.history) * shape.channels + shape.map_channels
 
     @property
     def context_shape(self) -> ContextShape:
@@ -160,15 +168,15 @@ class Denoiser(nn.Module):
         self, x: Tensor, sigma: Tensor, context: KeyValueContext | None
     ) -> tuple[list[Tensor], list[Tensor]]:
         """For each frame its R predecessors `[B, T, V, c, h, w]`, oldest first, and levels."""
-        frames = x.shape[1]
+        frames, history = x.shape[1], self.config.history
         if context is None:
-            before = x.new_zeros(x.shape[0], PREDECESSORS, *x.shape[2:])
-            levels = sigma.new_ones(x.shape[0], PREDECESSORS)
+            before = x.new_zeros(x.shape[0], history, *x.shape[2:])
+            levels = sigma.new_ones(x.shape[0], history)
         else:
             before, levels = context.predecessors()
         all_frames = torch.cat([before.to(x.dtype), x], dim=1)
         all_levels = torch.cat([levels.to(sigma.dtype), sigma], dim=1)
-        slices = [slice(r, r + frames) for r in range(PREDECESSORS)]
+        slices = [slice(r, r + frames) for r in range(history)]
         return [all_frames[:, s] for s in slices], [all_levels[:, s] for s in slices]
 
 

@@ -94,7 +94,9 @@ class DiT(Denoiser):
     def context_shape(self) -> ContextShape:
         """Every block attends over time."""
         tokens = self.shape.views * self.grid[0] * self.grid[1]
-        return ContextShape(self.config.depth, tokens, self.heads, self.config.head_dim)
+        return ContextShape(
+            self.config.depth, tokens, self.heads, self.config.head_dim, self.config.history
+        )
 
     def residual(
         self,

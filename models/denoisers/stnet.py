@@ -97,7 +97,9 @@ class STNet(Denoiser):
     def context_shape(self) -> ContextShape:
         """One attention layer a middle block, tokens at half resolution."""
         tokens = self.shape.views * (self.shape.height // 2) * (self.shape.width // 2)
-        return ContextShape(self.config.depth, tokens, self.heads, self.config.head_dim)
+        return ContextShape(
+            self.config.depth, tokens, self.heads, self.config.head_dim, self.config.history
+        )
 
     def residual(
         self,

@@ -1,7 +1,7 @@
-"""A small convolutional autoencoder, one latent grid per view.
+"""Small convolutional autoencoders, one latent grid per view.
 
-Legend: F frames (all leading axes merged), H W pixels, c latent channels, h = H / 8, w = W / 8.
-Half of the down-sampling is a pixel shuffle by 4, so no convolution runs at full resolution.
+Legend: F frames (all leading axes merged), H W pixels, c latent channels, h w latent size.
+Pixels are shuffled by 4 before anything else, so no convolution runs at full resolution.
 """
 
 import torch
@@ -13,11 +13,39 @@ from worldsim.models.tokenizers.base import Tokenizer, TokenizerConfig, register
 PATCH = 4
 
 
-@register_tokenizer("autoencoder")
-class Autoencoder(Tokenizer):
-    """Deterministic, with a bounded latent (scaled tanh), since the denoiser adds its own noise."""
+class ConvTokenizer(Tokenizer):
+    """Deterministic, with a bounded latent (scaled tanh), since the denoiser adds its own noise.
 
-    spatial_factor = 8
+    A subclass makes `encoder` and `decoder`.
+    """
+
+    encoder: nn.Module
+
+    def encode(self, video: Tensor) -> Tensor:
+        """float `[..., 3, H, W]` in [-1, 1] to `[..., c, h, w]` in [-4, 4].
+
+        Raises:
+            UsageError: H or W is no multiple of `spatial_factor`.
+        """
+        lead, (height, width) = video.shape[:-3], video.shape[-2:]
+        self.check_size(height, width)
+        frames = video.reshape(-1, *video.shape[-3:]).contiguous(memory_format=torch.channels_last)
+        latents = 4.0 * torch.tanh(self.encoder(frames) / 4.0)
+        return latents.reshape(*lead, *latents.shape[1:])
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """`[..., c, h, w]` to float `[..., 3, H, W]`, about [-1, 1]."""
+        lead = latents.shape[:-3]
+        frames = latents.reshape(-1, *latents.shape[-3:])
+        video: Tensor = self.decoder(frames.contiguous(memory_format=torch.channels_last))
+        return video.reshape(*lead, *video.shape[1:])
+
+
+@register_tokenizer("autoencoder")
+class Autoencoder(ConvTokenizer):
+    """Latents at an eighth of the frame's side."""
+
+    spatial_factor = 2 * PATCH
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__(config)
@@ -42,21 +70,27 @@ class Autoencoder(Tokenizer):
             nn.PixelShuffle(PATCH),
         )
 
-    def encode(self, video: Tensor) -> Tensor:
-        """float `[..., 3, H, W]` in [-1, 1] to `[..., c, H/8, W/8]` in [-4, 4].
 
-        Raises:
-            UsageError: H or W is not a multiple of 8.
-        """
-        lead, (height, width) = video.shape[:-3], video.shape[-2:]
-        self.check_size(height, width)
-        frames = video.reshape(-1, *video.shape[-3:]).contiguous(memory_format=torch.channels_last)
-        latents = 4.0 * torch.tanh(self.encoder(frames) / 4.0)
-        return latents.reshape(*lead, *latents.shape[1:])
+@register_tokenizer("autoencoder_quarter")
+class QuarterAutoencoder(ConvTokenizer):
+    """Latents at a quarter of the frame's side, where small things keep cells of their own."""
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """`[..., c, h, w]` to float `[..., 3, 8h, 8w]`, about [-1, 1]."""
-        lead = latents.shape[:-3]
-        frames = latents.reshape(-1, *latents.shape[-3:])
-        video: Tensor = self.decoder(frames.contiguous(memory_format=torch.channels_last))
-        return video.reshape(*lead, *video.shape[1:])
+    spatial_factor = PATCH
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__(config)
+        width, depth = config.width, config.depth
+        self.encoder = nn.Sequential(
+            nn.PixelUnshuffle(PATCH),
+            nn.Conv2d(3 * PATCH**2, width, 3, padding=1),
+            *[ResBlock(width, width, norm=False) for _ in range(depth)],
+            nn.SiLU(),
+            nn.Conv2d(width, config.channels, 1),
+        )
+        self.decoder = nn.Sequential(
+            nn.Conv2d(config.channels, width, 3, padding=1),
+            *[ResBlock(width, width, norm=False) for _ in range(depth)],
+            nn.SiLU(),
+            nn.Conv2d(width, 3 * PATCH**2, 3, padding=1),
+            nn.PixelShuffle(PATCH),
+        )

@@ -4,6 +4,7 @@ As a script it runs the ranking given by its arguments, so that a test can kill 
 """
 
 import sys
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from worldsim_testing import nano_model
 
 from worldsim.judge.judge import LearnedJudge, ObservedFrame
 from worldsim.judge.report import VerdictRule
+from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.models.world_model import WorldModel
+from worldsim.spec import VectorSpec
 
 ENV: dict[str, Any] = {"id": "worldsim/TabletopReach-v0", "image_size": 32}
 POLICIES: dict[str, dict[str, Any]] = {
@@ -30,23 +33,29 @@ RELEASE_POLICIES: dict[str, dict[str, Any]] = {
 }
 
 
-def save_nano_run(folder: Path) -> None:
-    """`model/` and `judge/`, as a training run leaves them; the judge says yes now and then."""
+def save_nano_run(folder: Path, *, pixels_alone: bool = False) -> None:
+    """`model/` and `judge/`, as a training run leaves them; the judge says yes now and then.
+
+    With `pixels_alone` neither was ever told the simulator's state.
+    """
     from worldsim.envs.imagination import SimulatorStarts
 
     source = SimulatorStarts(ENV["id"], {"image_size": ENV["image_size"]})
     torch.manual_seed(0)
-    WorldModel(nano_model().config, source.spec).save_pretrained(folder / "model")
-    estimator = StateEstimator(
-        StateEstimatorConfig(3, source.spec.state.dim, (32, 32), 8, 4)
-    ).eval()
-    draft = LearnedJudge(estimator, source.spec, VerdictRule(), REPORT)
+    spec, config = source.spec, nano_model().config
+    if pixels_alone:
+        spec = replace(spec, state=VectorSpec((), ()))
+        config = replace(
+            config, dynamics=DynamicsConfig("agent"), conditioners=("effector", "rays", "action")
+        )
+    WorldModel(config, spec).save_pretrained(folder / "model")
+    estimator = StateEstimator(StateEstimatorConfig(3, spec.state.dim, (32, 32), 8, 4)).eval()
+    draft = LearnedJudge(estimator, spec, VerdictRule(), REPORT)
     start = source.seeded(0)
     shown = ObservedFrame(start.pixels[None], start.agent_pos[None])
     threshold = float(draft.read(shown, None).success_probability[0])
-    LearnedJudge(estimator, source.spec, VerdictRule(threshold), REPORT).save_pretrained(
-        folder / "judge"
-    )
+    judge = LearnedJudge(estimator, spec, VerdictRule(threshold), REPORT)
+    judge.save_pretrained(folder / "judge")
     source.close()
 
 

@@ -10,7 +10,6 @@ from worldsim_testing import nano_model, nano_start
 from worldsim.diffusion.flow import add_noise, as_history, env_noise, step_down
 from worldsim.diffusion.schedule import Schedule, autoregressive, full_sequence, rolling
 from worldsim.models.conditioners.steps import FrameSteps
-from worldsim.models.denoisers.base import PREDECESSORS
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.stream import Stream
@@ -64,6 +63,9 @@ def run(stream: Stream, actions: np.ndarray, ids: list[int] | None = None, seed:
     begin(stream, list(range(len(actions))) if ids is None else ids, seed)
     stream.push(actions)
     return frames_of(stream.drain())
+
+
+PREDECESSORS = nano_model().config.denoiser.history
 
 
 @dataclass(eq=False)

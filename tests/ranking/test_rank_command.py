@@ -295,3 +295,16 @@ def test_open_loop_quality_stands_in_the_report_where_training_left_it(
             write_ranking(finished, {"title": "x", "summary": "", "also": []}, 1)
     finally:
         path.unlink()
+
+
+def test_policies_that_go_by_the_simulators_state_are_ranked_by_a_model_without_it(
+    tmp_path: Path,
+) -> None:
+    save_nano_run(tmp_path / "run", pixels_alone=True)
+    out = tmp_path / "out"
+    scripted = "policy.policies={expert: {kind: scripted}, zero: {kind: zero}}"
+    config = rank_config(tmp_path / "run", out, scripted, "films.starts=0", "max_steps=3")
+    rank.run(config)
+    report = read_json(out / "ranking.json")
+    assert "expert" in {policy["name"] for policy in report["policies"]}
+    assert report["state_assisted"] is False

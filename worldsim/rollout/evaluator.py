@@ -1,6 +1,7 @@
 """Does the rollouts of a `EvalConfig` in one process, keeping model, envs and starts between."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -136,12 +137,21 @@ class Evaluator:
             )
         if "imagination" in worlds:
             _ = self.imagination
-        load_pool({"policies": self.eval_config.policies}, self.model.spec)
+        load_pool({"policies": self.eval_config.policies}, self.policy_spec)
+
+    @cached_property
+    def policy_spec(self) -> WorldSpec:
+        """The world as policies are made for it: with the names of the simulator's state, by which
+        scripted ones choose their controllers, where the model does without."""
+        spec = self.model.spec
+        if spec.state.dim or self.eval_config.env_id is None:
+            return spec
+        return replace(spec, state=self.simulator.spec.state)
 
     def policy(self, name: str) -> Policy:
         """A fresh policy of the pool."""
         pool = {"policies": self.eval_config.policies}
-        return load_pool(pool, self.model.spec, only=[name])[0]
+        return load_pool(pool, self.policy_spec, only=[name])[0]
 
     def roll_out(self, name: str, world: World) -> RolloutBatch:
         """All starts of one policy in one world."""

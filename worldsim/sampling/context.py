@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldsim.models.denoisers.base import PREDECESSORS, ContextShape
+from worldsim.models.denoisers.base import ContextShape
 
 ROWS = "rows"
 """Metadata of a field that holds a tensor: the axis of its rows."""
@@ -107,10 +107,10 @@ class Context:
         """Count n written frames `[B, n, V, c, h, w]` with labels `[B, n]` as the new past."""
         self.count = self.count + latents.shape[1]
         self.least += latents.shape[1]
-        self.latents = torch.cat([self.latents, latents.to(self.latents.dtype)], 1)[
-            :, -PREDECESSORS:
-        ]
-        self.levels = torch.cat([self.levels, levels.to(self.levels.dtype)], 1)[:, -PREDECESSORS:]
+        kept = self.latents.shape[1]
+        both = torch.cat([self.latents, latents.to(self.latents.dtype)], 1)
+        self.latents = both[:, -kept:]
+        self.levels = torch.cat([self.levels, levels.to(self.levels.dtype)], 1)[:, -kept:]
 
     def reset(self, env_ids: Sequence[int] | Tensor) -> None:
         """Forget everything about some envs; the others are not touched."""
@@ -186,7 +186,7 @@ def new_context(
         keys=torch.zeros(size, device=device, dtype=dtype),
         values=torch.zeros(size, device=device, dtype=dtype),
         count=torch.zeros(batch, dtype=torch.long, device=device),
-        latents=torch.zeros(batch, PREDECESSORS, *latent, device=device),
-        levels=torch.ones(batch, PREDECESSORS, device=device),
+        latents=torch.zeros(batch, shape.history, *latent, device=device),
+        levels=torch.ones(batch, shape.history, device=device),
         sink=sink,
     )

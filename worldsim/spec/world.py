@@ -145,7 +145,8 @@ class WorldSpec:
     def require_compatible(self, other: "WorldSpec", ours: str, theirs: str) -> None:
         """Refuse to mix two different worlds.
 
-        Limits of actions may differ if one of the two measured them in its data.
+        Limits of actions may differ if one of the two measured them in its data, and the state if
+        one of the two does without.
 
         Args:
             other: the spec to compare with.
@@ -167,6 +168,8 @@ class WorldSpec:
         if field == "cameras":
             mine, theirs = self.cameras, other.cameras
             return len(mine) == len(theirs) and all(map(CameraSpec.fits, mine, theirs))
+        if field == "state" and not (self.state.dim and other.state.dim):
+            return True  # who is not told the simulator's state fits all
         return bool(getattr(self, field) == getattr(other, field))
 
     def _require_equal(

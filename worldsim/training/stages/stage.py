@@ -25,6 +25,7 @@ from worldsim.training.stages.parents import LEARNT, Parents
 from worldsim.training.train_config import TrainConfig
 
 CLAIMED_CONDITIONERS = ("effector", "objects", "rays", "outlines")
+HISTORY = 2  # of all models then
 CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}
 
 
@@ -107,6 +108,8 @@ def _as_claimed(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     model, plan = asdict(config.model), asdict(config.plan)
     model["autoencoder"] = model.pop("tokenizer")
+    if model["denoiser"]["history"] == HISTORY:
+        del model["denoiser"]["history"]
     for holder in (model, plan):
         if holder["memory"]["name"] == "none":  # which there was not
             del holder["memory"]
