@@ -307,4 +307,4 @@ def test_policies_that_go_by_the_simulators_state_are_ranked_by_a_model_without_
     rank.run(config)
     report = read_json(out / "ranking.json")
     assert "expert" in {policy["name"] for policy in report["policies"]}
-    assert report["state_assisted"] is False
+    assert "the world model" not in report["state_assisted_parts"]
