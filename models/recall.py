@@ -5,6 +5,7 @@ Legend: B rows, T frames, V views, c h w latent, H W pixels.
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from worldsim.memory.base import MEMORIES, FrameCameras, Memory, ShownFrames
@@ -93,5 +94,7 @@ def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: T
 
 
 def _cameras(model: WorldModel, steps: FrameSteps) -> FrameCameras:
-    scaled = steps.rig.scaled(model.latent_shape[1] / model.spec.cameras[0].height)
-    return FrameCameras(steps.cameras(model.dynamics)[1], scaled, steps.rig.known)
+    # Poses need full precision whatever the networks run in.
+    with torch.autocast(steps.action.device.type, enabled=False):
+        scaled = steps.rig.scaled(model.latent_shape[1] / model.spec.cameras[0].height)
+        return FrameCameras(steps.cameras(model.dynamics)[1], scaled, steps.rig.known)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from nearest_memory import NearestMemory
-from stream_testing import TWO, begin, frames_of, random_actions, run
+from stream_testing import RIG, TWO, begin, frames_of, random_actions, run
 from torch import Tensor
-from worldsim_testing import nano_model
+from worldsim_testing import nano_model, nano_start
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
@@ -17,8 +17,9 @@ from worldsim.data.memory_sampler import MEMORY_SAMPLERS, MemorySamplerConfig
 from worldsim.diffusion.schedule import autoregressive, rolling
 from worldsim.errors import UsageError
 from worldsim.memory.base import MEMORIES, FrameCameras, Memory, MemoryConfig, ShownFrames
+from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.denoisers.base import Denoiser
-from worldsim.models.recall import recall_clip, recorded_memory
+from worldsim.models.recall import new_memory, recall_clip, recorded_memory, remember
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.stream import Stream
 from worldsim.training.loss import PlanConfig, WorldModelLoss, student_of
@@ -230,6 +231,28 @@ def test_rollouts_remember_their_own_frames(clips: tuple[WorldModel, dict[str, T
         clip.show(model, memory, 1 + frame, rolled.predicted[:, frame : frame + 1])
     recorded = clip.cond.memory.retrieved[:, 4]
     assert not torch.equal(rolled.cond.memory.retrieved[:, 4], recorded)
+
+
+def test_cameras_are_remembered_exactly_in_half_precision() -> None:
+    model, start = remembering("nearest"), nano_start(2)
+    batch = {name: torch.as_tensor(start[name]) for name in ("agent_pos", *RIG)}
+    state = model.dynamics.join(batch["agent_pos"].float(), torch.zeros(2, model.spec.state.dim))[
+        :, None
+    ]
+    none = torch.zeros(2, 1, model.spec.action.dim)
+    steps = FrameSteps(none, none[..., 0], state, state, torch.ones(2, 1, 3), model.rig(batch))
+    assert bool(steps.rig.riding.any())
+
+    def poses() -> Tensor:
+        memory = new_memory(model, 2)
+        remember(
+            model, memory, steps, torch.zeros(2, 1, 3, *model.latent_shape), torch.ones(2).long()
+        )
+        return memory.pose  # type: ignore[attr-defined,no-any-return]
+
+    exact = poses()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(poses(), exact)
 
 
 PLANS = {
