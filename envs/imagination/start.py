@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
 from worldsim.conventions import stack_views
-from worldsim.data.channels import checked_extras
+from worldsim.data.channels import checked_extras, extra_channels
 from worldsim.errors import UsageError
 from worldsim.sampling.stream import Stream
 from worldsim.spec import WorldSpec
@@ -156,9 +156,17 @@ def _stack_rigs(starts: Sequence[Start], names: Sequence[str]) -> dict[str, NDAr
     }
 
 
-def _stack_extras(starts: Sequence[Start]) -> dict[str, Float]:
-    """Extras of N starts as `Stream.reset` takes them; NaN where a start does not tell."""
-    rows = {name: values for start in starts for name, values in start.extras.items()}
+def _stack_extras(starts: Sequence[Start], spec: WorldSpec) -> dict[str, Float]:
+    """Extras of N starts as `Stream.reset` takes them; NaN where a start does not tell.
+
+    What the stream's world does not record is left out: worlds that differ in that are one.
+    """
+    rows = {
+        name: np.asarray(values, np.float32)
+        for start in starts
+        for name, values in start.extras.items()
+        if name in extra_channels(spec)
+    }
     return {
         name: np.stack([s.extras.get(name, np.full_like(row, np.nan)) for s in starts])
         for name, row in rows.items()
@@ -203,5 +211,5 @@ def begin_stream(
         rows,
         state=state,
         views=None if all(start.views is None for start in starts) else np.stack(views),
-        extras=_stack_extras(starts),
+        extras=_stack_extras(starts, stream.spec),
     )

@@ -49,6 +49,18 @@ def test_gymnasium_finds_nothing_to_complain_about() -> None:
         check_env(env.unwrapped)
 
 
+def test_starts_may_tell_more_than_the_model_s_world_records() -> None:
+    spec = replace(nano_spec(), depth="planar", events=("touched",))
+    camera = spec.cameras[0]
+    seen = np.ones((len(spec.cameras), camera.height, camera.width), np.float32)
+    starts = [replace(start, extras={"depth": seen}) for start in nano_starts(2)]
+    env = ImaginationVectorEnv(
+        2, nano_model(), nano_judge(), FrameStarts(starts, spec), sampling_steps=1
+    )
+    env.reset(seed=0)
+    env.step(np.zeros((2, 5), np.float32))
+
+
 def test_choices_are_taken_as_whole_numbers() -> None:
     spec = replace(nano_spec(), action=discrete_actions(("forward", "left", "right")))
     judge = LearnedJudge(nano_judge().estimator, spec, VerdictRule(), REPORT)
