@@ -1,6 +1,7 @@
 """`worldsim train` from end to end on the square world."""
 
 import json
+import os
 import signal
 from importlib.resources import files
 from pathlib import Path
@@ -141,19 +142,26 @@ def test_wrong_requests_exit_with_2(
     assert word in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_keeps_the_checkpoint_and_says_so(
-    finished: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    sent: signal.Signals,
+    code: int,
+    finished: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Any,
 ) -> None:
     original = WorldModelLoss.__call__
 
     def interrupt(self: WorldModelLoss, batch: Any, *args: Any) -> Any:
         if batch["micro_step"] == 9:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), sent)
         return original(self, batch, *args)
 
     with monkeypatch.context() as patched:
         patched.setattr(WorldModelLoss, "__call__", interrupt)
-        assert train(data, tmp_path, f"reuse={finished}") == 130
+        assert train(data, tmp_path, f"reuse={finished}") == code
     assert "continues" in capfd.readouterr().err
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     state = torch.load(tmp_path / "checkpoints" / "last", weights_only=True)

@@ -234,7 +234,9 @@ def _run(trainer: pl.Trainer, module: StageModule, batches: StepBatches, path: P
         except SystemExit as error:
             # Lightning turns Ctrl-C into an exit of its own and leaves the signal ignored.
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            raise KeyboardInterrupt from error
+            ended = error.__context__
+            interrupt = ended if isinstance(ended, KeyboardInterrupt) else KeyboardInterrupt()
+            raise interrupt from error
 
 
 def _trainer(
