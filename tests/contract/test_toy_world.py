@@ -17,11 +17,13 @@ from worldsim.envs.imagination.start import Start
 from worldsim.envs.imagination.starts import FrameStarts
 from worldsim.envs.imagination.vector import ImaginationVectorEnv
 from worldsim.errors import UsageError
-from worldsim.memory.base import FrameCameras
+from worldsim.memory.base import FrameCameras, ShownFrames
 from worldsim.models.world_model import WorldModel
 from worldsim.ranking.rank import rank
+from worldsim.sampling.replay import replay_recorded
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
+from worldsim.validation.open_loop import open_loop_records
 
 HORIZON = 24
 ROOM = (
@@ -149,6 +151,26 @@ def test_what_is_saved_is_what_is_loaded(model: WorldModel, tmp_path: Path) -> N
     streams = [begun(which, episode(42, 2)) for which in (model, loaded)]
     one, other = (stream.act(move).latents for stream in streams)
     assert torch.equal(one, other)
+
+
+def test_recordings_imagined_again_tell_what_was_recorded_of_their_first_frame(
+    run: Path, model: WorldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depths: list[torch.Tensor | None] = []
+    update = NearestMemory.update
+
+    def noted(self: NearestMemory, shown: ShownFrames) -> None:
+        depths.append(shown.depth)
+        update(self, shown)
+
+    monkeypatch.setattr(NearestMemory, "update", noted)
+    cache = build_cache(run.parent / "data")
+    begin = cache.episode_start[:2]
+    next(replay_recorded(model, cache, begin, 1))
+    open_loop_records(model, cache, [0, 1], max_steps=1)
+    wanted = torch.from_numpy(np.asarray(cache.extras["depth"][begin]))
+    for depth in (depths[0], depths[2]):
+        assert depth is not None and torch.equal(depth[:, 0], wanted)
 
 
 def test_depth_and_events_reach_the_cache(tmp_path: Path) -> None:

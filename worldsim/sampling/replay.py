@@ -15,9 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from worldsim.data.cache import CachedDataset
+from worldsim.data.channels import extra_channels
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
+from worldsim.spec import WorldSpec
 
 Rows = NDArray[np.int64]
 
@@ -33,6 +35,15 @@ def recorded_rig(rigs: Any, episodes: Rows) -> dict[str, NDArray[Any]]:
     rig = {name: np.asarray(getattr(rigs, name))[episodes] for name in names}
     known = np.asarray(rigs.known)[episodes]
     return rig | {"intrinsics": rig["intrinsics"] * known[..., None, None]}
+
+
+def recorded_extras(
+    recorded: CachedDataset, rows: Rows, spec: WorldSpec
+) -> dict[str, NDArray[Any]]:
+    """Optional channels of `rows` `[n]` as `Stream.reset` takes them, where `spec` records them."""
+    there, here = extra_channels(recorded.spec), extra_channels(spec)
+    alike = (name for name in recorded.extras if there[name] == here.get(name))
+    return {name: np.asarray(recorded.extras[name][rows]) for name in alike}
 
 
 def replay_recorded(
@@ -59,6 +70,7 @@ def replay_recorded(
         begin.tolist(),
         state=np.asarray(recorded.state[begin]),
         views=recorded.views_seen[episodes],
+        extras=recorded_extras(recorded, begin, model.spec),
     )
     for step in range(steps):
         agent, objects = (

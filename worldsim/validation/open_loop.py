@@ -15,7 +15,7 @@ from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.rollout.record import RolloutRecord
-from worldsim.sampling.replay import recorded_rig
+from worldsim.sampling.replay import recorded_extras, recorded_rig
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
 
@@ -197,6 +197,7 @@ def _begun(stream: Stream, cache: CachedDataset, drives: Sequence[Drive], seed: 
         seed=seed,
         state=np.asarray(cache.state[rows]),
         views=cache.views_seen[episodes],
+        extras=recorded_extras(cache, rows, stream.spec),
     )
     filler = stream.model.spec.action.nearest_to_zero
     stream.push(_padded([drive.actions for drive in drives], stream.schedule, filler))
