@@ -131,6 +131,7 @@ def test_stage_out_of_order_says_what_to_run(
         ("plan.noise.name=indep", "independent"),
         ("trainer.loggers=[tensorbord]", "tensorboard"),
         ("trainer.lr=-1", "lr"),
+        ("plan.memory.name=recent", "model.memory.name=none tells nothing"),
         ("dataset=/nowhere", "collect"),
     ],
 )
@@ -138,8 +139,9 @@ def test_wrong_requests_exit_with_2(
     finished: Path, data: Path, tmp_path: Path, override: str, word: str, capfd: Any
 ) -> None:
     words = [f"reuse={finished}", override]
-    assert train(data, tmp_path, *words) == 2
+    assert train(data, tmp_path / "run", *words) == 2
     assert word in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

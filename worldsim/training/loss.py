@@ -18,6 +18,7 @@ from worldsim.config.values import Checked
 from worldsim.data.memory_sampler import MemorySamplerConfig
 from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
+from worldsim.memory.base import MEMORIES, MemoryConfig
 from worldsim.models.denoisers.base import Denoiser
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
@@ -75,6 +76,19 @@ class PlanConfig(Checked):
                 raise UsageError(
                     f"length is {self.length}; {part}.chunk={chunk} needs {1 + chunk} or more"
                 )
+
+    def require_memory(self, kept: MemoryConfig) -> None:
+        """Refuse to sample frames for a memory that tells nothing.
+
+        Raises:
+            UsageError: see above.
+        """
+        if self.memory.name != "none" and not MEMORIES.get(kept.name).tells:
+            raise UsageError(
+                f"plan.memory.name={self.memory.name} samples frames for a memory and "
+                f"model.memory.name={kept.name} tells nothing; name another memory, or "
+                "plan.memory.name=none"
+            )
 
     @property
     def has_teacher(self) -> bool:
@@ -136,12 +150,7 @@ class WorldModelLoss:
             raise UsageError("plan.distillation and plan.matching need a teacher")
         if config.matching.share > 0 and critic is None:
             raise UsageError("plan.matching needs a critic")
-        if config.memory.name != "none" and not model.remembers:
-            raise UsageError(
-                f"plan.memory.name={config.memory.name} samples frames for a memory and "
-                f"model.memory.name={model.config.memory.name} tells nothing; name another memory, "
-                "or plan.memory.name=none"
-            )
+        config.require_memory(model.config.memory)
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of recorded clips, by one of the four branches below."""

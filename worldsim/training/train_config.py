@@ -87,6 +87,8 @@ class TrainConfig(Checked):
                 "plan.distillation and plan.matching need a teacher: start_from=FOLDER of a "
                 "trained model"
             )
+        if self.start_from is None and self.transfer_from is None:  # which bring a memory
+            self.plan.require_memory(self.model.memory)
         if self.dynamics.keep and self.start_from is None and self.reuse is None:
             raise UsageError(
                 "dynamics.keep keeps a trained model's: name it by start_from= or reuse="
