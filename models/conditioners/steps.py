@@ -56,7 +56,7 @@ class RigTensors:
         if carrier is not None:
             riding = torch.linalg.inv(carrier)[:, None] @ camera_pose
             extrinsics = torch.where(self.mounted[..., None, None], riding, camera_pose)
-        told = extrinsics.isfinite()
+        told = _whole(extrinsics)
         return replace(self, extrinsics=torch.where(told, extrinsics, self.extrinsics))
 
     def scaled(self, factor: float) -> Tensor:
@@ -136,8 +136,8 @@ class FrameSteps:
         """
         riding, given = self.rig.riding, self.camera_pose
         if given is not None:
-            untold = given[1].isnan() | given[0].isnan()
-            riding = riding & untold.flatten(3).any(-1).any(1)
+            told = _whole(given[0]) & _whole(given[1])
+            riding = riding & ~told[..., 0, 0].all(1)
         require_carriers(dynamics.spec.cameras, riding, dynamics.carriers)
         poses = []
         for place, state in enumerate((self.before, self.after)):
@@ -146,9 +146,14 @@ class FrameSteps:
                 carrier = torch.eye(4, device=state.device).expand(*state.shape[:2], 4, 4)
             pose = mounted_poses(self.rig.extrinsics, self.rig.mounted, carrier)
             if given is not None:
-                pose = torch.where(given[place].isnan(), pose, given[place])
+                pose = torch.where(_whole(given[place]), given[place], pose)
             poses.append(pose)
         return poses[0], poses[1]
+
+
+def _whole(poses: Tensor) -> Tensor:
+    """`[..., 1, 1]` bool, which of the poses `[..., 4, 4]` are told; half a pose is none."""
+    return poses.isfinite().flatten(-2).all(-1)[..., None, None]
 
 
 def _held(values: Tensor) -> Tensor:

@@ -214,7 +214,8 @@ class Chunk:
         agent_pos: `[N, K, P]` where the dynamics put the agent, physical units.
         state: `[N, K, S]` where they put the objects; as read off the frame if it is not tracked.
         frames: `[N]` how many of K are real.
-        camera_pose: `[N, K, V, 4, 4]` cameras to world; None in worlds that record no poses.
+        camera_pose: `[N, K, V, 4, 4]` cameras to world, NaN where their calibration is unknown;
+            None in worlds that record no poses.
     """
 
     latents: Tensor
@@ -234,7 +235,8 @@ def take_finished(
     queue, count = rows.queue, latents.shape[1]
     steps, pose = _next_steps(rows, count), None
     if model.spec.camera_pose:
-        pose = steps.cameras(model.dynamics)[1]
+        known = steps.rig.known[:, None, None, None, None] > 0
+        pose = steps.cameras(model.dynamics)[1].where(known, torch.nan)
     if rows.memory is not None:
         remember(model, rows.memory, steps, latents, torch.as_tensor(frames, device=latents.device))
     world_state = queue.after[:, :count]
