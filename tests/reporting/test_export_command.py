@@ -41,6 +41,9 @@ def test_the_worlds_of_one_rollout_are_joined(rollout: RolloutRecord, tmp_path: 
     dream = replace(rollout, truth=None, truth_success=None)
     dream.save(folder / "0003.imagination.npz")
     dream.save(folder / "0004.imagination.npz")
+    trajectories = tmp_path / "results" / "simulator" / "expert.npz"  # as a ranking's folder has
+    trajectories.parent.mkdir(parents=True)
+    np.savez(trajectories, frames=np.ones(1))
     export(f"source={tmp_path}", f"out={tmp_path / 'out'}")
     made = tmp_path / "out" / "films" / "expert"
     assert sorted(path.name for path in made.iterdir()) == ["0003.mp4", "0004.mp4"]

@@ -17,6 +17,7 @@ from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import DataError
 from worldsim.reporting.film import FilmStyle, Tile, write_film
 from worldsim.rollout.record import Pixels, RolloutRecord
+from worldsim.rollout.results import RESULTS
 
 if TYPE_CHECKING:
     from worldsim.data.dataset import LeRobotDataset
@@ -77,7 +78,7 @@ def _records(settings: Settings) -> tuple[int, Iterator[tuple[str, RolloutRecord
         return 1, iter([(source.stem, RolloutRecord.load(source))])
     if (source / "meta" / "info.json").exists():
         return _episodes(source, settings.episode, settings.selection)
-    files = sorted(source.rglob("*.npz"))
+    files = sorted(path for path in source.rglob("*.npz") if path.parent.parent.name != RESULTS)
     if not files:
         raise DataError(
             f"{source} is neither a LeRobot data set (no meta/info.json) nor a folder of .npz "

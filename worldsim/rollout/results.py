@@ -41,6 +41,8 @@ Arrays = Mapping[str, NDArray[Any]]
 LOGGED = "reference.csv"
 """Copy of the logged rates, so that a folder says the same when the original has changed."""
 
+RESULTS = "results"
+"""Folder of the results below that of a comparison, one folder a world in it."""
 DIGITS = 4
 """Decimals of probabilities and progress on disk."""
 ROUNDED = ("progress", "probability")
@@ -60,7 +62,7 @@ def safe_name(name: str) -> str:
 
 def result_path(out: Path, job: Job) -> Path:
     """Where a job's result lies; its trajectories lie beside it as .npz."""
-    return out / "results" / job.world / f"{safe_name(job.policy)}.json"
+    return out / RESULTS / job.world / f"{safe_name(job.policy)}.json"
 
 
 def write_result(out: Path, job: Job, parts: Parts, batch: RolloutBatch) -> None:
