@@ -179,3 +179,7 @@ def test_windows_are_turned_over_along_either_axis_or_both(walks: CachedDataset)
 def test_wrong_plans_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=f"^{next(iter(wrong))} is"):
         DynamicsPlan(**wrong)  # type: ignore[arg-type]
+
+
+def test_nothing_is_measured_where_no_episode_is_held_out(walks: CachedDataset) -> None:
+    assert open_loop_gaps(new(walks, range(3))[0], walks, [], (1, 10)) == {}

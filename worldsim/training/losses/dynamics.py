@@ -196,6 +196,8 @@ def open_loop_gaps(
     Returns:
         For each of `Dynamics.places`, the median over the episodes that last so long.
     """
+    if not episodes:
+        return {}
     table = StateTable(dynamics, cache, episodes)
     starts = torch.unique(table.first)
     window = table.window(starts, max(horizons))
