@@ -258,7 +258,10 @@ def test_agreement_is_claimed_as_far_as_intervals_go(
 def test_two_policies_get_no_correlation_and_no_fit() -> None:
     reference, imagined = outcomes()
     groups = {NAMES[1]: "two", NAMES[6]: "two"} | dict.fromkeys(NAMES[2:5], "three")
-    inside = ranked(groups=groups).groups
+    report = ranked(groups=groups | {NAMES[7]: "one"})
+    assert sum("gets no correlation" in note for note in report.notes) == 2
+    assert any("Group two has 2 ranked policies" in note for note in report.notes)
+    inside = report.groups
     assert inside["three"].coefficients.pearson.value is not None
     of_two = inside["two"].coefficients
     for name in ("pearson", "spearman", "kendall", "slope", "intercept"):
@@ -268,6 +271,18 @@ def test_two_policies_get_no_correlation_and_no_fit() -> None:
     alone = rank(reference[[1, 6]], imagined[[1, 6]], [NAMES[1], NAMES[6]], bootstrap_samples=50)
     assert alone.coefficients.pearson == of_two.pearson
     assert set(alone.permutation.p_values.values()) == {None}
+
+
+def test_correlations_over_policies_are_no_surer_than_of_these() -> None:
+    report = ranked()
+    for name in ("pearson", "spearman", "kendall"):
+        wider, ours = getattr(report.over_policies, name), getattr(report.coefficients, name)
+        assert wider.interval[0] <= ours.interval[0] and ours.interval[1] <= wider.interval[1]
+
+
+def test_both_readings_of_mmrv_are_told() -> None:
+    data = strict(ranked())
+    assert {"mmrv", "mmrv_code"} <= data.keys() and "published code" in data["mmrv_rule"]
 
 
 def test_resamples_of_two_policies_give_no_interval_over_policies() -> None:

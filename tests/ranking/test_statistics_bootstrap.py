@@ -63,6 +63,13 @@ def test_logged_counts_vary_binomially_and_unknown_trials_do_not() -> None:
     assert (drawn[:, 1] == 0.8).all()
 
 
+def test_logged_counts_that_all_ended_alike_keep_a_spread() -> None:
+    """A policy that failed in all of 20 trials may succeed in one of ten."""
+    drawn = count_resamples(np.array([0.0, 1.0]), np.array([20.0, 20.0]), 4000, RNG(0))
+    assert np.quantile(drawn[:, 0], 0.975) == pytest.approx(0.117, abs=0.01)
+    assert np.quantile(drawn[:, 1], 0.025) == pytest.approx(1 - 0.117, abs=0.01)
+
+
 def test_policies_are_drawn_jointly() -> None:
     base = np.tile(np.arange(5.0), (300, 1))
     (reference, imagined), distinct = resample_policies(base, base + 10, RNG(0))

@@ -73,6 +73,17 @@ def test_mmrv_tie_in_reference_costs_nothing() -> None:
     assert correlation.mmrv(reference=[0.5, 0.5], imagined=[0.1, 0.9]) == 0.0
 
 
+def test_mmrv_of_the_published_code_charges_the_higher_policy_of_a_tie() -> None:
+    """SIMPLER's code compares with >, its paper with <; without ties they agree."""
+    r, s = [0.1, 0.2, 0.6, 0.9], [0.0, 0.5, 0.5, 0.5]
+    # Paper: b and c are charged for d, a not at all. Code: c and d are charged for b.
+    assert correlation.mmrv(reference=r, imagined=s) == pytest.approx((0.7 + 0.3) / 4)
+    assert correlation.mmrv_code(reference=r, imagined=s) == pytest.approx((0.4 + 0.7) / 4)
+    untied = [0.3, 0.5, 0.4, 0.1]
+    of_both = [f(reference=r, imagined=untied) for f in (correlation.mmrv, correlation.mmrv_code)]
+    assert of_both[0] == pytest.approx(float(of_both[1]))
+
+
 def test_mmrv_refuses_positional_arguments() -> None:
     with pytest.raises(TypeError):
         correlation.mmrv([0.1, 0.2], [0.1, 0.2])  # type: ignore[call-arg]
@@ -112,6 +123,7 @@ def test_leading_axes_are_independent() -> None:
         correlation.spearman,
         correlation.kendall,
         correlation.mmrv,
+        correlation.mmrv_code,
         correlation.pairwise_accuracy,
         correlation.selection_regret,
         correlation.calibration_slope,

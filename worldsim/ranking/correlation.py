@@ -1,4 +1,4 @@
-"""How well imagined rates order and match reference rates, with bootstrap intervals.
+"""How well imagined rates order and match reference rates, with intervals.
 
 Every statistic takes `reference` R and `imagined` S of shape `[..., P]` (P policies on the last
 axis, any leading axes such as bootstrap samples) and returns `[...]`. Undefined values are NaN
@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from worldsim.ranking.bootstrap import Estimate, Interval, estimate, in_chunks
+from worldsim.ranking.inversion import inverted_estimate
 from worldsim.rollout.episodes import EpisodeMetric
 
 Float = NDArray[np.float64]
 
 MMRV_RULE = (
     "MMRV = (1/P) sum_i max_j |R_i - R_j| * 1[(S_i < S_j) != (R_i < R_j)], R reference, "
-    "S imagined; the gap is on the reference side and a tie in S alone counts as a violation "
-    "for the policy with the lower R"
+    "S imagined, as SIMPLER's paper has it; a tie in S alone counts for the policy with the lower "
+    "R. SIMPLER's published code has > for <, so that it counts for the one with the higher R"
 )
 
 
@@ -66,7 +67,7 @@ def kendall(*, reference: ArrayLike, imagined: ArrayLike) -> Float:
 
 
 def mmrv(*, reference: ArrayLike, imagined: ArrayLike) -> Float:
-    """Mean maximum rank violation (SIMPLER, arXiv 2405.05941, eq. 1-2); see `MMRV_RULE`.
+    """Mean maximum rank violation as in SIMPLER's paper (2405.05941, eq. 1-2); see `MMRV_RULE`.
 
     Arguments are keyword-only because swapping them changes the value silently: the gap is
     `|R_i - R_j|`. Zero is perfect. Fewer than two policies give NaN.
@@ -78,6 +79,12 @@ def mmrv(*, reference: ArrayLike, imagined: ArrayLike) -> Float:
     violated = (s[..., :, None] < s[..., None, :]) != (r[..., :, None] < r[..., None, :])
     worst = np.where(violated, gap, 0.0).max(axis=-1)
     return np.where(np.isnan(r + s).any(axis=-1), np.nan, worst.mean(axis=-1))
+
+
+def mmrv_code(*, reference: ArrayLike, imagined: ArrayLike) -> Float:
+    """MMRV as in SIMPLER's code: > for <, which is the paper's with both orders reversed."""
+    r, s = _pair(reference, imagined)
+    return mmrv(reference=-r, imagined=-s)
 
 
 def pairwise_accuracy(*, reference: ArrayLike, imagined: ArrayLike) -> Float:
@@ -169,6 +176,7 @@ class Statistic(NamedTuple):
         in_units: whether it is in the unit of the metric.
         directed: whether it matters to it that more is better.
         relation: whether it is of a line or an order through the policies.
+        correlation: whether tests make its interval where the policies are held fixed.
     """
 
     function: Callable[..., Float]
@@ -176,13 +184,15 @@ class Statistic(NamedTuple):
     in_units: bool = False
     directed: bool = False
     relation: bool = False
+    correlation: bool = False
 
 
 STATISTICS = {
-    "pearson": Statistic(pearson, (-1.0, 1.0), relation=True),
-    "spearman": Statistic(spearman, (-1.0, 1.0), relation=True),
-    "kendall": Statistic(kendall, (-1.0, 1.0), relation=True),
+    "pearson": Statistic(pearson, (-1.0, 1.0), relation=True, correlation=True),
+    "spearman": Statistic(spearman, (-1.0, 1.0), relation=True, correlation=True),
+    "kendall": Statistic(kendall, (-1.0, 1.0), relation=True, correlation=True),
     "mmrv": Statistic(mmrv, (0.0, 1.0), in_units=True, directed=True),
+    "mmrv_code": Statistic(mmrv_code, (0.0, 1.0), in_units=True, directed=True),
     "pairwise_accuracy": Statistic(pairwise_accuracy, (0.0, 1.0)),
     "selection_regret": Statistic(selection_regret, (0.0, 1.0), in_units=True, directed=True),
     "slope": Statistic(calibration_slope, (-inf, inf), relation=True),
@@ -204,6 +214,7 @@ class Coefficients:
         spearman: rho, average ranks.
         kendall: tau-b.
         mmrv: mean maximum rank violation, 0 is perfect; see `MMRV_RULE`.
+        mmrv_code: the same with SIMPLER's published code, which differs where policies tie.
         pairwise_accuracy: share of pairs ordered as the reference orders them.
         selection_regret: reference rate lost by choosing imagination's best policy.
         slope: a of R = a S + b.
@@ -216,6 +227,7 @@ class Coefficients:
     spearman: Estimate
     kendall: Estimate
     mmrv: Estimate
+    mmrv_code: Estimate
     pairwise_accuracy: Estimate
     selection_regret: Estimate
     slope: Estimate
@@ -257,6 +269,9 @@ def coefficients(
             low, high = (0.0 if low == 0 else -inf), inf
         # Times the sign, more is better.
         sign = metric.sign if statistic.directed else 1
+        if statistic.correlation and distinct is None:
+            rates = reference, imagined
+            return inverted_estimate(statistic.function, rates, resamples, level, undefined)
         return estimate(
             in_chunks(statistic.function),
             (sign * reference, sign * imagined),

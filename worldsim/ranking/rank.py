@@ -20,7 +20,7 @@ from worldsim.ranking.bootstrap import (
     fisher_interval,
     resample_policies,
 )
-from worldsim.ranking.correlation import Coefficients, coefficients
+from worldsim.ranking.correlation import STATISTICS, Coefficients, coefficients
 from worldsim.ranking.rates import (
     PairedRates,
     correct,
@@ -156,7 +156,8 @@ def _report(
     chosen = paired.ranked
     reference, imagined = paired.reference.rates[chosen], paired.imagined.rates[chosen]
     ranked = tuple(n for n, keep in zip(paired.names, chosen, strict=True) if keep)
-    main, wider = _coefficients(paired, chosen), _over_policies(paired, task)
+    main = _coefficients(paired, chosen)
+    wider = _no_narrower(_over_policies(paired, task), main)
     calibrated = leave_one_out_rates(reference, imagined, paired.metric.bounds)
     errors = np.abs(calibrated - reference)
     policies = _policies(paired, dict(zip(ranked, calibrated, strict=True)), task)
@@ -201,6 +202,17 @@ def _over_policies(paired: PairedRates, task: _Task) -> Coefficients:
     return coefficients(
         r.rates[chosen], s.rates[chosen], drawn, paired.level, paired.metric, distinct
     )
+
+
+def _no_narrower(wider: Coefficients, main: Coefficients) -> Coefficients:
+    """Correlations over policies are no surer than those of the policies held fixed."""
+    changed = {}
+    for name in (name for name, statistic in STATISTICS.items() if statistic.correlation):
+        ours, theirs = getattr(wider, name), getattr(main, name)
+        if ours.interval and theirs.interval:
+            low, high = zip(ours.interval, theirs.interval, strict=True)
+            changed[name] = replace(ours, interval=(min(low), max(high)))
+    return replace(wider, **changed)
 
 
 def _beside(paired: PairedRates, names: tuple[str, ...]) -> MetricResult:

@@ -242,13 +242,17 @@ def draw_judges(judge: JudgeReport, samples: int, rng: Generator) -> tuple[Float
     A plain bootstrap of counts has no spread when the judge made no mistake, so the
     draws come from the Jeffreys posterior Beta(k + 1/2, n - k + 1/2), its smoothed form.
     """
-    tpr = _jeffreys(judge.true_positives, judge.positives, samples, rng)
-    tnr = _jeffreys(judge.true_negatives, judge.negatives, samples, rng)
+    tpr = jeffreys(judge.true_positives, judge.positives, samples, rng)
+    tnr = jeffreys(judge.true_negatives, judge.negatives, samples, rng)
     return tpr, 1.0 - tnr
 
 
-def _jeffreys(successes: float, trials: float, samples: int, rng: Generator) -> Float:
-    return rng.beta(successes + 0.5, max(trials - successes, 0.0) + 0.5, size=samples)
+def jeffreys(
+    successes: Float | float, trials: Float | float, size: int | tuple[int, ...], rng: Generator
+) -> Float:
+    """Rates drawn from the Jeffreys posterior of counts, which may be fractions."""
+    failures = np.maximum(np.asarray(trials) - successes, 0.0)
+    return rng.beta(np.asarray(successes) + 0.5, failures + 0.5, size=size)
 
 
 def correct(observed: Float | float, tpr: Float | float, fpr: Float | float) -> Float:
@@ -277,7 +281,7 @@ def corrected_rate(
     point = float(correct(successes / trials, judge.tpr, 1.0 - judge.tnr))
     if math.isnan(point):
         return Estimate(None, None, "the judge is no better than chance (TPR <= FPR)")
-    observed = _jeffreys(successes, trials, samples, rng)
+    observed = jeffreys(successes, trials, samples, rng)
     drawn = correct(observed, *draw_judges(judge, samples, rng))
     interval, reason = percentile_interval(drawn, level)
     if interval is not None:

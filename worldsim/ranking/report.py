@@ -228,7 +228,9 @@ class RankingReport:
             **{name: getattr(self, name) for name in ("block", "pool", "release")},
             "verdict": self.verdict,
             "policies": [policy.to_json(progress) for policy in self.policies],
-            **{name: main[name] for name in ("pearson", "spearman", "kendall", "mmrv")},
+            **{
+                name: main[name] for name in ("pearson", "spearman", "kendall", "mmrv", "mmrv_code")
+            },
             "judge": self._judge_json(),
             **{name: main[name] for name in ("pairwise_accuracy", "selection_regret")},
             "calibration": {name: main[name] for name in ("slope", "intercept", "bias", "mae")},

@@ -1,7 +1,7 @@
 """Imagined outcomes beside success rates that were logged elsewhere, from starts of their own.
 
-Each world is resampled on its own: counts binomially, imagination by starts. The two best logged
-policies are told apart by Fisher's exact test and the two-proportion sample size.
+Each world is resampled on its own: counts by their posterior, imagination by starts. The two best
+logged policies are told apart by Fisher's exact test and the two-proportion sample size.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from worldsim.ranking.bootstrap import (
     start_resamples,
     wilson_interval,
 )
-from worldsim.ranking.rates import PairedRates, WorldRates, world_rates
+from worldsim.ranking.rates import PairedRates, WorldRates, jeffreys, world_rates
 from worldsim.ranking.significance import MAX_STARTS, POWER, Separation, describe_rates, top_two
 from worldsim.rollout.episodes import METRICS, SUCCESS
 from worldsim.rollout.logged import LoggedRates
@@ -81,14 +81,14 @@ def _estimate(rate: float, trials: float, level: float) -> Estimate:
 
 
 def count_resamples(rates: Float, trials: Float, samples: int, rng: Generator) -> Float:
-    """Bootstrap rates `[B, P]` of logged counts: Binomial(trials, rate) / trials.
+    """Rates `[B, P]` that the logged counts leave plausible, from their Jeffreys posterior.
 
-    A policy whose number of trials is unknown (NaN) keeps its rate in every sample.
+    A binomial bootstrap would have no spread where all trials ended alike. A policy whose number
+    of trials is unknown (NaN) keeps its rate in every sample.
     """
     known = np.isfinite(trials)
-    n = np.where(known, trials, 1).astype(np.int64)
-    drawn = rng.binomial(n, np.where(known, rates, 0.0), size=(samples, len(n))) / n
-    return np.where(known, drawn, rates)
+    n = np.where(known, trials, 1.0)
+    return np.where(known, jeffreys(rates * n, n, (samples, len(n)), rng), rates)
 
 
 def separate_counts(

@@ -181,6 +181,21 @@ def _chance_notes(report: RankingReport) -> list[str]:
                 f"Pearson rests on {entry.policy}: without it r is {without} "
                 f"(all: {report.coefficients.pearson.text()})."
             )
+    return lines + _group_notes(report)
+
+
+def _group_notes(report: RankingReport) -> list[str]:
+    """Groups that are too small for a correlation."""
+    lines = []
+    for group in sorted({policy.group for policy in report.policies if policy.group}):
+        members = [policy for policy in report.policies if policy.group == group]
+        count = sum(p.reference.value is not None and p.imagined.value is not None for p in members)
+        if count < FEWEST:
+            lines.append(
+                f"Group {group} has {count} ranked "
+                f"{'policy' if count == 1 else 'policies'} and gets no correlation: it takes "
+                f"{FEWEST}, since two always lie on a line."
+            )
     return lines
 
 
@@ -214,13 +229,14 @@ def settings(paired: PairedRates, samples: int, seed: int) -> dict[str, object]:
     """How the intervals were made."""
     drawn = "starts drawn jointly for both worlds"
     if not paired.paired:
-        drawn = "logged counts binomially, imagined starts"
+        drawn = "logged counts from their Jeffreys posterior, imagined starts"
     rates = "; rates: Wilson" if paired.metric.binary else ""
     return {
         "starts": paired.starts,
         "bootstrap_samples": samples,
         "bootstrap": f"policies fixed; {drawn}, then rollouts",
-        "interval": f"envelope of percentile and reflected bootstrap{rates}",
+        "interval": "correlations of these policies: inverted tests of possible true rates; "
+        f"others: envelope of percentile and reflected bootstrap{rates}",
         "level": paired.level,
         "seed": seed,
     }

@@ -16,7 +16,8 @@ COEFFICIENTS = (
     ("Pearson", "pearson"),
     ("Spearman", "spearman"),
     ("Kendall tau-b", "kendall"),
-    ("MMRV", "mmrv"),
+    ("MMRV (paper <)", "mmrv"),
+    ("MMRV (code >)", "mmrv_code"),
     ("bias", "bias"),
 )
 
