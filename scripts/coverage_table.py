@@ -11,14 +11,14 @@ hard start is hard for all) and most of it with the other world (same start, sam
 import argparse
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.ranking.bootstrap import paired_resamples, start_resamples
-from worldsim.ranking.correlation import STATISTICS, Coefficients, coefficients
+from worldsim.ranking.correlation import STATISTICS, Coefficients, coefficients, pearson
 from worldsim.ranking.unpaired import count_resamples
 from worldsim.rollout.episodes import METRICS, SUCCESS
 
@@ -57,9 +57,18 @@ class Cell:
             return p, p
         if self.imagination == "reversed":
             return p, p[::-1].copy()
-        rng = np.random.default_rng(0)
-        orders = [rng.permutation(self.policies) for _ in range(2000)]
-        return p, p[min(orders, key=lambda order: abs(np.corrcoef(p, p[order])[0, 1]))]
+        return p, p[unrelated_order(self.policies)]
+
+
+@cache
+def unrelated_order(policies: int) -> NDArray[np.int64]:
+    """An order of evenly spaced rates `[P]` with hardly any correlation."""
+    rng = np.random.default_rng(0)
+    orders = rng.permuted(np.tile(np.arange(policies), (2000, 1)), axis=1)
+    apart = abs(
+        pearson(reference=np.broadcast_to(np.arange(policies), orders.shape), imagined=orders)
+    )
+    return np.asarray(orders[apart.argmin()])
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ DIRECTIONS = 2
 """Lines of worlds that are tried: how imagination was seen to differ, and others at random."""
 
 MOST_DRAWS = 1000
-HALVINGS = 8
+HALVINGS = 7
 """Of the quarter turns between a world that is rejected and one that is not."""
 
 LEAST_SPREAD = 1e-3
@@ -112,7 +112,7 @@ def inverted_estimate(
 def _lines(
     function: Callable[..., Float], point: tuple[Float, Float], resamples: tuple[Float, Float]
 ) -> list[_Line]:
-    """Lines of worlds with the spreads that are left when noise is subtracted."""
+    """Lines of worlds in several directions, with the spreads that noise may leave."""
     r, s = (_centred(rates) for rates in point)
     errors = [_centred(drawn - drawn.mean(axis=0))[:MOST_DRAWS] for drawn in resamples]
     along = r / np.linalg.norm(r)
@@ -121,9 +121,10 @@ def _lines(
     if np.linalg.norm(s - (s @ along) * along) > 1e-9 * np.linalg.norm(s):
         found[0] = s
     across = [_centred(way) - (_centred(way) @ along) * along for way in found]
-    spreads = _spread(r, errors[0]), _spread(s, errors[1])
+    spreads = zip(_spreads(r, errors[0]), _spreads(s, errors[1]), strict=True)
     return [
-        _Line(function, along, way / np.linalg.norm(way), spreads, (errors[0], errors[1]))
+        _Line(function, along, way / np.linalg.norm(way), pair, (errors[0], errors[1]))
+        for pair in spreads
         for way in across
     ]
 
@@ -133,7 +134,14 @@ def _centred(rates: Float) -> Float:
     return np.asarray(rates - rates.mean(axis=-1, keepdims=True))
 
 
-def _spread(rates: Float, errors: Float) -> float:
-    """Length of true rates `[P]`: that of observed ones, less what errors `[B, P]` add."""
+def _spreads(rates: Float, errors: Float) -> tuple[float, float]:
+    """Length of true rates `[P]` without what errors `[B, P]` add, and a standard error less.
+
+    Errors that both worlds share may have spread both sets of rates by chance, and alike.
+    """
     seen, noise = float((rates**2).sum()), float((errors**2).sum(axis=1).mean())
-    return float(np.sqrt(max(seen - noise, LEAST_SPREAD**2 * seen)))
+    least = LEAST_SPREAD**2 * seen
+    left = max(seen - noise, least)
+    again = np.sqrt(left / seen) * rates + errors
+    doubt = float((again**2).sum(axis=1).std())
+    return float(np.sqrt(left)), float(np.sqrt(max(left - doubt, least)))
