@@ -27,6 +27,9 @@ MOST_DRAWS = 1000
 HALVINGS = 7
 """Of the quarter turns between a world that is rejected and one that is not."""
 
+SPREAD_DOUBT = 0.5
+"""Standard errors by which true rates may spread less than noise leaves of the observed ones."""
+
 LEAST_SPREAD = 1e-3
 """A spread of rates that is all noise is taken to be this share of what was seen."""
 
@@ -51,7 +54,8 @@ class _Line:
 
     def imagined(self, angle: float) -> Float:
         """True imagined rates `[P]`."""
-        return self.spreads[1] * (np.sin(angle) * self.along + np.cos(angle) * self.across)
+        way = np.sin(angle) * self.along + np.cos(angle) * self.across
+        return np.asarray(self.spreads[1] * way)
 
     def share(self, angle: float, observed: float, sign: int) -> float:
         """Share of draws at least as high as `observed`, or as low where `sign` is negative."""
@@ -135,7 +139,7 @@ def _centred(rates: Float) -> Float:
 
 
 def _spreads(rates: Float, errors: Float) -> tuple[float, float]:
-    """Length of true rates `[P]` without what errors `[B, P]` add, and a standard error less.
+    """Length of true rates `[P]` without what errors `[B, P]` add, and `SPREAD_DOUBT` less.
 
     Errors that both worlds share may have spread both sets of rates by chance, and alike.
     """
@@ -144,4 +148,4 @@ def _spreads(rates: Float, errors: Float) -> tuple[float, float]:
     left = max(seen - noise, least)
     again = np.sqrt(left / seen) * rates + errors
     doubt = float((again**2).sum(axis=1).std())
-    return float(np.sqrt(left)), float(np.sqrt(max(left - doubt, least)))
+    return float(np.sqrt(left)), float(np.sqrt(max(left - SPREAD_DOUBT * doubt, least)))
