@@ -47,7 +47,7 @@ def test_the_bootstrap_misses_a_reversed_order_of_close_policies() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", cells(), ids=str)
 def test_every_cell_is_held(cell: Cell) -> None:
-    rankings = 200
+    rankings = 100
     found = coverage(cell, rankings, samples=200, names=CORRELATIONS)
     assert min(one.held for one in found.values()) >= NOMINAL[0] - chance(rankings), found
     # At the ends of the range, and for orders, intervals are wider than they need be.
