@@ -73,7 +73,7 @@ class ImaginationEngine:
     ) -> None:
         if not 1 <= sampling_steps <= 8:
             raise UsageError(f"sampling_steps is {sampling_steps}; expected 1 to 8")
-        model.spec.require_compatible(judge.spec, "the world model", "the judge")
+        model.spec.require_compatible(judge.spec, "the world model", "the judge", stateless=True)
         self.spec = model.spec
         self.judge = judge
         self.success_bonus = success_bonus
@@ -128,7 +128,7 @@ class ImaginationEngine:
         pixels = np.stack([start.pixels for start in starts])
         agent_pos = np.stack([start.agent_pos for start in starts])
         judgement = self.judge.read(ObservedFrame(pixels, agent_pos), None)
-        state = stack_states(starts, judgement.state)
+        state = stack_states(starts, judgement.state, self.spec)
         places = None if rows is None else rows.tolist()
         begin_stream(self.stream, starts, state, env_ids, seed, places)
         if rows is None:

@@ -83,7 +83,7 @@ def load_starts(starts: StartSource | None, judge: Judge, model: WorldModel) -> 
             )
         starts = made = SimulatorStarts(judge.env.id, judge.env.kwargs)
     try:
-        model.spec.require_compatible(starts.spec, "the world model", "the starts")
+        model.spec.require_compatible(starts.spec, "the world model", "the starts", stateless=True)
     except SpecMismatchError:
         if made is not None:
             made.close()

@@ -173,11 +173,15 @@ def _stack_extras(starts: Sequence[Start], spec: WorldSpec) -> dict[str, Float]:
     }
 
 
-def stack_states(starts: Sequence[Start], read: Float) -> Float:
-    """Privileged states of N starts `[N, S]`; the unknown ones as `read` `[N, S]` has them."""
+def stack_states(starts: Sequence[Start], read: Float, spec: WorldSpec) -> Float:
+    """Privileged states of N starts `[N, S]`, S as the model's `spec` says.
+
+    The unknown ones are as a judge has `read` them, `[N, S]`, and NaN where it reads none.
+    """
+    unknown = np.full(spec.state.dim, np.nan, np.float32)
     return np.stack(
         [
-            start.state if start.state.shape == row.shape else row
+            next((known for known in (start.state, row) if known.shape == unknown.shape), unknown)
             for start, row in zip(starts, read, strict=True)
         ]
     )

@@ -252,7 +252,9 @@ def test_action_kinds_survive_json_and_earlier_specs_are_boxes() -> None:
 def test_who_is_not_told_the_simulators_state_is_of_the_same_world() -> None:
     told, bare = nano_spec(), replace(nano_spec(), state=VectorSpec((), ()))
     other = replace(told, state=VectorSpec(("drawer_x",), ("m",)))
-    told.require_compatible(bare, "a simulator", "a model")
-    bare.require_compatible(told, "a model", "a simulator")
+    told.require_compatible(bare, "a simulator", "a model", stateless=True)
+    bare.require_compatible(told, "a model", "a simulator", stateless=True)
     with pytest.raises(SpecMismatchError, match="state"):
-        told.require_compatible(other, "a model", "a simulator")
+        told.require_compatible(other, "a model", "a simulator", stateless=True)
+    with pytest.raises(SpecMismatchError, match="state"):
+        told.require_compatible(bare, "a model to train further", "a data set")

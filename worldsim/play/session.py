@@ -98,7 +98,7 @@ class PlaySession:
             judgement = self.judge.read(shown, None)
             read, verdict = judgement.state, _reading(judgement)
             self._tracker = self.judge.tracker(1)
-        state = stack_states([start], read)
+        state = stack_states([start], read, self._stream.spec)
         known = self.judge is not None or start.state.shape == read[0].shape
         begin_stream(self._stream, [start], state if known else None, [0], seed)
         self._finished.clear()

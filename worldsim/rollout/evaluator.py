@@ -65,7 +65,9 @@ class Evaluator:
             raise UsageError(
                 "starts come from a simulator (env=...) or a data set (starts.dataset)"
             )
-        self.model.spec.require_compatible(spec, f"model {self.eval_config.model}", "the starts")
+        self.model.spec.require_compatible(
+            spec, f"model {self.eval_config.model}", "the starts", stateless=True
+        )
         return starts
 
     @cached_property
@@ -121,19 +123,22 @@ class Evaluator:
             WorldsimError: the simulator's episodes cannot be repeated.
         """
         self.model.spec.require_compatible(
-            self.judge.spec, f"model {self.eval_config.model}", f"judge {self.eval_config.judge}"
+            self.judge.spec,
+            f"model {self.eval_config.model}",
+            f"judge {self.eval_config.judge}",
+            stateless=True,
         )
         timeless = self.eval_config.max_steps is None  # the simulator's horizon is asked for
         if "simulator" in worlds or self.eval_config.starts.dataset is None or timeless:
             name = f"model {self.eval_config.model}"
             self.model.spec.require_compatible(
-                self.simulator.spec, name, str(self.eval_config.env_id)
+                self.simulator.spec, name, str(self.eval_config.env_id), stateless=True
             )
             self.simulator.check()
             self.simulator.close()
         if (data := self.recorded_starts) is not None:
             self.model.spec.require_compatible(
-                data.spec, f"model {self.eval_config.model}", "the starts"
+                data.spec, f"model {self.eval_config.model}", "the starts", stateless=True
             )
         if "imagination" in worlds:
             _ = self.imagination

@@ -158,7 +158,7 @@ class SimulatorWorld:
         self._idle = [self._make()]
         self.spec: WorldSpec = _unwrapped(self._idle[0]).spec_world
         if judge is not None:
-            judge.spec.require_compatible(self.spec, "the judge", env_id)
+            judge.spec.require_compatible(self.spec, "the judge", env_id, stateless=True)
         self._running: list[gymnasium.Env[Any, Any]] = []
         self._tracker = None if judge is None else judge.tracker(0)
 

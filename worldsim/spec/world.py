@@ -142,21 +142,25 @@ class WorldSpec:
         """
         self._require_equal(other, ours, theirs, ("fps", "cameras", "action", "agent_pos"))
 
-    def require_compatible(self, other: "WorldSpec", ours: str, theirs: str) -> None:
+    def require_compatible(
+        self, other: "WorldSpec", ours: str, theirs: str, *, stateless: bool = False
+    ) -> None:
         """Refuse to mix two different worlds.
 
-        Limits of actions may differ if one of the two measured them in its data, and the state if
-        one of the two does without.
+        Limits of actions may differ if one of the two measured them in its data.
 
         Args:
             other: the spec to compare with.
             ours: what this spec belongs to, for the message ("checkpoint runs/a").
             theirs: what `other` belongs to.
+            stateless: whether one of the two may do without the simulator's state.
 
         Raises:
             SpecMismatchError: names every field that differs, with both values.
         """
-        fields = ("fps", "cameras", "action", "agent_pos", "state")
+        fields: tuple[str, ...] = ("fps", "cameras", "action", "agent_pos")
+        if not stateless or (self.state.dim and other.state.dim):
+            fields = (*fields, "state")
         self._require_equal(other, ours, theirs, fields)
 
     def agrees(self, other: "WorldSpec", field: str) -> bool:
@@ -168,8 +172,6 @@ class WorldSpec:
         if field == "cameras":
             mine, theirs = self.cameras, other.cameras
             return len(mine) == len(theirs) and all(map(CameraSpec.fits, mine, theirs))
-        if field == "state" and not (self.state.dim and other.state.dim):
-            return True  # who is not told the simulator's state fits all
         return bool(getattr(self, field) == getattr(other, field))
 
     def _require_equal(
