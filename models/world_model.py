@@ -22,7 +22,11 @@ from worldsim.files import read_json, write_json, write_text
 from worldsim.memory.base import MEMORIES, MemoryConfig
 from worldsim.memory.view import MemoryView
 from worldsim.models.blocks import Normalizer
-from worldsim.models.conditioners.base import ConditionerList, registered_conditioners
+from worldsim.models.conditioners.base import (
+    ConditionerList,
+    registered_conditioners,
+    require_distinct,
+)
 from worldsim.models.conditioners.steps import FrameSteps, RigTensors
 from worldsim.models.denoisers.base import DenoiserConfig, DenoiserShape, build_denoiser
 from worldsim.models.denoisers.conditioning import Conditioning
@@ -48,8 +52,6 @@ from worldsim.models.weights import (
 from worldsim.spec import WorldSpec
 
 KIND = "world_model"
-
-
 ConditionerName = Annotated[str, OneOf(registered_conditioners)]
 TABLETOP: tuple[ConditionerName, ...] = ("effector", "objects", "rays", "outlines")
 """Conditioners of an arm over a table, in the order in which shipped models have their channels."""
@@ -87,6 +89,10 @@ class WorldModelConfig(Checked):
     ladder: TrainedLadder = field(default_factory=TrainedLadder)
     calibrated: bool = False
     state_labels: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_distinct(self.conditioners)
 
 
 def trained_config(reference: str | Path) -> WorldModelConfig:
@@ -240,9 +246,10 @@ class WorldModel(nn.Module):
         twin.normalizer.load_json(self.normalizer.to_json())
         return twin.train(self.training)
 
-    def remembering(self, recent: int, sink: int) -> "WorldModel":
-        """This model with another length of context; see `WorldModelConfig`."""
-        self.config = replace(self.config, recent=recent, sink=sink)
+    def remembering(self, recent: int, sink: int, memory: MemoryConfig) -> "WorldModel":
+        """This model with another length of context and memory; see `WorldModelConfig`."""
+        self.config = replace(self.config, recent=recent, sink=sink, memory=memory)
+        self.remembers = MEMORIES.get(memory.name).tells
         return self
 
     def trained_with(self, *, calibration: bool, state_labels: bool = False) -> "WorldModel":

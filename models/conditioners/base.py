@@ -111,11 +111,7 @@ class ConditionerList:
     """
 
     def __init__(self, names: Sequence[str], spec: WorldSpec, dynamics: Dynamics) -> None:
-        for name in names:
-            if list(names).count(name) > 1:
-                raise UsageError(
-                    f"model.conditioners names {name!r} twice in {list(names)}; name it once"
-                )
+        require_distinct(names)
         objects = dynamics.state_dim > 0
         rows = [registered_conditioners().get(name) for name in names]
         self.rows = tuple(row(spec, objects=objects) for row in rows)
@@ -145,6 +141,19 @@ class ConditionerList:
             maps = row.maps(step, memory)
             parts.append(maps * known if row.calibrated else maps)
         return torch.cat(parts, dim=3)
+
+
+def require_distinct(names: Sequence[str]) -> None:
+    """Refuse a conditioner that is named twice.
+
+    Raises:
+        UsageError: see above.
+    """
+    for name in names:
+        if list(names).count(name) > 1:
+            raise UsageError(
+                f"model.conditioners names {name!r} twice in {list(names)}; name it once"
+            )
 
 
 def registered_conditioners() -> Registry[Callable[..., Conditioner]]:

@@ -100,6 +100,8 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 def test_a_conditioner_named_twice_is_refused() -> None:
     with pytest.raises(UsageError, match="'rays' twice"):
         ConditionerList(("rays", "action", "rays"), nano_spec(), dynamics())
+    with pytest.raises(UsageError, match="names 'rays' twice"):
+        replace(nano_model().config, conditioners=("rays", "rays"))
 
 
 def test_a_conditioner_of_ones_own_is_a_class_and_a_name() -> None:

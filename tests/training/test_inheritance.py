@@ -108,6 +108,7 @@ def test_what_cannot_be_followed_is_refused(
     ("option", "words"),
     [
         ("start_from", ["model.recent=9", "model.sink=2"]),
+        ("start_from", ["model.memory.name=none", "model.memory.retrieved=2"]),
         ("start_from", ["model.condition_on_state=false"]),
         ("transfer_from", ["model.dynamics.modes=3", "model.recent=9"]),
         ("reuse", ["model=small", "model.tokenizer.width=8", "model.dynamics.modes=3"]),

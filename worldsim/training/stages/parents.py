@@ -27,7 +27,7 @@ from worldsim.training.loss import student_of
 from worldsim.training.run_folder import RunFolder, load_tokenizer, tokenizer_config
 from worldsim.training.train_config import TrainConfig
 
-CONTEXT = ("recent", "sink")
+CONTEXT = ("recent", "sink", "memory.name", "memory.retrieved")
 """Keys of `model` that a model trained further may have otherwise."""
 LEARNT = ("ladder", "calibrated", "state_labels")
 """Those that say what it was trained for, which training decides."""
@@ -196,12 +196,12 @@ class Parents:
             sizes = self._config.model
             model = student_of(self.further, self._config.plan)
             model.spec = self._widened(self.further.spec)
-            return model.remembering(sizes.recent, sizes.sink)
+            return model.remembering(sizes.recent, sizes.sink, sizes.memory)
         if self._relative is not None:
             sizes = self._config.model
             model = transferred(self._relative, self._spec, sizes.dynamics)
             model = model.trained_on(self._config.plan.ladder(TrainedLadder()))
-            return model.remembering(sizes.recent, sizes.sink)
+            return model.remembering(sizes.recent, sizes.sink, sizes.memory)
         ladder = self._config.plan.ladder(TrainedLadder())
         return WorldModel(replace(self._config.model, ladder=ladder), self._spec)
 
