@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from worldsim_testing import nano_model, nano_start
+from worldsim_testing import nano_model, nano_spec, nano_start
 
 from worldsim.judge.buffer import imagine_again, reconstruct
 from worldsim.sampling.sampler import Sampler
@@ -19,6 +19,8 @@ def recorded() -> Any:
     start, rng = nano_start(sum(LENGTHS)), np.random.default_rng(0)
     rig = {name: start[name][:2] for name in ("intrinsics", "extrinsics", "mounted")}
     return SimpleNamespace(
+        spec=nano_spec(),
+        extras={},
         pixels=start["pixels"],
         agent_pos=start["agent_pos"],
         action=rng.uniform(-1, 1, (9, 5)).astype(np.float32),

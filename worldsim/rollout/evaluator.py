@@ -9,7 +9,7 @@ from typing import Any
 from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.envs.imagination.start import Start
 from worldsim.envs.imagination.starts import DatasetStarts, SimulatorStarts
-from worldsim.errors import UsageError
+from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.hardware import inference_device
 from worldsim.judge.judge import Judge, load_pretrained_judge
 from worldsim.models.world_model import WorldModel
@@ -148,10 +148,15 @@ class Evaluator:
     def policy_spec(self) -> WorldSpec:
         """The world as policies are made for it: with the names of the simulator's state, by which
         scripted ones choose their controllers, where the model does without."""
-        spec = self.model.spec
-        if spec.state.dim or self.eval_config.env_id is None:
+        spec, env_id = self.model.spec, self.eval_config.env_id
+        if spec.state.dim or env_id is None:
             return spec
-        return replace(spec, state=self.simulator.spec.state)
+        try:
+            simulated = self.simulator.spec
+            spec.require_compatible(simulated, "the model", env_id, stateless=True)
+        except SpecMismatchError:  # imagination alone, of another world than the default env's
+            return spec
+        return replace(spec, state=simulated.state)
 
     def policy(self, name: str) -> Policy:
         """A fresh policy of the pool."""
