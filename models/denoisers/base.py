@@ -79,6 +79,11 @@ class ContextShape:
     head_dim: int
     history: int = 2
 
+    @property
+    def reads_frames(self) -> bool:
+        """Whether a finished frame is read once more, for its keys and values."""
+        return self.layers > 0
+
 
 class Denoiser(nn.Module):
     """Base of all backbones: predecessor concatenation and the clean-frame residual.
@@ -187,7 +192,8 @@ def registered_denoisers() -> Registry[Callable[[DenoiserConfig, DenoiserShape],
     """The registry, with every row in it."""
     # The rows import this module, so they are named where a name is first looked up.
     import worldsim.models.denoisers.dit
-    import worldsim.models.denoisers.stnet  # noqa: F401
+    import worldsim.models.denoisers.stnet
+    import worldsim.models.denoisers.unet  # noqa: F401
 
     return DENOISERS
 

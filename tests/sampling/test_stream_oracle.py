@@ -35,7 +35,7 @@ def model_with(backbone: str, recent: int, sink: int = 1) -> WorldModel:
     return model
 
 
-@pytest.mark.parametrize("backbone", ["stnet", "dit"])
+@pytest.mark.parametrize("backbone", ["stnet", "dit", "unet"])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_equals_one_forward_over_everything(name: str, backbone: str) -> None:
     model, schedule = model_with(backbone, recent=12), SCHEDULES[name]

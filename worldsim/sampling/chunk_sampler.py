@@ -264,12 +264,15 @@ class ChunkSampler:
     ) -> Tensor:
         """Clean estimates of the frames in flight; commits what was finished before."""
         context, new = part.context, int(part.uncommitted[0])
+        past = as_history(part.recent[:, part.recent.shape[1] - new :], self.history_sigma)
+        marks = past.new_full(past.shape[:2], self.history_sigma)
+        if new and not self.denoiser.context_shape.reads_frames:
+            context.commit(past, marks)
+            past, marks, new = past[:, :0], marks[:, :0], 0
         # Ages are counted from the first of these frames, so that no number grows with the stream.
         positions = torch.arange(new + x.shape[1], device=x.device).expand(x.shape[0], -1)
         # Frames to commit come first and see nothing newer.
         blocks = (*(1,) * new, x.shape[1]) if self.schedule.bidirectional else None
-        past = as_history(part.recent[:, part.recent.shape[1] - new :], self.history_sigma)
-        marks = past.new_full(past.shape[:2], self.history_sigma)
         past_cond = part.recent_cond.frames(part.recent.shape[1] - new, part.recent.shape[1])
         out: Tensor = self.denoiser(
             torch.cat([past, x], dim=1),

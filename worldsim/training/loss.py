@@ -145,6 +145,7 @@ class WorldModelLoss:
     ) -> None:
         self.model, self.config, self.success_weight = model, config, success_weight
         self.teacher, self.critic, self.accumulate = teacher, critic, accumulate
+        self._reads = True
         self.draw_levels, self.draw_mask = noise_policy(config.noise), loss_mask(config.loss_mask)
         if config.has_teacher and teacher is None:
             raise UsageError("plan.distillation and plan.matching need a teacher")
@@ -155,6 +156,7 @@ class WorldModelLoss:
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of recorded clips, by one of the four branches below."""
         clip = prepare_clip(self.model, batch, self.config.dropout, generator)
+        self._reads = int(batch["micro_step"]) % self.config.objective.readings_every == 0
         if self.teacher is not None:
             self.teacher.to(clip.x0.device)
             distillation = self.config.distillation
@@ -240,6 +242,8 @@ class WorldModelLoss:
         weight = places[:, span] * frame_weights(frames, seen)
         wanted = clip.x0[:, span] if target is None else target
         error = weighted_error(predicted, wanted, weight, config.absolute)
+        if not self._reads:
+            return Loss(error, {name: error.detach()})
         read = partial(reading_losses, config=config, success_weight=self.success_weight)
         recorded = read(self.model.head(clip.x0, clip.view_mask), clip.targets, clip.frame_mask)
         targets = {key: value[:, span] for key, value in clip.targets.items()}

@@ -41,6 +41,8 @@ class ObjectiveConfig(Checked):
     progress: weight of the progress reading.
     on_predictions: factor of the readings taken off predicted frames, through which the denoiser
         learns to put things where the simulator has them.
+    readings_every: in every n-th batch readings are taken; the others train the denoiser alone,
+        which where latents are many takes a third less time.
     """
 
     absolute: Weight = 0.0
@@ -55,6 +57,7 @@ class ObjectiveConfig(Checked):
     success: Weight = 0.05
     progress: Weight = 0.1
     on_predictions: Weight = 0.3
+    readings_every: Count = 1
 
 
 def motion_weight(
@@ -84,10 +87,19 @@ def foreground_weight(
     thing that rests is a few places that never count as moving, yet a policy steers by them.
     Arguments as of `motion_weight`.
     """
-    known = x0.masked_fill(present == 0, torch.nan).flatten(0, 1)
-    background = known.nanmedian(dim=0).values.nan_to_num()
-    apart = (x0 - background).abs().mean(dim=3, keepdim=True) * present
+    apart = (x0 - background_of(x0, present)).abs().mean(dim=3, keepdim=True) * present
     return 1.0 + strength * _shared(apart / threshold, present, least_share)
+
+
+def background_of(x0: Tensor, present: Tensor) -> Tensor:
+    """`[V, c, h, w]` the median of each place over a batch `[B, T, V, c, h, w]`.
+
+    Args:
+        x0: recorded latents.
+        present: broadcastable to x0, 0 where they mean nothing.
+    """
+    known = x0.masked_fill(present == 0, torch.nan).flatten(0, 1)
+    return known.nanmedian(dim=0).values.nan_to_num()
 
 
 def _shared(degree: Tensor, present: Tensor, least_share: float) -> Tensor:

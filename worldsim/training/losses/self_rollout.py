@@ -10,7 +10,7 @@ Legend: B batch, T frames, V views, c h w latent, H given frames, K imagined fra
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Literal
 
@@ -27,6 +27,7 @@ from worldsim.models.world_model import WorldModel
 from worldsim.sampling.chunk_sampler import ChunkSampler, SamplerState, new_sampler_state
 from worldsim.sampling.sampler import Solver
 from worldsim.training.losses.clip import Clip
+from worldsim.training.losses.objective import background_of
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class RolloutConfig(Checked):
     frames_end: K at the end of training; grows linearly between.
     history: most frames given before a rollout; H is uniform from 1 to this.
     history_level: noise level put on the given frames, uniform from 0 to this.
+    fade: in half of the rollouts the given frames are faded towards the background, by a share
+        uniform from 0 to this. A model whose frames fade a little at every step learns to restore
+        what they show, while the recording still tells where it is (drift simulated by corrupting
+        history: Helios, 2603.04379).
     most_steps: S of the ladder.
     exit: of autoregressive rollouts, `shorter` draws S uniformly from 1 to `most_steps`; `random`
         keeps the ladder and leaves it for the clean estimate after a random step (Self Forcing).
@@ -53,6 +58,7 @@ class RolloutConfig(Checked):
     frames_end: Count = 4
     history: Count = 4
     history_level: Share = 0.05
+    fade: Share = 0.0
     most_steps: Steps = 2
     exit: Literal["shorter", "random"] = "shorter"
     chunk: Count = 1
@@ -132,7 +138,8 @@ def self_rollout(
     first = int(torch.randint(1, most + 1, (), generator=generator))
     schedule = config.schedule(generator)
     offset = int(torch.randint(schedule.steps, (), generator=generator))
-    state = given_frames(model, clip, first, schedule, config.history_level, generator)
+    given = clip if config.fade == 0 else faded(clip, config.fade, generator)
+    state = given_frames(model, given, first, schedule, config.history_level, generator)
 
     def noise(names: list[tuple[int, ...]], shape: Sequence[int]) -> Tensor:
         return torch.randn(len(names), *shape, generator=generator)
@@ -180,6 +187,16 @@ def _rolled(
 
 
 @torch.no_grad()
+def faded(clip: Clip, most: float, generator: torch.Generator) -> Clip:
+    """The clip, half of its rows by up to `most` nearer to the background of all of them."""
+    draws = torch.rand(2, clip.shape[0], generator=generator).to(clip.x0.device)
+    share = most * draws[0] * (draws[1] < 0.5)
+    present = (clip.view_mask * clip.frame_mask[..., None])[..., None, None, None]
+    apart = background_of(clip.x0, present) - clip.x0
+    return replace(clip, x0=clip.x0 + share[:, None, None, None, None, None] * apart * present)
+
+
+@torch.no_grad()
 def given_frames(
     model: WorldModel,
     clip: Clip,
@@ -197,6 +214,7 @@ def given_frames(
     seen = (1 - per_frame(levels)) * x0 + per_frame(noise) * grain
     keys = [(0, row) for row in range(len(x0))]
     state = new_sampler_state(model, schedule, x0, cond, keys, uncommitted=0)
-    model.denoiser(seen, levels, cond, context=state.context, write=first)
+    if model.denoiser.context_shape.reads_frames:
+        model.denoiser(seen, levels, cond, context=state.context, write=first)
     state.context.commit(seen, levels)
     return state
