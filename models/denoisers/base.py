@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from worldsim.config.limits import Count, OneOf
 from worldsim.config.values import Checked
-from worldsim.diffusion.flow import residual_base
+from worldsim.diffusion.flow import per_frame, residual_base
 from worldsim.errors import UsageError
 from worldsim.memory.view import reference
 from worldsim.models.denoisers.attention import FrameOrder, KeyValueContext
@@ -45,6 +45,9 @@ class DenoiserConfig(Checked):
         head_dim: channels of an attention head.
         history: R, how many earlier frames are concatenated by channel.
         jumps: whether it is conditioned on the level that a frame is to be taken to (`plan=ctm`).
+        pure_noise: whether it is shown a frame that is noise alone (level 1). The mean of what may
+            come does not depend on it, so a network that is not shown it has nothing to leak into
+            what stays still; one distilled to few steps needs it (`plan=consistency`, `ctm`).
     """
 
     name: Annotated[str, OneOf(lambda: registered_denoisers())] = "stnet"
@@ -54,6 +57,7 @@ class DenoiserConfig(Checked):
     head_dim: Count = 32
     history: Count = 2
     jumps: bool = False
+    pure_noise: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -153,6 +157,8 @@ class Denoiser(nn.Module):
         """
         if positions is None:
             positions = torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1)
+        if not self.config.pure_noise:
+            x = torch.where(per_frame(sigma) < 1.0, x, 0.0)
         stack, levels = self._with_predecessors(x, sigma, context)
         sigma_previous = levels[-1]
         base = residual_base(x, sigma, stack[-1], sigma_previous)

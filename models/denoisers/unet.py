@@ -1,7 +1,8 @@
 """`unet`: a U-Net of single frames with their history by channel, as DriftWorld's (2607.15065).
 
 Three resolutions of convolutions, each scaled and shifted by the frame's conditions; attention
-across views at the coarsest, where tokens are few. Nothing is kept of a frame but its latents, so
+across views at the coarsest, where tokens are few. A gate shuts the residual off where nothing
+changes: what is off by a little in every step dissolves in a hundred. Nothing is kept of a frame but its latents, so
 a stream never reads a finished frame again.
 
 Legend: B batch, T frames, V views, F = B*T*V images, h w latent size, E condition width.
@@ -95,6 +96,7 @@ class UNet(Denoiser):
         self.last_block = ResBlock(fine, fine, cond)
         self.norm = ChannelNorm(fine)
         self.leave = zero_init(nn.Conv2d(fine, shape.channels, 3, padding=1))
+        self.gate = nn.Conv2d(fine, 1, 3, padding=1)
 
     @property
     def context_shape(self) -> ContextShape:
@@ -124,5 +126,6 @@ class UNet(Denoiser):
             x = mixer(block(x, embedding), cond.view_mask)
         x = self.up_fine(self.up_middle(x, middle, embedding), fine, embedding)
         x = self.last_block(x, embedding)
-        out: Tensor = self.leave(nn.functional.silu(self.norm(x)))[..., :height, :width]
+        x = nn.functional.silu(self.norm(x))
+        out: Tensor = (self.leave(x) * self.gate(x).sigmoid())[..., :height, :width]
         return out.reshape(batch, frames, self.shape.views, *out.shape[1:])

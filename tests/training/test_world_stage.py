@@ -28,8 +28,8 @@ from worldsim.training.losses.clip import (
     prepare_clip,
     shows_calibration,
 )
-from worldsim.training.losses.objective import ObjectiveConfig
-from worldsim.training.losses.self_rollout import RolloutConfig, self_rollout
+from worldsim.training.losses.objective import ObjectiveConfig, background_of
+from worldsim.training.losses.self_rollout import RolloutConfig, faded, self_rollout
 
 CONFIG = WorldModelConfig(
     TokenizerConfig(channels=4, width=8, depth=1),
@@ -290,3 +290,46 @@ def test_rollout_shortens_to_fit_the_clip(model: WorldModel, batch: Batch) -> No
         self_rollout(model, clip_of(model, batch), short, 1.0, generator(s)).first for s in range(9)
     }
     assert firsts == {1, 2, 3}
+
+
+def test_fading_moves_some_rows_towards_the_background_and_no_targets(
+    world: tuple[WorldModel, Clip],
+) -> None:
+    _, clip = world
+    rows = 64
+    wide = replace(
+        clip,
+        x0=clip.x0[:1].repeat(rows, 1, 1, 1, 1, 1),
+        view_mask=clip.view_mask[:1].repeat(rows, 1, 1),
+        frame_mask=clip.frame_mask[:1].repeat(rows, 1),
+    )
+    present = torch.ones_like(wide.x0[:, :, :, :1, :1, :1])
+    apart = background_of(wide.x0, present) - wide.x0
+    moved = faded(wide, 0.5, generator()).x0 - wide.x0
+    # Every row goes its own share of the way, the same at every place.
+    share = (moved * apart).flatten(1).sum(1) / apart.square().flatten(1).sum(1)
+    torch.testing.assert_close(moved, share[:, None, None, None, None, None] * apart)
+    assert 0 <= share.min() and 0.4 < share.max() <= 0.5
+    assert 0.3 < (share == 0).float().mean() < 0.7
+
+
+def test_fading_reaches_what_a_rollout_is_given_and_not_what_it_should_show(
+    world: tuple[WorldModel, Clip],
+) -> None:
+    model, clip = world
+    plain, given = RolloutConfig(start=0.0), RolloutConfig(start=0.0, fade=0.9)
+    before = clip.x0.clone()
+    first = self_rollout(model, clip, plain, 1.0, generator()).predicted
+    second = self_rollout(model, clip, given, 1.0, generator()).predicted
+    assert first.shape == second.shape and not torch.equal(first, second)
+    assert torch.equal(clip.x0, before)
+
+
+def test_readings_are_taken_in_every_nth_batch(model: WorldModel, batch: Batch) -> None:
+    plan = PlanConfig(dropout=NO_DROPOUT, objective=ObjectiveConfig(readings_every=3))
+    loss = WorldModelLoss(model, plan, 1.0)
+    read = [
+        "read_success" in loss({**batch, "micro_step": step}, 0.0, generator()).logs
+        for step in range(7)
+    ]
+    assert read == [True, False, False, True, False, False, True]
