@@ -2,8 +2,8 @@
 
 Three resolutions of convolutions, each scaled and shifted by the frame's conditions; attention
 across views at the coarsest, where tokens are few. A gate shuts the residual off where nothing
-changes: what is off by a little in every step dissolves in a hundred. Nothing is kept of a frame but its latents, so
-a stream never reads a finished frame again.
+changes: what is off by a little in every step dissolves in a hundred. Nothing is kept of a frame
+but its latents, so a stream never reads a finished frame again.
 
 Legend: B batch, T frames, V views, F = B*T*V images, h w latent size, E condition width.
 """

@@ -49,6 +49,7 @@ def test_sides_need_not_halve_twice(size: tuple[int, int]) -> None:
 @torch.no_grad()
 def test_a_shut_gate_holds_the_predecessor_exactly() -> None:
     model = net()
+    assert model.gate.bias is not None
     nn.init.constant_(model.gate.bias, -1e4)
     sigma = torch.tensor([[0.0, 1.0, 1.0]])
     out = model(noise(0), sigma, conditions())
