@@ -27,7 +27,7 @@ STILL_TOO_SHORT_FILES = 4
 
 # Each part may import itself, its neighbours of one line and the lines above.
 ORDER = (
-    "errors registry files rows hardware browser_guard config",
+    "errors registry files rows hardware browser_guard own_imports config",
     "spec conventions cameras diffusion",
     "data",
     "memory",
