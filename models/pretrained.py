@@ -4,14 +4,21 @@ The hub is asked only for names that say so: a folder that is missing must not b
 whatever somebody else put there.
 """
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from worldsim.errors import UsageError
+from worldsim.errors import DataError, UnknownNameError, UsageError
+from worldsim.files import read_yaml
 from worldsim.models.weights import CONFIG
 
 SHIPPED = Path(__file__).resolve().parent / "pretrained"
 SHIPPED_PREFIX = "shipped/"
 HUB_PREFIX = "hub:"
+RUN_CONFIG = "config.yaml"
+"""In the folder of a run, whose model lies in a folder below."""
+_PLAIN = re.compile(r"[\w./~-]+")
 _HUB_FORM = f"{HUB_PREFIX}owner/name or {HUB_PREFIX}owner/name@revision"
 
 
@@ -52,6 +59,47 @@ def resolve_folder(reference: str | Path, revision: str | None = None) -> Path:
     found = locate(reference, revision)
     of_run = found / "model"
     return of_run if (of_run / CONFIG).is_file() else found
+
+
+@contextmanager
+def own_parts_told(folder: Path) -> Iterator[None]:
+    """Say of a part that is not registered how the user's command names the module that does it.
+
+    The modules that the run of a model was given are told, and never imported from there.
+
+    Args:
+        folder: of the model or judge that is read meanwhile.
+
+    Raises:
+        UsageError: what was raised, with the key `parts`.
+    """
+    try:
+        yield
+    except UsageError as error:
+        if not _is_of_a_name(error):
+            raise
+        given = f"parts={_parts_of_run(folder) or '[FILE.py]'}"
+        raise UsageError(
+            f"{error}. If this is a part of your own, add {given} to the command, or in Python "
+            "import the module that registers it first"
+        ) from error
+
+
+def _is_of_a_name(error: BaseException | None) -> bool:
+    """Whether an error is about a name, or was raised because of one."""
+    return error is not None and (
+        isinstance(error, UnknownNameError) or _is_of_a_name(error.__cause__)
+    )
+
+
+def _parts_of_run(folder: Path) -> str:
+    """The key `parts` of the run that a model's folder lies in, as it is typed; "" without one."""
+    named = None
+    with suppress(DataError, AttributeError):
+        named = read_yaml(folder.parent / RUN_CONFIG).get("parts")
+    # What a stranger's file says is not to be typed as it is.
+    plain = isinstance(named, list) and all(_PLAIN.fullmatch(str(name)) for name in named)
+    return f"[{','.join(map(str, named))}]" if plain and named else ""
 
 
 def _from_hub(reference: str, revision: str | None) -> Path:

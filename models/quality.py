@@ -3,9 +3,11 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from worldsim.errors import DataError, QualityWarning
+from worldsim.files import read_json
 
 QUALITY = "quality.json"
 TOLERATED_DB = 0.5
@@ -21,6 +23,12 @@ class StepQuality:
     """
 
     psnr_moving: Mapping[int, float]
+
+    @staticmethod
+    def measured(folder: Path) -> "StepQuality | None":
+        """What lies with a model in its folder; None where nothing was measured."""
+        path = folder / QUALITY
+        return StepQuality.from_json(read_json(path), str(path)) if path.is_file() else None
 
     @staticmethod
     def from_json(data: Any, source: str) -> "StepQuality":

@@ -4,11 +4,12 @@ Legend: B rows, T frames, V views, c h w latent, H W pixels.
 """
 
 from collections.abc import Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor
 
-from worldsim.memory.base import MEMORIES, FrameCameras, Memory, ShownFrames
+from worldsim.memory.base import MEMORIES, FrameCameras, Memory, MemorySize, ShownFrames
 from worldsim.memory.view import MemoryView
 from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.world_model import WorldModel
@@ -17,7 +18,8 @@ from worldsim.models.world_model import WorldModel
 def new_memory(model: WorldModel, rows: int) -> Memory:
     """Empty memories of `rows` streams, as the model's config names them."""
     config, latent = model.config.memory, (model.views, *model.latent_shape)
-    return MEMORIES.get(config.name).new(config, model.spec, latent, rows, model.device)
+    size = MemorySize(model.spec, latent, rows, model.device)
+    return MEMORIES.get(config.name).new(config, size)
 
 
 def recall(model: WorldModel, memory: Memory, steps: FrameSteps) -> MemoryView:
@@ -32,10 +34,15 @@ def remember(
     latents: Tensor,
     count: Tensor,
     depth: Tensor | None = None,
+    number: Tensor | None = None,
 ) -> None:
-    """Have a memory take in the frames that `steps` led to, in place; see `ShownFrames`."""
+    """Have a memory take in the frames that `steps` led to, in place; see `ShownFrames`.
+
+    They are the next ones, unless `number` says otherwise.
+    """
     cameras = _cameras(model, steps)
-    memory.update(ShownFrames(latents.detach(), cameras, steps.view_mask, count, depth))
+    number = memory.coming(latents.shape[1]) if number is None else number
+    memory.update(ShownFrames(latents.detach(), cameras, steps.view_mask, count, number, depth))
 
 
 def recall_clip(
@@ -63,10 +70,7 @@ def recall_clip(
         views.append(memory.view(_cameras(model, step)))
         count, near = frame_mask[:, frame].long(), None if depth is None else depth[:, span]
         remember(model, memory, step, latents[:, span], count, near)
-    whole = views[0]
-    for view in views[1:]:
-        whole = whole.then(view)
-    return whole
+    return reduce(MemoryView.then, views)
 
 
 def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: Tensor) -> Memory:
@@ -89,7 +93,9 @@ def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: T
     steps = FrameSteps(none, none[..., 0], state, state, seen, rig, poses)
     latents = model.normalizer.normalize("latent", past["latents"].float())
     latents = latents * seen[..., None, None, None]
-    remember(model, memory, steps, latents, past["frame_mask"].sum(1).long(), past.get("depth"))
+    count = past["frame_mask"].sum(1).long()
+    remember(model, memory, steps, latents, count, past.get("depth"), past["number"])
+    memory.now = batch["start"].clone()
     return memory
 
 

@@ -33,7 +33,7 @@ from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.dynamics.base import DynamicsConfig, build_dynamics
 from worldsim.models.heads.state import HeadConfig, StateHead, StateReading
 from worldsim.models.migrate import CONFIG_VERSION, migrated_config
-from worldsim.models.pretrained import resolve_folder
+from worldsim.models.pretrained import own_parts_told, resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
 from worldsim.models.tokenizers.base import (
     TokenizerConfig,
@@ -103,7 +103,8 @@ def trained_config(reference: str | Path) -> WorldModelConfig:
         DataError: there is no world model in it.
     """
     folder = resolve_folder(reference)
-    return _config_of(load_config(folder, KIND), folder)
+    with own_parts_told(folder):
+        return _config_of(load_config(folder, KIND), folder)
 
 
 def _config_of(data: dict[str, Any], folder: Path) -> WorldModelConfig:
@@ -285,16 +286,14 @@ class WorldModel(nn.Module):
         """Load what `resolve_folder` finds, ready for inference.
 
         Raises:
-            UsageError: not found, or it names a backbone that is not registered.
+            UsageError: not found, or it names a part that is not registered.
             DataError: files are missing, truncated or do not fit.
         """
         folder = resolve_folder(reference, revision)
         data = load_config(folder, KIND)
-        model = WorldModel(_config_of(data, folder), WorldSpec.from_json(data["spec"]))
+        with own_parts_told(folder):
+            model = WorldModel(_config_of(data, folder), WorldSpec.from_json(data["spec"]))
         load_weights(model, folder / WEIGHTS)
         model.normalizer.load_json(read_json(folder / "normalizer.json"))
-        if (folder / QUALITY).is_file():
-            model.quality = StepQuality.from_json(
-                read_json(folder / QUALITY), f"{folder}/{QUALITY}"
-            )
+        model.quality = StepQuality.measured(folder)
         return model.eval().requires_grad_(False)

@@ -34,6 +34,10 @@ class UsageError(WorldsimError):
     exit_code = 2
 
 
+class UnknownNameError(UsageError):
+    """A name that is not registered, or not among the choices."""
+
+
 class SpecMismatchError(UsageError):
     """Data, model and environment do not describe the same world."""
 
@@ -69,13 +73,15 @@ class DataWarning(QualityWarning):
     """A data set can be used, but not all of it, or not all of it as its tables say."""
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """A UsageError that lists what exists and the nearest name to what was typed."""
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], error: type[UsageError] = UsageError
+) -> UsageError:
+    """An error that lists what exists and the nearest name to what was typed."""
     names = sorted(known)
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     listing = ", ".join(names) if names else "none"
-    return UsageError(f"unknown {kind} {name!r}.{hint} Known: {listing}")
+    return error(f"unknown {kind} {name!r}.{hint} Known: {listing}")
 
 
 def in_one_line(otherwise: Callable[..., None]) -> Callable[..., None]:

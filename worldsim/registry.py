@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from worldsim.errors import unknown_name
+from worldsim.errors import UnknownNameError, unknown_name
 
 T = TypeVar("T")
 
@@ -34,10 +34,10 @@ class Registry(Generic[T]):
         """The entry under `name`.
 
         Raises:
-            UsageError: no such name; the message lists the known ones.
+            UnknownNameError: no such name; the message lists the known ones.
         """
         if name not in self._entries:
-            raise unknown_name(self.kind, name, self._entries)
+            raise unknown_name(self.kind, name, self._entries, UnknownNameError)
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:

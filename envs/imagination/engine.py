@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.imagination.start import Start, begin_stream, stack_states
+from worldsim.envs.imagination.start import Start, begin_stream, first_shown, stack_states
 from worldsim.errors import QualityWarning, UsageError
 from worldsim.judge.judge import Judge, Judgement, ObservedFrame
 from worldsim.models.world_model import WorldModel
@@ -125,9 +125,8 @@ class ImaginationEngine:
         Returns:
             The first observations, of `starts` only.
         """
-        pixels = np.stack([start.pixels for start in starts])
-        agent_pos = np.stack([start.agent_pos for start in starts])
-        judgement = self.judge.read(ObservedFrame(pixels, agent_pos), None)
+        shown = first_shown(self.stream, starts)
+        judgement = self.judge.read(shown, None)
         state = stack_states(starts, judgement.state, self.spec)
         places = None if rows is None else rows.tolist()
         begin_stream(self.stream, starts, state, env_ids, seed, places)
@@ -140,7 +139,8 @@ class ImaginationEngine:
         zero, pose = np.zeros(len(starts), np.float32), self._pose()
         if pose is not None and rows is not None:
             pose = pose[rows]
-        return ImaginedObservation(pixels, agent_pos, judgement, zero.astype(bool), zero, pose)
+        seen = shown.pixels, shown.agent_pos, judgement
+        return ImaginedObservation(*seen, zero.astype(bool), zero, pose)
 
     def _pose(self) -> Float | None:
         pose = self.stream.pose

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
 from worldsim.conventions import stack_views
 from worldsim.data.channels import checked_extras, extra_channels
 from worldsim.errors import UsageError
+from worldsim.judge.judge import ObservedFrame
 from worldsim.sampling.stream import Stream
 from worldsim.spec import WorldSpec
 
@@ -185,6 +187,31 @@ def stack_states(starts: Sequence[Start], read: Float, spec: WorldSpec) -> Float
             for start, row in zip(starts, read, strict=True)
         ]
     )
+
+
+def carrier_poses(stream: Stream, agent_pos: Float, state: Float) -> Float | None:
+    """Poses `[N, 4, 4]` of what carries cameras; None in worlds that record no poses.
+
+    Args:
+        stream: of the world.
+        agent_pos: `[N, P]` of the frames that are asked for.
+        state: `[N, S]` of the same.
+    """
+    dynamics, device = stream.model.dynamics, stream.model.device
+    if not stream.spec.camera_pose:
+        return None
+    agent, objects = (torch.from_numpy(np.array(part)).to(device) for part in (agent_pos, state))
+    with torch.inference_mode():
+        pose = dynamics.pose(dynamics.join(agent, objects))
+    return None if pose is None else pose.cpu().numpy()
+
+
+def first_shown(stream: Stream, starts: Sequence[Start]) -> ObservedFrame:
+    """N first observations as a judge is shown them, before it has read states off them."""
+    agent_pos = np.stack([start.agent_pos for start in starts])
+    nobody = np.full((len(starts), stream.spec.state.dim), np.nan, np.float32)
+    pose = carrier_poses(stream, agent_pos, stack_states(starts, nobody, stream.spec))
+    return ObservedFrame(np.stack([start.pixels for start in starts]), agent_pos, pose)
 
 
 def begin_stream(

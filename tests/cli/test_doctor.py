@@ -60,5 +60,14 @@ def test_full_disk_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 def test_missing_package_is_absent_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_checks, "EXTRAS", {"no_such_package_here": "web"})
+    monkeypatch.setattr(doctor_checks, "_guarded", lambda name, check: Finding(name, "OK", ""))
     finding = all_findings(8, Path("."))[-1]
     assert finding.status == "absent" and "worldsim[web]" in finding.detail
+
+
+def test_a_check_that_raises_is_a_failure_of_its_own() -> None:
+    def broken() -> str:
+        raise OSError("no such device")
+
+    finding = doctor_checks._guarded("GL", broken)
+    assert finding == Finding("GL", "FAIL", "OSError: no such device")

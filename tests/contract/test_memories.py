@@ -13,13 +13,20 @@ from worldsim_testing import nano_model, nano_start
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
-from worldsim.data.memory_sampler import MEMORY_SAMPLERS, MemorySamplerConfig
+from worldsim.data.memory_sampler import MemorySamplerConfig
 from worldsim.diffusion.schedule import autoregressive, rolling
 from worldsim.errors import UsageError
-from worldsim.memory.base import MEMORIES, FrameCameras, Memory, MemoryConfig, ShownFrames
+from worldsim.memory.base import (
+    MEMORIES,
+    FrameCameras,
+    Memory,
+    MemoryConfig,
+    MemorySize,
+    ShownFrames,
+)
 from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.denoisers.base import Denoiser
-from worldsim.models.recall import new_memory, recall_clip, recorded_memory, remember
+from worldsim.models.recall import new_memory, recall, recall_clip, recorded_memory, remember
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.stream import Stream
 from worldsim.training.loss import PlanConfig, WorldModelLoss, student_of
@@ -48,19 +55,20 @@ def cameras(rows: int, frames: int, seed: int = 0) -> FrameCameras:
     return FrameCameras(pose, torch.eye(3).repeat(rows, 3, 1, 1), torch.ones(rows))
 
 
-def shown(rows: int, frames: int, seed: int = 0) -> ShownFrames:
+def shown(rows: int, frames: int, first: int, seed: int = 0) -> ShownFrames:
     generator = torch.Generator().manual_seed(seed)
     latents = torch.randn(rows, frames, *LATENT, generator=generator)
     count = torch.full((rows,), frames)
-    return ShownFrames(latents, cameras(rows, frames, seed), torch.ones(rows, frames, 3), count)
+    number = torch.arange(first, first + frames).expand(rows, frames)
+    at, mask = cameras(rows, frames, seed), torch.ones(rows, frames, 3)
+    return ShownFrames(latents, at, mask, count, number)
 
 
 def filled(name: str, rows: int) -> Memory:
-    memory = MEMORIES.get(name).new(
-        MemoryConfig(name, retrieved=2), nano_model().spec, LATENT, rows, torch.device("cpu")
-    )
-    memory.update(shown(rows, 3))
-    memory.update(shown(rows, 1, seed=1))
+    size = MemorySize(nano_model().spec, LATENT, rows, torch.device("cpu"))
+    memory = MEMORIES.get(name).new(MemoryConfig(name, retrieved=2), size)
+    memory.update(shown(rows, 3, 0))
+    memory.update(shown(rows, 1, 3, seed=1))
     return memory
 
 
@@ -92,7 +100,7 @@ def test_rows_are_taken_joined_exchanged_and_branched(name: str) -> None:
     apart = [memory.select([2]), memory.select([0])]
     same(apart[0].joined(apart[1]), kept, 2)
     other = memory.fork()
-    other.update(shown(4, 2, seed=3))
+    other.update(shown(4, 2, 4, seed=3))
     changed = memory.fork()
     changed.put([1, 3], other.select([0, 2]))
     same(changed.select([0, 2]), memory.select([0, 2]), 2)
@@ -103,7 +111,7 @@ def test_rows_are_taken_joined_exchanged_and_branched(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_is_not_remembered(name: str) -> None:
     memory = filled(name, 2)
-    frames = shown(2, 2, seed=4)
+    frames = shown(2, 2, 4, seed=4)
     short = replace(frames, count=torch.tensor([2, 1]))
     one = memory.fork()
     one.update(short)
@@ -115,6 +123,7 @@ def test_padding_is_not_remembered(name: str) -> None:
         ),
         frames.view_mask[1:, :1],
         torch.tensor([1]),
+        frames.number[1:, :1],
     )
     alone.update(first)
     same(one.select([1]), alone, 1)
@@ -216,6 +225,27 @@ def test_a_clip_tells_what_a_stream_would_have_told(
     ), "a clip's own memory is not changed"
 
 
+def test_ages_count_the_frames_of_the_episode_not_those_remembered(
+    clips: tuple[WorldModel, dict[str, Tensor]],
+) -> None:
+    model, batch = clips
+    clip = prepared(clips)
+    memory = recorded_memory(model, batch, clip.view_mask[:, 0])
+    view = recall(model, memory, clip.steps.frames(0, 2))
+    known = model.normalizer.normalize("latent", batch["memory_latents"].float())
+    skipped = 0
+    for row, frame, place in view.mask.nonzero().tolist():
+        errors = (known[row] - view.retrieved[row, frame, place]).flatten(1).abs().amax(1)
+        number = int(batch["memory_number"][row, errors.argmin()])
+        age = int(batch["start"][row]) + frame - number
+        assert errors.min() < 1e-5 and view.age[row, frame, place] == age
+        skipped += age > memory.seen[row] + frame
+    assert skipped, "some remembered frame is older than all that were taken in"
+    later = clip.memory_after(model, 2)
+    assert later is not None and later.now.tolist() == (batch["start"] + 2).tolist()
+    assert later.seen.tolist() == (memory.seen + 2).tolist()
+
+
 def test_rollouts_remember_their_own_frames(clips: tuple[WorldModel, dict[str, Tensor]]) -> None:
     model, clip = clips[0], prepared(clips)
     config = RolloutConfig(start=0.0, frames=4, frames_end=4, history=1, most_steps=1)
@@ -290,27 +320,6 @@ def test_every_loss_shows_its_networks_what_is_remembered(
     for name, views in seen.items():
         assert views and all(view is not None for view in views), name
         assert max(float(view.coverage.max()) for view in views) == 0.5, name
-
-
-@pytest.mark.parametrize("name", sorted(MEMORY_SAMPLERS))
-def test_remembered_rows_lie_before_their_clip(name: str, square_data: CachedDataset) -> None:
-    clips = ClipDataset(square_data, 4, memory=MemorySamplerConfig(name, 3))
-
-    def draw(seed: int) -> dict[str, Tensor]:
-        return clips.batch(range(12), torch.Generator().manual_seed(seed))
-
-    batch = draw(0)
-    if name == "none":
-        assert "memory_rows" not in batch
-        return
-    starts = torch.from_numpy(square_data.episode_start)[batch["episode"]]
-    for row in range(12):
-        kept = batch["memory_rows"][row][batch["memory_frame_mask"][row]] - starts[row]
-        assert len(kept) == min(3, int(batch["start"][row]))
-        assert (kept.diff() > 0).all() and (kept < batch["start"][row]).all()
-        agent = torch.from_numpy(square_data.agent_pos[batch["memory_rows"][row].numpy()])
-        assert torch.equal(batch["memory_agent_pos"][row], agent)
-    assert torch.equal(draw(0)["memory_rows"], batch["memory_rows"])
 
 
 def test_a_sampler_without_a_memory_is_refused(square_data: CachedDataset) -> None:

@@ -6,19 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from imagination_testing import REPORT
 from nearest_memory import NearestMemory
+from numpy.typing import NDArray
 from toy_room import REACH, Move, Walker
 from toy_room_data import CAMERA, SPEC, agent_pose, episode, toward_pillar, write_room_data
 from train_testing import train
 
 from worldsim.data.cache import build_cache
 from worldsim.data.episode import Episode
+from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.envs.imagination.start import Start
 from worldsim.envs.imagination.starts import FrameStarts
 from worldsim.envs.imagination.vector import ImaginationVectorEnv
 from worldsim.errors import UsageError
+from worldsim.judge.judge import Judge, Judgement, JudgeParts, ObservedFrame
+from worldsim.judge.report import VerdictRule
 from worldsim.memory.base import FrameCameras, ShownFrames
 from worldsim.models.world_model import WorldModel
+from worldsim.play.session import PlaySession
 from worldsim.ranking.rank import rank
 from worldsim.sampling.replay import replay_recorded
 from worldsim.sampling.sampler import Sampler
@@ -58,17 +64,84 @@ def begun(model: WorldModel, recorded: Episode) -> Stream:
     return stream
 
 
+def agent_matrices(agent_pos: NDArray[np.float32]) -> NDArray[np.float64]:
+    """`[N, 4, 4]`, to the world, of agents `[N, 4]`."""
+    x, y, cos, sin = agent_pos.T
+    agent = np.tile(np.eye(4), (len(x), 1, 1))
+    agent[:, 0, :2], agent[:, 1, :2] = np.stack([cos, -sin], 1), np.stack([sin, cos], 1)
+    agent[:, 0, 3], agent[:, 1, 3] = x, y
+    return agent
+
+
+def starts_of(seeds: range) -> FrameStarts:
+    """First frames of walks."""
+    walks = [episode(seed, 1) for seed in seeds]
+    return FrameStarts(
+        [
+            Start(walk.pixels[CAMERA][:1], walk.agent_pos[0], walk.task, walk.meta.rig)
+            for walk in walks
+        ],
+        SPEC,
+    )
+
+
+class PoseJudge(Judge):
+    """Keeps what it is shown, and never says success."""
+
+    def __init__(self) -> None:
+        self.spec, self.rule, self.report, self.env = SPEC, VerdictRule(), REPORT, None
+        self.shown: list[ObservedFrame] = []
+
+    def read(self, observation: ObservedFrame, action: NDArray[np.float32] | None) -> Judgement:
+        self.shown.append(observation)
+        never = np.zeros(len(observation.pixels), np.float32)
+        return Judgement(never, never, np.zeros((len(never), SPEC.state.dim), np.float32))
+
+    def save_pretrained(self, folder: Path) -> None:
+        raise NotImplementedError
+
+    @classmethod
+    def from_folder(cls, folder: Path, parts: JudgeParts) -> "PoseJudge":
+        raise NotImplementedError
+
+    def check_poses(self) -> None:
+        """Every pose that it was told is that of the agent it was told."""
+        for each in self.shown:
+            assert each.pose is not None
+            np.testing.assert_allclose(each.pose, agent_matrices(each.agent_pos), atol=1e-5)
+
+
+def test_judges_are_told_poses_from_the_first_frame_on(model: WorldModel) -> None:
+    judge, starts = PoseJudge(), starts_of(range(50, 53)).starts
+    engine = ImaginationEngine(model, judge, 1)
+    begun = engine.start(starts[:2], [0, 1])
+    engine.step(np.stack([SPEC.action.vector(np.array(Move.LEFT), "test")] * 2))
+    anew = engine.start(starts[2:], [2], rows=np.array([1]))
+    judge.check_poses()
+    assert [len(each.pixels) for each in judge.shown] == [2, 2, 1]
+    for seen, shown in ((begun, judge.shown[0]), (anew, judge.shown[2])):
+        assert seen.pose is not None and shown.pose is not None
+        np.testing.assert_array_equal(seen.pose, shown.pose)
+
+
+@pytest.mark.parametrize("sampler", [Sampler(steps=1), Sampler("rolling", steps=2)])
+def test_judges_of_played_frames_are_told_poses(model: WorldModel, sampler: Sampler) -> None:
+    judge = PoseJudge()
+    session = PlaySession(model, judge, starts_of(range(50, 51)), None, sampler)
+    for move in (Move.LEFT, Move.FORWARD, Move.LEFT):
+        session.advance(SPEC.action.vector(np.array(move), "test"))
+    judge.check_poses()
+    assert len(judge.shown) == 4 - session.delay and session.delay < 3
+    places = np.concatenate([each.agent_pos for each in judge.shown])
+    assert len(np.unique(places, axis=0)) == len(judge.shown)
+
+
 def test_poses_of_cameras_are_recorded_as_the_agent_carries_them(tmp_path: Path) -> None:
     recorded = episode(3, 6)
     rig = recorded.meta.rig
     assert rig is not None
-    x, y, cos, sin = recorded.agent_pos.T
-    agent = np.tile(np.eye(4), (len(x), 1, 1))
-    agent[:, 0, :2], agent[:, 1, :2] = np.stack([cos, -sin], 1), np.stack([sin, cos], 1)
-    agent[:, 0, 3], agent[:, 1, 3] = x, y
-    np.testing.assert_allclose(
-        agent @ rig.extrinsics[0], recorded.extras["camera_pose"][:, 0], atol=1e-6
-    )
+    carried = agent_matrices(recorded.agent_pos) @ rig.extrinsics[0]
+    np.testing.assert_allclose(carried, recorded.extras["camera_pose"][:, 0], atol=1e-6)
 
 
 def test_a_walk_is_imagined_where_its_moves_lead(model: WorldModel) -> None:
@@ -184,14 +257,8 @@ def test_depth_and_events_reach_the_cache(tmp_path: Path) -> None:
 
 
 def test_policies_are_ranked_in_imagination_against_the_room(run: Path) -> None:
-    walks = [episode(seed, 1) for seed in range(50, 56)]
-    starts = FrameStarts(
-        [
-            Start(walk.pixels[CAMERA][:1], walk.agent_pos[0], walk.task, walk.meta.rig)
-            for walk in walks
-        ],
-        SPEC,
-    )
+    starts = starts_of(range(50, 56))
+    walks = starts.starts
     env = ImaginationVectorEnv(
         len(walks), run / "model", starts=starts, sampling_steps=1, max_episode_steps=HORIZON
     )
@@ -203,7 +270,7 @@ def test_policies_are_ranked_in_imagination_against_the_room(run: Path) -> None:
     imagined = np.stack([in_imagination(env, policy) for policy in policies.values()])
     reference = np.stack(
         [
-            [in_room(agent_pose(torch.from_numpy(w.agent_pos[0])), policy) for w in walks]
+            [in_room(agent_pose(torch.from_numpy(w.agent_pos)), policy) for w in walks]
             for policy in policies.values()
         ]
     )

@@ -15,6 +15,7 @@ from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.data.clips import ClipDataset
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import Episode
+from worldsim.data.memory_sampler import MEMORY_SAMPLERS, MemorySamplerConfig
 from worldsim.data.split import HELD_OUT
 from worldsim.errors import DataError, UsageError
 
@@ -197,3 +198,25 @@ def test_clips_of_a_part_are_of_its_episodes(cache: CachedDataset) -> None:
     train, held_out = (ClipDataset(third, 3, part=part) for part in ("train", "val"))
     owners = [set(c.batch(np.arange(len(c)))["episode"].tolist()) for c in (train, held_out)]
     assert owners == [{0, 1, 3, 4}, {2, 5}]
+
+
+@pytest.mark.parametrize("name", sorted(MEMORY_SAMPLERS))
+def test_remembered_rows_lie_before_their_clip(name: str, square_data: CachedDataset) -> None:
+    clips = ClipDataset(square_data, 4, memory=MemorySamplerConfig(name, 3))
+
+    def draw(seed: int) -> dict[str, torch.Tensor]:
+        return clips.batch(range(12), torch.Generator().manual_seed(seed))
+
+    batch = draw(0)
+    if name == "none":
+        assert "memory_rows" not in batch
+        return
+    starts = torch.from_numpy(square_data.episode_start)[batch["episode"]]
+    for row in range(12):
+        kept = batch["memory_rows"][row][batch["memory_frame_mask"][row]] - starts[row]
+        numbers = batch["memory_number"][row][batch["memory_frame_mask"][row]]
+        assert len(kept) == min(3, int(batch["start"][row])) and torch.equal(numbers, kept)
+        assert (kept.diff() > 0).all() and (kept < batch["start"][row]).all()
+        agent = torch.from_numpy(square_data.agent_pos[batch["memory_rows"][row].numpy()])
+        assert torch.equal(batch["memory_agent_pos"][row], agent)
+    assert torch.equal(draw(0)["memory_rows"], batch["memory_rows"])

@@ -8,13 +8,12 @@ from torch import Tensor
 
 from worldsim.memory.base import (
     FrameCameras,
-    LatentShape,
     Memory,
     MemoryConfig,
+    MemorySize,
     ShownFrames,
     register_memory,
 )
-from worldsim.spec import WorldSpec
 
 NAME = "rolled"
 FADES = 0.25
@@ -33,17 +32,10 @@ class RolledMemory(Memory):
     pose: Tensor
 
     @classmethod
-    def new(
-        cls,
-        config: MemoryConfig,
-        spec: WorldSpec,
-        latent: LatentShape,
-        rows: int,
-        device: torch.device,
-    ) -> Self:
-        seen = torch.zeros(rows, dtype=torch.long, device=device)
-        pose = torch.eye(4, device=device).repeat(rows, latent[0], 1, 1)
-        return cls(latent, seen, torch.zeros(rows, *latent, device=device), pose)
+    def new(cls, config: MemoryConfig, size: MemorySize) -> Self:
+        pose = torch.eye(4, device=size.device).repeat(size.rows, size.latent[0], 1, 1)
+        newest = torch.zeros(size.rows, *size.latent, device=size.device)
+        return cls(size.latent, size.zeros(), size.zeros(), newest, pose)
 
     def update(self, shown: ShownFrames) -> None:
         last = (shown.count - 1).clamp_min(0)

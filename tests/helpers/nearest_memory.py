@@ -11,13 +11,12 @@ from torch import Tensor
 
 from worldsim.memory.base import (
     FrameCameras,
-    LatentShape,
     Memory,
     MemoryConfig,
+    MemorySize,
     ShownFrames,
     register_memory,
 )
-from worldsim.spec import WorldSpec
 
 KEPT = 6
 
@@ -28,7 +27,7 @@ class NearestMemory(Memory):
     """Attributes:
     latents: `[N, S, V, c, h, w]`, newest last.
     pose: `[N, S, V, 4, 4]`.
-    number: `[N, S]` number of each frame since the row began; -1 where there is none.
+    number: `[N, S]` of each frame in its stream or episode; -1 where there is none.
     most: frames that are retrieved.
     """
 
@@ -38,20 +37,14 @@ class NearestMemory(Memory):
     most: int
 
     @classmethod
-    def new(
-        cls,
-        config: MemoryConfig,
-        spec: WorldSpec,
-        latent: LatentShape,
-        rows: int,
-        device: torch.device,
-    ) -> Self:
-        kept = (rows, KEPT)
+    def new(cls, config: MemoryConfig, size: MemorySize) -> Self:
+        kept, device = (size.rows, KEPT), size.device
         return cls(
-            latent,
-            torch.zeros(rows, dtype=torch.long, device=device),
-            torch.zeros(*kept, *latent, device=device),
-            torch.eye(4, device=device).repeat(*kept, latent[0], 1, 1),
+            size.latent,
+            size.zeros(),
+            size.zeros(),
+            torch.zeros(*kept, *size.latent, device=device),
+            torch.eye(4, device=device).repeat(*kept, size.latent[0], 1, 1),
             torch.full(kept, -1, device=device),
             min(config.retrieved, KEPT),
         )
@@ -59,7 +52,8 @@ class NearestMemory(Memory):
     def update(self, shown: ShownFrames) -> None:
         for frame in range(shown.latents.shape[1]):
             real = shown.real[:, frame]
-            new = (shown.latents[:, frame], shown.cameras.pose[:, frame], self.seen + frame)
+            arrays = (shown.latents, shown.cameras.pose, shown.number)
+            new = (array[:, frame] for array in arrays)
             for name, value in zip(("latents", "pose", "number"), new, strict=True):
                 old = getattr(self, name)
                 moved = torch.cat([old[:, 1:], value[:, None].to(old.dtype)], dim=1)
@@ -87,6 +81,5 @@ class NearestMemory(Memory):
         order, distance = (part[..., : self.most] for part in self._order(cameras))
         rows = torch.arange(len(order), device=order.device)[:, None, None]
         relative = torch.linalg.inv(cameras.pose)[:, :, None] @ self.pose[rows, order]
-        coming = self.seen[:, None, None] + torch.arange(order.shape[1])[:, None]
-        age = coming - self.number[rows, order]
+        age = self.coming(order.shape[1])[:, :, None] - self.number[rows, order]
         return self.latents[rows, order], relative, distance.isfinite().float(), age.float()

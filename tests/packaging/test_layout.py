@@ -22,12 +22,12 @@ LONGEST_PRODUCT_FILE, LONGEST_FUNCTION, SHORTEST_FILE = 300, 50, 40
 # How many are still beyond those limits. Lower a number with every one that is mended; the goal
 # is 0 files, 0 functions and fewer than ten short files.
 STILL_TOO_LONG_FILES = 0
-STILL_TOO_LONG_FUNCTIONS = 1
+STILL_TOO_LONG_FUNCTIONS = 0
 STILL_TOO_SHORT_FILES = 4
 
 # Each part may import itself, its neighbours of one line and the lines above.
 ORDER = (
-    "errors registry files rows hardware browser_guard config",
+    "errors registry files rows hardware browser_guard own_imports config",
     "spec conventions cameras diffusion",
     "data",
     "memory",

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from worldsim.cli.console import finish, progress
 from worldsim.config.compose import build
-from worldsim.config.limits import InputPath, Positive, ResultFolder, Whole
+from worldsim.config.limits import InputPath, OwnParts, Positive, ResultFolder, Whole
 from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import DataError
@@ -38,6 +38,7 @@ worldsim export source=data/push episode=3 out=films
 class Settings(Checked):
     """See `configs/export.yaml`."""
 
+    parts: OwnParts
     source: InputPath
     columns: ColumnOptions
     out: ResultFolder

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from worldsim.cli.commands import COMMANDS
 from worldsim.cli.help import command_help, overview
@@ -133,6 +133,7 @@ def _run(name: str, overrides: list[str], show: bool) -> None:
         # MuJoCo reads MUJOCO_GL once, when it is first imported, so this comes before anything.
         import_module("worldsim.envs.gl").choose_backend()
     try:
+        _import_own_parts(OmegaConf.to_container(config))
         import_module("worldsim.cli.settings.check").check_options(name, config, overrides)
         command = import_module(f"worldsim.cli.{name}")
         if hasattr(command, "prepare"):  # what hangs on which settings were given
@@ -140,6 +141,15 @@ def _run(name: str, overrides: list[str], show: bool) -> None:
         command.run(config)
     except OmegaConfBaseException as error:
         raise UsageError(f"configuration of `worldsim {name}`: {error}") from error
+
+
+def _import_own_parts(config: Any) -> None:
+    """Import what `parts` of the command line names, before any name of a part is looked up."""
+    from worldsim.config.limits import OwnParts
+    from worldsim.config.values import read_value
+    from worldsim.own_imports import import_parts
+
+    import_parts(read_value(OwnParts, config.get("parts", ()), "parts"))
 
 
 def _report(error: Exception, command: str | None) -> int:

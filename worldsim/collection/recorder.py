@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -21,6 +21,7 @@ from worldsim.data.staging import Staging
 from worldsim.data.video import VideoCodec
 from worldsim.errors import DataError, DiskFullError, QualityWarning, UsageError, WorldsimError
 from worldsim.hardware import begin_worker_process
+from worldsim.own_imports import import_parts, parts_in_use
 from worldsim.spec import WorldSpec
 
 
@@ -120,7 +121,7 @@ def record_in_processes(recorder: Recorder, todo: list[int], workers: int) -> It
     stop = context.Event()
     config = recorder.config
     registration = registration_of(config.env_id, config.env_kwargs)
-    arguments = (config, recorder.staging.root, stop, registration)
+    arguments = (config, recorder.staging.root, stop, registration, parts_in_use())
     with _single_threaded():
         pool = ProcessPoolExecutor(min(workers, len(todo)), context, _start_worker, arguments)
         try:
@@ -157,17 +158,22 @@ _WORKER: list[tuple[Recorder | WorldsimError, Any]] = []
 """In a worker process: its recorder, or why it has none, and the event that says stop."""
 
 
-def _start_worker(config: CollectionConfig, root: Path, stop: Any, registration: Any) -> None:
+def _start_worker(
+    config: CollectionConfig, root: Path, stop: Any, registration: Any, own_parts: Sequence[str]
+) -> None:
     begin_worker_process()  # on Ctrl-C the parent stops it when this episode is finished
     warnings.simplefilter("ignore", QualityWarning)  # the parent has said it of its own env
-    _WORKER.append((_recorder(config, root, registration), stop))
+    _WORKER.append((_recorder(config, root, registration, own_parts), stop))
 
 
-def _recorder(config: CollectionConfig, root: Path, registration: Any) -> Recorder | WorldsimError:
+def _recorder(
+    config: CollectionConfig, root: Path, registration: Any, own_parts: Sequence[str]
+) -> Recorder | WorldsimError:
     """A worker's recorder. What is raised before its first job would only be seen as its death."""
     from worldsim.envs.registration import adopt
 
     try:
+        import_parts(own_parts)
         adopt(registration)
         return Recorder(config, root)
     except Exception as error:  # whatever somebody else's env raises

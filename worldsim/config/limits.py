@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from worldsim.errors import UsageError, unknown_name
+from worldsim.errors import UnknownNameError, UsageError, unknown_name
 
 MOST = 10**9
 """Greatest count: what is larger would fail for want of memory or time, and not tell why."""
@@ -63,10 +63,10 @@ class OneOf:
         """Refuse another name.
 
         Raises:
-            UsageError: names the key, the value, the nearest name and all of them.
+            UnknownNameError: names the key, the value, the nearest name and all of them.
         """
         if not isinstance(value, str) or value not in set(self.names()):
-            raise unknown_name(key, str(value), self.names())
+            raise unknown_name(key, str(value), self.names(), UnknownNameError)
 
 
 Rule = Limit | OneOf
@@ -133,6 +133,8 @@ Share = Annotated[float, between(0, 1)]
 Fraction = Annotated[float, at_least(0), below(1)]
 """A share that is never all."""
 Text = Annotated[str, Limit("text that is not empty", lambda text: bool(text.strip()))]
+OwnParts = tuple[Text, ...]
+"""Modules that register parts of the user's own; see `worldsim.own_imports`."""
 
 
 LONGEST_NAME = 255

@@ -31,8 +31,9 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     `success`, `progress`, `reward` `[T]`, `intrinsics` `[V, 3, 3]`, `extrinsics` `[V, 4, 4]`,
     `mounted` `[V]`, `rig_known` `[V]`, `episode`, `start` (frame in the episode), and where they
     were recorded `camera_pose` `[T, V, 4, 4]`, `depth` `[T, V, H, W]` in metres, `events` `[T, E]`.
-    With a memory sampler, K earlier frames of the episode too: `memory_rows` `[K]` in the cache,
-    `memory_frame_mask` `[K]`, and what the cache has of them, as `memory_latents`, `memory_state`.
+    With a memory sampler, K earlier frames of the episode too: `memory_number` `[K]` in the
+    episode, `memory_rows` `[K]` in the cache, `memory_frame_mask` `[K]`, and what the cache has of
+    them, as `memory_latents`, `memory_state`.
 
     Args:
         cache: the frames.
@@ -123,7 +124,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             draws = torch.Generator().manual_seed(0) if generator is None else generator
             frames, kept = remembered_frames(torch.from_numpy(start), self.memory, draws)
             past = self.cache.episode_start[episode][:, None] + frames.numpy()
-            remembered = {"rows": torch.from_numpy(past), **self._frames(past, kept, owner)}
+            numbers = {"number": frames, "rows": torch.from_numpy(past)}
+            remembered = {**numbers, **self._frames(past, kept, owner)}
             clips.update({f"memory_{name}": value for name, value in remembered.items()})
         clips.update({name: values[owner] for name, values in self._rig.items()})
         clips["episode"], clips["start"] = owner, torch.from_numpy(start)

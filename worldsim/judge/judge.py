@@ -21,6 +21,7 @@ from worldsim.errors import DataError, UsageError
 from worldsim.files import read_json, write_json
 from worldsim.judge.report import EnvReference, JudgeReport, VerdictRule
 from worldsim.models.heads.state_estimator import StateEstimator
+from worldsim.models.pretrained import own_parts_told
 from worldsim.registry import Registry
 from worldsim.spec import WorldSpec
 
@@ -262,4 +263,5 @@ def load_pretrained_judge(folder: str | Path) -> Judge:
         )
     except (KeyError, TypeError, AttributeError, DaciteError) as error:
         raise DataError(f"{folder / REPORT} does not describe a judge: {error}") from error
-    return JUDGES.get(kind).from_folder(folder, parts)
+    with own_parts_told(folder):
+        return JUDGES.get(kind).from_folder(folder, parts)

@@ -37,6 +37,27 @@ class MemoryConfig(Checked):
     retrieved: Whole = 4
 
 
+@dataclass(frozen=True)
+class MemorySize:
+    """What memories are made for.
+
+    Attributes:
+        spec: of the world.
+        latent: (V, c, h, w).
+        rows: N, streams that have a memory each.
+        device: of their tensors.
+    """
+
+    spec: WorldSpec
+    latent: LatentShape
+    rows: int
+    device: torch.device
+
+    def zeros(self) -> Tensor:
+        """`[N]` whole numbers, 0."""
+        return torch.zeros(self.rows, dtype=torch.long, device=self.device)
+
+
 @dataclass(frozen=True, eq=False)
 class FrameCameras:
     """Where the cameras of T frames stand.
@@ -61,6 +82,8 @@ class ShownFrames:
         cameras: of these frames.
         view_mask: `[N, K, V]` 1 where the view exists.
         count: `[N]` how many of K are real; the others are padding at the end.
+        number: `[N, K]` of each in its stream or episode; rising, with gaps where some were left
+            out.
         depth: `[N, K, V, H, W]` metres, of the kind that the spec says, NaN where unknown; None
             where it is unknown throughout, as in imagined frames.
     """
@@ -69,6 +92,7 @@ class ShownFrames:
     cameras: FrameCameras
     view_mask: Tensor
     count: Tensor
+    number: Tensor
     depth: Tensor | None = None
 
     @property
@@ -88,6 +112,7 @@ class Memory:
     Attributes:
         latent: (V, c, h, w).
         seen: `[N]` frames taken in since the row began.
+        now: `[N]` number of the next frame to come.
         tells: whether it ever tells anything; where not, nobody asks.
     """
 
@@ -95,22 +120,22 @@ class Memory:
 
     latent: LatentShape
     seen: Tensor
+    now: Tensor
 
     @classmethod
-    def new(
-        cls,
-        config: MemoryConfig,
-        spec: WorldSpec,
-        latent: LatentShape,
-        rows: int,
-        device: torch.device,
-    ) -> Self:
-        """`rows` empty memories of a world's streams."""
-        return cls(latent, torch.zeros(rows, dtype=torch.long, device=device))
+    def new(cls, config: MemoryConfig, size: MemorySize) -> Self:
+        """Empty memories of a world's streams."""
+        return cls(size.latent, size.zeros(), size.zeros())
 
     def update(self, shown: ShownFrames) -> None:
         """Take frames in, in place; a subclass calls this when it is done with them."""
         self.seen = self.seen + shown.count
+        after = torch.where(shown.real, shown.number + 1, 0)
+        self.now = torch.cat([self.now[:, None], after], dim=1).amax(1)
+
+    def coming(self, frames: int) -> Tensor:
+        """Numbers `[N, frames]` of the frames to come, from which ages are counted."""
+        return self.now[:, None] + torch.arange(frames, device=self.now.device)
 
     def render(self, cameras: FrameCameras) -> tuple[Tensor, Tensor]:
         """What the cameras are expected to see, and how much of it is known; see `MemoryView`.

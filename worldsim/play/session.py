@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 
 from worldsim.conventions import stack_views
 from worldsim.envs.imagination import DatasetStarts, FrameStarts, SimulatorStarts, Start
-from worldsim.envs.imagination.start import begin_stream, stack_states
+from worldsim.envs.imagination.start import (
+    begin_stream,
+    carrier_poses,
+    first_shown,
+    stack_states,
+)
 from worldsim.envs.imagination.starts import StartSource
 from worldsim.judge.judge import Judge, Judgement, ObservedFrame
 from worldsim.models.world_model import WorldModel
@@ -94,8 +99,7 @@ class PlaySession:
         start = seeded_start(self.starts, seed)
         read, verdict = np.zeros((1, self.spec.state.dim), np.float32), {}
         if self.judge is not None:
-            shown = ObservedFrame(start.pixels[None], start.agent_pos[None])
-            judgement = self.judge.read(shown, None)
+            judgement = self.judge.read(first_shown(self._stream, [start]), None)
             read, verdict = judgement.state, _reading(judgement)
             self._tracker = self.judge.tracker(1)
         state = stack_states([start], read, self._stream.spec)
@@ -178,7 +182,9 @@ class PlaySession:
         """The judge's values of the observation that an action led to."""
         if self.judge is None or self._tracker is None:
             return {}
-        frame = ObservedFrame(shown["imagined"][None], shown["agent_pos"][None])
+        agent_pos, state = shown["agent_pos"][None], shown["state"][None]
+        pose = carrier_poses(self._stream, agent_pos, state)
+        frame = ObservedFrame(shown["imagined"][None], agent_pos, pose)
         judgement = self.judge.read(frame, action[None])
         success = self._tracker.update(judgement.success_probability)
         return {**_reading(judgement), "success": bool(success[0])}

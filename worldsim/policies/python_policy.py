@@ -3,17 +3,14 @@
 Only the user's command or pool names it: no data set, checkpoint or model does.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from inspect import signature
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from worldsim.errors import UsageError
+from worldsim.own_imports import own_module
 from worldsim.policies.base import POLICIES, Policy
-from worldsim.policies.own_imports import Folder
 from worldsim.spec import WorldSpec
 
 
@@ -37,7 +34,7 @@ def own_policy(
         raise UsageError(
             f"policy {name!r}: target is {target!r}, expected file.py:Name or package.module:Name"
         )
-    module = _load_file(Path(place)) if place.endswith(".py") else _import(place)
+    module = own_module(place, "policy")
     make: Callable[..., Any] | None = getattr(module, attribute, None)
     if not callable(make):
         raise UsageError(f"policy {name!r}: {place} has no class or function {attribute!r}")
@@ -56,19 +53,3 @@ def own_policy(
 
 
 POLICIES.register("python")(own_policy)  # type: ignore[arg-type]
-
-
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UsageError(f"no policy file {path}")
-    try:
-        return Folder(path.parent).load(path)
-    except Exception as error:
-        raise UsageError(f"policy file {path} does not run: {error!r}") from error
-
-
-def _import(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UsageError(f"no module {name!r} for a policy: {error}") from error

@@ -76,7 +76,7 @@ def rank(
         judge: its validation counts, to correct imagined rates.
         metric: registered name of what is ranked.
         others: {metric: (reference, imagined)} that are shown beside it.
-        groups: {policy: group}; each group of two or more gets its own coefficients.
+        groups: {policy: group}; each group of three or more gets its own correlations.
         failures: {policy: messages} of episodes that broke off; they must count as failures
             in the arrays already.
         null_policy: the policy that does nothing, whose imagined rate is a false-success rate;
@@ -92,22 +92,11 @@ def rank(
     null = NullPolicy(null_policy) if isinstance(null_policy, str) else null_policy
     task = _Task(judge, groups or {}, failures or {}, null, bootstrap_samples, level, seed)
     task.check(known)
-
-    def paired(name: str, reference: ArrayLike, imagined: ArrayLike) -> PairedRates:
-        rng = task.stream(START_STREAM)
-        return paired_rates(
-            reference, imagined, known, METRICS.get(name), bootstrap_samples, level, rng
-        )
-
-    if isinstance(reference, LoggedRates):
-        if metric != SUCCESS or others:
-            shown = ", ".join([metric, *(others or ())])
-            raise UsageError(f"logged rates are of success alone, got {shown}; leave others out")
-        rngs = [task.stream(START_STREAM), task.stream(IMAGINED_STREAM)]
-        ranked = logged_rates(reference, imagined, known, bootstrap_samples, level, rngs)
-    else:
-        ranked = paired(metric, reference, imagined)
-    beside = {name: paired(name, *pair) for name, pair in (others or {}).items()}
+    if isinstance(reference, LoggedRates) and (metric != SUCCESS or others):
+        shown = ", ".join([metric, *(others or ())])
+        raise UsageError(f"logged rates are of success alone, got {shown}; leave others out")
+    ranked = task.rates(known, metric, reference, imagined)
+    beside = {name: task.rates(known, name, *pair) for name, pair in (others or {}).items()}
     return _report(ranked, beside, known, task)
 
 
@@ -143,6 +132,20 @@ class _Task:
     def stream(self, number: int) -> np.random.Generator:
         """The random stream of one statistic."""
         return np.random.default_rng([self.seed, number])
+
+    def rates(
+        self,
+        names: tuple[str, ...],
+        metric: str,
+        reference: ArrayLike | LoggedRates,
+        imagined: ArrayLike,
+    ) -> PairedRates:
+        """Rates of both worlds with their resamples; see `rank`."""
+        rng, options = self.stream(START_STREAM), (self.samples, self.level)
+        if isinstance(reference, LoggedRates):
+            rngs = [rng, self.stream(IMAGINED_STREAM)]
+            return logged_rates(reference, imagined, names, *options, rngs)
+        return paired_rates(reference, imagined, names, METRICS.get(metric), *options, rng)
 
     def corrector(self, paired: PairedRates) -> JudgeReport | None:
         """The judge that corrects a metric: its error rates are of success alone."""

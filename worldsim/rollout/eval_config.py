@@ -16,13 +16,14 @@ from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16, inference_device
+from worldsim.own_imports import parts_in_use
 from worldsim.rollout.dependencies import (
     digest_dataset,
     digest_named,
     digest_network,
 )
 from worldsim.rollout.episodes import METRICS, SUCCESS, World
-from worldsim.rollout.own_code import module_digest
+from worldsim.rollout.own_code import module_digest, place_digest
 
 FORMAT = 3
 """Raised whenever results made by older code no longer hold."""
@@ -178,6 +179,8 @@ class EvalConfig(Checked):
             "max_steps, seed or films": _hash([self.max_steps, self.seed, list(self.filmed)]),
             "the world": _hash(world),
         }
+        if own := parts_in_use():
+            parts["the code of own parts"] = _hash([place_digest(place) for place in own])
         if world == "imagination":
             parts["the world model"] = digest_network(Path(self.model))
             parts["sampling_steps"] = _hash(self.sampling_steps)

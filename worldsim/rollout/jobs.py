@@ -14,6 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from worldsim.envs.registration import adopt, registration_of
 from worldsim.errors import WorldsimError
+from worldsim.own_imports import import_parts, parts_in_use
 from worldsim.rollout.episodes import World
 from worldsim.rollout.eval_config import EvalConfig, Parts, digest_of
 from worldsim.rollout.evaluator import Evaluator
@@ -91,7 +92,7 @@ def _why_stale(data: dict[str, Any] | None, parts: Parts) -> str:
     before = data.get("parts")
     if not isinstance(before, dict):
         return "an older version of worldsim made the result"
-    changed = [name for name in parts if before.get(name) != parts[name]]
+    changed = [name for name in {**parts, **before} if before.get(name) != parts.get(name)]
     return f"{', '.join(changed)} changed" if changed else "the result is damaged"
 
 
@@ -112,12 +113,14 @@ class WorkerSetup:
         out: folder to write to.
         wanted: what each job's result depends on, as it was before any work began.
         registration: how the main process registered the simulator, where that is not ours.
+        own_parts: modules of own parts that the main process imported.
     """
 
     eval_config: EvalConfig
     out: Path
     wanted: Mapping[Job, Parts]
     registration: EnvSpec | None
+    own_parts: Sequence[str]
 
 
 def run_job(evaluator: Evaluator, setup: WorkerSetup, job: Job) -> Job:
@@ -141,6 +144,7 @@ def run_job(evaluator: Evaluator, setup: WorkerSetup, job: Job) -> Job:
 
 def make_runner(setup: WorkerSetup) -> Callable[[Job], Job]:
     """A worker's own evaluator."""
+    import_parts(setup.own_parts)
     adopt(setup.registration)
     evaluator = Evaluator(setup.eval_config)
     return lambda job: run_job(evaluator, setup, job)
@@ -166,7 +170,7 @@ def run_missing(
         return
     simulator = eval_config.env_id or ""
     registration = registration_of(simulator, eval_config.env_kwargs)
-    setup = WorkerSetup(eval_config, out, wanted, registration)
+    setup = WorkerSetup(eval_config, out, wanted, registration, parts_in_use())
     if workers == 0:
         yield from map(make_runner(setup), missing)
         return

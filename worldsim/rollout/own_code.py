@@ -13,18 +13,21 @@ from importlib.util import find_spec
 from modulefinder import ModuleFinder
 from pathlib import Path
 
-_OF_FILE = re.compile(r"(?P<place>.+\.py):[A-Za-z_]\w*")
-_OF_MODULE = re.compile(r"(?P<place>[A-Za-z_][\w.]*):[A-Za-z_]\w*")
+_TARGET = re.compile(r"(?P<place>.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*")
 
 
 def code_digest(target: str) -> str | None:
     """Hash of the code behind `file.py:Name` or `package.module:Name`; None for other text."""
-    if (match := _OF_FILE.fullmatch(target)) is not None:
-        file = Path(match["place"])
-        return _digest(_imported_by_file(file)) if file.is_file() else None
-    if (match := _OF_MODULE.fullmatch(target)) is not None:
-        return module_digest(match["place"])
-    return None
+    match = _TARGET.fullmatch(target)
+    return None if match is None else place_digest(match["place"])
+
+
+def place_digest(place: str) -> str | None:
+    """Hash of the code of `path/to/file.py` or `package.module`; None where there is none."""
+    if not place.endswith(".py"):
+        return module_digest(place)
+    file = Path(place)
+    return _digest(_imported_by_file(file)) if file.is_file() else None
 
 
 def module_digest(module: str) -> str | None:

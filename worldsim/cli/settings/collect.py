@@ -6,7 +6,7 @@ from typing import Any
 
 from worldsim.cli.settings.env import EnvNode, check_env_node
 from worldsim.collection.behaviours import Behaviour
-from worldsim.config.limits import Count, OutputFolder, Seed, Text, Whole, Workers
+from worldsim.config.limits import Count, OutputFolder, OwnParts, Seed, Text, Whole, Workers
 from worldsim.config.values import Checked
 from worldsim.data.video import VideoCodec
 from worldsim.errors import UsageError, unknown_name
@@ -18,6 +18,7 @@ AUTO = "auto"
 class Settings(Checked):
     """See `configs/collect.yaml`."""
 
+    parts: OwnParts
     env: EnvNode | None
     out: OutputFolder
     episodes: Count

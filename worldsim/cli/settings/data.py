@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from worldsim.cli.settings.shared import Selecting
-from worldsim.config.limits import DatasetFolder, Whole, between, writable
+from worldsim.config.limits import DatasetFolder, OwnParts, Whole, between, writable
 from worldsim.data.summary import KINDS
 from worldsim.errors import UsageError
 
@@ -14,6 +14,7 @@ from worldsim.errors import UsageError
 class Settings(Selecting):
     """See `configs/data.yaml`."""
 
+    parts: OwnParts
     action: Literal["inspect", "verify", "merge", "preview"]
     root: DatasetFolder | None
     roots: tuple[DatasetFolder, ...]

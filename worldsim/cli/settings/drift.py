@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from worldsim.cli.settings.shared import Device, JudgeName, ModelName, Selecting
-from worldsim.config.limits import DatasetFolder, InputFolder, ResultFolder, Text, Whole
+from worldsim.config.limits import DatasetFolder, InputFolder, OwnParts, ResultFolder, Text, Whole
 from worldsim.config.values import INLINE
 from worldsim.sampling.sampler import Sampler
 from worldsim.validation.drift import DriftConfig
@@ -15,6 +15,7 @@ from worldsim.validation.drift import DriftConfig
 class Settings(Selecting):
     """See `configs/drift.yaml`."""
 
+    parts: OwnParts
     out: ResultFolder
     dataset: DatasetFolder
     cache: Path | None

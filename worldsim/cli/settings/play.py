@@ -7,6 +7,7 @@ from worldsim.cli.settings.shared import Device, JudgeName, ModelName, Selecting
 from worldsim.config.limits import (
     DatasetFolder,
     FewSteps,
+    OwnParts,
     Port,
     Positive,
     ResultFolder,
@@ -39,6 +40,7 @@ class PlaySampler(Checked):
 class Settings(Checked):
     """See `configs/play.yaml`."""
 
+    parts: OwnParts
     model: ModelName
     judge: JudgeName | None
     starts: PlayStarts

@@ -9,6 +9,7 @@ from worldsim.cli.settings.shared import Device, JudgeName, ModelName
 from worldsim.config.limits import (
     Count,
     FewSteps,
+    OwnParts,
     ResultFolder,
     Seed,
     Text,
@@ -42,6 +43,7 @@ class PoolNode(Pool):
 class RolloutSettings(Checked):
     """Keys of both commands."""
 
+    parts: OwnParts
     env: EnvNode | None
     policy: PoolNode | None
     out: ResultFolder

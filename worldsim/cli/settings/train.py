@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from worldsim.cli.settings.shared import DONOR, MODEL, Selecting
-from worldsim.config.limits import DatasetFolder, OneOf, ResultFolder, between
+from worldsim.config.limits import DatasetFolder, OneOf, OwnParts, ResultFolder, between
 from worldsim.config.values import INLINE
 from worldsim.hardware import training_device
 from worldsim.imitation.stage import PolicyTraining
@@ -23,6 +23,7 @@ Side = Annotated[int, between(16, 4096)]
 class Settings(Selecting):
     """See `configs/train.yaml`."""
 
+    parts: OwnParts
     dataset: DatasetFolder
     image_size: Side | tuple[Side, Side] | None
     cache: Path | None

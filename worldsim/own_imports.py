@@ -1,4 +1,6 @@
-"""Imports of a policy file: the modules beside it, which no other policy file sees.
+"""Python code of the user's own: policies, and modules that register parts.
+
+Only the user's command or Python code names it: no data set, run folder or model does.
 
 Two folders may each hold a `helpers.py`. On one import path the first to be imported would serve
 both. So code of a folder is loaded as a package of its own, and its import statements look there
@@ -16,6 +18,56 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from worldsim.errors import UsageError
+
+_IN_USE: list[str] = []
+_KEPT: set[str] = set()
+"""Names of the modules that files of parts brought; a second run would register them twice."""
+
+
+def import_parts(names: Sequence[str]) -> None:
+    """Import modules that register parts of the user's own, each once in a process.
+
+    Args:
+        names: `path/to/file.py`, which may import modules beside it, or `package.module`; all
+            that the running command has.
+
+    Raises:
+        UsageError: there is no such module, or it does not run.
+    """
+    for name in names:
+        own_module(name, "parts", keep=True)
+    _IN_USE[:] = names
+
+
+def parts_in_use() -> tuple[str, ...]:
+    """What `import_parts` was given last; a worker process is told these names."""
+    return tuple(_IN_USE)
+
+
+def own_module(place: str, purpose: str, keep: bool = False) -> ModuleType:
+    """The module at `place`, `path/to/file.py` or `package.module`.
+
+    Args:
+        place: see above.
+        purpose: what it is for, in messages.
+        keep: whether a file is run once for the whole process; else it is run anew.
+
+    Raises:
+        UsageError: there is none, or it does not run.
+    """
+    path = Path(place)
+    try:
+        if path.suffix != ".py":
+            return importlib.import_module(place)
+        if path.is_file():
+            return Folder(path.parent).load(path, keep)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"no module {error.name!r} for {purpose} {place}") from error
+    except Exception as error:
+        raise UsageError(f"{purpose} file {place} does not run: {error!r}") from error
+    raise UsageError(f"no {purpose} file {place}")
+
 
 class Folder(MetaPathFinder):
     """Code of one folder.
@@ -28,27 +80,38 @@ class Folder(MetaPathFinder):
         self.path = str(path.resolve())
         self.package = f"worldsim_own_{hashlib.sha256(self.path.encode()).hexdigest()[:12]}"
 
-    def load(self, file: Path) -> ModuleType:
+    def load(self, file: Path, keep: bool = False) -> ModuleType:
         """Run `file`, which lies in the folder, anew, with what it imports from there.
+
+        Args:
+            file: the file.
+            keep: whether it is the last time that it, or what it imports from there, is run.
 
         Raises:
             Exception: whatever the file raises.
         """
-        for name in [n for n in sys.modules if n.partition(".")[0] == self.package]:
-            del sys.modules[name]
+        name = f"{self.package}.{file.stem}"
+        if name in _KEPT:
+            return sys.modules[name]
+        for old in self._loaded() - _KEPT:
+            del sys.modules[old]
         sys.meta_path[:] = [f for f in sys.meta_path if getattr(f, "package", "") != self.package]
         sys.meta_path.insert(0, self)
         package = ModuleType(self.package)
         package.__path__ = [self.path]
         sys.modules[self.package] = package
-        name = f"{self.package}.{file.stem}"
         loader = _Loader(self, name, str(file.resolve()))
         spec = importlib.util.spec_from_file_location(name, file.resolve(), loader=loader)
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and pickles look their module up
         loader.exec_module(module)
+        if keep:
+            _KEPT.update(self._loaded())
         return module
+
+    def _loaded(self) -> set[str]:
+        return {name for name in sys.modules if name.partition(".")[0] == self.package}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
