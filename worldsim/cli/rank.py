@@ -112,11 +112,6 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
         if not Path(csv).is_file():
             raise UsageError(f"reference.csv={csv}: no such file")
         read_logged_rates(Path(csv)).of(tuple(policies))  # before rolling out what it lacks
-        if settings["baselines"]["changed"]:
-            raise UsageError(
-                "baselines.changed compares with the unchanged simulator, and reference.csv stands "
-                "for it; leave one of them out"
-            )
     groups = {
         name: str(group)
         for group, names in (pool.get("groups") or {}).items()
@@ -177,8 +172,9 @@ def chosen_policies(pool: dict[str, Any], only: list[str]) -> dict[str, Any]:
         UsageError: the pool is empty, or a name is not in it.
     """
     from worldsim.errors import unknown_name
+    from worldsim.policies.pool import pool_entries
 
-    entries = pool.get("policies") or {}
+    entries = pool_entries(pool)
     if not entries:
         raise UsageError("no policies; choose a pool, such as policy=pool_push")
     for name in only:
