@@ -159,7 +159,10 @@ class _Comparison:
         return {name: getattr(found, name) for name in COMPARED}
 
     def _margin(self, name: str, ours: _Scored, theirs: _Scored) -> Estimate:
-        """How far the ranking is ahead in a statistic; starts and policies are drawn for both."""
+        """How far the ranking is ahead in a statistic; starts and policies are drawn for both.
+
+        The interval is of percentiles: noise of resampling weakens both sides alike.
+        """
         count = len(ours.reference)
         if count < FEWEST:
             return Estimate(None, None, f"{count} policies are too few: it takes {FEWEST}")
@@ -180,15 +183,17 @@ class _Comparison:
         distinct = (policies[:, None, :] == np.arange(count)[:, None]).any(axis=2).sum(axis=1)
         drawn = np.where(distinct >= FEWEST, turned * (first - second), np.nan)
         flat = np.ptp(theirs.scores) == 0 and turned > 0
-        most = 1.0 if flat else 2.0 if turned > 0 else 1.0 if self.metric.is_share else inf
-        interval, reason = bootstrap_interval(drawn, value, self.level, (-most, most))
-        if interval and flat:  # the ranking's own coefficient is no surer than tests say
+        interval, reason = percentile_interval(drawn, self.level)
+        if interval is None:
+            return Estimate(value, None, reason)
+        interval = min(interval[0], value), max(interval[1], value)
+        if flat:  # the ranking's own coefficient is no surer than tests say
             function, point = STATISTICS[name].function, (ours.reference, ours.scores)
             drawn_rates = ours.drawn_reference, ours.drawn_scores
             alone = inverted_estimate(function, point, drawn_rates, self.level, "").interval
             low, high = alone or interval
             interval = min(interval[0], low), max(interval[1], high)
-        return Estimate(value, interval, reason)
+        return Estimate(value, interval)
 
     def _values(self, name: str, reference: Float, scores: Float) -> Float:
         """A statistic of rates `[..., P]`; a correlation with equal scores is zero."""
