@@ -161,6 +161,7 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
         films=settings["films"]["starts"],
         pool=settings.get("pool", "development"),
         baselines=baselines,
+        hold=settings.get("hold"),
         **{key: settings[key] for key in EVAL_KEYS},
     )
 

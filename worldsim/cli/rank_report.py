@@ -132,7 +132,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
         reference,
         seen,
         names,
-        judge=around.judge,
+        judge=around.judge if outcomes.eval_config.hold is None else None,  # rates of another rule
         metric=options.metric,
         others=others,
         groups={name: group for name, group in options.groups.items() if name in names},
@@ -283,6 +283,7 @@ def _facts(outcomes: Outcomes) -> dict[str, str]:
         "pool": eval_config.pool,
         "sampling steps": str(eval_config.sampling_steps),
         "world model": Path(eval_config.model).name,
+        **({"hold": f"{hold} frames in a row"} if (hold := eval_config.hold) else {}),
     }
 
 

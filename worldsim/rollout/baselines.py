@@ -113,7 +113,7 @@ def _file(
 
 
 def _held(evaluator: "Evaluator", name: World, moves: bool) -> Stage:
-    world = HeldWorld(name, evaluator.model, evaluator.judge, moves)
+    world = HeldWorld(name, evaluator.model, evaluator.imagining_judge, moves)
     return Stage(world, lambda: evaluator.starts, lambda: evaluator.max_steps)
 
 
@@ -160,9 +160,8 @@ def _demonstrations(evaluator: "Evaluator") -> Stage:
     model.spec.require_compatible(
         evaluator.model.spec, name, f"model {config.model}", stateless=True
     )
-    engine = ImaginationEngine(
-        model.to(inference_device(config.device)), evaluator.judge, config.sampling_steps
-    )
+    model = model.to(inference_device(config.device))
+    engine = ImaginationEngine(model, evaluator.imagining_judge, config.sampling_steps)
     world = ImaginedWorld(engine)
     world.kind = DEMONSTRATIONS
     return Stage(world, lambda: evaluator.starts, lambda: evaluator.max_steps)

@@ -123,6 +123,8 @@ class EvalConfig(Checked):
         pool: which of the pools the policies are, `development` or `release`.
         device: where world model and judge compute; see `inference_device`.
         baselines: what else the policies are ranked by.
+        hold: frames in a row in which the judge must see success where nothing is simulated; None
+            leaves that to its own rule.
     """
 
     policies: dict[str, dict[str, Any]]
@@ -140,6 +142,7 @@ class EvalConfig(Checked):
     device: str = "cpu"
     pool: PoolName = "development"
     baselines: BaselineOptions = field(default_factory=BaselineOptions)
+    hold: Count | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -195,6 +198,8 @@ class EvalConfig(Checked):
             parts["the judge"] = digest_network(Path(self.judge))
             device = inference_device(self.device)
             parts["the device"] = _hash([device.type, has_fast_bf16(device)])
+            if self.hold is not None and world != "simulator":
+                parts["hold"] = _hash(self.hold)
         return parts
 
     def _reads(self, world: World) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Does the rollouts of a `EvalConfig` in one process, keeping model, envs and starts between."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,16 @@ class Evaluator:
         """The judge."""
         judge = load_pretrained_judge(Path(self.eval_config.judge))
         return judge.to(inference_device(self.eval_config.device))
+
+    @cached_property
+    def imagining_judge(self) -> Judge:
+        """The judge of what is imagined. A longer hold than its own is for there alone: episodes of
+        a simulator end with success, and show no second frame of it."""
+        if (hold := self.eval_config.hold) is None:
+            return self.judge
+        twin = copy(self.judge)
+        twin.rule = replace(self.judge.rule, hold=hold)
+        return twin
 
     @cached_property
     def model(self) -> WorldModel:
@@ -108,7 +119,7 @@ class Evaluator:
     def imagination(self) -> ImaginedWorld:
         """The imagination as a world."""
         steps = self.eval_config.sampling_steps
-        return ImaginedWorld(ImaginationEngine(self.model, self.judge, steps))
+        return ImaginedWorld(ImaginationEngine(self.model, self.imagining_judge, steps))
 
     @property
     def max_steps(self) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from worldsim.cli.settings.env import check_env_node
 from worldsim.cli.settings.rollout import Pool, RolloutSettings
 from worldsim.cli.settings.shared import MODEL
-from worldsim.config.limits import InputFile, InputFolder, Text, Whole, dataset_folder
+from worldsim.config.limits import Count, InputFile, InputFolder, Text, Whole, dataset_folder
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError
 from worldsim.ranking.releases import ReleaseOptions
@@ -53,6 +53,7 @@ class Settings(RolloutSettings):
     bootstrap_samples: Resamples
     level: Level
     baselines: BaselineOptions
+    hold: Count | None
     films: RankFilms
     report: ReportNode
 
