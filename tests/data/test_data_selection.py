@@ -14,7 +14,7 @@ from worldsim.data.cache import build_cache
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.faults import errors_of
 from worldsim.data.merge import merge
-from worldsim.data.selection import Span, read_episodes, read_selection
+from worldsim.data.selection import Selection, Span, read_episodes, read_selection
 from worldsim.data.split import episodes_of
 from worldsim.data.verify import verify
 from worldsim.envs.imagination import DatasetStarts
@@ -78,6 +78,41 @@ def test_selections_have_caches_of_their_own(whole: Path) -> None:
     assert len({cache.folder for cache in caches} | {c.fingerprint for c in caches}) == 6
     assert build_cache(whole, selection=some(2)).fingerprint == caches[1].fingerprint
     assert caches[0].folder.name == "native"
+
+
+@pytest.mark.parametrize("told", ["rows", "episodes"])
+def test_episodes_of_one_outcome(told: str, tmp_path: Path) -> None:
+    made = ForeignSet(lengths=LENGTHS)  # rows tell that even ones succeed
+    if told == "episodes":
+        for episode, row in enumerate(made.episodes):
+            row["success"] = episode in (1, 2)
+    root = made.write(tmp_path / "set")
+    won = [0, 2, 4] if told == "rows" else [1, 2]
+    every = LeRobotDataset(root)
+    for outcome, kept in (("success", won), ("failure", [i for i in range(5) if i not in won])):
+        chosen = Selection(outcome=outcome)  # type: ignore[arg-type]
+        dataset = LeRobotDataset(root, chosen)
+        assert [record.index for record in dataset.index.records] == kept
+        for place, episode in enumerate(kept):
+            assert dataset.meta(place).success == (outcome == "success")
+            np.testing.assert_array_equal(
+                dataset.episode(place).action, every.episode(episode).action
+            )
+        cache = build_cache(root, selection=chosen)
+        assert len(cache.pixels) == sum(LENGTHS[i] for i in kept)
+        assert [meta.success for meta in cache.metas] == [outcome == "success"] * len(kept)
+    both = LeRobotDataset(root, read_selection(episodes="1:4", outcome="success"))
+    assert [r.index for r in both.index.records] == [i for i in won if 1 <= i < 4]
+
+
+def test_an_outcome_that_no_episode_has_is_refused(whole: Path) -> None:
+    with pytest.raises(UsageError, match="outcome=success leaves none of 1 episodes, of which 0"):
+        LeRobotDataset(whole, read_selection(episodes=[1], outcome="success"))
+
+
+def test_selections_without_an_outcome_are_named_as_before() -> None:
+    assert "outcome" not in some(2).key and Selection().key == ""
+    assert Selection(outcome="success").key
 
 
 def test_starts_and_merged_sets_are_of_chosen_episodes(whole: Path, tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def rank_config(run: Path, out: Path, *overrides: str) -> DictConfig:
         "bootstrap_samples": 50,
         "starts": {"count": 4},
         "films": {"starts": 1, "each": 1},
+        "baselines": {"first_frame": False, "kinematic": False},
     }
     merged = OmegaConf.merge(config, nano, OmegaConf.from_dotlist(list(overrides)))
     assert isinstance(merged, DictConfig)

@@ -1,7 +1,9 @@
 """Pools from configs, and what ships."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from worldsim.files import read_json
 from worldsim.imitation.stage import PolicyTraining
 from worldsim.policies.behaviour_cloning import BCPolicy
 from worldsim.policies.checkpoints import shipped_checkpoints, shipped_root
-from worldsim.policies.pool import build_policy, load_pool
+from worldsim.policies.pool import build_policy, load_pool, pool_entries
 from worldsim.spec import CameraSpec, VectorSpec, WorldSpec, discrete_actions
 
 SPEC = make_spec()
@@ -38,6 +40,29 @@ CLOSE = 0.3
 def tabletop_spec(state: VectorSpec) -> WorldSpec:
     cameras = tuple(CameraSpec(name, 64, 64) for name in CAMERAS)
     return WorldSpec(10, cameras, ACTION, AGENT_POS, state)
+
+
+def test_a_pattern_stands_for_its_checkpoints_in_the_order_of_their_numbers(
+    tmp_path: Path,
+) -> None:
+    for step in (500, 1000, 90):
+        folder = tmp_path / "behaviour" / f"step_{step}"
+        shutil.copytree(shipped_root() / "push" / "bc_1", folder)
+    (tmp_path / "behaviour" / "step_7").mkdir()  # holds no checkpoint
+    pattern = f"{tmp_path}/behaviour/step_*"
+    pool = {"checkpoints": pattern, "policies": {"zero": {"kind": "zero"}}}
+    entries = pool_entries(pool)
+    assert list(entries) == ["step_90", "step_500", "step_1000", "zero"]
+    spec = tabletop_spec(TASKS["push"])
+    loaded = load_pool({"policies": entries}, spec, only=["step_90"])[0]
+    assert isinstance(loaded, BCPolicy) and loaded.name == "step_90"
+    shipped = pool_entries({"checkpoints": "push/bc_*"})
+    assert list(shipped) == [f"bc_{i}" for i in range(1, 7)]
+    assert pool_entries({"checkpoints": None, "policies": {}}) == {}
+    assert pool_entries({"checkpoints": "push/bc_2"})["bc_2"]["checkpoint"] == "push/bc_2"
+    for wrong, words in (("nowhere/*", "finds no policy"), ("p*/bc_1", "finds 2 .* 1 names")):
+        with pytest.raises(UsageError, match=words):
+            pool_entries({"checkpoints": wrong})
 
 
 def test_pool_keeps_order_and_names() -> None:

@@ -1,9 +1,12 @@
 """A small rollout and a small ranking for the reporting tests."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ranking_testing import judge_report
 
+from worldsim.ranking.baselines import BaselineScores, compare_baselines
 from worldsim.ranking.rank import rank
 from worldsim.ranking.report import RankingReport
 from worldsim.rollout.record import RolloutRecord
@@ -26,6 +29,28 @@ def rollout() -> RolloutRecord:
         progress=np.linspace(0, 0.9, 9, dtype=np.float32),
         truth_success=np.arange(6) == 5,
     )
+
+
+def with_baselines(report: RankingReport) -> RankingReport:
+    """The report with a row of each kind."""
+    rng = np.random.default_rng(1)
+    reference = rng.random((8, 30)) < np.linspace(0.1, 0.9, 8)[:, None]
+    names = [policy.name for policy in report.policies]
+    rows = [
+        BaselineScores("first_frame", "the <b>first</b> frame", "outcomes", np.zeros((8, 30))),
+        BaselineScores("action_error, clones", "error", "errors", rng.random((8, 12))),
+        BaselineScores("changed", "friction=0.6", "reference", reference[::-1].astype(float)),
+    ]
+    found = compare_baselines(
+        reference, reference, names, rows, report.metric, bootstrap_samples=100
+    )
+    return replace(report, baselines=found)
+
+
+@pytest.fixture
+def compared(ranking: RankingReport) -> RankingReport:
+    """The ranking beside baselines."""
+    return with_baselines(ranking)
 
 
 @pytest.fixture

@@ -153,6 +153,18 @@ def test_names_and_messages_are_escaped(report: ReportData) -> None:
     assert "<script>alert(1)</script>" in page.words
 
 
+def test_every_baseline_is_a_row_with_its_margins(compared: RankingReport) -> None:
+    page = render_report(ReportData("Ranking", (Section("Ranking", compared),)))
+    words = " ".join(Page(page).words.split())
+    table = page[page.index('class="agreement baselines"') :].split("</table>")[0]
+    assert table.count("<tr>") == 2 + len(compared.baselines)
+    assert "the &lt;b&gt;first&lt;/b&gt; frame" in table and "Baselines" in words
+    for row in compared.baselines:
+        assert f"{row.margins['kendall'].value:.3f}" in table
+    without = render_report(ReportData("R", (Section("R", replace(compared, baselines=())),)))
+    assert "agreement baselines" not in without
+
+
 def test_films_are_embedded_whole(report: ReportData) -> None:
     page = Page(render_report(report))
     sources = [attributes["src"] or "" for tag, attributes in page.tags if tag == "video"]

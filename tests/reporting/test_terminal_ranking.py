@@ -65,6 +65,20 @@ def test_the_interval_over_policies_stands_beside_that_over_starts(ranking: Rank
         assert interval is not None and f"[{interval[0]:.3f}, {interval[1]:.3f}]" in pearson
 
 
+def test_baselines_stand_below_with_their_margins_uncut(compared: RankingReport) -> None:
+    lines = printed(compared)
+    assert max(map(len, lines)) <= 80
+    found = next(i for i, line in enumerate(lines) if line.startswith("ranked by"))
+    margins = next(i for i, line in enumerate(lines) if line.startswith("ahead of"))
+    assert lines[found + 1].startswith("imagination")
+    for place, row in enumerate(compared.baselines):
+        ours, ahead = lines[found + 2 + place], lines[margins + 1 + place]
+        assert ours.startswith(row.name) and ahead.startswith(row.name)
+        for name in ("pearson", "spearman", "mmrv"):
+            assert row.agreement[name].text(2) in ours and row.margins[name].text(2) in ahead
+    assert "ranked by" not in "".join(printed(replace(compared, baselines=())))
+
+
 def test_undefined_values_print_as_not_available() -> None:
     ones = np.ones((2, 0))
     lines = printed(rank(ones, ones, ["a", "b"], bootstrap_samples=10))

@@ -1,6 +1,7 @@
 """`worldsim rank`: a pool of policies from the same starts in both worlds, and the verdict."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,9 @@ def run(config: DictConfig) -> None:
     out, films = Path(settings["out"]), int(settings["films"]["each"])
     eval_config, options = read_settings(settings)
     earlier = earlier_sections(settings["report"]["also"], films)
-    Evaluator(eval_config).check(options.worlds)
-    wanted = wanted_results(eval_config, options.worlds)
+    worlds = (*options.worlds, *eval_config.baselines.chosen)
+    Evaluator(eval_config).check(worlds)
+    wanted = wanted_results(eval_config, worlds)
     release = None
     if eval_config.is_release:
         said = build(ReleaseOptions, settings["release"], "release")
@@ -138,6 +140,7 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
     from worldsim.config.compose import build
     from worldsim.envs.imagination.loading import judge_folder
     from worldsim.models.pretrained import resolve_folder
+    from worldsim.rollout.baselines import BaselineOptions
     from worldsim.rollout.eval_config import EvalConfig, StartPlan
 
     starts = read_blocks(settings).place(build(StartPlan, settings["starts"], "starts"))
@@ -145,6 +148,9 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
     env_id = env.pop("id", None)
     kwargs = {**(env.pop("kwargs", None) or {}), **env}
     model = resolve_folder(settings["model"])
+    baselines = build(BaselineOptions, settings.get("baselines") or {}, "baselines")
+    if (other := baselines.demonstrations) is not None:
+        baselines = replace(baselines, demonstrations=str(resolve_folder(other)))
     return EvalConfig(
         policies=policies,
         env_id=None if starts.dataset and settings.get("reference", {}).get("csv") else env_id,
@@ -154,6 +160,8 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
         starts=starts,
         films=settings["films"]["starts"],
         pool=settings.get("pool", "development"),
+        baselines=baselines,
+        hold=settings.get("hold"),
         **{key: settings[key] for key in EVAL_KEYS},
     )
 
@@ -165,8 +173,9 @@ def chosen_policies(pool: dict[str, Any], only: list[str]) -> dict[str, Any]:
         UsageError: the pool is empty, or a name is not in it.
     """
     from worldsim.errors import unknown_name
+    from worldsim.policies.pool import pool_entries
 
-    entries = pool.get("policies") or {}
+    entries = pool_entries(pool)
     if not entries:
         raise UsageError("no policies; choose a pool, such as policy=pool_push")
     for name in only:

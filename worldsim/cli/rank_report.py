@@ -16,16 +16,24 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UsageError
 from worldsim.files import read_yaml, write_figures
+from worldsim.ranking.baseline_rows import baseline_notes
+from worldsim.ranking.baselines import BaselineScores, compare_baselines
+from worldsim.ranking.correlation import FEWEST
 from worldsim.ranking.rank import rank
 from worldsim.ranking.report import NullPolicy, RankingReport
 from worldsim.reporting.film import Film
 from worldsim.reporting.html_report import ReportData, Section, write_report
 from worldsim.reporting.open_loop import read_open_loop
+from worldsim.rollout.baselines import ACTION_ERROR, BASELINES
 from worldsim.rollout.circumstances import Circumstances
 from worldsim.rollout.episodes import METRICS, RolloutBatch
 from worldsim.rollout.eval_config import software
 from worldsim.rollout.film_store import choose_films, joined_record
+from worldsim.rollout.recorded_world import action_errors
 from worldsim.rollout.results import Outcomes, read_outcomes
+
+CLONED = "behaviour_cloning"
+"""Kind of policy that learns from recorded actions."""
 
 CAPTIONS = {
     "success": "The policy succeeds in the simulator and in imagination.",
@@ -119,28 +127,57 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
                 f"these results do not tell {options.metric}; they tell {', '.join(sorted(others))}"
             )
         reference, seen = others.pop(options.metric)
+    drawing = {name: getattr(options, name) for name in ("bootstrap_samples", "level", "seed")}
     ranking = rank(
         reference,
         seen,
         names,
-        judge=around.judge,
+        judge=around.judge if outcomes.eval_config.hold is None else None,  # rates of another rule
         metric=options.metric,
         others=others,
         groups={name: group for name, group in options.groups.items() if name in names},
         failures=_failures([*(truth or []), *imagined]),
         null_policy=_null_policy(outcomes),
-        bootstrap_samples=options.bootstrap_samples,
-        level=options.level,
-        seed=options.seed,
+        **drawing,
     )
+    scores, metric = baseline_scores(outcomes), METRICS.get(options.metric)
+    baselines = compare_baselines(reference, seen, names, scores, metric, **drawing)
     return replace(
         ranking,
+        baselines=baselines,
+        notes=(*ranking.notes, *baseline_notes(baselines)),
         assisted=_assisted(around),
         development_starts=around.development_starts,
         block=outcomes.eval_config.starts.block,
         pool=outcomes.eval_config.pool,
         release=around.release,
     )
+
+
+def baseline_scores(outcomes: Outcomes) -> list[BaselineScores]:
+    """What each baseline gave; the action errors of cloned policies stand apart too."""
+    policies, found = outcomes.eval_config.policies, []
+    for name, batches in outcomes.baselines.items():
+        row = BASELINES.get(name)
+        if row.scores == "errors":
+            values = np.array([action_errors(batch) for batch in batches], np.float64)
+        else:
+            values = metric_table(batches, outcomes.options.metric)
+        setting = getattr(outcomes.eval_config.baselines, name)
+        what = row.what if isinstance(setting, bool) else f"{row.what}, {_plainly(setting)}"
+        found.append(BaselineScores(name, what, row.scores, values))
+        cloned = tuple(n for n, entry in policies.items() if entry.get("kind") == CLONED)
+        if name == ACTION_ERROR and FEWEST <= len(cloned) < len(policies):
+            of = f"{name}, clones"
+            found.append(BaselineScores(of, f"{what}, cloned policies", "errors", values, cloned))
+    return found
+
+
+def _plainly(setting: Any) -> str:
+    """A baseline's setting for a sentence."""
+    if not isinstance(setting, Mapping):
+        return str(setting)
+    return ", ".join(f"{name}={value}" for name, value in setting.items())
 
 
 def _assisted(around: Circumstances) -> tuple[str, ...]:
@@ -246,6 +283,7 @@ def _facts(outcomes: Outcomes) -> dict[str, str]:
         "pool": eval_config.pool,
         "sampling steps": str(eval_config.sampling_steps),
         "world model": Path(eval_config.model).name,
+        **({"hold": f"{hold} frames in a row"} if (hold := eval_config.hold) else {}),
     }
 
 

@@ -20,7 +20,7 @@ from worldsim.data.features import ImageFeature, derive_spec
 from worldsim.data.layout import own_entry, recorded_in
 from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index
 from worldsim.data.rows import episode_arrays, episode_meta, succeeded
-from worldsim.data.selection import Selection, downloaded, selected
+from worldsim.data.selection import Outcome, Selection, downloaded, selected
 from worldsim.data.split import hold_one_out, stored_folds
 from worldsim.data.timing import frames_at, row_times
 from worldsim.data.video import Pixels, VideoFile
@@ -73,6 +73,21 @@ class LeRobotDataset:
         self._video: dict[str, VideoFile] = {}
         self._sound: set[int] = set()
         self._warned: set[str] = set() if strict else {*self.info["features"]}
+        if (wanted := self._selection.outcome) is not None:
+            self._keep(wanted)
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Leave out the episodes that ended otherwise."""
+        won = [self.meta(i).success for i in range(self.num_episodes)]
+        pairs = zip(self.index.records, won, strict=True)
+        records = [record for record, success in pairs if success == (outcome == "success")]
+        if not records:
+            raise UsageError(
+                f"{self.root}: outcome={outcome} leaves none of {len(won)} episodes, of which "
+                f"{sum(won)} succeeded; are their outcomes recorded?"
+            )
+        self.index = replace(self.index, records=records)
+        self._sound.clear()  # places have changed
 
     @property
     def num_episodes(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from worldsim.config.limits import MOST, Limit, Text
 from worldsim.config.values import Checked, read_value
@@ -16,6 +16,8 @@ from worldsim.errors import UsageError
 Span = tuple[int, int | None]
 """Episodes from the first index up to the second, which is not among them; None: to the end."""
 
+Outcome = Literal["success", "failure"]
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -24,15 +26,20 @@ class Selection:
     Attributes:
         columns: which columns are what.
         episodes: spans of episode indices; empty takes every episode.
+        outcome: take episodes that ended so alone; None takes all.
     """
 
     columns: Columns = field(default_factory=Columns)
     episodes: tuple[Span, ...] = ()
+    outcome: Outcome | None = None
 
     @property
     def key(self) -> str:
         """Names it; empty for a whole data set whose columns are found by name."""
-        return "" if self == Selection() else repr(asdict(self))
+        kept = asdict(self)
+        if self.outcome is None:  # keys of before there were outcomes stay
+            kept.pop("outcome")
+        return "" if self == Selection() else repr(kept)
 
     def takes(self, episode: int) -> bool:
         """Whether the episode of this index is among the chosen ones."""
@@ -60,7 +67,9 @@ class ColumnOptions(Checked):
 
 
 def read_selection(
-    columns: ColumnOptions | Mapping[str, Any] | None = None, episodes: Any = None
+    columns: ColumnOptions | Mapping[str, Any] | None = None,
+    episodes: Any = None,
+    outcome: Outcome | None = None,
 ) -> Selection:
     """A selection from the values of a config.
 
@@ -68,6 +77,7 @@ def read_selection(
         columns: what `ColumnOptions` has; None finds all by name.
         episodes: null for all, N for the first N, "FIRST:STOP", or a list of indices and such
             ranges.
+        outcome: of the episodes to take.
 
     Raises:
         UsageError: they are nothing of the kind.
@@ -77,7 +87,7 @@ def read_selection(
     if not isinstance(cameras, Mapping):
         cameras = {column: column for column in cameras}
     named = Columns(_listed(given.action), _listed(given.state), cameras)
-    return Selection(named, read_episodes(episodes))
+    return Selection(named, read_episodes(episodes), outcome)
 
 
 def _listed(names: str | Sequence[str] | None) -> tuple[str, ...]:

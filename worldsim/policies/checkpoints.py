@@ -4,6 +4,9 @@ A folder holds `config.json` (what network, its shape, the world it was made for
 `model.safetensors` in half precision. What ships lies in `worldsim/policies/checkpoints/`.
 """
 
+import fnmatch
+import re
+from glob import glob
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,6 +49,37 @@ def find_checkpoint(name: str) -> Path:
     if Path(name).is_dir():
         raise UsageError(f"{name} is no policy checkpoint: it holds no {CONFIG}")
     raise unknown_name("policy checkpoint (no such folder either)", name, shipped_checkpoints())
+
+
+def matching_checkpoints(pattern: str) -> dict[str, str]:
+    """{name: checkpoint} of several checkpoints, in the order of the numbers in their names.
+
+    Args:
+        pattern: of folders, as in a shell (`runs/p/behaviour/step_*`), or of names of checkpoints
+            that ship (`push/bc_*`).
+
+    Raises:
+        UsageError: it finds none, or two of one name.
+    """
+    folders = [path for path in glob(pattern) if (Path(path) / CONFIG).is_file()]
+    found = folders or fnmatch.filter(shipped_checkpoints(), pattern)
+    named = {Path(path).name: path for path in sorted(found, key=_by_number)}
+    if not named:
+        raise UsageError(
+            f"checkpoints={pattern!r} finds no policy checkpoint; expected a pattern of folders, "
+            "such as 'runs/policies/behaviour/step_*', or of names that ship, such as 'push/bc_*'"
+        )
+    if len(named) < len(found):
+        raise UsageError(
+            f"checkpoints={pattern!r} finds {len(found)} policy checkpoints of {len(named)} names "
+            f"({', '.join(named)}); a name stands for one policy, so take one folder's"
+        )
+    return named
+
+
+def _by_number(path: str) -> list[str]:
+    """A sort key by which step_500 comes before step_1000."""
+    return [part.zfill(12) if part.isdigit() else part for part in re.split(r"(\d+)", path)]
 
 
 Checkpoint = Annotated[

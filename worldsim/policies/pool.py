@@ -9,6 +9,7 @@ from worldsim.config.limits import OneOf
 from worldsim.config.values import check_arguments
 from worldsim.errors import UsageError, unknown_name
 from worldsim.policies.base import POLICIES, Policy, require_action_kind
+from worldsim.policies.checkpoints import matching_checkpoints
 from worldsim.spec import WorldSpec
 
 
@@ -21,6 +22,26 @@ def register_policies() -> None:
     import worldsim.policies.scripted.play
     import worldsim.policies.scripted.policy
     import worldsim.policies.simple  # noqa: F401
+
+
+def pool_entries(pool: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """{name: entry} of a pool: its `policies`, after what its `checkpoints` stand for.
+
+    Args:
+        pool: plain values; `checkpoints` is a pattern, as `matching_checkpoints` takes it, or None.
+
+    Raises:
+        UsageError: the pattern finds no checkpoint.
+    """
+    pattern = pool.get("checkpoints")
+    found = {} if pattern is None else matching_checkpoints(str(pattern))
+    entries: dict[str, dict[str, Any]] = {
+        name: {"kind": "behaviour_cloning", "checkpoint": checkpoint}
+        for name, checkpoint in found.items()
+    }
+    return entries | {
+        str(name): dict(entry) for name, entry in (pool.get("policies") or {}).items()
+    }
 
 
 def check_entry(entry: Mapping[str, Any], where: str) -> None:

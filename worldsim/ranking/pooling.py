@@ -6,6 +6,7 @@ from math import gcd
 from typing import Any
 
 from worldsim.errors import UsageError
+from worldsim.rollout.baselines import ACTION_ERROR
 from worldsim.rollout.episodes import RolloutBatch, join_batches
 from worldsim.rollout.eval_config import StartPlan
 from worldsim.rollout.results import Outcomes
@@ -35,6 +36,12 @@ def pool_outcomes(parts: Sequence[Outcomes]) -> Outcomes:
         ),
         imagined=_join([part.imagined for part in parts]),
         truth=_join(truths) if len(truths) == len(parts) else None,
+        baselines={
+            name: first.baselines[name]  # recorded episodes are the same whatever the starts
+            if name == ACTION_ERROR
+            else _join([part.baselines[name] for part in parts])
+            for name in first.baselines
+        },
     )
 
 
@@ -65,7 +72,7 @@ def _pooled_starts(parts: Sequence[Outcomes]) -> StartPlan:
     return replace(plans[0], count=sum(plan.count for plan in plans), seed=begins, block=block)
 
 
-def _join(worlds: list[list[RolloutBatch]]) -> list[RolloutBatch]:
+def _join(worlds: Sequence[list[RolloutBatch]]) -> list[RolloutBatch]:
     return [join_batches(list(same)) for same in zip(*worlds, strict=True)]
 
 

@@ -5,6 +5,7 @@ from math import inf
 from typing import Any
 
 from worldsim.judge.report import JudgeReport
+from worldsim.ranking.baseline_rows import BaselineResult
 from worldsim.ranking.bootstrap import Estimate, Interval
 from worldsim.ranking.correlation import MMRV_RULE, Coefficients
 from worldsim.ranking.rates import StartOutcomes, judge_rates
@@ -153,6 +154,7 @@ class RankingReport:
         pool: name of the pool of policies; None: not known.
         release: of a release run, which one of these weights it is.
         others: other metrics by name, shown beside the ranked one.
+        baselines: rows of what else the policies were ranked by.
         paired: whether both worlds ran from the same starts.
         notes: caveats in plain words.
         settings: bootstrap samples, seed, level.
@@ -184,6 +186,7 @@ class RankingReport:
     pool: str | None = None
     release: str | None = None
     others: dict[str, MetricResult] = field(default_factory=dict)
+    baselines: tuple[BaselineResult, ...] = ()
 
     @property
     def metrics(self) -> dict[str, MetricResult]:
@@ -238,6 +241,7 @@ class RankingReport:
             "calibrated_mae": self.calibrated_mae,
             "progress": progress.coefficients.to_json() if progress else None,
             "metrics": {name: found.to_json() for name, found in self.others.items()},
+            "baselines": [row.to_json() for row in self.baselines],
             "groups": {
                 name: {"policies": list(group.policies), **group.coefficients.to_json()}
                 for name, group in self.groups.items()

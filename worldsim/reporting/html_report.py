@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from worldsim.errors import UsageError
 from worldsim.files import write_text
+from worldsim.ranking.baseline_rows import COMPARED
 from worldsim.ranking.correlation import MMRV_RULE, Coefficients
 from worldsim.ranking.rates import judge_rates
 from worldsim.ranking.report import RankingReport
@@ -144,6 +145,7 @@ def render_report(data: ReportData) -> str:
         agreement=_agreement,
         foreword=foreword,
         coefficients=COEFFICIENTS,
+        compared={name: label for label, name, _ in COEFFICIENTS if name in COMPARED},
         judge_rates=judge_rates,
         film_source=film_source,
         kinds=KINDS,

@@ -12,6 +12,8 @@ from worldsim.ranking.verdict import foreword
 WIDTH = 80
 NAME_WIDTH = 24
 METRIC_WIDTH, METRICS_A_TABLE = 17, 3
+BASELINE_WIDTH = 20
+BASELINE_COLUMNS = ("pearson", "spearman", "mmrv")
 COEFFICIENTS = (
     ("Pearson", "pearson"),
     ("Spearman", "spearman"),
@@ -28,7 +30,7 @@ def ranking_table(report: RankingReport) -> RenderableType:
     tables: list[RenderableType] = [_policies(report), Text()]
     for table in _other_metrics(report):
         tables += [table, Text()]
-    tables += [*_coefficients(report), Text()]
+    tables += [*_coefficients(report), Text(), *_baselines(report)]
     first = [Text(line) for line in foreword(report)]
     return Group(*first, *tables, Text(report.verdict), *lines)
 
@@ -132,3 +134,22 @@ def _coefficient_table(sets: list[tuple[str, Coefficients]]) -> Table:
     for label, name in COEFFICIENTS:
         table.add_row(label, *(getattr(one, name).text(3) for _, one in sets))
     return table
+
+
+def _baselines(report: RankingReport) -> list[RenderableType]:
+    """One row for each baseline, the ranking itself before them; then how far it is ahead."""
+    if not report.baselines:
+        return []
+    shown = [(label, name) for label, name in COEFFICIENTS if name in BASELINE_COLUMNS]
+    found, margins = (
+        Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0)) for _ in range(2)
+    )
+    for table, title in ((found, "ranked by"), (margins, "ahead of")):
+        table.add_column(title, max_width=BASELINE_WIDTH, no_wrap=True, overflow="ellipsis")
+        for label, _ in shown:
+            table.add_column(label, no_wrap=True)
+    found.add_row("imagination", *(getattr(report.coefficients, name).text(2) for _, name in shown))
+    for row in report.baselines:
+        found.add_row(Text(row.name), *(row.agreement[name].text(2) for _, name in shown))
+        margins.add_row(Text(row.name), *(row.margins[name].text(2) for _, name in shown))
+    return [found, Text(), margins, Text()]

@@ -9,7 +9,7 @@ Legend: N starts, T steps of an episode, V view, H, W pixels, P proprioception, 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf, nan
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ from worldsim.spec import VectorSpec
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
-World = Literal["simulator", "imagination"]
+World = str
+"""`simulator`, `imagination`, or a baseline (`worldsim.rollout.baselines`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class Trajectory:
         judged: `[T+1]` verdict of the judge so far; None where no judge watched.
         pose: `[T+1, 4, 4]` pose of the agent in the world; None where none is known.
         event: `[T+1, E]`, such as contacts; None where there are none.
+        expert: `[T+1, A]` the recorded action that led here, where a recording is followed.
     """
 
     agent_pos: Float
@@ -46,6 +48,7 @@ class Trajectory:
     judged: Bool | None = None
     pose: Float | None = None
     event: Float | None = None
+    expert: Float | None = None
 
     @property
     def steps(self) -> int:

@@ -17,6 +17,7 @@ from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16, inference_device
 from worldsim.own_imports import parts_in_use
+from worldsim.rollout.baselines import BASELINES, BaselineOptions
 from worldsim.rollout.dependencies import (
     digest_dataset,
     digest_named,
@@ -122,6 +123,9 @@ class EvalConfig(Checked):
         films: how many of the starts are filmed, in both worlds and for every policy.
         pool: which of the pools the policies are, `development` or `release`.
         device: where world model and judge compute; see `inference_device`.
+        baselines: what else the policies are ranked by.
+        hold: frames in a row in which the judge must see success where nothing is simulated; None
+            leaves that to its own rule.
     """
 
     policies: dict[str, dict[str, Any]]
@@ -138,6 +142,8 @@ class EvalConfig(Checked):
     films: Whole = 4
     device: str = "cpu"
     pool: PoolName = "development"
+    baselines: BaselineOptions = field(default_factory=BaselineOptions)
+    hold: Count | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -171,24 +177,39 @@ class EvalConfig(Checked):
         entry, data = self.policies[policy], self.starts.dataset
         starts = {key: value for key, value in asdict(self.starts).items() if key != "block"}
         named = digest_named({key: value for key, value in entry.items() if key != "kind"})
+        baseline = BASELINES.get(world) if world in BASELINES else None
+        filmed = list(self.filmed) if baseline is None else []
         parts = {
             "worldsim or its packages": _hash([FORMAT, software()]),
             "the policy": _hash([entry, named]),
             "the simulator env": _hash([self.env_id, self.env_kwargs, self._env_files()]),
             "the starts": _hash([starts, data and digest_dataset(Path(data))]),
-            "max_steps, seed or films": _hash([self.max_steps, self.seed, list(self.filmed)]),
+            "max_steps, seed or films": _hash([self.max_steps, self.seed, filmed]),
             "the world": _hash(world),
         }
         if own := parts_in_use():
             parts["the code of own parts"] = _hash([place_digest(place) for place in own])
-        if world == "imagination":
+        if baseline is not None:
+            setting = getattr(self.baselines, world)
+            parts[f"baselines.{world}"] = _hash(baseline.content(setting))
+        reads = self._reads(world) if baseline is None else baseline.reads
+        if "model" in reads:
             parts["the world model"] = digest_network(Path(self.model))
+        if "sampling_steps" in reads:
             parts["sampling_steps"] = _hash(self.sampling_steps)
-        if world == "imagination" or self.watch_simulator:
+        if "judge" in reads:
             parts["the judge"] = digest_network(Path(self.judge))
             device = inference_device(self.device)
             parts["the device"] = _hash([device.type, has_fast_bf16(device)])
+            if self.hold is not None and world != "simulator":
+                parts["hold"] = _hash(self.hold)
         return parts
+
+    def _reads(self, world: World) -> tuple[str, ...]:
+        """What results in imagination or simulator depend on, in the words of `Baseline.reads`."""
+        if world == "imagination":
+            return "model", "sampling_steps", "judge"
+        return ("judge",) if self.watch_simulator else ()
 
     def _env_files(self) -> list[str | None]:
         """Hashes of what the env's arguments name, and of the code of a foreign env."""

@@ -1,6 +1,7 @@
 """Does the rollouts of a `EvalConfig` in one process, keeping model, envs and starts between."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,11 @@ from worldsim.judge.judge import Judge, load_pretrained_judge
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.policies.pool import load_pool
+from worldsim.rollout.baselines import BASELINES, Stage
 from worldsim.rollout.episodes import RolloutBatch, World
 from worldsim.rollout.eval_config import EvalConfig
 from worldsim.rollout.rollouts import roll_out
-from worldsim.rollout.worlds import BatchWorld, ImaginedWorld, SimulatorWorld
+from worldsim.rollout.worlds import ImaginedWorld, SimulatorWorld
 from worldsim.spec import WorldSpec
 
 
@@ -31,12 +33,23 @@ class Evaluator:
 
     def __init__(self, eval_config: EvalConfig) -> None:
         self.eval_config = eval_config
+        self._stages: dict[World, Stage] = {}
 
     @cached_property
     def judge(self) -> Judge:
         """The judge."""
         judge = load_pretrained_judge(Path(self.eval_config.judge))
         return judge.to(inference_device(self.eval_config.device))
+
+    @cached_property
+    def imagining_judge(self) -> Judge:
+        """The judge of what is imagined. A longer hold than its own is for there alone: episodes of
+        a simulator end with success, and show no second frame of it."""
+        if (hold := self.eval_config.hold) is None:
+            return self.judge
+        twin = copy(self.judge)
+        twin.rule = replace(self.judge.rule, hold=hold)
+        return twin
 
     @cached_property
     def model(self) -> WorldModel:
@@ -57,7 +70,7 @@ class Evaluator:
         if (data := self.recorded_starts) is not None:
             spec, starts = data.spec, [data.episode(i) for i in data.episodes[: plan.count]]
         elif env_id is not None:
-            source = SimulatorStarts(env_id, self._env_kwargs(), plan.factors)
+            source = SimulatorStarts(env_id, self.env_kwargs(), plan.factors)
             spec = source.spec
             starts = [source.seeded(seed) for seed in plan.seeds]
             source.close()
@@ -100,13 +113,13 @@ class Evaluator:
         if self.eval_config.env_id is None:
             raise UsageError("no simulator env was given; choose one, such as env=push")
         judge = self.judge if self.eval_config.watch_simulator else None
-        return SimulatorWorld(self.eval_config.env_id, self._env_kwargs(), judge)
+        return SimulatorWorld(self.eval_config.env_id, self.env_kwargs(), judge)
 
     @cached_property
     def imagination(self) -> ImaginedWorld:
         """The imagination as a world."""
         steps = self.eval_config.sampling_steps
-        return ImaginedWorld(ImaginationEngine(self.model, self.judge, steps))
+        return ImaginedWorld(ImaginationEngine(self.model, self.imagining_judge, steps))
 
     @property
     def max_steps(self) -> int:
@@ -143,6 +156,9 @@ class Evaluator:
         if "imagination" in worlds:
             _ = self.imagination
         load_pool({"policies": self.eval_config.policies}, self.policy_spec)
+        for world in worlds:
+            if world in BASELINES:
+                self.stage(world)
 
     @cached_property
     def policy_spec(self) -> WorldSpec:
@@ -163,20 +179,34 @@ class Evaluator:
         pool = {"policies": self.eval_config.policies}
         return load_pool(pool, self.policy_spec, only=[name])[0]
 
+    def stage(self, world: World) -> Stage:
+        """Where rollouts in a world happen.
+
+        Raises:
+            UsageError: there is no such world, or a baseline cannot be run.
+        """
+        if world not in self._stages:
+            if world in ("simulator", "imagination"):
+                where = self.simulator if world == "simulator" else self.imagination
+                self._stages[world] = Stage(where, lambda: self.starts, lambda: self.max_steps)
+            else:
+                self._stages[world] = BASELINES.get(world).make(self)
+        return self._stages[world]
+
     def roll_out(self, name: str, world: World) -> RolloutBatch:
-        """All starts of one policy in one world."""
-        where: BatchWorld = self.simulator if world == "simulator" else self.imagination
+        """All starts of one policy in one world; baselines are not filmed."""
+        stage = self.stage(world)
         return roll_out(
             self.policy(name),
-            where,
-            self.starts,
-            max_steps=self.max_steps,
+            stage.world,
+            stage.starts(),
+            max_steps=stage.max_steps(),
             seed=self.eval_config.seed,
             batch_size=self.eval_config.batch_size,
-            film=self.eval_config.filmed,
+            film=() if world in BASELINES else self.eval_config.filmed,
         )
 
-    def _env_kwargs(self) -> dict[str, Any]:
+    def env_kwargs(self) -> dict[str, Any]:
         """The env's own arguments, with the comparison's horizon where it sets one."""
         kwargs = dict(self.eval_config.env_kwargs)
         if self.eval_config.max_steps is not None:

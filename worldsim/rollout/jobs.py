@@ -26,12 +26,12 @@ from worldsim.rollout.workers import run_in_processes
 def wanted_results(eval_config: EvalConfig, worlds: Sequence[World]) -> dict[Job, Parts]:
     """All jobs with what their results depend on at this moment.
 
-    Imagination stands first, as it takes longer and the short ones fill the end.
+    They are done in the order of `worlds`: imagination stands first, as it takes longer and the
+    short ones fill the end.
     """
     return {
         Job(policy, world): eval_config.parts(policy, world)
-        for world in ("imagination", "simulator")
-        if world in worlds
+        for world in worlds
         for policy in eval_config.policies
     }
 

@@ -7,7 +7,7 @@ It is written whole and last, so it is either there and valid, or it is made aga
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from worldsim.config.compose import build
 from worldsim.errors import DataError, UsageError
 from worldsim.files import atomic_path, read_json, write_json, write_text
+from worldsim.rollout.baselines import ACTION_ERROR
 from worldsim.rollout.circumstances import Circumstances
 from worldsim.rollout.dependencies import RESULT
 from worldsim.rollout.episodes import (
@@ -212,6 +213,7 @@ class Outcomes:
         imagined: results in imagination, in the order of the policies.
         truth: results in the simulator; None where logged rates stand for it.
         logged: those rates, or None.
+        baselines: results in the worlds of baselines, by their names.
     """
 
     eval_config: EvalConfig
@@ -220,6 +222,7 @@ class Outcomes:
     imagined: list[RolloutBatch]
     truth: list[RolloutBatch] | None = None
     logged: LoggedRates | None = None
+    baselines: Mapping[World, list[RolloutBatch]] = field(default_factory=dict)
 
 
 def write_eval_config(
@@ -276,14 +279,15 @@ def read_outcomes(out: Path) -> Outcomes:
         results("imagination", around.judge.reads_progress),
         None if logged else results("simulator", True),
         read_logged_rates(kept if kept.is_file() else Path(logged)) if logged else None,
+        {name: results(name, True) for name in eval_config.baselines.chosen},
     )
 
 
 def _result(
     out: Path, eval_config: EvalConfig, job: Job, digest: str | None, told: bool
 ) -> RolloutBatch:
-    batch = read_result(out, job, digest)
-    if batch is None or len(batch.trajectories) != eval_config.starts.count:
+    batch, own = read_result(out, job, digest), job.world == ACTION_ERROR  # starts of its own
+    if batch is None or not (own or len(batch.trajectories) == eval_config.starts.count):
         raise DataError(
             f"{out} has no result of policy {job.policy!r} in {job.world} that belongs to its "
             f"{RESULT}; run `worldsim rank out={out}` again as it was run"

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from worldsim.cli.settings.env import check_env_node
 from worldsim.cli.settings.rollout import Pool, RolloutSettings
-from worldsim.config.limits import InputFile, InputFolder, Text, Whole
+from worldsim.cli.settings.shared import MODEL
+from worldsim.config.limits import Count, InputFile, InputFolder, Text, Whole, dataset_folder
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError
 from worldsim.ranking.releases import ReleaseOptions
+from worldsim.rollout.baselines import BaselineOptions
 from worldsim.rollout.episodes import METRICS
 from worldsim.rollout.eval_config import RELEASE, Level, PoolName, Resamples
 
@@ -49,6 +52,8 @@ class Settings(RolloutSettings):
     null_policy: Text | None
     bootstrap_samples: Resamples
     level: Level
+    baselines: BaselineOptions
+    hold: Count | None
     films: RankFilms
     report: ReportNode
 
@@ -59,6 +64,7 @@ class Settings(RolloutSettings):
             self._check_release()
         self.require_policies(self.only, "only")
         self.require_policies(self.groups, "groups")
+        self._check_baselines()
 
     @property
     def chosen_pool(self) -> Pool:
@@ -72,6 +78,21 @@ class Settings(RolloutSettings):
                 "was tuned on under `release:` in its file, as configs/policy/pool_push.yaml does"
             )
         return self.policy.release
+
+    def _check_baselines(self) -> None:
+        """Refuse baselines that name what is not there."""
+        given = self.baselines
+        if given.action_error is not None:
+            dataset_folder.check(given.action_error, "baselines.action_error")
+        if given.demonstrations is not None:
+            MODEL.check(given.demonstrations, "baselines.demonstrations")
+        if given.changed and self.reference.csv is not None:
+            raise UsageError(
+                "baselines.changed is compared with the simulator as it is, and reference.csv "
+                "stands for that; leave one of them out"
+            )
+        if given.changed and self.env:
+            check_env_node(self.env, given.changed, "baselines.changed")
 
     def _check_release(self) -> None:
         """Refuse what would make a release run one of other starts or policies.

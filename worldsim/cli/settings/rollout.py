@@ -19,17 +19,22 @@ from worldsim.config.limits import (
 )
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError, unknown_name
-from worldsim.policies.pool import check_entry
+from worldsim.policies.pool import check_entry, pool_entries
 from worldsim.rollout.eval_config import RELEASE, StartPlan
 from worldsim.rollout.start_blocks import SeedBlock, StartBlocks
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Policies, and groups of them."""
+    """Policies, and groups of them; the policies of `checkpoints` are among `policies`."""
 
     policies: Mapping[str, Mapping[str, Any]]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    checkpoints: Text | None = None
+
+    def __post_init__(self) -> None:
+        if self.checkpoints is not None:
+            object.__setattr__(self, "policies", pool_entries(vars(self)))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """Keys of `configs/train.yaml` and what they accept."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from worldsim.cli.settings.shared import DONOR, MODEL, Selecting
 from worldsim.config.limits import DatasetFolder, OneOf, OwnParts, ResultFolder, between
 from worldsim.config.values import INLINE
+from worldsim.data.selection import Outcome, Selection
 from worldsim.hardware import training_device
 from worldsim.imitation.stage import PolicyTraining
 from worldsim.judge.sampling import JudgeConfig
@@ -25,6 +26,7 @@ class Settings(Selecting):
 
     parts: OwnParts
     dataset: DatasetFolder
+    outcome: Outcome | None
     image_size: Side | tuple[Side, Side] | None
     cache: Path | None
     out: ResultFolder
@@ -46,6 +48,11 @@ class Settings(Selecting):
             require_image_size(*self.size, self.factor)
         training_device(run.accelerator)
         require_packages(run.loggers)
+
+    @property
+    def selection(self) -> Selection:
+        """What of the data set is taken."""
+        return replace(super().selection, outcome=self.outcome)
 
     @property
     def factor(self) -> int:
