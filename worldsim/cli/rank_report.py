@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UsageError
 from worldsim.files import read_yaml, write_figures
+from worldsim.judge.report import Verdicts
 from worldsim.ranking.rank import rank
 from worldsim.ranking.report import NullPolicy, RankingReport
 from worldsim.reporting.film import Film
@@ -129,6 +130,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
         groups={name: group for name, group in options.groups.items() if name in names},
         failures=_failures([*(truth or []), *imagined]),
         null_policy=_null_policy(outcomes),
+        horizon=max((batch.horizon or 0 for batch in imagined), default=0) or None,
         bootstrap_samples=options.bootstrap_samples,
         level=options.level,
         seed=options.seed,
@@ -199,16 +201,7 @@ def judge_in_simulator(outcomes: Outcomes) -> dict[str, Any] | None:
     whole = np.array([error is None for batch in batches for error in batch.errors])
     truth = np.concatenate([batch.success for batch in batches])[whole]
     said = np.concatenate(judged)[whole]
-    positives, negatives = int(truth.sum()), int((~truth).sum())
-    true_positives, true_negatives = int((truth & said).sum()), int((~truth & ~said).sum())
-    return {
-        "true_positives": true_positives,
-        "positives": positives,
-        "true_negatives": true_negatives,
-        "negatives": negatives,
-        "tpr": true_positives / positives if positives else None,
-        "tnr": true_negatives / negatives if negatives else None,
-    }
+    return Verdicts.of(truth, said).to_json()
 
 
 def _films(out: Path, outcomes: Outcomes, each: int) -> tuple[Film, ...]:

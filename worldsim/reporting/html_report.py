@@ -12,7 +12,7 @@ from markupsafe import Markup
 from worldsim.errors import UsageError
 from worldsim.files import write_text
 from worldsim.ranking.correlation import MMRV_RULE, Coefficients
-from worldsim.ranking.rates import judge_rates
+from worldsim.ranking.judging import depth_rows, judge_rates
 from worldsim.ranking.report import RankingReport
 from worldsim.ranking.verdict import foreword
 from worldsim.reporting.charts import interval_strip, scatter, value_range
@@ -145,6 +145,7 @@ def render_report(data: ReportData) -> str:
         foreword=foreword,
         coefficients=COEFFICIENTS,
         judge_rates=judge_rates,
+        depth_rows=depth_rows,
         film_source=film_source,
         kinds=KINDS,
         mmrv_rule=MMRV_RULE,

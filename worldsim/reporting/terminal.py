@@ -4,8 +4,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from worldsim.judge.report import JudgeReport
 from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.correlation import Coefficients
+from worldsim.ranking.judging import depth_rows, judge_rates
 from worldsim.ranking.report import MetricResult, PolicyResult, RankingReport
 from worldsim.ranking.verdict import foreword
 
@@ -29,8 +31,27 @@ def ranking_table(report: RankingReport) -> RenderableType:
     for table in _other_metrics(report):
         tables += [table, Text()]
     tables += [*_coefficients(report), Text()]
+    if report.judge is not None:
+        tables += [judge_table(report.judge), Text()]
     first = [Text(line) for line in foreword(report)]
     return Group(*first, *tables, Text(report.verdict), *lines)
+
+
+def judge_table(judge: JudgeReport) -> Table:
+    """TPR and TNR with their intervals and counts, by depth where that was measured."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("judge, imagined steps", no_wrap=True)
+    for name in ("TPR", "TNR"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for depth, counts in depth_rows(judge):
+        tpr, tnr = judge_rates(counts)
+        shown = (tpr, counts.true_positives, counts.positives)
+        other = (tnr, counts.true_negatives, counts.negatives)
+        cells = [_rate(rate).append(f"  {n}/{of}") for rate, n, of in (shown, other)]
+        table.add_row(depth, *cells)
+    if judge.imagined is None:
+        table.add_row("imagined frames", "not measured", "not measured")
+    return table
 
 
 def print_ranking(report: RankingReport, console: Console | None = None) -> None:
