@@ -68,7 +68,8 @@ class Scripted:
 def measured(says: Any, **config: Any) -> Any:
     judge: Any = Scripted(says)
     chosen = JudgeConfig(**{"depth_band": 3, **config})
-    return measure_imagined(judge, nano_model(), recorded(), chosen, "weights"), judge
+    found = measure_imagined(judge, nano_model(), recorded(), chosen, "weights")
+    return found and found.report, judge
 
 
 def test_a_judge_that_knows_the_outcome_is_right_at_every_depth() -> None:

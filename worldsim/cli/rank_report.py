@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from worldsim.errors import UsageError
 from worldsim.files import read_yaml, write_figures
 from worldsim.judge.report import Verdicts
+from worldsim.ranking.bootstrap import Estimate
+from worldsim.ranking.gating import GatedRanking, gated_table
 from worldsim.ranking.rank import rank
 from worldsim.ranking.report import NullPolicy, RankingReport
 from worldsim.reporting.film import Film
@@ -120,20 +122,23 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
                 f"these results do not tell {options.metric}; they tell {', '.join(sorted(others))}"
             )
         reference, seen = others.pop(options.metric)
+    asked: dict[str, Any] = {
+        "judge": around.judge,
+        "metric": options.metric,
+        "bootstrap_samples": options.bootstrap_samples,
+        "level": options.level,
+        "seed": options.seed,
+    }
     ranking = rank(
         reference,
         seen,
         names,
-        judge=around.judge,
-        metric=options.metric,
+        **asked,
         others=others,
         groups={name: group for name, group in options.groups.items() if name in names},
         failures=_failures([*(truth or []), *imagined]),
         null_policy=_null_policy(outcomes),
         horizon=max((batch.horizon or 0 for batch in imagined), default=0) or None,
-        bootstrap_samples=options.bootstrap_samples,
-        level=options.level,
-        seed=options.seed,
     )
     return replace(
         ranking,
@@ -142,7 +147,26 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
         block=outcomes.eval_config.starts.block,
         pool=outcomes.eval_config.pool,
         release=around.release,
+        gated=_gated(outcomes, reference, seen, asked),
     )
+
+
+def _gated(
+    outcomes: Outcomes, reference: Any, seen: NDArray[np.float64], asked: dict[str, Any]
+) -> GatedRanking | None:
+    """The ranking by rollouts that the gate lets pass; None where nobody looked at them."""
+    limit, names = outcomes.circumstances.gate, list(outcomes.eval_config.policies)
+    found = None if limit is None else gated_table(seen, outcomes.imagined, limit)
+    if limit is None or found is None:
+        return None
+    table, shares = found
+    coverage = dict(zip(names, shares, strict=True))
+    if not _tells(table):
+        nothing = Estimate(None, None, "the gate rejects every rollout")
+        return GatedRanking(limit, coverage, dict.fromkeys(names, nothing), None)
+    ranking = rank(reference, table, names, **asked)
+    rates = {policy.name: policy.imagined for policy in ranking.policies}
+    return GatedRanking(limit, coverage, rates, ranking.coefficients)
 
 
 def _assisted(around: Circumstances) -> tuple[str, ...]:

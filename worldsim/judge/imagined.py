@@ -8,14 +8,18 @@ Legend: N replays.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from worldsim.data.cache import CachedDataset
-from worldsim.judge.judge import Judge, ObservedFrame
+from worldsim.judge.gate import encoded
+from worldsim.judge.judge import Float, Judge, ObservedFrame
 from worldsim.judge.report import DepthBand, ImaginedReport, Verdicts, episode_verdict
 from worldsim.judge.sampling import REPORTED, JudgeConfig, Rows, episodes_in
+from worldsim.models.heads.inverse_dynamics import InverseDynamics
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.replay import replay_recorded
 from worldsim.sampling.sampler import Sampler
@@ -89,9 +93,27 @@ def later_replays(whole: list[Replay], width: int, seed: int) -> list[Replay]:
     return found
 
 
+class Measured(NamedTuple):
+    """What held-out replays say.
+
+    Attributes:
+        report: verdicts against what was recorded.
+        errors: action error of each imagined step of every whole episode, `[its steps]`; empty
+            where no inverse dynamics were given.
+    """
+
+    report: ImaginedReport
+    errors: list[Float]
+
+
 def measure_imagined(
-    judge: Judge, model: WorldModel, data: CachedDataset, config: JudgeConfig, weights: str | None
-) -> ImaginedReport | None:
+    judge: Judge,
+    model: WorldModel,
+    data: CachedDataset,
+    config: JudgeConfig,
+    weights: str | None,
+    inverse: InverseDynamics | None = None,
+) -> Measured | None:
     """Count the judge's verdicts on held-out recordings that `model` imagines again.
 
     Args:
@@ -100,6 +122,7 @@ def measure_imagined(
         data: the recordings; those of the reported fold are taken.
         config: how many, and how wide bands of depth are.
         weights: fingerprint of the model's weights.
+        inverse: recovers actions from imagined frames, if given.
 
     Returns:
         The counts, or None where nothing was asked for or there is no held-out episode.
@@ -109,7 +132,7 @@ def measure_imagined(
         return None
     width = band_width([replay.depth for replay in whole], config.depth_band)
     replays = whole + later_replays(whole, width, config.seed)
-    said = _verdicts(judge, model, data, replays)
+    said, errors = _watch(_Watcher(judge, model, data, inverse), replays)
     truth = np.array([replay.success for replay in replays])
     depths = np.array([replay.depth for replay in replays])
     bands = []
@@ -118,35 +141,61 @@ def measure_imagined(
         bands.append(DepthBand(first, first + width - 1, Verdicts.of(truth[inside], said[inside])))
     steps = Sampler.default(model).steps
     counted = Verdicts.of(truth[: len(whole)], said[: len(whole)])
-    return ImaginedReport(counted, tuple(bands), weights, steps)
+    report = ImaginedReport(counted, tuple(bands), weights, steps)
+    return Measured(report, errors[: len(whole)] if inverse else [])
 
 
-def _verdicts(
-    judge: Judge, model: WorldModel, data: CachedDataset, replays: list[Replay]
-) -> NDArray[np.bool_]:
-    """The judge's verdict on each replay `[N]`, from the frames that follow an action."""
+def _watch(watcher: "_Watcher", replays: list[Replay]) -> tuple[NDArray[np.bool_], list[Float]]:
+    """The judge's verdict on each replay `[N]`, from the frames that follow an action, and its
+    action errors, without those of the steps that go on after a success."""
+    rule = watcher.judge.rule
     begin = np.array([replay.begin for replay in replays])
-    steps = np.array([replay.steps(judge.rule.hold) for replay in replays])
-    said = np.zeros(len(replays), bool)
+    steps = np.array([replay.steps(rule.hold) for replay in replays])
+    said, errors = np.zeros(len(replays), bool), [np.zeros(0, np.float32)] * len(replays)
     order = np.argsort(-steps, kind="stable")
     for part in (order[i : i + TOGETHER] for i in range(0, len(order), TOGETHER)):
-        read = _probabilities(judge, model, data, begin[part], steps[part])
-        said[part] = [episode_verdict(each, judge.rule) for each in read]
-    return said
+        read, missed = watcher.read(begin[part], steps[part])
+        said[part] = [episode_verdict(each, rule) for each in read]
+        for place, error in zip(part, missed, strict=True):
+            errors[place] = error[: replays[place].depth]
+    return said, errors
 
 
-def _probabilities(
-    judge: Judge, model: WorldModel, data: CachedDataset, begin: Rows, steps: Rows
-) -> list[NDArray[np.float32]]:
-    """What the judge reads off every imagined frame of each replay, `[its steps]`."""
-    agent = model.spec.agent_pos.dim
-    read: list[list[float]] = [[] for _ in begin]
-    replays = replay_recorded(model, data, begin, steps, guided=False)
-    for depth, (rows, stream) in enumerate(replays):
-        pose = None if stream.pose is None else stream.pose.cpu().numpy()
-        agent_pos = stream.world_state[:, :agent].cpu().numpy()
-        shown = ObservedFrame(stream.pixels(), agent_pos, pose)
-        judgement = judge.read(shown, np.asarray(data.action[rows - 1]))
-        for place, value in enumerate(np.flatnonzero(steps > depth)):
-            read[value].append(float(judgement.success_probability[place]))
-    return [np.array(each, np.float32) for each in read]
+@dataclass(frozen=True)
+class _Watcher:
+    """Who reads imagined frames: the judge, and inverse dynamics if there are any."""
+
+    judge: Judge
+    model: WorldModel
+    data: CachedDataset
+    inverse: InverseDynamics | None
+
+    def read(self, begin: Rows, steps: Rows) -> tuple[list[Float], list[Float]]:
+        """Success probability and action error of every imagined frame of replays, `[steps]`."""
+        data, agent = self.data, self.model.spec.agent_pos.dim
+        newest = encoded(self.model, data, begin) if self.inverse else None
+        read: list[list[float]] = [[] for _ in begin]
+        missed: list[list[float]] = [[] for _ in begin]
+        replays = replay_recorded(self.model, data, begin, steps, guided=False)
+        for depth, (rows, stream) in enumerate(replays):
+            running = np.flatnonzero(steps > depth)
+            # The action that led to a frame lies in the row before it.
+            action = np.asarray(data.action[rows - 1], np.float32)
+            pose = None if stream.pose is None else stream.pose.cpu().numpy()
+            agent_pos = stream.world_state[:, :agent].cpu().numpy()
+            shown = ObservedFrame(stream.pixels(), agent_pos, pose)
+            probability = self.judge.read(shown, action).success_probability
+            for place, value in zip(running, probability, strict=True):
+                read[place].append(float(value))
+            if self.inverse is None or newest is None:
+                continue
+            after = stream.newest.float().cpu()
+            error = self.inverse.error(newest[running], after, torch.from_numpy(action))
+            newest[running] = after
+            for place, value in zip(running, error.tolist(), strict=True):
+                missed[place].append(value)
+        return _arrays(read), _arrays(missed)
+
+
+def _arrays(values: list[list[float]]) -> list[Float]:
+    return [np.array(each, np.float32) for each in values]

@@ -49,6 +49,9 @@ class JudgeConfig(Checked):
         replays: held-out episodes of each outcome that are imagined again, whole and to every
             depth, to measure the judge where it is used; 0 measures nothing.
         depth_band: least number of steps that a band of depth holds.
+        gate_steps: optimiser steps of the inverse dynamics by which rollouts are gated; 0 makes no
+            gate.
+        gate_quantile: share of held-out replays that the gate's limit lets pass.
         seed: of initialisation, order and augmentation.
     """
 
@@ -71,6 +74,8 @@ class JudgeConfig(Checked):
     strayed: Positive = 4.0
     replays: Whole = 32
     depth_band: Count = 10
+    gate_steps: Whole = 600
+    gate_quantile: Share = 0.95
     seed: Seed = 0
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """Train a judge on the simulated episodes of a cache and measure it on held-out ones."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from worldsim.judge.buffer import (
     reconstruct,
     strayed,
 )
+from worldsim.judge.gate import FOLDER, choose_limit, train_inverse_dynamics
 from worldsim.judge.imagined import measure_imagined
 from worldsim.judge.judge import LearnedJudge, read_pixels
 from worldsim.judge.report import EnvReference
@@ -77,10 +79,30 @@ def train_judge(
     judge = trainer.judge(source)
     judge.env = env
     if model is not None:
-        imagined = measure_imagined(judge, model, data, config, weights)
-        judge.report = replace(judge.report, imagined=imagined)
+        _measure(judge, model, data, config, weights, out)
     judge.save_pretrained(out)
     return judge
+
+
+def _measure(
+    judge: LearnedJudge,
+    model: "WorldModel",
+    data: CachedDataset,
+    config: JudgeConfig,
+    weights: str | None,
+    out: Path,
+) -> None:
+    """Note the judge's error on frames that `model` imagines, and save a gate for its rollouts."""
+    shutil.rmtree(out / FOLDER, ignore_errors=True)  # of another model
+    wanted = config.gate_steps and config.replays
+    inverse = train_inverse_dynamics(model, data, config) if wanted else None
+    found = measure_imagined(judge, model, data, config, weights, inverse)
+    if found is None:
+        return
+    judge.report = replace(judge.report, imagined=found.report)
+    if inverse is not None:
+        inverse.save_pretrained(out / FOLDER)
+        choose_limit(found.errors, config.gate_quantile, weights).save(out / FOLDER)
 
 
 def env_of(dataset: Path) -> EnvReference | None:

@@ -8,6 +8,7 @@ from worldsim.judge.report import JudgeReport
 from worldsim.ranking.agreement import EpisodeAgreement, StartOutcomes
 from worldsim.ranking.bootstrap import Estimate, Interval
 from worldsim.ranking.correlation import MMRV_RULE, Coefficients
+from worldsim.ranking.gating import GatedRanking
 from worldsim.ranking.judging import JudgeTrial, judge_json
 from worldsim.ranking.significance import Leverage, PermutationTest, Separation
 from worldsim.rollout.episodes import EpisodeMetric
@@ -156,6 +157,7 @@ class RankingReport:
         pool: name of the pool of policies; None: not known.
         release: of a release run, which one of these weights it is.
         others: other metrics by name, shown beside the ranked one.
+        gated: the same by the imagined rollouts that a gate lets pass; None without one.
         paired: whether both worlds ran from the same starts.
         notes: caveats in plain words.
         settings: bootstrap samples, seed, level.
@@ -188,6 +190,7 @@ class RankingReport:
     pool: str | None = None
     release: str | None = None
     others: dict[str, MetricResult] = field(default_factory=dict)
+    gated: GatedRanking | None = None
 
     @property
     def metrics(self) -> dict[str, MetricResult]:
@@ -259,9 +262,10 @@ class RankingReport:
             "lattice": asdict(self.lattice),
             "top_two": {entry.world: asdict(entry) for entry in self.separations},
             "outcomes": self.agreement.to_json() if self.agreement else None,
+            "gated": self.gated.to_json() if self.gated else None,
             "paired": self.paired,
             "mmrv_rule": MMRV_RULE,
-            "notes": list(self.notes),
+            "notes": [*(self.gated.notes() if self.gated else []), *self.notes],
             "settings": self.settings,
         }
 

@@ -7,6 +7,7 @@ from rich.text import Text
 from worldsim.judge.report import JudgeReport
 from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.correlation import Coefficients
+from worldsim.ranking.gating import GatedRanking
 from worldsim.ranking.judging import depth_rows, judge_rates
 from worldsim.ranking.report import MetricResult, PolicyResult, RankingReport
 from worldsim.ranking.verdict import foreword
@@ -26,8 +27,11 @@ COEFFICIENTS = (
 
 def ranking_table(report: RankingReport) -> RenderableType:
     """Policies by imagined rate, the coefficients and the caveats, at most 80 columns wide."""
-    lines = [Text(f"- {note}") for note in report.notes]
+    gated = report.gated
+    lines = [Text(f"- {note}") for note in (*(gated.notes() if gated else ()), *report.notes)]
     tables: list[RenderableType] = [_policies(report), Text()]
+    if gated is not None:
+        tables += [_gated(report, gated), Text()]
     for table in _other_metrics(report):
         tables += [table, Text()]
     tables += [*_coefficients(report), Text()]
@@ -102,6 +106,20 @@ def _metric_table(report: RankingReport, found: list[tuple[str, MetricResult]]) 
 
 def _number(value: Estimate) -> str:
     return "n/a" if value.value is None else f"{value.value:.3g}"
+
+
+def _gated(report: RankingReport, gated: GatedRanking) -> Table:
+    """Imagined rates with and without the rollouts that the gate rejects."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("imagined", max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    for title in ("all rollouts", "gate passed", "coverage"):
+        table.add_column(title, justify="right", no_wrap=True)
+    share = _rate if report.metric.is_share else _mean
+    for policy in report.ordered():
+        passed = share(gated.imagined[policy.name])
+        coverage = f"{gated.coverage[policy.name]:.0%}"
+        table.add_row(Text(policy.name), share(policy.imagined), passed, coverage)
+    return table
 
 
 def _name(policy: PolicyResult) -> Text:

@@ -6,6 +6,7 @@ It stands before any figure, and is stored with the outcomes, since model and ju
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from worldsim.judge.gate import GateLimit
 from worldsim.judge.judge import load_pretrained_judge
 from worldsim.judge.report import JudgeReport
 from worldsim.models.pretrained import SHIPPED
@@ -29,6 +30,7 @@ class Circumstances:
             that is not known.
         null_policy_moves: whether the actions of the null policy may move the robot.
         release: of a run on the release starts and pool, which one of these weights it is.
+        gate: where imagined rollouts stop being reliable; None where nobody looked.
     """
 
     judge: JudgeReport
@@ -36,6 +38,7 @@ class Circumstances:
     development_starts: bool | None
     null_policy_moves: bool
     release: str | None = None
+    gate: GateLimit | None = None
 
     @staticmethod
     def of(
@@ -61,6 +64,7 @@ class Circumstances:
             development_starts=developed_on(eval_config, blocks),
             null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),
             release=release,
+            gate=eval_config.gated,
         )
 
 

@@ -36,6 +36,8 @@ class Trajectory:
         judged: `[T+1]` verdict of the judge so far; None where no judge watched.
         pose: `[T+1, 4, 4]` pose of the agent in the world; None where none is known.
         event: `[T+1, E]`, such as contacts; None where there are none.
+        action_error: `[T+1]` by which imagined frames show another action than was given, NaN in
+            the first row; None where nobody looked. See `worldsim.judge.gate`.
     """
 
     agent_pos: Float
@@ -46,6 +48,7 @@ class Trajectory:
     judged: Bool | None = None
     pose: Float | None = None
     event: Float | None = None
+    action_error: Float | None = None
 
     @property
     def steps(self) -> int:

@@ -43,6 +43,7 @@ class TimeStep:
         judged: `[N]` the judge's verdict so far, or None.
         pose: `[N, 4, 4]` of the agent in the world, or None where none is known.
         event: `[N, E]` such as contacts, or None where there are none.
+        action_error: `[N]` see `ImaginedObservation`, or None.
     """
 
     pixels: NDArray[np.uint8]
@@ -54,6 +55,7 @@ class TimeStep:
     judged: Bool | None = None
     pose: Float | None = None
     event: Float | None = None
+    action_error: Float | None = None
 
     def rows(self, mask: Bool) -> "TimeStep":
         """The rows in `mask` `[N]`."""
@@ -136,6 +138,7 @@ class ImaginedWorld:
             pose=seen.pose,
             probability=seen.judgement.success_probability,
             judged=seen.success,
+            action_error=seen.action_error,
         )
 
 
