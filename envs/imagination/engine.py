@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from worldsim.envs.imagination.start import Start, begin_stream, first_shown, stack_states
 from worldsim.errors import QualityWarning, UsageError
 from worldsim.judge.judge import Judge, Judgement, ObservedFrame
+from worldsim.models.heads.inverse_dynamics import InverseDynamics
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Acceleration, Sampler
 from worldsim.sampling.stream import Stream
@@ -33,6 +36,8 @@ class ImaginedObservation:
         success: `[N]` verdicts so far; once given they stay.
         reward: `[N]`.
         pose: `[N, 4, 4]` of the agent in the world; None in worlds that record no poses.
+        action_error: `[N]` by which the frames show another action than was given, see
+            `worldsim.judge.gate`; NaN in first observations, None where nobody looks.
     """
 
     pixels: NDArray[np.uint8]
@@ -41,6 +46,7 @@ class ImaginedObservation:
     success: Bool
     reward: Float
     pose: Float | None = None
+    action_error: Float | None = None
 
 
 class ImaginationEngine:
@@ -57,6 +63,7 @@ class ImaginationEngine:
         sampling_steps: denoising steps a frame, 1 to 8.
         success_bonus: see above.
         acceleration: how the model's passes are run; see `worldsim.sampling.sampler`.
+        inverse: recovers actions from imagined frames, if given.
 
     Raises:
         SpecMismatchError: model and judge describe different worlds.
@@ -70,12 +77,13 @@ class ImaginationEngine:
         sampling_steps: int = 2,
         success_bonus: float = 1.0,
         acceleration: Acceleration = "none",
+        inverse: InverseDynamics | None = None,
     ) -> None:
         if not 1 <= sampling_steps <= 8:
             raise UsageError(f"sampling_steps is {sampling_steps}; expected 1 to 8")
         model.spec.require_compatible(judge.spec, "the world model", "the judge", stateless=True)
         self.spec = model.spec
-        self.judge = judge
+        self.judge, self.inverse = judge, inverse
         self.success_bonus = success_bonus
         self.stream = Stream.of(model, Sampler.of(model, sampling_steps, acceleration))
         self._tracker = judge.tracker(0)
@@ -139,8 +147,9 @@ class ImaginationEngine:
         zero, pose = np.zeros(len(starts), np.float32), self._pose()
         if pose is not None and rows is not None:
             pose = pose[rows]
+        error = None if self.inverse is None else np.full_like(zero, np.nan)
         seen = shown.pixels, shown.agent_pos, judgement
-        return ImaginedObservation(*seen, zero.astype(bool), zero, pose)
+        return ImaginedObservation(*seen, zero.astype(bool), zero, pose, error)
 
     def _pose(self) -> Float | None:
         pose = self.stream.pose
@@ -155,7 +164,9 @@ class ImaginationEngine:
         Raises:
             UsageError: wrong shape, or not finite.
         """
+        shown_before = None if self.inverse is None else self.stream.newest.float()
         frame = self.stream.act(actions)
+        error = None if shown_before is None else self._action_error(shown_before, actions)
         pixels = self.stream.pixels()
         agent_pos = frame.agent_pos[:, 0].cpu().numpy()
         pose = self._pose()
@@ -166,7 +177,16 @@ class ImaginationEngine:
         reward = judgement.progress - self._progress + self.success_bonus * (success & ~before)
         self._progress = judgement.progress.copy()
         reward = reward.astype(np.float32)
-        return ImaginedObservation(pixels, agent_pos, judgement, success, reward, pose)
+        return ImaginedObservation(pixels, agent_pos, judgement, success, reward, pose, error)
+
+    @torch.inference_mode()
+    def _action_error(self, before: Tensor, actions: Float) -> Float:
+        """Of the step from latents `before` `[N, V, c, h, w]` to the newest, under `actions`."""
+        assert self.inverse is not None
+        given = np.clip(actions, self.spec.action.low, self.spec.action.high)
+        action = torch.as_tensor(given, dtype=torch.float32, device=before.device)
+        error = self.inverse.error(before, self.stream.newest.float(), action)
+        return np.asarray(error.cpu().numpy(), np.float32)
 
     def select(self, rows: Indices) -> None:
         """Keep only `rows`; the others cost nothing from now on and change nothing in these."""

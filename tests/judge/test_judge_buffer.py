@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from worldsim_testing import nano_model, nano_spec, nano_start
 
-from worldsim.judge.buffer import imagine_again, reconstruct
+from worldsim.judge.buffer import FrameBuffer, imagine_again, reconstruct, strayed
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
 
@@ -68,3 +68,23 @@ def test_imagined_frames_show_the_recorded_bodies_under_the_recorded_actions() -
 def test_nothing_long_enough_gives_an_empty_buffer() -> None:
     data = recorded()
     assert len(imagine_again(nano_model(), data, np.array([8]), steps=3).rows) == 0
+
+
+def test_frames_that_left_their_recording_are_found() -> None:
+    data, model = recorded(), nano_model()
+    # Smooth pictures, so that the tokenizer's own error is no wild number.
+    data.pixels = np.full_like(data.pixels, 120)
+    shown = reconstruct(model, data, np.arange(9))
+    gone = shown.pixels.copy()
+    gone[4, 1, :4, :4] = 255
+    error = np.abs(shown.pixels[4].astype(float) - 120).mean(-1)
+    worst = error.reshape(3, 8, 4, 8, 4).mean((2, 4)).max()
+    moved = np.abs(gone[4, 1, :4, :4].astype(float) - 120).mean()
+    limit = 0.9 * moved / worst
+    assert limit > 1
+    for pixels, expected in ((shown.pixels, []), (gone, [4])):
+        lost = strayed(model, data, FrameBuffer(shown.rows, pixels), limit)
+        assert np.flatnonzero(lost).tolist() == expected
+    twice = FrameBuffer(np.array([4, 3, 4]), np.stack([gone[4], gone[3], shown.pixels[4]]))
+    assert strayed(model, data, twice, limit).tolist() == [True, False, False]
+    assert strayed(model, data, twice, 1e9).sum() == 0

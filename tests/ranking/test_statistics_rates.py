@@ -7,7 +7,7 @@ from ranking_testing import judge_report
 from worldsim.errors import UsageError
 from worldsim.judge.report import JudgeReport
 from worldsim.ranking.bootstrap import wilson_interval
-from worldsim.ranking.rates import correct, corrected_rate, require_counts
+from worldsim.ranking.judging import correct, corrected_rate, require_counts
 
 
 def test_wilson_by_hand() -> None:
@@ -83,7 +83,7 @@ def test_corrected_interval_covers_the_truth() -> None:
     ("judge", "trials", "reason"),
     [
         (judge_report(0, 0, 5, 5), 10, "not validated"),
-        (judge_report(5, 10, 5, 10), 10, "no better than chance"),
+        (judge_report(5, 10, 5, 10), 10, "better than chance"),
         (judge_report(9, 10, 9, 10), 0, "no starts"),
     ],
 )

@@ -26,7 +26,15 @@ worldsim rank model=runs/bot out=runs/r reference.csv=real.csv starts.dataset=da
 
 
 RANKING_KEYS = ("null_policy", "bootstrap_samples", "level", "seed", "metric")
-EVAL_KEYS = ("sampling_steps", "max_steps", "seed", "batch_size", "watch_simulator", "device")
+EVAL_KEYS = (
+    "sampling_steps",
+    "max_steps",
+    "seed",
+    "batch_size",
+    "watch_simulator",
+    "gate",
+    "device",
+)
 """Keys of the config that `RankingOptions` and `EvalConfig` take as they are."""
 
 

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from worldsim.errors import UsageError
 from worldsim.files import read_yaml, write_figures
+from worldsim.judge.report import Verdicts
 from worldsim.ranking.baseline_rows import baseline_notes
 from worldsim.ranking.baselines import BaselineScores, compare_baselines
+from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.correlation import FEWEST
+from worldsim.ranking.gating import GatedRanking, gated_table
 from worldsim.ranking.rank import rank
 from worldsim.ranking.report import NullPolicy, RankingReport
 from worldsim.reporting.film import Film
@@ -128,17 +131,19 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
             )
         reference, seen = others.pop(options.metric)
     drawing = {name: getattr(options, name) for name in ("bootstrap_samples", "level", "seed")}
+    # The judge's error rates are of its own rule.
+    judge = around.judge if outcomes.eval_config.hold is None else None
+    asked: dict[str, Any] = {"judge": judge, "metric": options.metric, **drawing}
     ranking = rank(
         reference,
         seen,
         names,
-        judge=around.judge if outcomes.eval_config.hold is None else None,  # rates of another rule
-        metric=options.metric,
+        **asked,
         others=others,
         groups={name: group for name, group in options.groups.items() if name in names},
         failures=_failures([*(truth or []), *imagined]),
         null_policy=_null_policy(outcomes),
-        **drawing,
+        horizon=max((batch.horizon or 0 for batch in imagined), default=0) or None,
     )
     scores, metric = baseline_scores(outcomes), METRICS.get(options.metric)
     baselines = compare_baselines(reference, seen, names, scores, metric, **drawing)
@@ -151,6 +156,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
         block=outcomes.eval_config.starts.block,
         pool=outcomes.eval_config.pool,
         release=around.release,
+        gated=_gated(outcomes, reference, seen, asked),
     )
 
 
@@ -178,6 +184,24 @@ def _plainly(setting: Any) -> str:
     if not isinstance(setting, Mapping):
         return str(setting)
     return ", ".join(f"{name}={value}" for name, value in setting.items())
+
+
+def _gated(
+    outcomes: Outcomes, reference: Any, seen: NDArray[np.float64], asked: dict[str, Any]
+) -> GatedRanking | None:
+    """The ranking by rollouts that the gate lets pass; None where nobody looked at them."""
+    limit, names = outcomes.circumstances.gate, list(outcomes.eval_config.policies)
+    found = None if limit is None else gated_table(seen, outcomes.imagined, limit)
+    if limit is None or found is None:
+        return None
+    table, shares = found
+    coverage = dict(zip(names, shares, strict=True))
+    if not _tells(table):
+        nothing = Estimate(None, None, "the gate rejects every rollout")
+        return GatedRanking(limit, coverage, dict.fromkeys(names, nothing), None)
+    ranking = rank(reference, table, names, **asked)
+    rates = {policy.name: policy.imagined for policy in ranking.policies}
+    return GatedRanking(limit, coverage, rates, ranking.coefficients)
 
 
 def _assisted(around: Circumstances) -> tuple[str, ...]:
@@ -236,16 +260,7 @@ def judge_in_simulator(outcomes: Outcomes) -> dict[str, Any] | None:
     whole = np.array([error is None for batch in batches for error in batch.errors])
     truth = np.concatenate([batch.success for batch in batches])[whole]
     said = np.concatenate(judged)[whole]
-    positives, negatives = int(truth.sum()), int((~truth).sum())
-    true_positives, true_negatives = int((truth & said).sum()), int((~truth & ~said).sum())
-    return {
-        "true_positives": true_positives,
-        "positives": positives,
-        "true_negatives": true_negatives,
-        "negatives": negatives,
-        "tpr": true_positives / positives if positives else None,
-        "tnr": true_negatives / negatives if negatives else None,
-    }
+    return Verdicts.of(truth, said).to_json()
 
 
 def _films(out: Path, outcomes: Outcomes, each: int) -> tuple[Film, ...]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from worldsim.cli.console import counted, finish, say
+from worldsim.cli.console import CONSOLE, counted, finish, say
 from worldsim.cli.train_validation import validators
 from worldsim.errors import DataError
 
@@ -140,6 +140,7 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     from worldsim.judge.sampling import JudgeConfig, tells_progress
     from worldsim.judge.training import env_of, train_judge
     from worldsim.models.world_model import WorldModel
+    from worldsim.reporting.terminal import judge_table
     from worldsim.training.run_folder import file_fingerprint, fingerprint
 
     settings = build(JudgeConfig, config.judge, "judge")
@@ -167,11 +168,18 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
         settings,
         folder.judge,
         model=model,
+        weights=seen[-1],
         source=str(config.dataset),
         env=env_of(cache.root),
         show_progress=bool(config.trainer.progress),
     )
     folder.finish("judge", key, report=judge.report.to_json())
+    CONSOLE.print(judge_table(judge.report), width=80)
+    if judge.report.strayed is not None:
+        say(
+            f"{judge.report.strayed:.0%} of the imagined training frames no longer showed what was "
+            "recorded, and were left out"
+        )
     return True
 
 

@@ -81,6 +81,47 @@ def _imagine(model: WorldModel, recorded: CachedDataset, begin: Rows, steps: int
     return FrameBuffer(np.concatenate(rows), np.concatenate(frames))
 
 
+SQUARES = 8
+"""Frames are compared in so many squares a side: a small thing fills one, and hardly moves the mean
+of a frame."""
+LEAST_ERROR = 1.0
+"""Grey levels that a tokenizer is taken to miss at least, or a perfect one would have no scale."""
+
+
+def strayed(
+    model: WorldModel, recorded: CachedDataset, buffer: FrameBuffer, limit: float
+) -> NDArray[np.bool_]:
+    """Which imagined frames `[N]` no longer show what their row records, so that its labels lie.
+
+    The distance of two frames is that of the square where they differ most, over all views. It is
+    measured in distances of the row's frame as the tokenizer alone shows it.
+
+    Args:
+        model: the world model that imagined.
+        recorded: the data set.
+        buffer: imagined frames.
+        limit: distance beyond which a frame strayed.
+    """
+    rows, place = np.unique(buffer.rows, return_inverse=True)
+    shown = reconstruct(model, recorded, rows).pixels
+    found = np.zeros(len(buffer.rows), bool)
+    for row, frame in enumerate(shown):
+        truth, imagined = np.asarray(recorded.pixels[rows[row]]), np.flatnonzero(place == row)
+        scale = max(float(_distance(frame[None], truth)[0]), LEAST_ERROR)
+        found[imagined] = _distance(buffer.pixels[imagined], truth) > limit * scale
+    return found
+
+
+def _distance(frames: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Grey levels `[n]` by which `[n, V, H, W, 3]` miss `[V, H, W, 3]` in their worst square."""
+    height, width = truth.shape[1:3]
+    high, wide = max(height // SQUARES, 1), max(width // SQUARES, 1)
+    rows, columns = height // high, width // wide
+    gap = np.abs(frames.astype(np.float32) - truth).mean(-1)[:, :, : rows * high, : columns * wide]
+    squares = gap.reshape(len(frames), len(truth), rows, high, columns, wide).mean((3, 5))
+    return np.asarray(squares.max((1, 2, 3)), np.float32)
+
+
 def join_buffers(buffers: Sequence[FrameBuffer]) -> FrameBuffer:
     """All frames of the given banks, of which there is at least one."""
     return FrameBuffer(

@@ -46,6 +46,84 @@ def episode_verdict(probability: NDArray[np.float32], rule: VerdictRule) -> bool
 
 
 @dataclass(frozen=True)
+class Verdicts:
+    """Verdicts on episodes whose outcome is known.
+
+    Attributes:
+        true_positives: successful episodes that were called successful.
+        positives: successful episodes.
+        true_negatives: failed episodes that were called failed.
+        negatives: failed episodes.
+    """
+
+    true_positives: int
+    positives: int
+    true_negatives: int
+    negatives: int
+
+    @staticmethod
+    def of(truth: NDArray[np.bool_], said: NDArray[np.bool_]) -> "Verdicts":
+        """Counted from truth and verdict of every episode `[N]`."""
+        right = truth == said
+        return Verdicts(
+            int(right[truth].sum()), int(truth.sum()), int(right[~truth].sum()), int((~truth).sum())
+        )
+
+    @property
+    def tpr(self) -> float | None:
+        """True positive rate; None if no episode succeeded."""
+        return self.true_positives / self.positives if self.positives else None
+
+    @property
+    def tnr(self) -> float | None:
+        """True negative rate; None if no episode failed."""
+        return self.true_negatives / self.negatives if self.negatives else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and rates."""
+        return {"tpr": self.tpr, "tnr": self.tnr, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class DepthBand:
+    """Verdicts on episodes that were decided so many imagined frames after a recorded one.
+
+    Attributes:
+        first: least depth.
+        last: greatest depth.
+        verdicts: one of each held-out episode that reaches the band.
+    """
+
+    first: int
+    last: int
+    verdicts: Verdicts
+
+
+@dataclass(frozen=True)
+class ImaginedReport:
+    """The judge on held-out recordings that the world model imagines under their own actions.
+
+    What it counts is what a ranking meets: what the judge misreads, and what the model has wrong.
+
+    Attributes:
+        whole: recordings imagined from their first frame.
+        bands: recordings imagined from such frames that they are decided at each depth.
+        model: fingerprint of the world model's weights.
+        sampling_steps: denoising steps a frame.
+    """
+
+    whole: Verdicts
+    bands: tuple[DepthBand, ...]
+    model: str | None
+    sampling_steps: int
+
+    @property
+    def deepest(self) -> int:
+        """Greatest depth that was measured, 0 if none."""
+        return max((band.last for band in self.bands), default=0)
+
+
+@dataclass(frozen=True)
 class JudgeReport:
     """The judge against simulator truth on episodes held out from its training and calibration.
 
@@ -61,6 +139,9 @@ class JudgeReport:
         first_frames: held-out first frames that were no success. They are single frames: what a
             policy that does nothing is credited with over whole episodes, a ranking tells.
         source: what was read, such as the data set's name.
+        imagined: its error on imagined frames; None where that was not measured.
+        strayed: share of imagined training frames that were left out, as they no longer showed
+            what their labels say; None where there were none.
     """
 
     true_positives: int
@@ -72,6 +153,18 @@ class JudgeReport:
     first_frame_false_successes: int
     first_frames: int
     source: str = ""
+    imagined: ImaginedReport | None = None
+    strayed: float | None = None
+
+    @property
+    def simulated(self) -> Verdicts:
+        """Its verdicts on recorded frames."""
+        return Verdicts(self.true_positives, self.positives, self.true_negatives, self.negatives)
+
+    @property
+    def where_used(self) -> Verdicts:
+        """Its verdicts on imagined frames; on recorded ones where nothing better is known."""
+        return self.simulated if self.imagined is None else self.imagined.whole
 
     @property
     def reads_progress(self) -> bool:
@@ -86,12 +179,12 @@ class JudgeReport:
     @property
     def tpr(self) -> float | None:
         """True positive rate; None if no episode succeeded."""
-        return self.true_positives / self.positives if self.positives else None
+        return self.simulated.tpr
 
     @property
     def tnr(self) -> float | None:
         """True negative rate; None if no episode failed."""
-        return self.true_negatives / self.negatives if self.negatives else None
+        return self.simulated.tnr
 
     @property
     def first_frame_false_success_rate(self) -> float | None:
@@ -116,7 +209,8 @@ class JudgeReport:
             "idle_false_success_rate",
         )
         counts = {OLDER.get(key, key): v for key, v in data.items() if key not in derived}
-        return from_dict(JudgeReport, counts, DaciteConfig(type_hooks={float: float}, strict=True))
+        config = DaciteConfig(type_hooks={float: float}, cast=[tuple], strict=True)
+        return from_dict(JudgeReport, counts, config)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,14 @@ class JudgeConfig(Checked):
         state_weight: weight of the state loss beside success and progress.
         holds: candidate numbers of consecutive frames for the verdict rule.
         augment: random changes of the frames.
+        strayed: how many times the tokenizer's own error an imagined training frame may differ from
+            the recorded one whose labels it keeps; see `worldsim.judge.buffer.strayed`.
+        replays: held-out episodes of each outcome that are imagined again, whole and to every
+            depth, to measure the judge where it is used; 0 measures nothing.
+        depth_band: least number of steps that a band of depth holds.
+        gate_steps: optimiser steps of the inverse dynamics by which rollouts are gated; 0 makes no
+            gate.
+        gate_quantile: share of held-out replays that the gate's limit lets pass.
         seed: of initialisation, order and augmentation.
     """
 
@@ -63,6 +71,11 @@ class JudgeConfig(Checked):
     state_weight: Weight = 2.0
     holds: tuple[Count, ...] = (1, 2, 3)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    strayed: Positive = 4.0
+    replays: Whole = 32
+    depth_band: Count = 10
+    gate_steps: Whole = 600
+    gate_quantile: Share = 0.95
     seed: Seed = 0
 
     def __post_init__(self) -> None:

@@ -1,5 +1,6 @@
 """Train a judge on the simulated episodes of a cache and measure it on held-out ones."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,10 @@ from worldsim.judge.buffer import (
     imagine_again,
     join_buffers,
     reconstruct,
+    strayed,
 )
+from worldsim.judge.gate import FOLDER, choose_limit, train_inverse_dynamics
+from worldsim.judge.imagined import measure_imagined
 from worldsim.judge.judge import LearnedJudge, read_pixels
 from worldsim.judge.report import EnvReference
 from worldsim.judge.sampling import (
@@ -48,6 +52,7 @@ def train_judge(
     out: Path,
     *,
     model: "WorldModel | None" = None,
+    weights: str | None = None,
     source: str = "",
     env: EnvReference | None = None,
     show_progress: bool = True,
@@ -59,7 +64,9 @@ def train_judge(
         spec: the world it was recorded in.
         config: size and training.
         out: folder to write.
-        model: if given, part of the training frames are shown as it shows them.
+        model: if given, part of the training frames are shown as it shows them, and the judge is
+            measured on held-out episodes that it imagines.
+        weights: fingerprint of the model's weights, for the report.
         source: name of the data for the report.
         env: the simulator that the data came from.
         show_progress: draw a bar.
@@ -71,8 +78,31 @@ def train_judge(
     trainer.train(show_progress)
     judge = trainer.judge(source)
     judge.env = env
+    if model is not None:
+        _measure(judge, model, data, config, weights, out)
     judge.save_pretrained(out)
     return judge
+
+
+def _measure(
+    judge: LearnedJudge,
+    model: "WorldModel",
+    data: CachedDataset,
+    config: JudgeConfig,
+    weights: str | None,
+    out: Path,
+) -> None:
+    """Note the judge's error on frames that `model` imagines, and save a gate for its rollouts."""
+    shutil.rmtree(out / FOLDER, ignore_errors=True)  # of another model
+    wanted = config.gate_steps and config.replays
+    inverse = train_inverse_dynamics(model, data, config) if wanted else None
+    found = measure_imagined(judge, model, data, config, weights, inverse)
+    if found is None:
+        return
+    judge.report = replace(judge.report, imagined=found.report)
+    if inverse is not None:
+        inverse.save_pretrained(out / FOLDER)
+        choose_limit(found.errors, config.gate_quantile, weights).save(out / FOLDER)
 
 
 def env_of(dataset: Path) -> EnvReference | None:
@@ -101,6 +131,7 @@ class JudgeTrainer:
         state = torch.from_numpy(np.asarray(data.state)[rows].astype(np.float64))
         if state.shape[1]:
             self.estimator.set_normaliser(state.mean(0).float(), state.std(0).float())
+        self.strayed: float | None = None
         self.buffer = None if model is None else self._make_buffer(model)
 
     def _estimator_config(self) -> StateEstimatorConfig:
@@ -124,8 +155,15 @@ class JudgeTrainer:
         count = -(-config.imagined_size // per_stream)
         if count and isinstance(self.data, CachedDataset):
             rows = self._draw(count)
-            buffers.append(imagine_again(model, self.data, rows, config.imagined_steps))
+            buffers.append(self._imagined(model, rows))
         return join_buffers(buffers) if buffers else None
+
+    def _imagined(self, model: "WorldModel", rows: Rows) -> FrameBuffer:
+        """Imagined frames on the way to `rows` that still show what their labels say."""
+        buffer = imagine_again(model, self.data, rows, self.config.imagined_steps)
+        lost = strayed(model, self.data, buffer, self.config.strayed)
+        self.strayed = float(lost.mean()) if len(lost) else None
+        return FrameBuffer(buffer.rows[~lost], buffer.pixels[~lost])
 
     def _draw(self, batches: int) -> Rows:
         """Rows of several batches."""
@@ -202,7 +240,7 @@ class JudgeTrainer:
         if not reported:
             raise DataError("no held-out episodes to measure the judge on; collect at least ten")
         rule = calibrate(calibration, self.config.holds)
-        report = measure(reported, rule, metres, source)
+        report = replace(measure(reported, rule, metres, source), strayed=self.strayed)
         if not tells_progress(self.data):  # nothing was learnt, however well zeros are met
             report = replace(report, progress_error=None)
         return LearnedJudge(self.estimator, self.spec, rule, report)

@@ -21,15 +21,14 @@ from worldsim.ranking.bootstrap import (
     resample_policies,
 )
 from worldsim.ranking.correlation import STATISTICS, Coefficients, coefficients
-from worldsim.ranking.rates import (
-    PairedRates,
+from worldsim.ranking.judging import (
+    JudgeTrial,
     correct,
     corrected_rate,
     draw_judges,
-    leave_one_out_rates,
-    paired_rates,
     require_counts,
 )
+from worldsim.ranking.rates import PairedRates, leave_one_out_rates, paired_rates
 from worldsim.ranking.report import (
     GroupResult,
     Lattice,
@@ -62,6 +61,7 @@ def rank(
     groups: Mapping[str, str] | None = None,
     failures: Mapping[str, Sequence[str]] | None = None,
     null_policy: NullPolicy | str | None = None,
+    horizon: int | None = None,
     bootstrap_samples: int = 4000,
     level: float = 0.95,
     seed: int = 0,
@@ -81,6 +81,7 @@ def rank(
             in the arrays already.
         null_policy: the policy that does nothing, whose imagined rate is a false-success rate;
             by its name, or with what is known of it.
+        horizon: most steps of an imagined episode, to which the judge must have been measured.
         bootstrap_samples: B.
         level: of all intervals.
         seed: of all resampling; equal seeds give equal reports, in any order of policies.
@@ -90,7 +91,7 @@ def rank(
     """
     known = tuple(map(str, names))
     null = NullPolicy(null_policy) if isinstance(null_policy, str) else null_policy
-    task = _Task(judge, groups or {}, failures or {}, null, bootstrap_samples, level, seed)
+    task = _Task(judge, groups or {}, failures or {}, null, horizon, bootstrap_samples, level, seed)
     task.check(known)
     if isinstance(reference, LoggedRates) and (metric != SUCCESS or others):
         shown = ", ".join([metric, *(others or ())])
@@ -108,6 +109,7 @@ class _Task:
     groups: Mapping[str, str]
     failures: Mapping[str, Sequence[str]]
     null_policy: NullPolicy | None
+    horizon: int | None
     samples: int
     level: float
     seed: int
@@ -178,8 +180,9 @@ def _report(
         distinct_resamples=distinct_resamples(len(reference)),
         lattice=_lattice(paired),
         separations=(paired.reference.separation, paired.imagined.separation),
-        outcomes=paired.outcomes,
+        agreement=paired.agreement,
         judge=task.judge,
+        trial=JudgeTrial.of(task.judge, task.horizon) if task.judge else None,
         null_policy=task.null_policy if paired.metric.name == SUCCESS else None,
         paired=paired.paired,
         verdict=verdict(paired, main, wider),
@@ -245,7 +248,7 @@ def _policies(
             calibrated=finite(calibrated.get(name, np.nan)),
             best_in_reference=finite(lead_reference[i]),
             best_in_imagination=finite(lead_imagined[i]),
-            start_agreement=finite(paired.start_agreement[i]),
+            start_agreement=finite(paired.agreement.by_policy[i]) if paired.agreement else None,
             group=task.groups.get(name),
             failures=tuple(task.failures.get(name, ())),
         )

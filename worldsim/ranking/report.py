@@ -5,10 +5,12 @@ from math import inf
 from typing import Any
 
 from worldsim.judge.report import JudgeReport
+from worldsim.ranking.agreement import EpisodeAgreement, StartOutcomes
 from worldsim.ranking.baseline_rows import BaselineResult
 from worldsim.ranking.bootstrap import Estimate, Interval
 from worldsim.ranking.correlation import MMRV_RULE, Coefficients
-from worldsim.ranking.rates import StartOutcomes, judge_rates
+from worldsim.ranking.gating import GatedRanking
+from worldsim.ranking.judging import JudgeTrial, judge_json
 from worldsim.ranking.significance import Leverage, PermutationTest, Separation
 from worldsim.rollout.episodes import EpisodeMetric
 
@@ -145,7 +147,9 @@ class RankingReport:
         pearson_fisher: Fisher-z interval with n = policies.
         distinct_resamples: C(2k - 1, k), how many policy resamples there are.
         separations: top two of the reference and of imagination.
+        agreement: of the worlds episode by episode, where their starts are the same.
         judge: its validation counts, if a judge decided.
+        trial: whether that judge may be used.
         null_policy: the policy that does nothing, if one was named.
         assisted: which of model and judge had the simulator's state or progress; None: not known.
         development_starts: whether the model was developed on some of these starts; None: not
@@ -155,6 +159,7 @@ class RankingReport:
         release: of a release run, which one of these weights it is.
         others: other metrics by name, shown beside the ranked one.
         baselines: rows of what else the policies were ranked by.
+        gated: the same by the imagined rollouts that a gate lets pass; None without one.
         paired: whether both worlds ran from the same starts.
         notes: caveats in plain words.
         settings: bootstrap samples, seed, level.
@@ -173,8 +178,9 @@ class RankingReport:
     distinct_resamples: int
     lattice: Lattice
     separations: tuple[Separation, ...]
-    outcomes: StartOutcomes | None
+    agreement: EpisodeAgreement | None
     judge: JudgeReport | None
+    trial: JudgeTrial | None
     null_policy: NullPolicy | None
     paired: bool
     verdict: str
@@ -187,6 +193,7 @@ class RankingReport:
     release: str | None = None
     others: dict[str, MetricResult] = field(default_factory=dict)
     baselines: tuple[BaselineResult, ...] = ()
+    gated: GatedRanking | None = None
 
     @property
     def metrics(self) -> dict[str, MetricResult]:
@@ -198,6 +205,11 @@ class RankingReport:
             self.coefficients,
         )
         return {self.metric.name: ranked, **self.others}
+
+    @property
+    def outcomes(self) -> StartOutcomes | None:
+        """Both worlds episode by episode, counted over all policies."""
+        return None if self.agreement is None else self.agreement.outcomes
 
     @property
     def null_result(self) -> PolicyResult | None:
@@ -221,7 +233,7 @@ class RankingReport:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `ranking.json`: plain JSON types, None with a reason for undefined."""
-        main, pairs = self.coefficients.to_json(), self.outcomes
+        main = self.coefficients.to_json()
         progress = self.metrics.get("progress")
         return {
             "metric": self.metric.to_json(),
@@ -253,10 +265,11 @@ class RankingReport:
             "leverage": [asdict(entry) for entry in self.leverage],
             "lattice": asdict(self.lattice),
             "top_two": {entry.world: asdict(entry) for entry in self.separations},
-            "outcomes": asdict(pairs) | {"agreement": pairs.agreement} if pairs else None,
+            "outcomes": self.agreement.to_json() if self.agreement else None,
+            "gated": self.gated.to_json() if self.gated else None,
             "paired": self.paired,
             "mmrv_rule": MMRV_RULE,
-            "notes": list(self.notes),
+            "notes": [*(self.gated.notes() if self.gated else []), *self.notes],
             "settings": self.settings,
         }
 
@@ -264,7 +277,9 @@ class RankingReport:
         """Judge rates (None without a judge) and what the null policy was credited with."""
         data: dict[str, Any] = {"tpr": None, "tnr": None, "state_error_m": None}
         if self.judge is not None:
-            data = _judge_json(self.judge)
+            data = judge_json(self.judge)
+        if self.trial is not None:
+            data |= {"trial": self.trial.to_json()}
         null, row = self.null_policy, self.null_result
         if null is None or row is None:
             return data
@@ -276,20 +291,3 @@ class RankingReport:
                 "judged_in_simulation_rate": null.judged,
             }
         }
-
-
-def _judge_json(judge: JudgeReport) -> dict[str, Any]:
-    """Rates, their intervals and the counts behind them."""
-    tpr, tnr = judge_rates(judge)
-    return {
-        "tpr": tpr.value,
-        "tnr": tnr.value,
-        "state_error_m": judge.state_error_m,
-        "tpr_interval": tpr.interval,
-        "tnr_interval": tnr.interval,
-        "positives": judge.positives,
-        "true_positives": judge.true_positives,
-        "negatives": judge.negatives,
-        "true_negatives": judge.true_negatives,
-        "first_frame_false_success_rate": judge.first_frame_false_success_rate,
-    }

@@ -66,8 +66,7 @@ def logged_rates(
         starts=s.shape[1],
         rollouts=s.shape[2],
         level=level,
-        outcomes=None,
-        start_agreement=np.full(len(known), np.nan),
+        agreement=None,
         paired=False,
         off_lattice=logged.off_lattice(),
     )

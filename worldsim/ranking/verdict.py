@@ -17,6 +17,7 @@ STATE_ASSISTED = (
     "robot knows."
 )
 PIXELS = "Not state-assisted: neither model nor judge had the simulator's state or progress."
+MUST_NOT_BE_USED = "This judge must not be used: {}. What follows says nothing of the policies."
 DEVELOPMENT_STARTS = "Development starts: the model was developed on these, which may flatter it."
 VALIDATION_STARTS = (
     "Validation starts: judges are tested on these, so figures of them are not quoted."
@@ -27,6 +28,8 @@ OTHER_STARTS = "Other starts than those that the model was developed on."
 def foreword(report: RankingReport) -> tuple[str, ...]:
     """What must be known before any figure; stands first wherever figures are shown."""
     lines = []
+    if report.trial is not None and (reason := report.trial.reason):
+        lines.append(MUST_NOT_BE_USED.format(reason))
     if report.assisted is not None:
         who = " and ".join(report.assisted)
         lines.append(STATE_ASSISTED.format(who) if who else PIXELS)
@@ -205,7 +208,9 @@ def _judge_notes(report: RankingReport) -> list[str]:
     if report.judge is None:
         return ["No judge error rates were given: imagined rates are not corrected."]
     reasons = {p.corrected.reason for p in report.policies if p.corrected.value is None}
-    lines = [f"Rates could not be corrected: {reason}." for reason in sorted(filter(None, reasons))]
+    lines = report.trial.notes() if report.trial else []
+    lines += [f"Rates could not be corrected: {why}." for why in sorted(filter(None, reasons))]
+    lines += _episode_notes(report)
     null, row = report.null_policy, report.null_result
     if null is not None and row is not None and row.imagined.value is not None:
         what = (
@@ -219,6 +224,17 @@ def _judge_notes(report: RankingReport) -> list[str]:
             f"(reference: {_percent(row.reference.value)}{judged})."
         )
     return lines
+
+
+def _episode_notes(report: RankingReport) -> list[str]:
+    """How often the same episode ends alike in both worlds, beside what equal rates would give."""
+    if report.agreement is None:
+        return []
+    scores = report.agreement.scores
+    return [
+        f"Episode by episode the worlds agree in {scores['accuracy'].text()}; Cohen's kappa "
+        f"{scores['kappa'].text()}, within policies {scores['kappa_within_policies'].text()}."
+    ]
 
 
 def _percent(value: float | None) -> str:

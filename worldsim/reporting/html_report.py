@@ -13,7 +13,7 @@ from worldsim.errors import UsageError
 from worldsim.files import write_text
 from worldsim.ranking.baseline_rows import COMPARED
 from worldsim.ranking.correlation import MMRV_RULE, Coefficients
-from worldsim.ranking.rates import judge_rates
+from worldsim.ranking.judging import depth_rows, judge_rates
 from worldsim.ranking.report import RankingReport
 from worldsim.ranking.verdict import foreword
 from worldsim.reporting.charts import interval_strip, scatter, value_range
@@ -147,6 +147,7 @@ def render_report(data: ReportData) -> str:
         coefficients=COEFFICIENTS,
         compared={name: label for label, name, _ in COEFFICIENTS if name in COMPARED},
         judge_rates=judge_rates,
+        depth_rows=depth_rows,
         film_source=film_source,
         kinds=KINDS,
         mmrv_rule=MMRV_RULE,

@@ -4,8 +4,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from worldsim.judge.report import JudgeReport
 from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.correlation import Coefficients
+from worldsim.ranking.gating import GatedRanking
+from worldsim.ranking.judging import depth_rows, judge_rates
 from worldsim.ranking.report import MetricResult, PolicyResult, RankingReport
 from worldsim.ranking.verdict import foreword
 
@@ -26,13 +29,35 @@ COEFFICIENTS = (
 
 def ranking_table(report: RankingReport) -> RenderableType:
     """Policies by imagined rate, the coefficients and the caveats, at most 80 columns wide."""
-    lines = [Text(f"- {note}") for note in report.notes]
+    gated = report.gated
+    lines = [Text(f"- {note}") for note in (*(gated.notes() if gated else ()), *report.notes)]
     tables: list[RenderableType] = [_policies(report), Text()]
+    if gated is not None:
+        tables += [_gated(report, gated), Text()]
     for table in _other_metrics(report):
         tables += [table, Text()]
     tables += [*_coefficients(report), Text(), *_baselines(report)]
+    if report.judge is not None:
+        tables += [judge_table(report.judge), Text()]
     first = [Text(line) for line in foreword(report)]
     return Group(*first, *tables, Text(report.verdict), *lines)
+
+
+def judge_table(judge: JudgeReport) -> Table:
+    """TPR and TNR with their intervals and counts, by depth where that was measured."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("judge, imagined steps", no_wrap=True)
+    for name in ("TPR", "TNR"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for depth, counts in depth_rows(judge):
+        tpr, tnr = judge_rates(counts)
+        shown = (tpr, counts.true_positives, counts.positives)
+        other = (tnr, counts.true_negatives, counts.negatives)
+        cells = [_rate(rate).append(f"  {n}/{of}") for rate, n, of in (shown, other)]
+        table.add_row(depth, *cells)
+    if judge.imagined is None:
+        table.add_row("imagined frames", "not measured", "not measured")
+    return table
 
 
 def print_ranking(report: RankingReport, console: Console | None = None) -> None:
@@ -83,6 +108,20 @@ def _metric_table(report: RankingReport, found: list[tuple[str, MetricResult]]) 
 
 def _number(value: Estimate) -> str:
     return "n/a" if value.value is None else f"{value.value:.3g}"
+
+
+def _gated(report: RankingReport, gated: GatedRanking) -> Table:
+    """Imagined rates with and without the rollouts that the gate rejects."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("imagined", max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    for title in ("all rollouts", "gate passed", "coverage"):
+        table.add_column(title, justify="right", no_wrap=True)
+    share = _rate if report.metric.is_share else _mean
+    for policy in report.ordered():
+        passed = share(gated.imagined[policy.name])
+        coverage = f"{gated.coverage[policy.name]:.0%}"
+        table.add_row(Text(policy.name), share(policy.imagined), passed, coverage)
+    return table
 
 
 def _name(policy: PolicyResult) -> Text:

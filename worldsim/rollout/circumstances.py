@@ -3,9 +3,10 @@
 It stands before any figure, and is stored with the outcomes, since model and judge may go.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from worldsim.judge.gate import GateLimit
 from worldsim.judge.judge import load_pretrained_judge
 from worldsim.judge.report import JudgeReport
 from worldsim.models.pretrained import SHIPPED
@@ -15,6 +16,7 @@ from worldsim.policies.simple import keeps_still
 from worldsim.rollout.dependencies import digest_file
 from worldsim.rollout.eval_config import EvalConfig, RankingOptions
 from worldsim.rollout.start_blocks import StartBlocks
+from worldsim.training.run_folder import file_fingerprint
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,13 @@ class Circumstances:
     """Of model, judge and starts.
 
     Attributes:
-        judge: the judge's measured error.
+        judge: the judge's measured error; on imagined frames, that on frames of this world model.
         state_assisted: whether the world model had the simulator's state or progress.
         development_starts: whether the model was developed on some of these starts; None where
             that is not known.
         null_policy_moves: whether the actions of the null policy may move the robot.
         release: of a run on the release starts and pool, which one of these weights it is.
+        gate: where imagined rollouts stop being reliable; None where nobody looked.
     """
 
     judge: JudgeReport
@@ -35,6 +38,7 @@ class Circumstances:
     development_starts: bool | None
     null_policy_moves: bool
     release: str | None = None
+    gate: GateLimit | None = None
 
     @staticmethod
     def of(
@@ -52,14 +56,24 @@ class Circumstances:
             WorldsimError: model or judge cannot be read.
         """
         model = WorldModel.from_pretrained(eval_config.model)
+        judge = load_pretrained_judge(eval_config.judge).report
         entry = eval_config.policies.get(options.null_policy or "") or {}
         return Circumstances(
-            judge=load_pretrained_judge(eval_config.judge).report,
+            judge=of_this_model(judge, Path(eval_config.model) / WEIGHTS),
             state_assisted=model.state_assisted,
             development_starts=developed_on(eval_config, blocks),
             null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),
             release=release,
+            gate=eval_config.gated,
         )
+
+
+def of_this_model(judge: JudgeReport, weights: Path) -> JudgeReport:
+    """Without what was measured on frames that another world model imagined."""
+    imagined = judge.imagined
+    if imagined is None or imagined.model == file_fingerprint(weights):
+        return judge
+    return replace(judge, imagined=None)
 
 
 def ships(weights: str) -> bool:

@@ -16,6 +16,8 @@ from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16, inference_device
+from worldsim.judge.gate import FOLDER, GateLimit
+from worldsim.models.weights import WEIGHTS
 from worldsim.own_imports import parts_in_use
 from worldsim.rollout.baselines import BASELINES, BaselineOptions
 from worldsim.rollout.dependencies import (
@@ -25,6 +27,7 @@ from worldsim.rollout.dependencies import (
 )
 from worldsim.rollout.episodes import METRICS, SUCCESS, World
 from worldsim.rollout.own_code import module_digest, place_digest
+from worldsim.training.run_folder import file_fingerprint
 
 FORMAT = 3
 """Raised whenever results made by older code no longer hold."""
@@ -120,6 +123,7 @@ class EvalConfig(Checked):
         seed: of the noise of policies and imagination.
         batch_size: episodes side by side.
         watch_simulator: whether the judge watches the simulator too.
+        gate: whether actions are recovered from imagined frames, where judge and model have a gate.
         films: how many of the starts are filmed, in both worlds and for every policy.
         pool: which of the pools the policies are, `development` or `release`.
         device: where world model and judge compute; see `inference_device`.
@@ -139,6 +143,7 @@ class EvalConfig(Checked):
     seed: Seed = 0
     batch_size: Count = 64
     watch_simulator: bool = True
+    gate: bool = True
     films: Whole = 4
     device: str = "cpu"
     pool: PoolName = "development"
@@ -166,6 +171,12 @@ class EvalConfig(Checked):
     def filmed(self) -> range:
         """Ids of the filmed starts."""
         return range(min(self.films, self.starts.count))
+
+    @property
+    def gated(self) -> GateLimit | None:
+        """The gate's limit, where rollouts are gated."""
+        weights = file_fingerprint(Path(self.model) / WEIGHTS) if self.gate else None
+        return weights and GateLimit.of_judge(Path(self.judge), weights) or None
 
     def parts(self, policy: str, world: World) -> Parts:
         """Hash of each thing that one policy's result in one world depends on.
@@ -197,6 +208,8 @@ class EvalConfig(Checked):
             parts["the world model"] = digest_network(Path(self.model))
         if "sampling_steps" in reads:
             parts["sampling_steps"] = _hash(self.sampling_steps)
+        if self.gated and world == "imagination":
+            parts["the gate"] = digest_network(Path(self.judge) / FOLDER)
         if "judge" in reads:
             parts["the judge"] = digest_network(Path(self.judge))
             device = inference_device(self.device)

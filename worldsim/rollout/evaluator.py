@@ -12,7 +12,9 @@ from worldsim.envs.imagination.start import Start
 from worldsim.envs.imagination.starts import DatasetStarts, SimulatorStarts
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.hardware import inference_device
+from worldsim.judge.gate import FOLDER
 from worldsim.judge.judge import Judge, load_pretrained_judge
+from worldsim.models.heads.inverse_dynamics import InverseDynamics
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.policies.pool import load_pool
@@ -119,7 +121,12 @@ class Evaluator:
     def imagination(self) -> ImaginedWorld:
         """The imagination as a world."""
         steps = self.eval_config.sampling_steps
-        return ImaginedWorld(ImaginationEngine(self.model, self.imagining_judge, steps))
+        inverse = None
+        if self.eval_config.gated:
+            folder = Path(self.eval_config.judge) / FOLDER
+            inverse = InverseDynamics.from_pretrained(folder).to(self.model.device)
+        engine = ImaginationEngine(self.model, self.imagining_judge, steps, inverse=inverse)
+        return ImaginedWorld(engine)
 
     @property
     def max_steps(self) -> int:

@@ -42,7 +42,7 @@ RESULTS = "results"
 """Folder of the results below that of a comparison, one folder a world in it."""
 DIGITS = 4
 """Decimals of probabilities and progress on disk."""
-ROUNDED = ("progress", "probability")
+ROUNDED = ("progress", "probability", "action_error")
 
 
 class Job(NamedTuple):

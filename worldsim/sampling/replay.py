@@ -1,7 +1,8 @@
-"""Recorded episodes imagined again: the model's own frames, agent and objects as recorded.
+"""Recorded episodes imagined again: the model's own frames under the recorded actions.
 
-What is recorded of a row, its frame and labels, then holds for the imagined one, however far one
-imagines. Where a model carries no objects, it holds for the few steps that it takes to go astray.
+With agent and objects as recorded, what is recorded of a row, its frame and labels, holds for the
+imagined one, however far one imagines. Where a model carries no objects, it holds for the few steps
+that it takes to go astray.
 
 Legend: N rows of a data set, n streams, E episodes, V view, H, W pixels, P proprioception, S state,
 A action.
@@ -47,21 +48,29 @@ def recorded_extras(
 
 
 def replay_recorded(
-    model: WorldModel, recorded: CachedDataset, begin: Rows, steps: int
+    model: WorldModel,
+    recorded: CachedDataset,
+    begin: Rows,
+    steps: int | Rows,
+    guided: bool = True,
 ) -> Iterator[tuple[Rows, Stream]]:
     """Imagine `steps` observations from each of the rows `begin` on, along the recording.
+
+    Beyond the end of an episode its last action is repeated.
 
     Args:
         model: the world model.
         recorded: the data set.
-        begin: `[n]` rows that have `steps` more of their episode after them.
-        steps: how far.
+        begin: `[n]` rows, none of them the last of its episode.
+        steps: how far, `[n]` or the same for all. Streams that are through drop out.
+        guided: whether agent and objects go as recorded, or as the model's dynamics have it.
 
     Yields:
         The rows `[n]` that the streams have reached, and the streams; the same object every time.
     """
     bounds = np.asarray(recorded.episode_start)
     episodes = np.searchsorted(bounds, begin, side="right") - 1
+    last, lengths = bounds[episodes + 1] - 1, np.broadcast_to(steps, begin.shape)
     stream = Stream.of(model, Sampler.default(model))
     stream.reset(
         np.asarray(recorded.pixels[begin]),
@@ -72,11 +81,20 @@ def replay_recorded(
         views=recorded.views_seen[episodes],
         extras=recorded_extras(recorded, begin, model.spec),
     )
-    for step in range(steps):
-        agent, objects = (
-            torch.from_numpy(np.asarray(part[begin + step + 1], np.float32))
-            for part in (recorded.agent_pos, recorded.state)
-        )
-        world_state = model.dynamics.join(agent, objects).numpy()
-        stream.act(np.asarray(recorded.action[begin + step]), world_state)
-        yield begin + step + 1, stream
+    for step in range(int(lengths.max(initial=0))):
+        if (over := lengths == step).any():
+            stream.select(np.flatnonzero(~over).tolist())
+            begin, last, lengths = begin[~over], last[~over], lengths[~over]
+        from_row, to_row = np.minimum(begin + step, last - 1), np.minimum(begin + step + 1, last)
+        states = _recorded_states(model, recorded, to_row) if guided else None
+        stream.act(np.asarray(recorded.action[from_row]), states)
+        yield to_row, stream
+
+
+def _recorded_states(model: WorldModel, recorded: CachedDataset, rows: Rows) -> NDArray[Any]:
+    """What the model carries as numbers, `[n, D]`, as it was recorded."""
+    agent, objects = (
+        torch.from_numpy(np.asarray(part[rows], np.float32))
+        for part in (recorded.agent_pos, recorded.state)
+    )
+    return np.asarray(model.dynamics.join(agent, objects).numpy())

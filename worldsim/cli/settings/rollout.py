@@ -62,6 +62,7 @@ class RolloutSettings(Checked):
     device: Device
     workers: Workers | None
     watch_simulator: bool
+    gate: bool
     start_blocks: Mapping[str, SeedBlock]
 
     def __post_init__(self) -> None:

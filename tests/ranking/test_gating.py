@@ -1,0 +1,112 @@
+"""Rollouts past their limit are unknown: coverage, rates with and without, nothing lost."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rank_testing import rank_config, save_nano_run
+from ranking_testing import made_up_batch
+
+from worldsim.cli import rank
+from worldsim.judge.gate import FOLDER, GateLimit
+from worldsim.models.heads.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
+from worldsim.models.weights import WEIGHTS
+from worldsim.models.world_model import WorldModel
+from worldsim.ranking.gating import gated_table, unknown
+from worldsim.rollout.episodes import RolloutBatch, Trajectory
+from worldsim.training.run_folder import file_fingerprint
+
+LIMIT = GateLimit(2.0, 1, 0.95, 10, "weights")
+NAN = float("nan")
+
+
+def batch(*episodes: tuple[list[int], list[float]]) -> RolloutBatch:
+    """Episodes of verdicts so far, with the action errors of their steps."""
+    made = [
+        Trajectory(
+            agent_pos=np.zeros((len(success), 1), np.float32),
+            action=np.zeros((len(success) - 1, 1), np.float32),
+            success=np.array(success, bool),
+            action_error=np.array([NAN, *errors], np.float32),
+        )
+        for success, errors in episodes
+    ]
+    count = len(made)
+    ids, errors = tuple(range(count)), (None,) * count
+    return RolloutBatch("a", "imagination", ids, tuple(made), errors)
+
+
+def test_only_what_passes_the_limit_before_its_verdict_is_unknown() -> None:
+    found = batch(
+        ([0, 0, 0], [1.0, 1.0]),  # failed, reliable
+        ([0, 0, 0], [1.0, 3.0]),  # failed, unreliable
+        ([0, 0, 1], [1.0, 1.0]),  # succeeded, reliable
+        ([0, 0, 1], [3.0, 1.0]),  # unreliable before its success
+        ([0, 1, 1], [1.0, 3.0]),  # unreliable after it
+    )
+    mask = unknown(found, LIMIT)
+    assert mask is not None and mask.tolist() == [False, True, False, True, False]
+    table = np.array([[0.0, 0, 1, 1, 1]])
+    gated = gated_table(table, [found], LIMIT)
+    assert gated is not None
+    np.testing.assert_array_equal(gated[0], [[0, NAN, 1, NAN, 1]])
+    assert gated[1] == [pytest.approx(0.6)]
+
+
+def test_what_broke_off_has_failed_and_what_nobody_looked_at_is_not_gated() -> None:
+    found = batch(([0, 0], [9.0]), ([0, 0], [9.0]))
+    broken = replace(found, errors=("ValueError", None))
+    mask = unknown(broken, LIMIT)
+    assert mask is not None and mask.tolist() == [False, True]
+    plain = made_up_batch("a", "imagination", [0, 1])
+    assert unknown(plain, LIMIT) is None
+    assert gated_table(np.zeros((2, 2)), [found, plain], LIMIT) is None
+
+
+@pytest.fixture(scope="module")
+def gated_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A nano run whose judge has a gate of random weights."""
+    run = tmp_path_factory.mktemp("run")
+    save_nano_run(run)
+    model = WorldModel.from_pretrained(run / "model")
+    pixels = torch.zeros(1, 3, 32, 32, 3, dtype=torch.uint8)
+    views, channels, height, width = model.encode(pixels).shape[1:]
+    torch.manual_seed(0)
+    config = InverseDynamicsConfig((views, channels, height, width), model.spec.action.dim)
+    InverseDynamics(config).save_pretrained(run / "judge" / FOLDER)
+    return run
+
+
+def write_limit(run: Path, limit: float) -> None:
+    weights = file_fingerprint(run / "model" / WEIGHTS)
+    GateLimit(limit, 1, 0.95, 10, weights).save(run / "judge" / FOLDER)
+
+
+def test_a_ranking_is_given_with_and_without_what_the_gate_rejects(
+    gated_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_limit(gated_run, 1e9)
+    few = ("films.starts=0", "starts.count=3")
+    rank.run(rank_config(gated_run, tmp_path / "all", *few))
+    whole = json.loads((tmp_path / "all" / "ranking.json").read_text())
+    assert whole["gated"]["coverage"] == 1.0
+    for policy in whole["policies"]:
+        assert whole["gated"]["policies"][policy["name"]]["value"] == policy["imagined_rate"]
+    assert "100% of imagined rollouts pass" in " ".join(capsys.readouterr().out.split())
+
+    write_limit(gated_run, 0.0)
+    rank.run(rank_config(gated_run, tmp_path / "none", *few))
+    none = json.loads((tmp_path / "none" / "ranking.json").read_text())
+    assert none["gated"]["coverage"] == 0.0 and none["gated"]["coefficients"] is None
+    assert any("rejects every imagined rollout" in note for note in none["notes"])
+    # The figures of all rollouts are those that they would be without a gate.
+    assert none["policies"] == whole["policies"] and none["pearson"] == whole["pearson"]
+    page = (tmp_path / "none" / "report.html").read_text()
+    assert "rejects every imagined rollout" in page
+
+    rank.run(rank_config(gated_run, tmp_path / "off", *few, "gate=false"))
+    off = json.loads((tmp_path / "off" / "ranking.json").read_text())
+    assert off["gated"] is None and off["policies"] == whole["policies"]

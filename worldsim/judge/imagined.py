@@ -1,0 +1,201 @@
+"""A judge's error on imagined frames: held-out recordings imagined again under their own actions.
+
+The truth of such a replay is what was recorded. It is counted as a whole, from the first frame of
+its episode, and at every depth: how many imagined frames lie before the one that decides it, its
+first success or its last frame. Agent and objects go as the model has them, as in a ranking.
+
+Legend: N replays.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from worldsim.data.cache import CachedDataset
+from worldsim.judge.gate import encoded
+from worldsim.judge.judge import Float, Judge, ObservedFrame
+from worldsim.judge.report import DepthBand, ImaginedReport, Verdicts, episode_verdict
+from worldsim.judge.sampling import REPORTED, JudgeConfig, Rows, episodes_in
+from worldsim.models.heads.inverse_dynamics import InverseDynamics
+from worldsim.models.world_model import WorldModel
+from worldsim.sampling.replay import replay_recorded
+from worldsim.sampling.sampler import Sampler
+
+MOST_BANDS = 6
+"""Depths are split into no more bands, wider ones where episodes are long."""
+
+GRACE = 3
+"""Steps that go on after a recorded success. A recording ends there, a policy in imagination goes
+on: that imagination succeeds some frames later is no error of a verdict."""
+
+TOGETHER = 64
+"""Replays side by side."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One stretch of a recording.
+
+    Attributes:
+        begin: row of its first frame.
+        depth: steps from there to the frame that decides it.
+        success: whether that is a success.
+        whole: whether it begins with its episode.
+    """
+
+    begin: int
+    depth: int
+    success: bool
+    whole: bool
+
+    def steps(self, hold: int) -> int:
+        """How far it is imagined, for a verdict that takes `hold` frames."""
+        return self.depth + (GRACE + hold - 1 if self.success else 0)
+
+
+def band_width(depths: list[int], least: int) -> int:
+    """Steps of a band, such that `MOST_BANDS` of them hold the greatest of `depths`."""
+    return max(least, -(-max(depths, default=0) // MOST_BANDS))
+
+
+def decided_episodes(data: CachedDataset, most: int, seed: int) -> list[Replay]:
+    """Whole held-out episodes, at most `most` of each outcome, drawn at random.
+
+    One that begins in success is left out: it has nothing to decide.
+    """
+    found: dict[bool, list[Replay]] = {True: [], False: []}
+    for episode in episodes_in(data, (REPORTED,)):
+        begin, end = int(data.episode_start[episode]), int(data.episode_start[episode + 1])
+        success = np.asarray(data.success[begin:end]).astype(bool)
+        if end - begin < 2 or success[0]:
+            continue
+        won = bool(success.any())
+        depth = int(np.argmax(success)) if won else end - begin - 1
+        found[won].append(Replay(begin, depth, won, whole=True))
+    rng, chosen = np.random.default_rng(seed), []
+    for replays in found.values():
+        kept = np.sort(rng.permutation(len(replays))[:most])
+        chosen += [replays[i] for i in kept]
+    return chosen
+
+
+def later_replays(whole: list[Replay], width: int, seed: int) -> list[Replay]:
+    """Each episode once more for every band that it reaches beside its own, at a random depth."""
+    rng, found = np.random.default_rng(seed), []
+    for replay in whole:
+        for first in range(1, replay.depth - (replay.depth - 1) % width, width):
+            depth = first + int(rng.integers(width))
+            begin = replay.begin + replay.depth - depth
+            found.append(Replay(begin, depth, replay.success, whole=False))
+    return found
+
+
+class Measured(NamedTuple):
+    """What held-out replays say.
+
+    Attributes:
+        report: verdicts against what was recorded.
+        errors: action error of each imagined step of every whole episode, `[its steps]`; empty
+            where no inverse dynamics were given.
+    """
+
+    report: ImaginedReport
+    errors: list[Float]
+
+
+def measure_imagined(
+    judge: Judge,
+    model: WorldModel,
+    data: CachedDataset,
+    config: JudgeConfig,
+    weights: str | None,
+    inverse: InverseDynamics | None = None,
+) -> Measured | None:
+    """Count the judge's verdicts on held-out recordings that `model` imagines again.
+
+    Args:
+        judge: with its verdict rule.
+        model: the world model whose frames it will judge.
+        data: the recordings; those of the reported fold are taken.
+        config: how many, and how wide bands of depth are.
+        weights: fingerprint of the model's weights.
+        inverse: recovers actions from imagined frames, if given.
+
+    Returns:
+        The counts, or None where nothing was asked for or there is no held-out episode.
+    """
+    whole = decided_episodes(data, config.replays, config.seed)
+    if not whole:
+        return None
+    width = band_width([replay.depth for replay in whole], config.depth_band)
+    replays = whole + later_replays(whole, width, config.seed)
+    said, errors = _watch(_Watcher(judge, model, data, inverse), replays)
+    truth = np.array([replay.success for replay in replays])
+    depths = np.array([replay.depth for replay in replays])
+    bands = []
+    for first in range(1, int(depths.max()) + 1, width):
+        inside = (depths >= first) & (depths < first + width)
+        bands.append(DepthBand(first, first + width - 1, Verdicts.of(truth[inside], said[inside])))
+    steps = Sampler.default(model).steps
+    counted = Verdicts.of(truth[: len(whole)], said[: len(whole)])
+    report = ImaginedReport(counted, tuple(bands), weights, steps)
+    return Measured(report, errors[: len(whole)] if inverse else [])
+
+
+def _watch(watcher: "_Watcher", replays: list[Replay]) -> tuple[NDArray[np.bool_], list[Float]]:
+    """The judge's verdict on each replay `[N]`, from the frames that follow an action, and its
+    action errors, without those of the steps that go on after a success."""
+    rule = watcher.judge.rule
+    begin = np.array([replay.begin for replay in replays])
+    steps = np.array([replay.steps(rule.hold) for replay in replays])
+    said, errors = np.zeros(len(replays), bool), [np.zeros(0, np.float32)] * len(replays)
+    order = np.argsort(-steps, kind="stable")
+    for part in (order[i : i + TOGETHER] for i in range(0, len(order), TOGETHER)):
+        read, missed = watcher.read(begin[part], steps[part])
+        said[part] = [episode_verdict(each, rule) for each in read]
+        for place, error in zip(part, missed, strict=True):
+            errors[place] = error[: replays[place].depth]
+    return said, errors
+
+
+@dataclass(frozen=True)
+class _Watcher:
+    """Who reads imagined frames: the judge, and inverse dynamics if there are any."""
+
+    judge: Judge
+    model: WorldModel
+    data: CachedDataset
+    inverse: InverseDynamics | None
+
+    def read(self, begin: Rows, steps: Rows) -> tuple[list[Float], list[Float]]:
+        """Success probability and action error of every imagined frame of replays, `[steps]`."""
+        data, agent = self.data, self.model.spec.agent_pos.dim
+        newest = encoded(self.model, data, begin) if self.inverse else None
+        read: list[list[float]] = [[] for _ in begin]
+        missed: list[list[float]] = [[] for _ in begin]
+        replays = replay_recorded(self.model, data, begin, steps, guided=False)
+        for depth, (rows, stream) in enumerate(replays):
+            running = np.flatnonzero(steps > depth)
+            # The action that led to a frame lies in the row before it.
+            action = np.asarray(data.action[rows - 1], np.float32)
+            pose = None if stream.pose is None else stream.pose.cpu().numpy()
+            agent_pos = stream.world_state[:, :agent].cpu().numpy()
+            shown = ObservedFrame(stream.pixels(), agent_pos, pose)
+            probability = self.judge.read(shown, action).success_probability
+            for place, value in zip(running, probability, strict=True):
+                read[place].append(float(value))
+            if self.inverse is None or newest is None:
+                continue
+            after = stream.newest.float().cpu()
+            error = self.inverse.error(newest[running], after, torch.from_numpy(action))
+            newest[running] = after
+            for place, value in zip(running, error.tolist(), strict=True):
+                missed[place].append(value)
+        return _arrays(read), _arrays(missed)
+
+
+def _arrays(values: list[list[float]]) -> list[Float]:
+    return [np.array(each, np.float32) for each in values]

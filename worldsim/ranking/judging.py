@@ -1,0 +1,225 @@
+"""What a judge's measured error says of imagined rates: corrected ones, and whether to use it.
+
+Error rates are those on imagined frames, where they were measured, else those on recorded ones.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldsim.errors import UsageError
+from worldsim.judge.report import DepthBand, JudgeReport, Verdicts
+from worldsim.ranking.bootstrap import Estimate, percentile_interval, wilson_interval
+from worldsim.ranking.rates import jeffreys
+
+Float = NDArray[np.float64]
+Generator = np.random.Generator
+
+SIGNIFICANCE = 0.05
+"""A judge whose verdicts chance alone gives as often as this must not be used."""
+
+NOT_MEASURED = (
+    "The judge was not measured on imagined frames of this world model: what it mistakes there is "
+    "not known. Training a judge beside the model (`worldsim train stage=judge`) measures it."
+)
+
+
+def require_counts(judge: JudgeReport) -> None:
+    """Refuse a judge that was right more often than it was asked."""
+    bands = judge.imagined.bands if judge.imagined else ()
+    for counts in (judge.simulated, judge.where_used, *(band.verdicts for band in bands)):
+        for right, whole in (
+            (counts.true_positives, counts.positives),
+            (counts.true_negatives, counts.negatives),
+        ):
+            if not 0 <= right <= whole:
+                raise UsageError(f"judge counts are inconsistent: {right} correct of {whole}")
+
+
+def judge_rates(judge: Verdicts | JudgeReport) -> tuple[Estimate, Estimate]:
+    """TPR and TNR with Wilson intervals; the false-positive rate is 1 - TNR."""
+    counts = (
+        (judge.true_positives, judge.positives, "successful"),
+        (judge.true_negatives, judge.negatives, "failed"),
+    )
+    tpr, tnr = (
+        Estimate(right / whole, wilson_interval(right, whole))
+        if whole
+        else Estimate(None, None, f"no {kind} validation episodes")
+        for right, whole, kind in counts
+    )
+    return tpr, tnr
+
+
+def chance_p_value(counts: Verdicts) -> float | None:
+    """How likely verdicts at least as good as these are, were they blind to the outcome.
+
+    Fisher's exact test, one-sided: the null hypothesis is TPR <= 1 - TNR. None without both
+    outcomes.
+    """
+    from scipy.stats import fisher_exact
+
+    if not counts.positives or not counts.negatives:
+        return None
+    missed = counts.positives - counts.true_positives
+    invented = counts.negatives - counts.true_negatives
+    table = [[counts.true_positives, missed], [invented, counts.true_negatives]]
+    return float(fisher_exact(table, alternative="greater").pvalue)
+
+
+@dataclass(frozen=True)
+class JudgeTrial:
+    """Whether a judge may be used, by the null hypothesis that it is no better than chance.
+
+    Attributes:
+        imagined: whether its verdicts on imagined frames were tried, or those on recorded ones.
+        p_value: of all verdicts together; None where one outcome is missing.
+        weak_bands: depths that the ranking uses at which the hypothesis stands.
+        beyond: greatest depth that was measured, where the ranking goes deeper.
+    """
+
+    imagined: bool
+    p_value: float | None
+    weak_bands: tuple[DepthBand, ...] = field(default=())
+    beyond: int | None = None
+
+    @staticmethod
+    def of(judge: JudgeReport, horizon: int | None = None) -> "JudgeTrial":
+        """Try a judge for a ranking of at most `horizon` steps; None: not known."""
+        p_value = chance_p_value(judge.where_used)
+        if (imagined := judge.imagined) is None:
+            return JudgeTrial(False, p_value)
+        used = [b for b in imagined.bands if horizon is None or b.first <= horizon]
+        tried = [(band, chance_p_value(band.verdicts)) for band in used]
+        weak = tuple(band for band, p in tried if p is not None and p >= SIGNIFICANCE)
+        deeper = horizon is not None and horizon > imagined.deepest
+        return JudgeTrial(True, p_value, weak, imagined.deepest if deeper else None)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the judge is better than chance for all that is known."""
+        return self.p_value is not None and self.p_value < SIGNIFICANCE
+
+    @property
+    def reason(self) -> str | None:
+        """Why the judge must not be used; None where it may."""
+        if self.passed:
+            return None
+        if self.p_value is None:
+            return "the judge was not validated on both outcomes"
+        where = "imagined" if self.imagined else "recorded"
+        return (
+            f"on {where} frames the judge is not shown to be better than chance "
+            f"(p = {self.p_value:.2g})"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For `ranking.json`."""
+        return {
+            "usable": self.passed,
+            "measured_on": "imagined" if self.imagined else "recorded",
+            "p_value": self.p_value,
+            "reason": self.reason,
+            "weak_depths": [[band.first, band.last] for band in self.weak_bands],
+            "measured_to_depth": self.beyond,
+        }
+
+    def notes(self) -> list[str]:
+        """What must be known of the depths."""
+        lines = [] if self.imagined else [NOT_MEASURED]
+        if self.weak_bands:
+            depths = ", ".join(f"{band.first}-{band.last}" for band in self.weak_bands)
+            lines.append(
+                f"At these depths the judge is not shown to be better than chance: {depths} steps."
+            )
+        if self.beyond is not None:
+            lines.append(
+                f"The judge was measured to {self.beyond} imagined steps; this ranking goes deeper."
+            )
+        return lines
+
+
+def judge_json(judge: JudgeReport) -> dict[str, Any]:
+    """Rates on recorded frames with intervals and counts, and the same on imagined frames."""
+    data = _verdicts_json(judge.simulated) | {
+        "state_error_m": judge.state_error_m,
+        "first_frame_false_success_rate": judge.first_frame_false_success_rate,
+        "imagined": None,
+    }
+    if (imagined := judge.imagined) is not None:
+        bands = [
+            {"first": band.first, "last": band.last, **_verdicts_json(band.verdicts)}
+            for band in imagined.bands
+        ]
+        whole = _verdicts_json(imagined.whole)
+        data["imagined"] = {**whole, "by_depth": bands, "sampling_steps": imagined.sampling_steps}
+    return data
+
+
+def _verdicts_json(counts: Verdicts) -> dict[str, Any]:
+    tpr, tnr = judge_rates(counts)
+    return {
+        "tpr": tpr.value,
+        "tnr": tnr.value,
+        "tpr_interval": tpr.interval,
+        "tnr_interval": tnr.interval,
+        **asdict(counts),
+    }
+
+
+def depth_rows(judge: JudgeReport) -> list[tuple[str, Verdicts]]:
+    """(depth, verdicts) as a table shows them: recorded frames, each band, whole episodes."""
+    rows = [("recorded", judge.simulated)]
+    if judge.imagined is not None:
+        rows += [(f"{band.first} to {band.last}", band.verdicts) for band in judge.imagined.bands]
+        rows.append(("whole episodes", judge.imagined.whole))
+    return rows
+
+
+def draw_judges(judge: JudgeReport, samples: int, rng: Generator) -> tuple[Float, Float]:
+    """Plausible (TPR, FPR) pairs, `[samples]` each, given the validation counts.
+
+    A plain bootstrap of counts has no spread when the judge made no mistake, so the
+    draws come from the Jeffreys posterior Beta(k + 1/2, n - k + 1/2), its smoothed form.
+    """
+    counts = judge.where_used
+    tpr = jeffreys(counts.true_positives, counts.positives, samples, rng)
+    tnr = jeffreys(counts.true_negatives, counts.negatives, samples, rng)
+    return tpr, 1.0 - tnr
+
+
+def correct(observed: Float | float, tpr: Float | float, fpr: Float | float) -> Float:
+    """p = (p_hat - FPR) / (TPR - FPR), clipped to [0, 1] (Rogan and Gladen 1978).
+
+    NaN where the judge is no better than chance (TPR <= FPR).
+    """
+    power = np.asarray(tpr, dtype=np.float64) - np.asarray(fpr, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.clip((np.asarray(observed, dtype=np.float64) - fpr) / power, 0.0, 1.0)
+    return np.where(power > 0, value, np.nan)
+
+
+def corrected_rate(
+    successes: float, trials: float, judge: JudgeReport, samples: int, level: float, rng: Generator
+) -> Estimate:
+    """The rate after judge correction, its interval carrying both sources of doubt.
+
+    Observed rate and judge rates are drawn from their Jeffreys posteriors; the interval is the
+    central one of the corrected draws, widened if need be to hold the point estimate. There is
+    none where TPR + TNR - 1 is not clearly above 0, by the test of `JudgeTrial`.
+    """
+    if trials <= 0:
+        return Estimate(None, None, "no starts were judged")
+    counts = judge.where_used
+    if reason := JudgeTrial.of(judge).reason:
+        return Estimate(None, None, reason)
+    assert counts.tpr is not None and counts.tnr is not None
+    point = float(correct(successes / trials, counts.tpr, 1.0 - counts.tnr))
+    observed = jeffreys(successes, trials, samples, rng)
+    drawn = correct(observed, *draw_judges(judge, samples, rng))
+    interval, reason = percentile_interval(drawn, level)
+    if interval is not None:
+        interval = (min(interval[0], point), max(interval[1], point))
+    return Estimate(point, interval, reason)
