@@ -11,7 +11,7 @@ import pytest
 from imagination_testing import REPORT
 from ranking_testing import made_up_batch
 
-from worldsim.cli.rank_report import rank_results
+from worldsim.cli.rank_results import rank_results
 from worldsim.config.compose import compose_config
 from worldsim.errors import UsageError
 from worldsim.files import read_json

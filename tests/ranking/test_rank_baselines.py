@@ -10,7 +10,7 @@ from rank_testing import rank_config, save_nano_run
 
 from worldsim.cli import rank
 from worldsim.cli.main import main
-from worldsim.cli.rank_report import rank_results
+from worldsim.cli.rank_results import rank_results
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import read_json
 from worldsim.ranking.pooling import pool_outcomes

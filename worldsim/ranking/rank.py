@@ -202,12 +202,10 @@ def _coefficients(paired: PairedRates, chosen: Bool) -> Coefficients:
 def _over_policies(paired: PairedRates, task: _Task) -> Coefficients:
     """Coefficients whose resamples draw the policies as well."""
     r, s, chosen = paired.reference, paired.imagined, paired.ranked
-    drawn, distinct = resample_policies(
-        r.resamples[:, chosen], s.resamples[:, chosen], task.stream(POLICY_STREAM)
-    )
-    return coefficients(
-        r.rates[chosen], s.rates[chosen], drawn, paired.level, paired.metric, distinct
-    )
+    fixed = r.resamples[:, chosen], s.resamples[:, chosen]
+    drawn, distinct = resample_policies(*fixed, task.stream(POLICY_STREAM))
+    rates = r.rates[chosen], s.rates[chosen]
+    return coefficients(*rates, drawn, paired.level, paired.metric, distinct)
 
 
 def _no_narrower(wider: Coefficients, main: Coefficients) -> Coefficients:
@@ -228,8 +226,7 @@ def _beside(paired: PairedRates, names: tuple[str, ...]) -> MetricResult:
         {name: world.estimates[i] for name, i in places.items()}
         for world in (paired.reference, paired.imagined)
     )
-    agreement = _coefficients(paired, paired.ranked)
-    return MetricResult(paired.metric, reference, imagined, agreement)
+    return MetricResult(paired.metric, reference, imagined, _coefficients(paired, paired.ranked))
 
 
 def _policies(

@@ -247,8 +247,7 @@ class ChunkSampler:
         part.begun[:] = part.done + len(steps)
 
     def _noise(self, part: SamplerState, frames: range, steps: tuple[int, ...] | None) -> Tensor:
-        """Unit noise `[n, K, V, c, h, w]` of `frames` in flight, a function of seed, env, frame and
-        step alone."""
+        """Unit noise `[n, K, V, c, h, w]`, a function of seed, env, frame and step alone."""
         rows: list[tuple[int, ...]] = []
         for key, done in zip(part.keys, part.frames, strict=True):
             for offset in frames:
@@ -284,8 +283,7 @@ class ChunkSampler:
             blocks=blocks,
             target=torch.cat([marks, target], dim=1),
         )
-        if new:
-            context.commit(past, marks)
+        context.commit(past, marks)
         return out[:, new:]
 
 
