@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gymnasium.envs.registration import EnvSpec
-
-from worldsim.envs.registration import adopt, registration_of
+from worldsim.envs.registration import Registration, adopt, registration_of
 from worldsim.errors import WorldsimError
 from worldsim.rollout.episodes import World
 from worldsim.rollout.eval_config import EvalConfig, Parts, digest_of
@@ -111,13 +109,13 @@ class WorkerSetup:
         eval_config: what to compare.
         out: folder to write to.
         wanted: what each job's result depends on, as it was before any work began.
-        registration: how the main process registered the simulator, where that is not ours.
+        registration: how the main process came to know the simulator.
     """
 
     eval_config: EvalConfig
     out: Path
     wanted: Mapping[Job, Parts]
-    registration: EnvSpec | None
+    registration: Registration
 
 
 def run_job(evaluator: Evaluator, setup: WorkerSetup, job: Job) -> Job:
