@@ -1,4 +1,8 @@
-"""Gymnasium environments: tabletop simulators, foreign MuJoCo envs and imagination."""
+"""Gymnasium environments: tabletop simulators, those of others, and imagination.
+
+An env of one's own that speaks worldsim's interface by itself is taken as it is. Its class says so
+by `worldsim_interface = True`, and has what `docs/simulators.md` lists.
+"""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -10,9 +14,14 @@ from gymnasium.wrappers import OrderEnforcing
 
 from worldsim.config.values import check_arguments
 from worldsim.envs.gl import choose_backend
-from worldsim.errors import unknown_name
+from worldsim.envs.registration import import_modules as import_modules
+from worldsim.errors import UsageError, unknown_name
 
 choose_backend()
+
+_PARTS = ("reset", "step", "render", "get_state", "set_state", "camera_rig")
+"""What the class of an env of worldsim's interface has; instances have `spec_world` and
+`max_episode_steps` too."""
 
 ENTRY_POINTS = {
     "worldsim/TabletopReach-v0": "worldsim.envs.tabletop.reach:TabletopReach",
@@ -20,7 +29,7 @@ ENTRY_POINTS = {
     "worldsim/TabletopPickPlace-v0": "worldsim.envs.tabletop.pick_place:TabletopPickPlace",
     "worldsim/TabletopDrawer-v0": "worldsim.envs.tabletop.drawer:TabletopDrawer",
     "worldsim/TabletopShuttle-v0": "worldsim.envs.tabletop.shuttle:TabletopShuttle",
-    "worldsim/Foreign-v0": "worldsim.envs.foreign:ForeignMujocoEnv",
+    "worldsim/Foreign-v0": "worldsim.envs.foreign:ForeignEnv",
     "worldsim/Imagination-v0": "worldsim.envs.imagination:ImaginationEnv",
 }
 VECTOR_ENTRY_POINTS = {
@@ -55,10 +64,37 @@ def check_env(
     ours = env_id in ENTRY_POINTS
     if not ours and (env_id.startswith("worldsim/") or f"worldsim/{env_id}" in ENTRY_POINTS):
         raise unknown_name(f"{where}.id", env_id, ENTRY_POINTS)
+    if not ours and (own := _own(env_id)) is not None:
+        check_arguments(own, kwargs, where)
+        return env_id, own
     registered = env_id if ours else "worldsim/Foreign-v0"
     creator = load_env_creator(ENTRY_POINTS[registered])
     check_arguments(creator, kwargs, where, reserved=() if ours else ("source",))
     return registered, creator
+
+
+def _own(env_id: str) -> type | None:
+    """The class of a registered env that speaks worldsim's interface; None of any other env.
+
+    Raises:
+        UsageError: it says that it does, and lacks a part of it.
+    """
+    spec = gymnasium.registry.get(env_id)
+    entry = None if spec is None else spec.entry_point
+    if isinstance(entry, str) and entry.partition(":")[0].split(".")[0] == "gymnasium":
+        return None
+    try:
+        found = load_env_creator(entry) if isinstance(entry, str) else entry
+    except ImportError:  # told where the env is made
+        return None
+    if not isinstance(found, type) or not getattr(found, "worldsim_interface", False):
+        return None
+    if lacking := [name for name in _PARTS if not hasattr(found, name)]:
+        raise UsageError(
+            f"{env_id} says that it speaks worldsim's interface, but {found.__name__} lacks "
+            f"{', '.join(lacking)}; docs/simulators.md lists what it needs"
+        )
+    return found
 
 
 def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
@@ -66,7 +102,7 @@ def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
 
     Args:
         env_id: an id of worldsim, such as "worldsim/TabletopPush-v0"; any other is that of a
-            MuJoCo-based gymnasium env, which is wrapped in `ForeignMujocoEnv`.
+            gymnasium env, which is wrapped in `ForeignEnv` unless it speaks the interface itself.
         kwargs: passed to the constructor.
 
     Raises:
@@ -75,7 +111,9 @@ def make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
     registered, creator = check_env(env_id, kwargs)
     # Not `gymnasium.make`: it keeps `max_episode_steps` to itself, so that the env would not know.
     spec = deepcopy(gymnasium.spec(registered))
-    arguments = kwargs if registered == env_id else {"source": env_id, **kwargs}
+    arguments = {**spec.kwargs, **kwargs}
+    if registered != env_id:
+        arguments["source"] = env_id
     env = creator(**arguments)
     assert isinstance(env, gymnasium.Env)
     spec.kwargs = arguments

@@ -1,72 +1,77 @@
-"""Any MuJoCo-based gymnasium env, made multi-view and recordable without code.
+"""Any env that others wrote, made multi-view and recordable without code.
 
-`ForeignMujocoEnv("Pusher-v5", cameras=[...])` has the interface of worldsim's own simulators:
-images of several cameras, proprioception, privileged state, success, exact save and restore.
+`ForeignEnv("Pusher-v5", cameras=[...])` has the interface of worldsim's own simulators: images of
+several cameras, proprioception, privileged state, success, and starts that are the same again. A
+MuJoCo-based source is drawn by cameras of our own choice and restored exactly. Any other shows its
+own pictures, and is brought back by its seed and actions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import gymnasium
-import mujoco
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
 from worldsim.config.limits import Count, ImageSize, Rate
 from worldsim.config.values import check_arguments
-from worldsim.envs.foreign_binding import bind, require_same_world
-from worldsim.envs.foreign_drawing import CameraRequest, GeomGroups, warn_of_groups, warn_of_moving
-from worldsim.envs.foreign_memory import SourceMemory
-from worldsim.envs.foreign_source import control_rate, make_source
-from worldsim.envs.foreign_success import SuccessRequest, Task
-from worldsim.envs.global_draws import GlobalDraws
-from worldsim.envs.physics import (
-    assets,
-    get_physics,
-    look,
-    physics_of,
-    read_physics,
-    set_physics,
-    show_goal,
+from worldsim.envs.foreign_drawing import CameraRequest, GeomGroups
+from worldsim.envs.foreign_entries import Returned
+from worldsim.envs.foreign_mujoco import MujocoScene
+from worldsim.envs.foreign_pictures import PictureScene
+from worldsim.envs.foreign_scene import (
+    Scene,
+    SceneRequest,
+    State,
+    TaskRequest,
+    Vector,
+    instruction,
+    require_same_world,
+    world_of,
 )
+from worldsim.envs.foreign_source import ask, control_rate, make_source
+from worldsim.envs.foreign_success import Stepped, SuccessRequest
+from worldsim.envs.global_draws import GlobalDraws
+from worldsim.envs.physics import physics_of
 from worldsim.envs.registration import HasHorizon, reset_options
-from worldsim.envs.rendering import shared_renderer
 from worldsim.envs.spaces import observation_space
-from worldsim.errors import UsageError, WorldsimError
+from worldsim.errors import UsageError
 
 Info = dict[str, Any]
-State = dict[str, Any]
 
 
-class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
-    """A foreign MuJoCo env with worldsim's observation, action and info.
+class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
+    """An env of others with worldsim's observation, action and info.
 
-    Observation: `pixels` {camera: uint8 [H,W,3]}, `agent_pos` float32 `[P]` (end effector and
-    gripper width where known, else the actuated joints), `task`. Action: Box [-1,1]^A. `state`
-    in the info is the goals of a goal env, else positions and velocities of all joints.
-    Terminated on success or when the env itself ends, truncated after `max_episode_steps`.
+    Observation: `pixels` {camera: uint8 [H,W,3]}, `agent_pos` float32 `[P]`, `task`. Action: Box
+    [-1,1]^A, or Discrete. Info: success, progress and `state` `[S]`,
+    which are the goals of a goal env, positions and velocities of all joints of another MuJoCo
+    env, else the numbers of the source's observation. `camera_pose` `[V,4,4]` is told where a
+    camera moves by itself. Terminated on success or when the env itself ends, truncated after
+    `max_episode_steps`.
 
     Args:
-        source: gymnasium id, such as "Pusher-v5" or "FetchPush-v4".
-        cameras: names of the model's cameras, or `{name, position, target, fovy}`.
+        source: gymnasium id, such as "Pusher-v5" or "gym_pusht/PushT-v0".
+        cameras: see `CameraRequest`; empty takes the pictures of a source without MuJoCo.
         image_size: height and width in pixels.
-        max_episode_steps: None takes the source's own limit.
-        task: instruction text; None takes the source id.
+        max_episode_steps: None takes the source's own limit, divided by `stride`.
+        task: instruction text, or where the source tells it; None takes the source id.
         end_effector: `{site, metres, fingers}` of a Cartesian-controlled arm; Fetch is known.
-        success: `{key, above}`: success when `info[key] > above`, for envs that report none under
-            `is_success` or `success`; False for envs without success.
+        success: a `SuccessRule`; None: as the env reports it; False for envs without success.
         geom_groups: groups of shapes to draw, of 0 to 5; None: as MuJoCo, without group 0 where
             that holds collision shapes in front of visual ones.
-        fps: actions a second; None: as the source's `dt` or its clock says.
+        fps: steps of the source a second; None: as its `dt`, `render_fps` or clock says.
+        stride: steps of the source for which an action is repeated, at `fps / stride`.
+        action: what an action means, see `ActionRequest`.
+        proprioception: entries of what the source returns that a robot would measure.
+        state: entries of what the source returns that only a simulator knows; [] for none.
         repeatable: whether `check_simulator` asks that seeds and states fix episodes.
         source_kwargs: passed to the source env's constructor.
         render_mode: "rgb_array" or None.
 
     Raises:
-        UsageError: unknown or non-MuJoCo source, unknown camera, unbounded action space.
+        UsageError: unknown source, camera or entry, or an action without bounds.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
@@ -77,50 +82,57 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         cameras: Sequence[CameraRequest] = (),
         image_size: ImageSize = 64,
         max_episode_steps: Count | None = None,
-        task: str | None = None,
+        task: TaskRequest = None,
         end_effector: Mapping[str, Any] | None = None,
         success: SuccessRequest = None,
         geom_groups: GeomGroups | None = None,
         fps: Rate | None = None,
+        stride: Count = 1,
+        action: Mapping[str, Any] | None = None,
+        proprioception: Sequence[str] | None = None,
+        state: Sequence[str] | None = None,
         repeatable: bool = True,
         source_kwargs: Mapping[str, Any] | None = None,
         render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
-        checked = {"image_size": image_size, "fps": fps, "render_mode": render_mode}
-        check_arguments(ForeignMujocoEnv, checked, "env")
+        checked = {"image_size": image_size, "fps": fps, "stride": stride}
+        check_arguments(ForeignEnv, {**checked, "render_mode": render_mode}, "env")
+        self._name, self._size, self._stride = source, image_size, stride
+        self.render_mode, self.repeatable = render_mode, repeatable
         self._draws = GlobalDraws(0)
         self._inner, limit = make_source(source, source_kwargs or {}, self._draws)
-        self.max_episode_steps = max_episode_steps or self.asked_steps or limit
-        self._task_text = task or source
-        self._size = image_size
-        self.render_mode, self.repeatable = render_mode, repeatable
-        self._bind = partial(bind, self._inner, cameras, end_effector, success, geom_groups)
-        self._bound = self._bind()
-        warn_of_moving(self._bound.views, self._bound.model)
-        warn_of_groups(self._bound.groups, geom_groups, source)
-        rate = control_rate(self._inner, source, fps, self._draws)
-        self.spec_world = self._bound.world(rate, image_size)
+        self.max_episode_steps = max_episode_steps or self.asked_steps or -(-limit // stride)
+        self._rate = control_rate(self._inner, source, fps, self._draws) / stride
+        parts = (end_effector, success, geom_groups, action, proprioception, state, stride)
+        self._scene = self._make_scene(SceneRequest(source, cameras, *parts))
+        self._tell = instruction(task, source, self._inner.unwrapped)
+        self.spec_world = world_of(self._scene, self._rate, image_size)
         self.observation_space = observation_space(self.spec_world)
-        size = self.spec_world.action.dim
-        self.action_space = spaces.Box(-1.0, 1.0, (size,), np.float32)
+        self.action_space = self.spec_world.action.space
         self.metadata = {**self.metadata, "render_fps": self.spec_world.fps}
-        with self._draws:
-            self._inner.reset(seed=0)
-        self._adopt()
-        self._memory = SourceMemory(self._inner, self._model, self._data, self._draws)
+
+    def _make_scene(self, request: SceneRequest) -> Scene:
+        """Reset the source once more, and read what it then is."""
         self._seed: int | None = None
-        self._steps = 0
+        self._commands: list[Vector] = []
+        self._steps, self._task_text = 0, self._name
         self._rig: CameraRig | None = None
         self._pixels: dict[str, NDArray[np.uint8]] = {}
+        with self._draws:
+            self._returned = Returned(*self._inner.reset(seed=0))
+        self._measured: tuple[Vector, Vector]
+        parts = (self._inner, request, self._draws, self._returned)
+        drawn = physics_of(self._inner.unwrapped) is not None
+        return MujocoScene(*parts) if drawn else PictureScene(*parts)
 
     @property
-    def camera_rig(self) -> CameraRig:
-        """Calibration of this episode's cameras.
+    def camera_rig(self) -> CameraRig | None:
+        """Calibration of this episode's cameras; None where the source draws itself.
 
         Raises:
             UsageError: the env was never reset.
         """
-        if self._rig is None:
+        if not self._pixels:
             raise UsageError("camera_rig is known after reset(); call reset first")
         return self._rig
 
@@ -135,74 +147,70 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         state: State | None = given.get("initial_state")
         # What nothing saves of a scene, such as meshes that a reset compiles, its seed gives again.
         first = seed if state is None or state.get("seed") is None else int(state["seed"])
-        if first is not None:
-            self._memory.rewind(self._model, self._data, first)
-        self._ask(lambda: self._inner.reset(seed=first), "reset")
-        self._adopt()
-        self._seed, self._steps = seed, 0
-        self._refresh()
-        self._task.reset()
+        if first is None and not self._scene.restores:
+            first = int(self.np_random.integers(2**31))
+        self._begin(first)
+        self._seed = seed if self._scene.restores else first
         if state is not None:
             self.set_state(state)
-        self._rig = self._bound.rig(self._size)
-        observation = self._observe()
-        return observation, self._info(self._task.outcome())
+        self._rig = self._scene.rig(self._size)
+        return self._observe(), self._info(self._scene.task.outcome())
 
-    def step(self, action: NDArray[np.float32]) -> tuple[dict[str, Any], float, bool, bool, Info]:
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, Info]:
         """Advance one control step; see the class for what comes back.
 
         Raises:
-            UsageError: the action has a wrong shape or is not finite.
+            UsageError: the action has a wrong shape, is not finite or no choice.
         """
-        command = self.spec_world.action.check(action, self._task_text)
-        bound = self._bound
-        before = bound.agent_pos.read(self._data)
-        scaled = (bound.middle + bound.half * command).astype(self._inner.action_space.dtype)
-        answer = self._ask(lambda: self._inner.step(scaled), "step")
-        _, reward, terminated, truncated, source_info = answer
-        self._steps += 1
-        self._refresh()
-        success, progress = self._task.after_step(source_info)
-        info = self._info((success, progress))
-        info["action_achieved"] = bound.achieved(command, before)
-        out_of_time = bool(truncated) or self._steps >= self.max_episode_steps
-        return self._observe(), float(reward), bool(terminated) or success, out_of_time, info
+        spec, before = self.spec_world.action, self._measured[0]
+        command = spec.check(spec.vector(action, self._name), self._name)
+        reward, ended, truncated, outcome = self._advance(command)
+        info = self._info(outcome)
+        info["action_achieved"] = self._scene.achieved(command, before, self._measured[0])
+        out_of_time = truncated or self._steps >= self.max_episode_steps
+        return self._observe(), reward, ended or outcome[0], out_of_time, info
 
     def get_state(self) -> State:
         """Everything that decides what follows.
 
-        `physics` is a flat float64 array; `scene` holds what MuJoCo's state does not: see
-        `worldsim.envs.foreign_memory.Scene`.
+        `physics` is a flat float64 array, empty where the source cannot be restored; `commands`
+        then hold what was done since the reset. `scene` holds what MuJoCo's state does not.
         """
-        return {
-            "physics": get_physics(self._model, self._data),
+        state = {
             "factors": {},
             "seed": self._seed,
             "step": self._steps,
-            "extras": self._task.get_extras(),
-            "scene": {"assets": self._assets, **self._memory.scene(self._model)},
+            "extras": self._scene.task.get_extras(),
+            **self._scene.get_state(),
         }
+        if not self._scene.restores:
+            state["commands"] = [command.tolist() for command in self._commands]
+        elif self._scene.keeps_readings:
+            state["readings"] = [values.tolist() for values in self._measured]
+        return state
 
     def set_state(self, state: State) -> None:
         """Restore `get_state` output exactly; without its `scene`, the present one stays.
 
+        A source that cannot be restored is reset with the state's seed, and its actions are played
+        again.
+
         Raises:
-            UsageError: the state belongs to another model, or to a scene with other meshes.
+            UsageError: the state belongs to another model, or to a scene with other meshes, or
+                has no seed where only that brings it back.
         """
-        scene = state.get("scene")
-        if scene is not None and scene["assets"] != self._assets:
-            raise UsageError(
-                f"state of {self._task_text}: it is of a scene with other meshes or textures than "
-                "the present one; take it after a reset with a seed, and restore it with "
-                "reset(options={'initial_state': state})"
-            )
-        physics = read_physics(self._model, state["physics"], self._task_text)
-        set_physics(self._model, self._data, physics)
-        if scene is not None:
-            self._memory.restore(self._model, scene)
+        if not self._scene.restores:
+            self._replay(state)
+            return
+        self._scene.set_state(state)
         self._seed, self._steps = state.get("seed"), int(state.get("step", 0))
-        self._refresh()
-        self._task.set_extras(state.get("extras", {}))
+        self._scene.refresh()
+        self._scene.task.set_extras(state.get("extras", {}))
+        if "readings" in state:
+            agent_pos, privileged = state["readings"]
+            self._measured = np.array(agent_pos, np.float32), np.array(privileged, np.float32)
+        elif not self._scene.keeps_readings:
+            self._take()
 
     def render(self) -> NDArray[np.uint8]:
         """The views of the last observation side by side, uint8 `[H, V*W, 3]`."""
@@ -214,77 +222,78 @@ class ForeignMujocoEnv(HasHorizon, gymnasium.Env[dict[str, Any], NDArray[np.floa
         """Close the source env; the renderer is shared by the process and closed at its end."""
         self._inner.close()
 
-    @property
-    def _model(self) -> mujoco.MjModel:
-        return self._bound.model
+    def _begin(self, seed: int | None) -> None:
+        """Reset the source, and read what it shows."""
+        if seed is not None:
+            self._scene.rewind(seed)
+        self._returned = Returned(
+            *ask(lambda: self._inner.reset(seed=seed), self._draws, f"{self._name} failed in reset")
+        )
+        self._scene.adopt()
+        if (now := world_of(self._scene, self._rate, self._size)) != self.spec_world:
+            require_same_world(self.spec_world, now, self._name)
+        self._commands, self._steps = [], 0
+        self._scene.refresh()
+        self._scene.task.reset()
+        self._task_text = self._tell(self._returned)
+        self._take()
 
-    @property
-    def _data(self) -> mujoco.MjData:
-        return self._bound.data
+    def _advance(self, command: Vector) -> tuple[float, bool, bool, tuple[bool, float]]:
+        """Repeat a command; reward, whether the source ended or ran out of time, and the outcome.
 
-    @property
-    def _task(self) -> Task:
-        return self._bound.task
-
-    def _ask(self, call: Callable[[], Any], what: str) -> Any:
-        """What the source env answers, with the global generators as it left them.
-
-        Raises:
-            WorldsimError: the source raised.
+        Success is held to the frame that shows it: nothing is repeated past it.
         """
-        try:
-            with self._draws:
-                return call()
-        except Exception as error:  # whatever somebody else's env raises
-            raise WorldsimError(
-                f"{self._task_text} failed in {what}: {type(error).__name__}: {error}"
-            ) from error
-
-    def _adopt(self) -> None:
-        """Go on with what the source simulates now; a reset may have compiled another model.
-
-        Raises:
-            UsageError: the new model is of another world.
-        """
-        model, data = physics_of(self._inner.unwrapped) or (None, None)
-        if model is not self._model or data is not self._data:
-            self._bound = self._bind()
-            require_same_world(
-                self.spec_world, self._bound.world(self.spec_world.fps, self._size), self._task_text
+        total, decoded = 0.0, self._scene.codec.decode(command)
+        for _ in range(self._stride):
+            answer = ask(
+                lambda: self._inner.step(decoded), self._draws, f"{self._name} failed in step"
             )
-        self._bound.hide()
-        self._assets = assets(self._model)
+            observation, reward, ended, truncated, info = answer
+            total += float(reward)
+            self._returned = Returned(observation, info)
+            self._scene.refresh()
+            stepped = Stepped(float(reward), bool(ended), info)
+            outcome = self._scene.task.after_step(stepped)
+            if ended or truncated or outcome[0]:
+                break
+        self._commands.append(command)
+        self._steps += 1
+        self._take()
+        return total, bool(ended), bool(truncated), outcome
 
-    def _refresh(self) -> None:
-        """Bring poses up to date with positions.
+    def _replay(self, state: State) -> None:
+        """Bring a source back that cannot be restored.
 
-        After `mj_step` they lag by one substep; this changes nothing that the next step reads,
-        so a restored state looks as the original did.
+        Raises:
+            UsageError: the state holds no seed.
         """
-        mujoco.mj_fwdPosition(self._model, self._data)
+        if state.get("seed") is None:
+            raise UsageError(
+                f"{self._name} cannot be put into a state; its seed is replayed, and this state "
+                "has none. Take it from get_state of this env"
+            )
+        if self._commands or self._seed != state["seed"]:
+            self._begin(int(state["seed"]))
+        self._seed = int(state["seed"])
+        for command in state.get("commands", ()):
+            self._advance(np.asarray(command, np.float32))
+        self._scene.task.set_extras(state.get("extras", {}))
+
+    def _take(self) -> None:
+        """Read what the source returned."""
+        scene, returned = self._scene, self._returned
+        agent_pos = scene.codec.centred(scene.measure(returned))
+        self._measured = agent_pos, scene.privileged(returned)
 
     def _observe(self) -> dict[str, Any]:
-        self._draw()
-        return {
-            "pixels": dict(self._pixels),
-            "agent_pos": self._bound.agent_pos.read(self._data),
-            "task": self._task_text,
-        }
-
-    def _draw(self) -> None:
-        show_goal(self._inner.unwrapped, self._model, self._data)
-        bound = self._bound
-        key = f"foreign/{look(bound.model, self._assets)}"
-        renderer = shared_renderer(bound.model, self._size, self._size, key, groups=bound.groups)
-        self._pixels = {
-            view.name: view.draw(renderer, bound.model, bound.data) for view in bound.views
-        }
+        self._pixels = self._scene.draw(self._returned, self._size)
+        pixels, agent_pos = dict(self._pixels), self._measured[0].copy()
+        return {"pixels": pixels, "agent_pos": agent_pos, "task": self._task_text}
 
     def _info(self, outcome: tuple[bool, float]) -> Info:
         success, progress = outcome
-        return {
-            "is_success": success,
-            "success": success,
-            "progress": progress,
-            "state": self._task.state.read(self._data),
-        }
+        info: Info = {"is_success": success, "success": success, "progress": progress}
+        info["state"] = self._measured[1].copy()
+        if self._scene.tells_poses:
+            info["camera_pose"] = self._scene.poses()
+        return info

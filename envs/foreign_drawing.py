@@ -1,9 +1,9 @@
-"""What is drawn of somebody else's MuJoCo model: by which cameras, and which groups of shapes."""
+"""Which pictures are taken of somebody else's env: by which cameras, and of which shapes."""
 
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import mujoco
 import numpy as np
@@ -17,6 +17,7 @@ from worldsim.envs.rendering import (
     camera_indices,
     camera_names,
     camera_pose,
+    pinhole,
 )
 from worldsim.errors import QualityWarning, UsageError
 
@@ -31,26 +32,64 @@ GeomGroups = Annotated[
 
 CameraRequest = (
     str
-    | Annotated[Mapping[str, Any], Limit("a camera", lambda request: look_at(request) is not None)]
+    | Annotated[Mapping[str, Any], Limit("a camera", lambda each: read_camera(each) is not None)]
 )
-"""A camera of the model by name, or `{name, position, target, fovy}`."""
+"""A camera of the env by name, `{name, source, flip}`, or `{name, position, target, fovy}`."""
+
+Flip = Literal["none", "horizontal", "vertical", "both"]
+"""How a picture is turned over; both ways is half a turn."""
+
+
+def flipped(image: NDArray[np.uint8], flip: Flip) -> NDArray[np.uint8]:
+    """A picture `[H, W, 3]`, turned over."""
+    across, down = flip in ("horizontal", "both"), flip in ("vertical", "both")
+    return np.ascontiguousarray(image[:: -1 if down else 1, :: -1 if across else 1])
+
+
+def intrinsics_of(fovy_degrees: float, size: int, flip: Flip) -> NDArray[np.float32]:
+    """Intrinsics `[3, 3]` of a square picture; a turned axis has a negative focal length."""
+    matrix = pinhole(fovy_degrees, size, size)
+    for axis, turned in enumerate((("horizontal", "both"), ("vertical", "both"))):
+        if flip in turned:
+            matrix[axis, axis], matrix[axis, 2] = -matrix[axis, axis], size - matrix[axis, 2]
+    return matrix
+
+
+@dataclass(frozen=True)
+class NamedCamera(Checked):
+    """A camera that the env has.
+
+    Attributes:
+        name: in observations.
+        source: its name in the model, an entry of the env's observation, or `render`.
+        flip: how its pictures are turned over.
+    """
+
+    name: Text
+    source: Text
+    flip: Flip = "none"
 
 
 @dataclass(frozen=True)
 class LookAt(Checked):
-    """A camera given in the config, upright in the world.
+    """A camera given in the config, upright in the world but for its roll.
 
     Attributes:
         name: its name in observations.
         position: where it stands, metres, world.
         target: what it looks at, metres, world.
         fovy_degrees: vertical field of view.
+        roll_degrees: how far it is turned about its axis, clockwise as seen from behind it.
+        flip: how its pictures are turned over.
     """
 
     name: Text
     position: tuple[float, float, float]
     target: tuple[float, float, float]
     fovy_degrees: Annotated[float, between(1, 170)] = 45.0
+    roll_degrees: Annotated[float, between(-180, 180)] = 0.0
+    flip: Flip = "none"
+    moves = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,7 +107,8 @@ class LookAt(Checked):
         """Image uint8 `[H, W, 3]`."""
         # A free camera takes its field of view from the model's global settings.
         model.vis.global_.fovy = self.fovy_degrees
-        return renderer.color(model, data, self._free_camera())
+        roll = np.deg2rad(self.roll_degrees)
+        return flipped(renderer.color(model, data, self._free_camera(), roll), self.flip)
 
     def pose(self, data: mujoco.MjData) -> NDArray[np.float64]:
         """Camera to world `[4, 4]`, OpenCV axes; as mjv_updateCamera, straight down too."""
@@ -79,6 +119,8 @@ class LookAt(Checked):
         up = np.array([-tilt * np.cos(azimuth), -tilt * np.sin(azimuth), np.cos(elevation)])
         pose = np.eye(4)
         pose[:3, :3] = np.stack([np.cross(forward, up), -up, forward], axis=1)
+        cos, sin = np.cos(np.deg2rad(self.roll_degrees)), np.sin(np.deg2rad(self.roll_degrees))
+        pose[:3, :3] @= np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
         pose[:3, 3] = self.position
         return pose
 
@@ -104,12 +146,23 @@ class ModelCamera:
     """A camera of the model.
 
     Attributes:
-        name: its name in the model and in observations.
+        name: its name in observations.
         index: its index in the model.
+        body: that it is fixed to, as a body of the model that moves on its own; 0 is the world.
+        follows: whether it tracks or targets something, and so moves by rules of its own.
+        flip: how its pictures are turned over.
     """
 
     name: str
     index: int
+    body: int = 0
+    follows: bool = False
+    flip: Flip = "none"
+
+    @property
+    def moves(self) -> bool:
+        """Whether its pose changes in an episode."""
+        return self.follows or self.body != 0
 
     def fovy(self, model: mujoco.MjModel) -> float:
         """Vertical field of view in degrees."""
@@ -119,7 +172,7 @@ class ModelCamera:
         self, renderer: SceneRenderer, model: mujoco.MjModel, data: mujoco.MjData
     ) -> NDArray[np.uint8]:
         """Image uint8 `[H, W, 3]`."""
-        return renderer.color(model, data, self.index)
+        return flipped(renderer.color(model, data, self.index), self.flip)
 
     def pose(self, data: mujoco.MjData) -> NDArray[np.float64]:
         """Camera to world `[4, 4]`, OpenCV axes (x right, y down, z forward)."""
@@ -150,36 +203,30 @@ def make_views(requests: Sequence[CameraRequest], model: mujoco.MjModel) -> tupl
     return views
 
 
-def warn_of_moving(views: Sequence[View], model: mujoco.MjModel) -> None:
-    """Warn of cameras whose calibration does not hold for the whole episode."""
-    for view in views:
-        if not isinstance(view, ModelCamera):
-            continue
-        rides = int(model.body_weldid[int(model.cam_bodyid[view.index])]) != 0
-        if rides or int(model.cam_mode[view.index]) != mujoco.mjtCamLight.mjCAMLIGHT_FIXED:
-            warnings.warn(
-                f"camera {view.name!r} moves with the model; its images are right, but its "
-                "calibration is recorded where it stands at reset",
-                QualityWarning,
-                stacklevel=2,
-            )
-
-
 def _make_view(request: CameraRequest, model: mujoco.MjModel) -> View:
-    if isinstance(request, str):
-        (index,) = camera_indices(model, [request])
-        return ModelCamera(request, index)
-    return look_at(request)
+    camera = read_camera(request)
+    if isinstance(camera, LookAt):
+        return camera
+    (index,) = camera_indices(model, [camera.source])
+    follows = int(model.cam_mode[index]) != mujoco.mjtCamLight.mjCAMLIGHT_FIXED
+    body = int(model.body_weldid[int(model.cam_bodyid[index])])
+    return ModelCamera(camera.name, index, body, follows, camera.flip)
 
 
-def look_at(request: Mapping[str, Any]) -> LookAt:
-    """The look-at camera of a config's `{name, position, target, fovy}`.
+def read_camera(request: CameraRequest) -> LookAt | NamedCamera:
+    """What a config says of a camera.
 
     Raises:
         UsageError: a key is unknown or missing, or its value does not fit.
     """
-    renamed = {"fovy_degrees" if key == "fovy" else key: request[key] for key in request}
-    return build(LookAt, renamed, f"camera {request.get('name', '')!r}")
+    if isinstance(request, str):
+        return NamedCamera(request, request)
+    where = f"camera {request.get('name', '')!r}"
+    if "source" in request:
+        return build(NamedCamera, {"name": request["source"], **request}, where)
+    short = {"fovy": "fovy_degrees", "roll": "roll_degrees"}
+    renamed = {short.get(key, key): value for key, value in request.items()}
+    return build(LookAt, renamed, where)
 
 
 def choose_groups(model: mujoco.MjModel, requested: Sequence[int] | None) -> tuple[int, ...]:

@@ -29,12 +29,39 @@ Scene = dict[str, Any]
 all `generators`, the global `draws` among them."""
 
 
-class SourceMemory:
-    """Saves and restores an env; made right after its first reset, which is its origin.
+class PythonMemory:
+    """Attributes and random generators of an env; made after its first reset, which is its origin.
 
     Args:
         env: the env with its gymnasium wrappers.
-        model: compiled at that reset.
+        draws: the env's own state of the global generators.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], draws: GlobalDraws) -> None:
+        self._attributes, self._draws = Attributes(env), draws
+        self._values = self._attributes.read()
+        self._seed(None)
+
+    def begin_again(self, seed: int) -> None:
+        """Attributes as at the origin, and every generator seeded anew."""
+        self._attributes.write(self._values)
+        self._seed(seed)
+
+    def _seed(self, seed: int | None) -> None:
+        """Seed all generators; None: from the operating system."""
+        generators = self._attributes.generators()
+        sequences = np.random.SeedSequence(seed).spawn(len(generators))
+        for path, sequence in zip(sorted(generators, key=str), sequences, strict=True):
+            _seed_one(generators[path], sequence)
+        self._draws.seed(seed)
+
+
+class SourceMemory(PythonMemory):
+    """Saves and restores a MuJoCo env; see `PythonMemory`.
+
+    Args:
+        env: the env with its gymnasium wrappers.
+        model: compiled at its first reset.
         data: its data.
         draws: the env's own state of the global generators.
     """
@@ -46,11 +73,9 @@ class SourceMemory:
         data: mujoco.MjData,
         draws: GlobalDraws,
     ) -> None:
-        self._attributes, self._draws = Attributes(env), draws
         self._numbers = get_numbers(model)
         self._physics: NDArray[np.float64] = get_physics(model, data)
-        self._values = self._attributes.read()
-        self._seed(None)
+        super().__init__(env, draws)
 
     def rewind(self, model: mujoco.MjModel, data: mujoco.MjData, seed: int) -> None:
         """Go back to the origin, with every generator seeded anew.
@@ -61,8 +86,7 @@ class SourceMemory:
         if all(now[name].shape == value.shape for name, value in self._numbers.items()):
             set_numbers(model, self._numbers)
             set_physics(model, data, self._physics)
-        self._attributes.write(self._values)
-        self._seed(seed)
+        self.begin_again(seed)
 
     def scene(self, model: mujoco.MjModel) -> Scene:
         """What differs from the origin now."""
@@ -88,14 +112,6 @@ class SourceMemory:
         for path in sorted(generators.keys() & states.keys(), key=str):
             _state_access(generators[path])[1](states[path])
         self._draws.set_state(scene["draws"])
-
-    def _seed(self, seed: int | None) -> None:
-        """Seed all generators; None: from the operating system."""
-        generators = self._attributes.generators()
-        sequences = np.random.SeedSequence(seed).spawn(len(generators))
-        for path, sequence in zip(sorted(generators, key=str), sequences, strict=True):
-            _seed_one(generators[path], sequence)
-        self._draws.seed(seed)
 
 
 def _seed_one(generator: Any, sequence: np.random.SeedSequence) -> None:

@@ -4,15 +4,19 @@ import contextlib
 import importlib.util
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import copy
+from functools import partial
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import load_env_creator
 
 from worldsim.conventions import plain_rate
+from worldsim.envs.foreign_dm import DmEnv, speaks_dm_env
 from worldsim.envs.global_draws import GlobalDraws
 from worldsim.envs.physics import physics_of, read_attribute
-from worldsim.errors import MissingExtraError, UsageError, unknown_name
+from worldsim.errors import MissingExtraError, UsageError, WorldsimError, unknown_name
 
 DEFAULT_LIMIT = 1000
 """Episode length for sources that state none."""
@@ -27,8 +31,10 @@ def make_source(
 ) -> tuple[gymnasium.Env[Any, Any], int]:
     """Make the env `source` without its own time limit, and reset it: some compile only then.
 
+    One without physics of MuJoCo is asked to draw itself.
+
     Args:
-        source: its gymnasium id.
+        source: its gymnasium id. What is registered may also be, or make, a dm_env.
         kwargs: for its constructor.
         draws: its own state of the global generators.
 
@@ -36,16 +42,37 @@ def make_source(
         The env, and the episode length its registration states (or `DEFAULT_LIMIT`).
 
     Raises:
-        UsageError: the id is unknown, is no MuJoCo env, or refuses `kwargs`.
-        MissingExtraError: the id belongs to gymnasium-robotics, which is not installed.
+        UsageError: the id is unknown, or refuses `kwargs`.
+        MissingExtraError: the id belongs to a package that is not installed.
     """
     _require_registered(source)
     limit = gymnasium.spec(source).max_episode_steps or DEFAULT_LIMIT
+    env = _make_and_reset(source, kwargs, draws)
+    drawn = "render_mode" in kwargs or env.render_mode is not None
+    modes = (env.metadata or {}).get("render_modes") or ()
+    if physics_of(env.unwrapped) is None and not drawn and "rgb_array" in modes:
+        env.close()
+        env = _make_and_reset(source, {**kwargs, "render_mode": "rgb_array"}, draws)
+    return env, limit
+
+
+def _make_and_reset(
+    source: str, kwargs: Mapping[str, Any], draws: GlobalDraws
+) -> gymnasium.Env[Any, Any]:
+    """Make an env and reset it.
+
+    Raises:
+        UsageError: it raised.
+    """
+    spec = copy(gymnasium.spec(source))
+    creator = spec.entry_point
+    if creator is not None and not _is_env_class(creator):
+        spec.entry_point = partial(_create, creator)
     try:
         with warnings.catch_warnings(), draws:
             warnings.simplefilter("ignore", DeprecationWarning)
-            env = gymnasium.make(
-                source, max_episode_steps=-1, disable_env_checker=True, **dict(kwargs)
+            env: gymnasium.Env[Any, Any] = gymnasium.make(
+                spec, max_episode_steps=-1, disable_env_checker=True, **dict(kwargs)
             )
             env.reset(seed=0)
     except Exception as error:  # whatever somebody else's constructor raises
@@ -53,13 +80,36 @@ def make_source(
             f"env {source!r} with source_kwargs {dict(kwargs)} cannot be made and reset: "
             f"{type(error).__name__}: {error}"
         ) from error
-    if physics_of(env.unwrapped) is None:
-        env.close()
-        raise UsageError(
-            f"{source!r} is no MuJoCo environment ({type(env.unwrapped).__name__} has no MjModel "
-            "and MjData); only MuJoCo-based gymnasium envs, such as Pusher-v5, can be recorded"
-        )
-    return env, limit
+    return env
+
+
+def _is_env_class(creator: Any) -> bool:
+    found = load_env_creator(creator) if isinstance(creator, str) else creator
+    return isinstance(found, type) and issubclass(found, gymnasium.Env)
+
+
+def _create(creator: Any, **kwargs: Any) -> Any:
+    """What a registered function or class makes; a dm_env as a gymnasium env."""
+    env = (load_env_creator(creator) if isinstance(creator, str) else creator)(**kwargs)
+    return DmEnv(env) if not isinstance(env, gymnasium.Env) and speaks_dm_env(env) else env
+
+
+def ask(call: Callable[[], Any], draws: GlobalDraws, failed: str) -> Any:
+    """What a source answers, with the global generators as it left them.
+
+    Args:
+        call: asks it.
+        draws: its own state of the global generators.
+        failed: said before what it raises.
+
+    Raises:
+        WorldsimError: it raised.
+    """
+    try:
+        with draws:
+            return call()
+    except Exception as error:  # whatever somebody else's env raises
+        raise WorldsimError(f"{failed}: {type(error).__name__}: {error}") from error
 
 
 def control_rate(
@@ -67,14 +117,20 @@ def control_rate(
 ) -> float:
     """How often an env acts, in Hz: as requested, as its `dt` says, else as its clock runs.
 
+    Where there is no MuJoCo, `render_fps` goes before `dt`, which may be a substep's.
+
     Reading the clock takes one step; the env needs a reset after it.
 
     Raises:
         UsageError: no clock runs, or the rate is no positive number.
     """
-    seconds = read_attribute(env.unwrapped, "dt")
+    seconds, frames = read_attribute(env.unwrapped, "dt"), None
+    if physics_of(env.unwrapped) is None:
+        frames = (env.metadata or {}).get("render_fps")
     if requested is not None:
         rate = float(requested)
+    elif isinstance(frames, int | float) and frames > 0:
+        rate = float(frames)
     elif isinstance(seconds, int | float) and seconds > 0:
         rate = 1.0 / float(seconds)
     else:
@@ -89,11 +145,13 @@ def control_rate(
 
 def _step_seconds(env: gymnasium.Env[Any, Any], draws: GlobalDraws) -> float:
     """Simulated seconds that one step takes."""
-    box: Any = env.action_space
     before = physics_of(env.unwrapped)
+    if before is None:
+        return 0.0
     with draws:
-        start = 0.0 if before is None else float(before[1].time)
-        env.step(((box.low + box.high) / 2).astype(box.dtype))
+        start = float(before[1].time)
+        env.action_space.seed(0)
+        env.step(env.action_space.sample())
     after = physics_of(env.unwrapped)
     return 0.0 if after is None else float(after[1].time) - start
 
@@ -104,7 +162,8 @@ def _require_registered(source: str) -> None:
     if ":" in source:
         raise UsageError(
             f"env {source!r}: modules are not imported by name, since ids are also read from data "
-            "sets; import the module that registers the env first, and give the id alone"
+            "sets; give env.import=MODULE on the command line (worldsim.envs.import_modules in "
+            "Python), and the id alone"
         )
     if importlib.util.find_spec("gymnasium_robotics") is not None:
         # Importing it prints notices about other envs.

@@ -2,22 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from worldsim.envs.foreign_actions import ActionCodec, ActionRequest, make_codec, renamed
 from worldsim.errors import UsageError
-from worldsim.spec import (
-    EE_POSITION,
-    EE_ROTATION_6D,
-    GRIPPER_WIDTH,
-    ActionFrame,
-    ActionMode,
-    ActionSpec,
-    VectorSpec,
-)
+from worldsim.spec import EE_POSITION, EE_ROTATION_6D, GRIPPER_WIDTH, VectorSpec
 
 Vector = NDArray[np.float32]
 
@@ -42,7 +36,8 @@ class EndEffector:
     Attributes:
         site: the model's site between the fingers.
         metres: displacement for an action of 1.
-        fingers: slide joints whose positions add up to the gripper's width.
+        fingers: slide joints whose positions add up to the gripper's width, or two sites whose
+            distance is the width.
         hidden_bodies: bodies that steer the arm and are no part of the scene; not drawn.
     """
 
@@ -99,42 +94,61 @@ def find_end_effector(
             f"action dimensions (it has {action_dim})"
         )
     missing = [name for name in chosen.fingers if mujoco.mj_name2id(model, _JOINT, name) < 0]
-    if missing:
-        raise UsageError(f"end_effector: the model has no joints {missing}")
+    if missing and not _are_sites(model, chosen.fingers):
+        raise UsageError(f"end_effector: the model has no joints {missing}, nor two such sites")
     return chosen
 
 
-def action_spec(
-    box: spaces.Space[object], model: mujoco.MjModel, effector: EndEffector | None
-) -> tuple[ActionSpec, Vector, Vector]:
-    """Normalise an action Box to [-1, 1].
+def _are_sites(model: mujoco.MjModel, names: Sequence[str]) -> bool:
+    """Whether names are those of two sites."""
+    return len(names) == 2 and all(mujoco.mj_name2id(model, _SITE, name) >= 0 for name in names)
 
-    Returns:
-        The spec, and `middle` and `half` `[A]`: the env takes `middle + half * action`.
+
+def _width(model: mujoco.MjModel, names: Sequence[str]) -> Callable[[mujoco.MjData], Any]:
+    """What reads the gripper's width `[1]`, or `[0]` of an arm without fingers."""
+    if _are_sites(model, names):
+        left, right = (mujoco.mj_name2id(model, _SITE, name) for name in names)
+        return lambda data: [np.linalg.norm(data.site_xpos[left] - data.site_xpos[right])]
+    places = [int(model.jnt_qposadr[mujoco.mj_name2id(model, _JOINT, name)]) for name in names]
+    return lambda data: data.qpos[places].sum(keepdims=True) if places else []
+
+
+def mujoco_codec(
+    space: spaces.Space[Any],
+    model: mujoco.MjModel,
+    effector: EndEffector | None,
+    request: ActionRequest,
+    measured: Sequence[str],
+    stride: int,
+) -> ActionCodec:
+    """The codec of an action, with what the model tells of a vector's meaning.
+
+    Args:
+        space: the source's.
+        model: whose actuators name the dimensions.
+        effector: whose displacement the first three dimensions are.
+        request: what the user says; that goes before the model.
+        measured: names of proprioception.
+        stride: steps of the source for which an action is repeated.
 
     Raises:
-        UsageError: the action space is not a bounded vector.
+        UsageError: see `make_codec`.
     """
-    if not isinstance(box, spaces.Box) or len(box.shape) != 1 or not box.is_bounded():
-        raise UsageError(f"the action space must be a bounded vector Box, it is {box}")
-    low, high = box.low.astype(np.float64), box.high.astype(np.float64)
-    middle, half = (low + high) / 2, (high - low) / 2
-    size = int(box.shape[0])
-    mode: ActionMode = "unknown"
-    frame: ActionFrame = "unknown"
+    codec = make_codec(space, request, measured)
+    if request != ActionRequest() or not isinstance(space, spaces.Box) or len(space.shape) != 1:
+        return codec
+    half = np.asarray(codec.spec.scale, np.float64)
+    size = len(half)
     if effector is not None:
         rest = size - 3
         names = ("dx", "dy", "dz", *(("grip",) if rest == 1 else _numbered("action", rest, 3)))
+        scale = [*(stride * effector.metres * half[:3]), *half[3:]]
         units = ("m",) * 3 + ("1",) * rest
-        scale = [*(effector.metres * half[:3]), *half[3:]]
-        mode, frame = "delta", "world"
-    else:
-        names, units, scale = _actuator_names(model, size), ("1",) * size, [*half]
-        if model.nu == size and np.all(model.actuator_biastype == mujoco.mjtBias.mjBIAS_NONE):
-            mode, frame = "torque", "joint"
-    limits = (-1.0,) * size, (1.0,) * size
-    spec = ActionSpec(names, *limits, units, tuple(map(float, scale)), mode, frame)
-    return spec, middle.astype(np.float32), half.astype(np.float32)
+        meaning: dict[str, Any] = {"mode": "delta", "frame": "world", "units": units}
+        return renamed(codec, names=names, scale=tuple(map(float, scale)), **meaning)
+    torques = model.nu == size and np.all(model.actuator_biastype == mujoco.mjtBias.mjBIAS_NONE)
+    meaning = {"mode": "torque", "frame": "joint"} if torques else {}
+    return renamed(codec, names=_actuator_names(model, size), **meaning)
 
 
 def proprioception(model: mujoco.MjModel, effector: EndEffector | None) -> Readout:
@@ -142,16 +156,12 @@ def proprioception(model: mujoco.MjModel, effector: EndEffector | None) -> Reado
     if effector is None:
         return joints(model, _actuated(model))
     site = mujoco.mj_name2id(model, _SITE, effector.site)
-    fingers = [
-        int(model.jnt_qposadr[mujoco.mj_name2id(model, _JOINT, name)]) for name in effector.fingers
-    ]
-    width = (GRIPPER_WIDTH,) if fingers else ()
+    read_width = _width(model, effector.fingers)
+    width = (GRIPPER_WIDTH,) if effector.fingers else ()
 
     def read(data: mujoco.MjData) -> Vector:
         rotation = data.site_xmat[site].reshape(3, 3)
-        parts = [data.site_xpos[site], rotation[:, 0], rotation[:, 1]]
-        if fingers:
-            parts.append(data.qpos[fingers].sum(keepdims=True))
+        parts = [data.site_xpos[site], rotation[:, 0], rotation[:, 1], read_width(data)]
         return np.concatenate(parts).astype(np.float32)
 
     return Readout(

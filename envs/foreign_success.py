@@ -1,4 +1,4 @@
-"""Success, progress and privileged state of foreign envs: goal envs, reward rules, or none."""
+"""Success and progress of foreign envs: as a goal env tells, by the user's rule, as reported."""
 
 import inspect
 import re
@@ -14,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from worldsim.config.compose import build
+from worldsim.config.values import Checked
 from worldsim.envs.foreign_spec import Readout, goal_spec
 from worldsim.errors import QualityWarning, UsageError
 
@@ -22,15 +23,43 @@ Outcome = tuple[bool, float]
 
 
 @dataclass(frozen=True)
-class SuccessRule:
-    """Success for envs that report none under its usual names: `info[key] > above`.
+class SuccessRule(Checked):
+    """Success for envs that report none under its usual names: a number that is above a bound.
 
-    Progress runs from the first step's value (0) to `above` (1). The default suits a key that is
-    true or false.
+    Progress runs from the first step's value (0) to `above` (1). The default suits a number that
+    is true or false.
+
+    Attributes:
+        key: entry of the info.
+        method: of the env, called without arguments after each step.
+        of: "reward" of a step, or "end": whether the env itself ended the episode, not its clock.
+        above: the bound.
     """
 
-    key: str
+    key: str | None = None
+    method: str | None = None
+    of: Literal["reward", "end"] | None = None
     above: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if sum(one is not None for one in (self.key, self.method, self.of)) != 1:
+            raise UsageError("give one of key (of the info), method (of the env), of (reward, end)")
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What a step of the source says of success.
+
+    Attributes:
+        reward: of that step.
+        ended: whether the env ended the episode; running out of time is no end.
+        info: of that step.
+    """
+
+    reward: float
+    ended: bool
+    info: Mapping[str, Any]
 
 
 SuccessRequest = Mapping[str, Any] | Literal[False] | None
@@ -43,14 +72,7 @@ _NOT_SUCCESS = re.compile("truncat|terminat|timeout|time_limit|TimeLimit|fail", 
 
 
 class Task:
-    """Judges one episode at a time; poses in `data` are up to date.
-
-    Attributes:
-        state: the privileged state.
-    """
-
-    def __init__(self, state: Readout) -> None:
-        self.state = state
+    """Judges one episode at a time; poses in `data` are up to date."""
 
     def reset(self) -> None:
         """Forget the last episode."""
@@ -59,8 +81,8 @@ class Task:
         """The outcome of an episode's first observation."""
         return False, 0.0
 
-    def after_step(self, info: Mapping[str, Any]) -> Outcome:
-        """The outcome after a step whose source info was `info`."""
+    def after_step(self, stepped: Stepped) -> Outcome:
+        """The outcome after a step of the source."""
         return self.outcome()
 
     def get_extras(self) -> dict[str, Any]:
@@ -71,13 +93,12 @@ class Task:
         """Restore `get_extras` output."""
 
 
-def make_task(env: gymnasium.Env[Any, Any], request: SuccessRequest, everything: Readout) -> Task:
+def make_task(env: gymnasium.Env[Any, Any], request: SuccessRequest) -> Task:
     """Choose the judge of an env.
 
     Args:
         env: the source env.
         request: what counts as success.
-        everything: positions and velocities of all joints.
 
     Raises:
         UsageError: the request is no rule.
@@ -85,13 +106,14 @@ def make_task(env: gymnasium.Env[Any, Any], request: SuccessRequest, everything:
     if request is None and is_goal_env(env):
         return GoalTask(env)
     if isinstance(request, Mapping):
-        return RuleTask(everything, build(SuccessRule, dict(request), "success"))
+        return RuleTask(env, build(SuccessRule, dict(request), "success"))
     if request is not None and request is not False:
         raise UsageError(
-            f"success is {request!r}; expected {{key: NAME, above: NUMBER}}, null for what the env "
-            "reports, or false for an env without success"
+            f"success is {request!r}; expected {{key: NAME, above: NUMBER}}, {{method: NAME}}, "
+            "{of: reward, above: NUMBER}, {of: end}, null for what the env reports, or false for "
+            "an env without success"
         )
-    return ReportedTask(everything) if request is None else Task(everything)
+    return ReportedTask() if request is None else Task()
 
 
 def is_goal_env(env: gymnasium.Env[Any, Any]) -> bool:
@@ -120,8 +142,12 @@ class GoalTask(Task):
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         self._env = cast(Any, env.unwrapped)
         self._start = 0.0
-        size = int(env.observation_space["desired_goal"].shape[0])  # type: ignore[index]
-        super().__init__(Readout(goal_spec(size), self._read))
+        self._size = int(env.observation_space["desired_goal"].shape[0])  # type: ignore[index]
+
+    @property
+    def goals(self) -> Readout:
+        """Achieved and desired goal, the privileged state of a goal env."""
+        return Readout(goal_spec(self._size), self._read)
 
     def reset(self) -> None:
         """See `Task`."""
@@ -155,35 +181,49 @@ class GoalTask(Task):
 
 
 class RuleTask(Task):
-    """Success from a rule on one entry of the source's info."""
+    """Success by the user's rule."""
 
-    def __init__(self, state: Readout, rule: SuccessRule) -> None:
-        super().__init__(state)
-        self._rule = rule
+    def __init__(self, env: gymnasium.Env[Any, Any], rule: SuccessRule) -> None:
+        self._env, self._rule = cast(Any, env.unwrapped), rule
         self._first: float | None = None
+        if rule.method is not None and not callable(getattr(self._env, rule.method, None)):
+            raise UsageError(
+                f"success.method: {type(self._env).__name__} has no method {rule.method!r}"
+            )
 
     def reset(self) -> None:
         """See `Task`."""
         self._first = None
 
-    def after_step(self, info: Mapping[str, Any]) -> Outcome:
+    def after_step(self, stepped: Stepped) -> Outcome:
         """See `Task`.
 
         Raises:
-            UsageError: the rule's key is not in the source's info.
+            UsageError: the rule's key is not in the source's info, or its method gives no number.
         """
-        numbers, key, above = _numbers(info), self._rule.key, self._rule.above
-        if key not in numbers:
-            raise UsageError(
-                f"success.key {key!r} is not in the env's info; it has {sorted(numbers) or 'none'}"
-            )
-        value = numbers[key]
+        value, above = self._value(stepped), self._rule.above
         if self._first is None:
             self._first = value
         if value > above:
             return True, 1.0
         covered = (value - self._first) / max(above - self._first, 1e-9)
         return False, float(np.clip(covered, 0.0, 1.0))
+
+    def _value(self, stepped: Stepped) -> float:
+        rule = self._rule
+        if rule.of is not None:
+            return stepped.reward if rule.of == "reward" else float(stepped.ended)
+        if rule.method is not None:
+            name, numbers = rule.method, _numbers({rule.method: getattr(self._env, rule.method)()})
+        else:
+            name, numbers = str(rule.key), _numbers(stepped.info)
+        if name not in numbers:
+            if rule.method is not None:
+                raise UsageError(f"success.method {name!r} of the env gives no number")
+            raise UsageError(
+                f"success.key {name!r} is not in the env's info; it has {sorted(numbers) or 'none'}"
+            )
+        return numbers[name]
 
     def get_extras(self) -> dict[str, Any]:
         """The first value of the rule's number."""
@@ -200,12 +240,13 @@ class ReportedTask(Task):
 
     _warned = False
 
-    def after_step(self, info: Mapping[str, Any]) -> Outcome:
+    def after_step(self, stepped: Stepped) -> Outcome:
         """See `Task`.
 
         Raises:
             UsageError: only the user can say which of the info's entries is success.
         """
+        info = stepped.info
         key = next((name for name in _REPORTED if name in info), None)
         if key is not None:
             success = bool(np.all(info[key]))
@@ -248,7 +289,8 @@ def _ask_for_success(info: Mapping[str, Any]) -> None:
     warnings.warn(
         f"the env's info has no {' or '.join(map(repr, _REPORTED))}: every episode counts as a "
         f"failure; its numbers are {', '.join(sorted(numbers)) or 'none'}. A rule makes success of "
-        "one, as in 'env.success={key: NAME, above: NUMBER}'; env.success=false says there is none",
+        "one, as in 'env.success={key: NAME, above: NUMBER}', and 'env.success={of: reward, above: "
+        "NUMBER}' of the reward; env.success=false says there is none",
         QualityWarning,
         stacklevel=2,
     )

@@ -8,19 +8,68 @@ to look at the call that makes it.
 import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, make
 
-from worldsim.errors import UsageError
+from worldsim.errors import EXTRAS, MissingExtraError, UsageError
+
+_IMPORTED: list[str] = []
+"""Modules that the user's own command had imported, for other processes to import too."""
 
 
-def registration_of(env_id: str, kwargs: Mapping[str, Any]) -> EnvSpec | None:
-    """How an env id is registered here, in a form that travels; None if it cannot or need not.
+@dataclass(frozen=True)
+class Registration:
+    """How other processes come to know an env.
+
+    Attributes:
+        modules: to be imported first, as `import_modules` takes them.
+        spec: to be registered, unless importing did; None if it need not or cannot travel.
+    """
+
+    modules: tuple[str, ...]
+    spec: EnvSpec | None
+
+
+def import_modules(modules: Sequence[str]) -> None:
+    """Import modules that register envs: the user's own command or code asks for it, never data.
+
+    Args:
+        modules: `package.module`, looked for in the current folder too, or `path/to/file.py`.
+
+    Raises:
+        UsageError: there is no such module, or it does not run.
+    """
+    for name in modules:
+        folder, module, known = Path.cwd(), name, name
+        if name.endswith(".py"):
+            file = Path(name).resolve()
+            if not file.is_file():
+                raise UsageError(f"env.import={name}: no such file")
+            folder, module, known = file.parent, file.stem, str(file)
+        if str(folder) not in sys.path:  # last, so that it shadows nothing
+            sys.path.append(str(folder))
+        try:
+            import_module(module)
+        except Exception as error:  # whatever a module of others raises
+            if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+                raise MissingExtraError(str(error.name), EXTRAS[error.name]) from error
+            raise UsageError(
+                f"env.import={name}: {type(error).__name__}: {error}; expected a module that "
+                "registers an env and can be imported here, or a file.py"
+            ) from error
+        if known not in _IMPORTED:
+            _IMPORTED.append(known)
+
+
+def registration_of(env_id: str, kwargs: Mapping[str, Any]) -> Registration:
+    """How an env id is registered here, in a form that travels.
 
     A class of an importable module travels by name. One of the main script does not: other
     processes have another main module.
@@ -30,8 +79,11 @@ def registration_of(env_id: str, kwargs: Mapping[str, Any]) -> EnvSpec | None:
         kwargs: of the env; `source` names what `worldsim/Foreign-v0` wraps.
     """
     found = gymnasium.registry.get(str(kwargs.get("source", env_id)))
-    if found is None:
-        return None
+    return Registration(tuple(_IMPORTED), None if found is None else _travelling(found))
+
+
+def _travelling(found: EnvSpec) -> EnvSpec | None:
+    """A registration that can be sent to another process; None if it cannot."""
     spec = copy(found)
     if callable(spec.entry_point):
         spec.entry_point = _name_of(spec.entry_point)
@@ -42,8 +94,14 @@ def registration_of(env_id: str, kwargs: Mapping[str, Any]) -> EnvSpec | None:
     return spec if spec.entry_point is not None else None
 
 
-def adopt(spec: EnvSpec | None) -> None:
-    """Register what another process passed on, unless the id is known here already."""
+def adopt(registration: Registration) -> None:
+    """Import and register what another process passed on, unless the id is known here already.
+
+    Raises:
+        UsageError: a module cannot be imported here.
+    """
+    import_modules(registration.modules)
+    spec = registration.spec
     if spec is not None and spec.id not in gymnasium.registry:
         gymnasium.registry[spec.id] = spec
 

@@ -173,10 +173,21 @@ class SceneRenderer:
             self._scene.flags[getattr(mujoco.mjtRndFlag, name)] = 0
 
     def color(
-        self, model: mujoco.MjModel, data: mujoco.MjData, camera: "int | mujoco.MjvCamera"
+        self,
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        camera: "int | mujoco.MjvCamera",
+        roll: float = 0.0,
     ) -> NDArray[np.uint8]:
-        """Image uint8 `[H, W, 3]` from a fixed camera's index or a free camera."""
-        self._draw(model, data, camera, self._fine)
+        """Image uint8 `[H, W, 3]` from a fixed camera's index or a free camera.
+
+        Args:
+            model: what is drawn.
+            data: where it stands.
+            camera: index or free camera.
+            roll: radians by which the camera is turned clockwise about its axis.
+        """
+        self._draw(model, data, camera, self._fine, roll)
         mujoco.mjr_readPixels(self._buffer, None, self._fine, self._context)
         size = (self._plain.width, self._plain.height)
         image = cv2.resize(self._buffer, size, interpolation=cv2.INTER_AREA)
@@ -206,6 +217,7 @@ class SceneRenderer:
         data: mujoco.MjData,
         camera: "int | mujoco.MjvCamera",
         rect: mujoco.MjrRect,
+        roll: float = 0.0,
     ) -> None:
         if isinstance(camera, int):
             self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
@@ -215,6 +227,9 @@ class SceneRenderer:
         mujoco.mjv_updateScene(
             model, data, self._option, None, camera, mujoco.mjtCatBit.mjCAT_ALL.value, self._scene
         )
+        for eye in self._scene.camera if roll else ():
+            right = np.cross(eye.forward, eye.up)
+            eye.up = np.cos(roll) * eye.up + np.sin(roll) * right
         mujoco.mjr_render(rect, self._scene, self._context)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 EXTRAS = {
     "stable_baselines3": "rl",
     "gymnasium_robotics": "robotics",
+    "gym_pusht": "pusht",
+    "metaworld": "metaworld",
     "fastapi": "web",
     "uvicorn": "web",
     "rerun": "rerun",

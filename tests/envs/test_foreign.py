@@ -7,14 +7,20 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from worldsim.envs.foreign import ForeignMujocoEnv
+from worldsim.envs.foreign import ForeignEnv
 from worldsim.envs.imagination import SimulatorStarts
+from worldsim.envs.physics import physics_of
+from worldsim.envs.rendering import camera_pose
 from worldsim.errors import UsageError
-from worldsim.spec import EE_POSITION
+from worldsim.spec import EE_POSITION, END_EFFECTOR
 
 PUSHER_CAMERAS = (
     {"name": "front", "position": [1.7, -0.3, 0.9], "target": [0.25, -0.25, -0.2]},
     {"name": "top", "position": [0.3, -0.2, 1.6], "target": [0.3, -0.2, -0.3], "fovy": 50},
+)
+TURNED_CAMERAS = tuple(
+    {**PUSHER_CAMERAS[0], "name": f"{roll}_{flip}", "roll": roll, "flip": flip}
+    for roll, flip in ((40, "none"), (-120, "none"), (0, "horizontal"), (25, "vertical"))
 )
 FETCH_CAMERAS = (
     {"name": "front", "position": [2.2, 0.75, 0.9], "target": [1.3, 0.75, 0.45], "fovy": 40},
@@ -22,15 +28,21 @@ FETCH_CAMERAS = (
 SOURCES = {"Pusher-v5": PUSHER_CAMERAS, "FetchPush-v4": FETCH_CAMERAS}
 
 
-def make(source: str, **kwargs: Any) -> ForeignMujocoEnv:
+def make(source: str, **kwargs: Any) -> ForeignEnv:
     if source.startswith("Fetch"):
         pytest.importorskip("gymnasium_robotics")
     kwargs.setdefault("image_size", 32)
     kwargs.setdefault("cameras", SOURCES.get(source, PUSHER_CAMERAS))
-    return ForeignMujocoEnv(source, **kwargs)
+    return ForeignEnv(source, **kwargs)
 
 
-def actions(env: ForeignMujocoEnv, count: int, seed: int = 0) -> np.ndarray:
+def data_of(env: ForeignEnv) -> Any:
+    found = physics_of(env._inner.unwrapped)
+    assert found is not None
+    return found[1]
+
+
+def actions(env: ForeignEnv, count: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return rng.uniform(-1, 1, (count, env.spec_world.action.dim)).astype(np.float32)
 
@@ -94,8 +106,8 @@ def test_drawing_leaves_physics_alone() -> None:
         env.reset(seed=0)
     for action in actions(drawn, 6):
         drawn.step(action)
-        drawn._draw()
-        drawn._draw()
+        drawn._observe()
+        drawn._observe()
         bare.step(action)
     np.testing.assert_array_equal(drawn.get_state()["physics"], bare.get_state()["physics"])
 
@@ -104,7 +116,7 @@ def test_actions_are_scaled_to_the_source() -> None:
     env = make("Pusher-v5")
     env.reset(seed=0)
     env.step(np.full(7, 0.5, np.float32))
-    np.testing.assert_allclose(env._data.ctrl, 1.0)
+    np.testing.assert_allclose(data_of(env).ctrl, 1.0)
     assert env.spec_world.action.scale == (2.0,) * 7
     assert env.spec_world.action.mode == "torque"
 
@@ -163,11 +175,12 @@ def test_episode_is_truncated_at_the_sources_or_the_given_limit() -> None:
 
 
 def test_projected_goal_is_where_its_colour_is_drawn() -> None:
-    """Calibration against pixels: the Pusher's red goal disc, in both look-at cameras."""
-    env = make("Pusher-v5", image_size=96)
+    """Calibration against pixels: the Pusher's red goal disc, in every look-at camera."""
+    env = make("Pusher-v5", image_size=96, cameras=PUSHER_CAMERAS + TURNED_CAMERAS)
     observation, _ = env.reset(seed=0)
     rig = env.camera_rig
-    goal = np.append(env._data.body("goal").xpos, 1.0)
+    assert rig is not None
+    goal = np.append(data_of(env).body("goal").xpos, 1.0)
     for view, name in enumerate(rig.names):
         point = np.linalg.inv(rig.extrinsics[view].astype(float)) @ goal
         pixel = (rig.intrinsics[view] @ (point[:3] / point[2]))[:2]
@@ -177,11 +190,32 @@ def test_projected_goal_is_where_its_colour_is_drawn() -> None:
         assert np.linalg.norm(pixel - centre) < 2.0
 
 
-def test_model_cameras_warn_when_they_move() -> None:
-    with pytest.warns(UserWarning, match="'track' moves with the model"):
-        env = make("HalfCheetah-v5", cameras=["track"])
-    observation, _ = env.reset(seed=0)
+def test_a_camera_on_the_hand_is_calibrated_relative_to_it() -> None:
+    env = make("FetchPush-v4", cameras=["gripper_camera_rgb"])
+    env.reset(seed=0)
+    rig, spec = env.camera_rig, env.spec_world
+    assert rig is not None and rig.mounted.tolist() == [True] and not spec.camera_pose
+    assert spec.cameras[0].carrier == END_EFFECTOR
+    for action in actions(env, 4):
+        agent_pos = env.step(action)[0]["agent_pos"]
+    hand = np.eye(4)
+    hand[:3, 3], hand[:3, 0], hand[:3, 1] = agent_pos[:3], agent_pos[3:6], agent_pos[6:9]
+    hand[:3, 2] = np.cross(hand[:3, 0], hand[:3, 1])
+    truth = camera_pose(data_of(env), 1)
+    np.testing.assert_allclose(hand @ rig.extrinsics[0], truth, atol=1e-5)
+
+
+def test_every_frame_has_the_pose_of_a_camera_that_moves() -> None:
+    env = make("HalfCheetah-v5", cameras=["track"], success=False)
+    observation, info = env.reset(seed=0)
     assert observation["pixels"]["track"].std() > 5
+    assert env.spec_world.camera_pose and env.camera_rig is not None
+    np.testing.assert_allclose(info["camera_pose"], env.camera_rig.extrinsics, atol=1e-6)
+    for action in actions(env, 20):
+        *_, info = env.step(action)
+    # It follows the body's centre of mass along x, and never turns.
+    moved = info["camera_pose"][0] - env.camera_rig.extrinsics[0]
+    assert abs(moved[0, 3]) > 1e-3 and np.abs(moved[:3, :3]).max() < 1e-6
     assert env.spec_world.agent_pos.names[0] == "qpos_bthigh"
     assert "qpos_rootx" in env.spec_world.state.names
 

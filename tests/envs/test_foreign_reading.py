@@ -20,7 +20,7 @@ from foreign_testing import (
 )
 from gymnasium import spaces
 
-from worldsim.envs.foreign import ForeignMujocoEnv
+from worldsim.envs.foreign import ForeignEnv
 from worldsim.envs.foreign_drawing import choose_groups
 from worldsim.envs.physics import physics_of
 from worldsim.errors import UsageError, WorldsimError
@@ -28,11 +28,11 @@ from worldsim.errors import UsageError, WorldsimError
 PUSH = np.ones(1, np.float32)
 
 
-def make(cls: type, **kwargs: Any) -> ForeignMujocoEnv:
-    return ForeignMujocoEnv(register(cls), **{**KWARGS, **kwargs})
+def make(cls: type, **kwargs: Any) -> ForeignEnv:
+    return ForeignEnv(register(cls), **{**KWARGS, **kwargs})
 
 
-def outcomes(env: ForeignMujocoEnv, steps: int = 25) -> list[bool]:
+def outcomes(env: ForeignEnv, steps: int = 25) -> list[bool]:
     env.reset(seed=0)
     return [bool(env.step(PUSH)[4]["success"]) for _ in range(steps)]
 
@@ -82,7 +82,7 @@ class PartialGoals(SlideEnv):
 
 
 def test_goals_in_the_observation_alone_make_no_goal_env() -> None:
-    env = ForeignMujocoEnv(register(PartialGoals), **KWARGS)
+    env = ForeignEnv(register(PartialGoals), **KWARGS)
     env.reset(seed=0)
     assert env.step(PUSH)[4]["success"] is False
 
@@ -117,7 +117,7 @@ class Raising(SlideEnv):
 
 
 def test_what_a_source_raises_is_told_with_its_name() -> None:
-    env = ForeignMujocoEnv(register(Raising), **KWARGS)
+    env = ForeignEnv(register(Raising), **KWARGS)
     env.reset(seed=0)
     with pytest.raises(
         WorldsimError, match="ForeignRaising.*failed in step: KeyError: 'broken arm'"
@@ -159,10 +159,10 @@ def test_groups_that_are_none_are_refused(groups: Any) -> None:
 
 def test_groups_decide_what_is_drawn() -> None:
     env_id = register(SlideEnv)
-    first = ForeignMujocoEnv(env_id, **KWARGS).reset(seed=0)[0]["pixels"]["top"]
-    none = ForeignMujocoEnv(env_id, **KWARGS, geom_groups=[4]).reset(seed=0)[0]["pixels"]["top"]
+    first = ForeignEnv(env_id, **KWARGS).reset(seed=0)[0]["pixels"]["top"]
+    none = ForeignEnv(env_id, **KWARGS, geom_groups=[4]).reset(seed=0)[0]["pixels"]["top"]
     assert np.ptp(first) > 100
-    again = ForeignMujocoEnv(env_id, **KWARGS).reset(seed=0)[0]["pixels"]["top"]
+    again = ForeignEnv(env_id, **KWARGS).reset(seed=0)[0]["pixels"]["top"]
     np.testing.assert_array_equal(first, again)
     assert np.ptp(none[:8, :8]) == 0, "no plane"
 

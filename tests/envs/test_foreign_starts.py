@@ -23,23 +23,23 @@ from foreign_testing import (
     register,
 )
 
-from worldsim.envs.foreign import ForeignMujocoEnv
+from worldsim.envs.foreign import ForeignEnv
 from worldsim.envs.simulator_check import Seen, check_simulator
 from worldsim.errors import UsageError, WorldsimError
 
 ACTIONS = np.random.default_rng(0).uniform(-1, 1, (4, 1)).astype(np.float32)
 
 
-def make(cls: type, **kwargs: Any) -> ForeignMujocoEnv:
-    return ForeignMujocoEnv(register(cls), **{**KWARGS, **kwargs})
+def make(cls: type, **kwargs: Any) -> ForeignEnv:
+    return ForeignEnv(register(cls), **{**KWARGS, **kwargs})
 
 
-def act(env: ForeignMujocoEnv) -> list[Seen]:
+def act(env: ForeignEnv) -> list[Seen]:
     answers = [env.step(action) for action in ACTIONS]
     return [Seen.of(answer[0], answer[4], env.spec_world) for answer in answers]
 
 
-def play(env: ForeignMujocoEnv, **reset: Any) -> list[Seen]:
+def play(env: ForeignEnv, **reset: Any) -> list[Seen]:
     return [Seen.of(*env.reset(**reset), env.spec_world), *act(env)]
 
 
@@ -150,7 +150,7 @@ def test_the_check_refuses_what_does_not(cls: type, said: str) -> None:
         check_simulator(partial(make, cls, repeatable=False), cls.__name__)
 
 
-class Forgetful(ForeignMujocoEnv):
+class Forgetful(ForeignEnv):
     """Its states leave out what MuJoCo's state does not hold."""
 
     def get_state(self) -> dict[str, Any]:
@@ -173,4 +173,4 @@ class Alike(SlideEnv):
 def test_the_check_warns_of_seeds_that_change_nothing() -> None:
     gymnasium.register("ForeignAlike-v0", cast(Any, Alike))
     with pytest.warns(UserWarning, match="begins the same way with seeds 0 and 1"):
-        check_simulator(lambda: ForeignMujocoEnv("ForeignAlike-v0", **KWARGS), "Alike")
+        check_simulator(lambda: ForeignEnv("ForeignAlike-v0", **KWARGS), "Alike")

@@ -79,6 +79,7 @@ def _replay(workshop: Workshop) -> dict[str, Any]:
 
 BUILDERS: dict[str, Callable[[Workshop], dict[str, Any]]] = {
     "behaviour_cloning": _behaviour,
+    "expert": lambda workshop: {"target": "policy_fixtures:FirstNumbers", "noise": 0.3, "lag": 1},
     "play": lambda workshop: {"fumbling": 0.5},
     "python": lambda workshop: {"target": "worldsim.policies.simple:RandomPolicy"},
     "random": lambda workshop: {},

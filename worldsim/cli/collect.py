@@ -5,7 +5,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from worldsim.cli.console import finish, progress, say
-from worldsim.cli.settings.collect import AUTO, Settings
+from worldsim.cli.settings.collect import AUTO, OWN, Settings
+from worldsim.cli.settings.env import split_env_node
 from worldsim.collection.collect import Collection, finished_dataset, has_expert
 from worldsim.collection.recorder import CollectionConfig
 from worldsim.config.compose import build
@@ -21,6 +22,7 @@ collection continues when the same command is given again.
 EXAMPLES = """\
 worldsim collect out=data/push episodes=200
 worldsim collect env=pick_place out=data/pick episodes=400 seed=1 workers=4
+worldsim collect env=metaworld own=metaworld out=data/metaworld episodes=300
 worldsim collect env=gymnasium env.id=Pusher-v5 out=data/pusher mixture=unscripted \\
   'env.cameras=[{name: front, position: [1.7,-0.3,0.9], target: [0.25,-0.25,-0.2]}]'
 """
@@ -36,11 +38,12 @@ def run(config: DictConfig) -> None:
 
 
 def _collection(settings: Settings) -> CollectionConfig:
-    env = dict(settings.env or {})
-    env_id = str(env.pop("id"))
-    kwargs = {**(env.pop("kwargs", None) or {}), **env}
+    named, kwargs = split_env_node(settings.env or {})
+    env_id = str(named)
     mixture = settings.mixture
-    if mixture == AUTO:
+    if mixture == AUTO and settings.own.policy != "random":
+        mixture = OWN
+    elif mixture == AUTO:
         mixture = "scripted" if has_expert(env_id, kwargs) else "unscripted"
     behaviours = settings.mixtures[mixture]
     return CollectionConfig(

@@ -145,6 +145,7 @@ def read_blocks(settings: dict[str, Any]) -> Any:
 
 def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
     """The `EvalConfig` that `rank` and `rollout` configs describe."""
+    from worldsim.cli.settings.env import split_env_node
     from worldsim.config.compose import build
     from worldsim.envs.imagination.loading import judge_folder
     from worldsim.models.pretrained import resolve_folder
@@ -152,9 +153,7 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
     from worldsim.rollout.eval_config import EvalConfig, StartPlan
 
     starts = read_blocks(settings).place(build(StartPlan, settings["starts"], "starts"))
-    env = dict(settings["env"] or {})
-    env_id = env.pop("id", None)
-    kwargs = {**(env.pop("kwargs", None) or {}), **env}
+    env_id, kwargs = split_env_node(settings["env"] or {})
     model = resolve_folder(settings["model"])
     baselines = build(BaselineOptions, settings.get("baselines") or {}, "baselines")
     if (other := baselines.demonstrations) is not None:

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 
 from worldsim.config.limits import OneOf, Positive
-from worldsim.config.values import Checked, check_arguments
+from worldsim.config.values import Checked
 from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, Policy
+from worldsim.policies.pool import build_policy, check_options, register_policies
 from worldsim.spec import WorldSpec
 
 BLOCK = 20
 """Episodes after which the shares of a mixture are met as nearly as whole numbers allow."""
+
+OWN_KINDS = ("python", "expert")
+"""Policies whose options name code of the user's own."""
 
 _ORDER, _DIALS = 1, 2
 
@@ -28,9 +32,9 @@ class Behaviour(Checked):
 
     Attributes:
         weight: share of the episodes, relative to the other weights.
-        policy: registered policy name.
-        options: arguments of the policy.
-        dials: arguments drawn anew for each episode, uniformly between two bounds.
+        policy: registered policy name; `python` and `expert` bring one's own.
+        options: arguments of the policy, and dials of any policy.
+        dials: the same, drawn anew for each episode, uniformly between two bounds.
     """
 
     weight: Positive
@@ -55,11 +59,10 @@ class Behaviour(Checked):
         """
         register_policies()
         OneOf(lambda: POLICIES).check(self.policy, f"{where}.policy")
-        make = POLICIES.get(self.policy)
-        check_arguments(make, self.options, f"{where}.options")
+        check_options(self.policy, self.options, f"{where}.options")
         for place in (0.0, 0.37, 1.0):  # of a draw; what lies between may be no whole number
             drawn = {name: low + place * (high - low) for name, (low, high) in self.dials.items()}
-            check_arguments(make, drawn, f"{where}.dials")
+            check_options(self.policy, drawn, f"{where}.dials")
 
     def build(self, spec: WorldSpec, name: str, rng: np.random.Generator) -> Policy:
         """The policy of one episode.
@@ -67,21 +70,8 @@ class Behaviour(Checked):
         Raises:
             UsageError: unknown policy, or options that it does not take.
         """
-        register_policies()
         drawn = {dial: float(rng.uniform(*bounds)) for dial, bounds in self.dials.items()}
-        make: Any = POLICIES.get(self.policy)
-        try:
-            policy: Policy = make(spec, name=name, **self.options, **drawn)
-        except TypeError as error:
-            raise UsageError(f"behaviour {name!r}: policy {self.policy!r}: {error}") from error
-        return policy
-
-
-def register_policies() -> None:
-    """Import the modules that file the policies used here."""
-    import worldsim.policies.scripted.play
-    import worldsim.policies.scripted.policy
-    import worldsim.policies.simple  # noqa: F401
+        return build_policy(spec, name, self.policy, **{**self.options, **drawn})
 
 
 def choose(behaviours: Mapping[str, Behaviour], seed: int, index: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.collection.behaviours import Behaviour, choose, dial_generator
+from worldsim.collection.behaviours import OWN_KINDS, Behaviour, choose, dial_generator
 from worldsim.config.limits import Count, Seed, Whole
 from worldsim.config.values import Checked
 from worldsim.data.staging import Staging
@@ -22,6 +22,7 @@ from worldsim.data.video import VideoCodec
 from worldsim.errors import DataError, DiskFullError, QualityWarning, UsageError, WorldsimError
 from worldsim.hardware import begin_worker_process
 from worldsim.own_imports import import_parts, parts_in_use
+from worldsim.rollout.dependencies import digest_named
 from worldsim.spec import WorldSpec
 
 
@@ -57,8 +58,11 @@ class CollectionConfig(Checked):
             raise UsageError("a collection needs at least one behaviour")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """Plain JSON types; `code` is a digest of what policies of one's own are made of."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        named = [each.options for each in self.behaviours.values() if each.policy in OWN_KINDS]
+        if code := digest_named(named):
+            plain["code"] = sorted(set(code))
         return plain
 
 

@@ -10,12 +10,14 @@ from worldsim.config.values import check_arguments
 from worldsim.errors import UsageError, unknown_name
 from worldsim.policies.base import POLICIES, Policy, require_action_kind
 from worldsim.policies.checkpoints import matching_checkpoints
+from worldsim.policies.dials import Dials, dialled, split_dials
 from worldsim.spec import WorldSpec
 
 
 def register_policies() -> None:
     """Import every module that registers a policy; they come without their heavy packages."""
     import worldsim.policies.behaviour_cloning
+    import worldsim.policies.expert
     import worldsim.policies.python_policy
     import worldsim.policies.remote_client
     import worldsim.policies.sb3
@@ -56,8 +58,19 @@ def check_entry(entry: Mapping[str, Any], where: str) -> None:
     """
     register_policies()
     OneOf(lambda: POLICIES).check(entry.get("kind"), f"{where}.kind")
-    options = {key: value for key, value in entry.items() if key != "kind"}
-    check_arguments(POLICIES.get(entry["kind"]), options, where, reserved=("spec", "name"))
+    check_options(entry["kind"], {k: v for k, v in entry.items() if k != "kind"}, where)
+
+
+def check_options(kind: str, options: Mapping[str, Any], where: str) -> None:
+    """Hold options of a registered policy to what it takes, and dials to what they may be.
+
+    Raises:
+        UsageError: there is no such option, or a value does not fit.
+    """
+    make: Callable[..., Any] = POLICIES.get(kind)
+    own, dials = split_dials(make, options)
+    check_arguments(make, own, where, reserved=("spec", "name"))
+    check_arguments(Dials, dials, where)
 
 
 def build_policy(spec: WorldSpec, name: str, kind: str, /, **options: Any) -> Policy:
@@ -67,7 +80,7 @@ def build_policy(spec: WorldSpec, name: str, kind: str, /, **options: Any) -> Po
         spec: world it acts in.
         name: shown in rankings.
         kind: name in the registry `POLICIES`.
-        options: arguments of that policy.
+        options: arguments of that policy, and any `Dials`.
 
     Raises:
         UsageError: the kind or an option is unknown, or the policy refuses its arguments.
@@ -75,15 +88,16 @@ def build_policy(spec: WorldSpec, name: str, kind: str, /, **options: Any) -> Po
     """
     check_entry({"kind": kind, **options}, f"policy {name!r}")
     make = cast(Callable[..., Policy], POLICIES.get(kind))
+    own, dials = split_dials(make, options)
     what = f"policy {name!r} (kind {kind!r})"
     if isinstance(make, type):  # a class says it before it fails over something that follows
         require_action_kind(make, spec.action, what)
     try:
-        policy = make(spec, name=name, **options)
+        policy = make(spec, name=name, **own)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{what} with {options}: {error}") from error
     require_action_kind(policy, spec.action, what)
-    return policy
+    return dialled(policy, spec, dials)
 
 
 def load_pool(

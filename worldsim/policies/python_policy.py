@@ -29,15 +29,7 @@ def own_policy(
     Raises:
         UsageError: there is no such file, module or name, or what it makes is no policy.
     """
-    place, _, attribute = target.rpartition(":")
-    if not place or not attribute:
-        raise UsageError(
-            f"policy {name!r}: target is {target!r}, expected file.py:Name or package.module:Name"
-        )
-    module = own_module(place, "policy")
-    make: Callable[..., Any] | None = getattr(module, attribute, None)
-    if not callable(make):
-        raise UsageError(f"policy {name!r}: {place} has no class or function {attribute!r}")
+    make = find_target(name, target)
     given = dict(arguments or {})
     if "spec" in signature(make).parameters:
         given["spec"] = spec
@@ -50,6 +42,28 @@ def own_policy(
             "n_action_steps, reset(env_ids, seed) and act(observation, env_ids)"
         )
     return policy
+
+
+def find_target(name: str, target: str) -> Callable[..., Any]:
+    """The class or function that a pool names.
+
+    Args:
+        name: of the policy, for messages.
+        target: see `own_policy`.
+
+    Raises:
+        UsageError: there is no such file, module or name.
+    """
+    place, _, attribute = target.rpartition(":")
+    if not place or not attribute:
+        raise UsageError(
+            f"policy {name!r}: target is {target!r}, expected file.py:Name or package.module:Name"
+        )
+    module = own_module(place, "policy")
+    make: Callable[..., Any] | None = getattr(module, attribute, None)
+    if not callable(make):
+        raise UsageError(f"policy {name!r}: {place} has no class or function {attribute!r}")
+    return make
 
 
 POLICIES.register("python")(own_policy)  # type: ignore[arg-type]

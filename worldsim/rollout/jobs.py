@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gymnasium.envs.registration import EnvSpec
-
-from worldsim.envs.registration import adopt, registration_of
+from worldsim.envs.registration import Registration, adopt, registration_of
 from worldsim.errors import WorldsimError
 from worldsim.own_imports import import_parts, parts_in_use
 from worldsim.rollout.episodes import World
@@ -112,14 +110,14 @@ class WorkerSetup:
         eval_config: what to compare.
         out: folder to write to.
         wanted: what each job's result depends on, as it was before any work began.
-        registration: how the main process registered the simulator, where that is not ours.
+        registration: how the main process came to know the simulator.
         own_parts: modules of own parts that the main process imported.
     """
 
     eval_config: EvalConfig
     out: Path
     wanted: Mapping[Job, Parts]
-    registration: EnvSpec | None
+    registration: Registration
     own_parts: Sequence[str]
 
 

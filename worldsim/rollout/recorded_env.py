@@ -35,14 +35,17 @@ def recorded_env(cache: CachedDataset, **changes: Any) -> Iterator[Any]:
 
 
 def begin_again(env: Any, cache: CachedDataset, episode: int) -> None:
-    """Put the env to the stored start of an episode.
+    """Put the env to the stored start of an episode; where none is stored, its seed is replayed.
 
     Raises:
-        DataError: the data set has no stored start of it.
+        DataError: the data set has neither state nor seed of it.
     """
     meta = cache.metas[episode]
     if not meta.initial_state:
-        raise DataError(f"{cache.root}: episode {episode} has no stored initial state")
+        if meta.seed is None:
+            raise DataError(f"{cache.root}: episode {episode} has no stored initial state")
+        env.reset(seed=meta.seed, options={"factors": meta.factors} if meta.factors else None)
+        return
     physics = np.asarray(meta.initial_state, np.float64)
     state = {"physics": physics, "factors": meta.factors}
     env.reset(seed=meta.seed, options={"initial_state": state})

@@ -11,7 +11,30 @@ from worldsim.config.values import Checked
 from worldsim.data.video import VideoCodec
 from worldsim.errors import UsageError, unknown_name
 
-AUTO = "auto"
+AUTO, OWN = "auto", "own"
+
+
+@dataclass(frozen=True)
+class OwnNode(Checked):
+    """Group `own`: the policy that the mixture of that name records.
+
+    Attributes:
+        policy: registered policy name.
+        options: its arguments.
+        spread: bounds between which the mixture draws its dials.
+    """
+
+    policy: Text
+    options: Mapping[str, Any]
+    spread: Mapping[str, tuple[float, float]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.options.get("target", "") is None:
+            raise UsageError(
+                "own.options.target is null; name the expert's class, as in "
+                "own.options.target=my_expert.py:MyExpert"
+            )
 
 
 @dataclass(frozen=True)
@@ -20,6 +43,7 @@ class Settings(Checked):
 
     parts: OwnParts
     env: EnvNode | None
+    own: OwnNode
     out: OutputFolder
     episodes: Count
     seed: Seed

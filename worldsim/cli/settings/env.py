@@ -5,12 +5,22 @@ from typing import Any
 
 from worldsim.config.limits import Text
 from worldsim.config.values import read_value
-from worldsim.envs import ENTRY_POINTS, check_env
+from worldsim.envs import ENTRY_POINTS, check_env, import_modules
 from worldsim.envs.tabletop.variation import TABLETOP_FACTORS
 from worldsim.errors import UsageError
 
 EnvNode = Mapping[str, Any]
-"""`id`, the constructor's arguments, and more of these in `kwargs`."""
+"""`id`, the constructor's arguments, more of these in `kwargs`, and what to `import` first."""
+_NO_ARGUMENTS = ("id", "kwargs", "import")
+
+
+def split_env_node(node: EnvNode) -> tuple[str | None, dict[str, Any]]:
+    """The id of a node, and all arguments of the env's constructor.
+
+    What is imported is no argument: it belongs to this command, and is not written into data.
+    """
+    own = {str(key): value for key, value in node.items() if key not in _NO_ARGUMENTS}
+    return node.get("id"), {**(node.get("kwargs") or {}), **own}
 
 
 def check_env_node(node: EnvNode, factors: Mapping[str, Any], factors_key: str) -> None:
@@ -27,8 +37,11 @@ def check_env_node(node: EnvNode, factors: Mapping[str, Any], factors_key: str) 
     env_id = read_value(Text | None, node.get("id"), "env.id")
     if env_id is None:
         return
+    wanted = node.get("import")
+    modules = [] if wanted is None else [wanted] if isinstance(wanted, str) else wanted
+    import_modules(read_value(tuple[Text, ...], modules, "env.import"))
     more = read_value(Mapping[str, Any] | None, node.get("kwargs"), "env.kwargs") or {}
-    own = {key: value for key, value in node.items() if key not in ("id", "kwargs")}
+    own = {key: value for key, value in node.items() if key not in _NO_ARGUMENTS}
     check_env(env_id, more, "env.kwargs")
     check_env(env_id, own, "env")
     given = {**more, **own}

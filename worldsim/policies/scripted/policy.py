@@ -3,16 +3,15 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
-from worldsim.config.limits import Fraction, Share, Weight, Whole, at_most, more_than
+from worldsim.config.limits import Fraction, Share, Weight, Whole
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.policies.base import POLICIES, EnvMemory, EnvStreams, FloatArray
 from worldsim.policies.checkpoints import CheckpointOrNone
+from worldsim.policies.dials import ActionMemory, Speed
 from worldsim.policies.scripted.controllers import OPEN
 from worldsim.policies.scripted.lapses import Lapse
 from worldsim.policies.scripted.privileged import Estimator, state_source
@@ -23,14 +22,11 @@ _GRIP = 4
 
 
 @dataclass
-class _EpisodeMemory:
+class _EpisodeMemory(ActionMemory):
     """What one env's episode carries from step to step."""
 
-    noise: NDArray[np.float32]
-    shift: NDArray[np.float32]
-    waiting: deque[FloatArray] = field(default_factory=deque)
+    shift: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
     lapse: Lapse = field(default_factory=Lapse)
-    last: FloatArray | None = None
 
 
 @POLICIES.register("scripted")
@@ -70,7 +66,7 @@ class ScriptedPolicy:
         height: Weight = 0.0,
         lag: Whole = 0,
         stuck_gripper: bool = False,
-        speed: Annotated[float, more_than(0), at_most(1)] = 1.0,
+        speed: Speed = 1.0,
         lapses: Share = 0.0,
         drops: Share = 0.0,
         smoothing: Fraction = 0.0,
@@ -115,7 +111,7 @@ class ScriptedPolicy:
                 shift[[x, y]] = self._bias * np.cos(angle), self._bias * np.sin(angle)
             first = stream.standard_normal(_GRIP).astype(np.float32)
             waiting = deque(np.zeros(self._dim, np.float32) for _ in range(self._lag))
-            self._episodes[env_id] = _EpisodeMemory(first, shift, waiting)
+            self._episodes[env_id] = _EpisodeMemory(first, waiting, shift=shift)
 
     def forget(self, env_ids: Sequence[int]) -> None:
         """Drop the episodes of `env_ids`."""
@@ -138,14 +134,16 @@ class ScriptedPolicy:
             self._err(action, episodes, env_ids)
         if self._noise:
             action[:, :_GRIP] += self._noise * np.stack([e.noise for e in episodes])
-            self._advance_noise(episodes, env_ids)
+            for episode, env_id in zip(episodes, env_ids, strict=True):
+                episode.advance_noise(self._streams[env_id], self._correlation)
         if self._stuck:
             action[:, _GRIP] = OPEN
         action = np.clip(action, -1.0, 1.0)
         if self._smoothing:
-            action = np.stack([self._smoothed(e, a) for e, a in zip(episodes, action, strict=True)])
+            pairs = zip(episodes, action, strict=True)
+            action = np.stack([e.smoothed(a, self._smoothing) for e, a in pairs])
         if self._lag:
-            action = np.stack([_delay(e, a) for e, a in zip(episodes, action, strict=True)])
+            action = np.stack([e.delayed(a) for e, a in zip(episodes, action, strict=True)])
         return action[:, None]
 
     def _err(
@@ -161,25 +159,6 @@ class ScriptedPolicy:
             if lapse.grip is not None:
                 action[row, _GRIP] = lapse.grip
             episode.lapse = lapse
-
-    def _smoothed(self, episode: _EpisodeMemory, action: FloatArray) -> FloatArray:
-        last = action if episode.last is None else episode.last
-        episode.last = (
-            np.float32(1.0 - self._smoothing) * action + np.float32(self._smoothing) * last
-        )
-        return episode.last
-
-    def _advance_noise(self, episodes: list[_EpisodeMemory], env_ids: Sequence[int]) -> None:
-        """One step of an Ornstein-Uhlenbeck process of unit variance."""
-        fresh = np.sqrt(1.0 - self._correlation**2)
-        for episode, env_id in zip(episodes, env_ids, strict=True):
-            draw = self._streams[env_id].standard_normal(_GRIP).astype(np.float32)
-            episode.noise = np.float32(self._correlation) * episode.noise + np.float32(fresh) * draw
-
-
-def _delay(episode: _EpisodeMemory, action: FloatArray) -> FloatArray:
-    episode.waiting.append(action)
-    return episode.waiting.popleft()
 
 
 def _plane_positions(names: tuple[str, ...]) -> list[tuple[int, int]]:
