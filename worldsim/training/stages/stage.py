@@ -25,7 +25,13 @@ from worldsim.training.stages.parents import LEARNT, Parents
 from worldsim.training.train_config import TrainConfig
 
 CLAIMED_CONDITIONERS = ("effector", "objects", "rays", "outlines")
-HISTORY = 2  # of all models then
+UNSAID: dict[tuple[str, str], Any] = {
+    ("denoiser", "history"): 2,
+    ("denoiser", "pure_noise"): True,
+    ("rollout", "fade"): 0.0,
+    ("objective", "readings_every"): 1,
+}
+"""Fields that came later, with the value that all models and plans had before."""
 CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}
 
 
@@ -108,8 +114,10 @@ def _as_claimed(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     model, plan = asdict(config.model), asdict(config.plan)
     model["autoencoder"] = model.pop("tokenizer")
-    if model["denoiser"]["history"] == HISTORY:
-        del model["denoiser"]["history"]
+    for (part, name), before in UNSAID.items():
+        holder = model if part in model else plan
+        if holder[part][name] == before:
+            del holder[part][name]
     for holder in (model, plan):
         if holder["memory"]["name"] == "none":  # which there was not
             del holder["memory"]
