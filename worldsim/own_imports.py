@@ -65,7 +65,7 @@ def own_module(place: str, purpose: str, keep: bool = False) -> ModuleType:
     except ModuleNotFoundError as error:
         raise UsageError(f"no module {error.name!r} for {purpose} {place}") from error
     except Exception as error:
-        raise UsageError(f"{purpose} file {place} does not run: {error!r}") from error
+        raise UsageError(f"{purpose} code {place} does not run: {error!r}") from error
     raise UsageError(f"no {purpose} file {place}")
 
 

@@ -190,7 +190,7 @@ def stack_states(starts: Sequence[Start], read: Float, spec: WorldSpec) -> Float
 
 
 def carrier_poses(stream: Stream, agent_pos: Float, state: Float) -> Float | None:
-    """Poses `[N, 4, 4]` of what carries cameras; None in worlds that record no poses.
+    """Poses `[N, 4, 4]` of what carries cameras; None in worlds that record or tell none.
 
     Args:
         stream: of the world.
@@ -207,10 +207,13 @@ def carrier_poses(stream: Stream, agent_pos: Float, state: Float) -> Float | Non
 
 
 def first_shown(stream: Stream, starts: Sequence[Start]) -> ObservedFrame:
-    """N first observations as a judge is shown them, before it has read states off them."""
+    """N first observations as a judge is shown them, before it has read states off them.
+
+    A pose that depends on a state which a start does not know is NaN.
+    """
     agent_pos = np.stack([start.agent_pos for start in starts])
-    nobody = np.full((len(starts), stream.spec.state.dim), np.nan, np.float32)
-    pose = carrier_poses(stream, agent_pos, stack_states(starts, nobody, stream.spec))
+    unread = np.full((len(starts), stream.spec.state.dim), np.nan, np.float32)
+    pose = carrier_poses(stream, agent_pos, stack_states(starts, unread, stream.spec))
     return ObservedFrame(np.stack([start.pixels for start in starts]), agent_pos, pose)
 
 

@@ -224,7 +224,7 @@ def test_the_example_of_the_page_is_a_part(tmp_path: Path) -> None:
     [
         ("{tmp}/mine.py", "as in 'parts=[{tmp}/mine.py]'"),
         ("[{tmp}/none.py]", "no parts file {tmp}/none.py"),
-        ("[{tmp}/broken.py]", "parts file {tmp}/broken.py does not run: ZeroDivisionError"),
+        ("[{tmp}/broken.py]", "parts code {tmp}/broken.py does not run: ZeroDivisionError"),
         ("[{tmp}/needy.py]", "no module 'no_such_module' for parts {tmp}/needy.py"),
         ("[no_such_package.parts]", "no module 'no_such_package' for parts no_such_package.parts"),
     ],

@@ -81,9 +81,9 @@ def test_wheel_runs_elsewhere(wheel: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    where = run("-c", "import worldsim.models, worldsim.envs; print(worldsim.models.__file__)")
+    named = "worldsim.envs:worldsim/TabletopReach-v0"  # found without an import of ours
+    made = f"import gymnasium; gymnasium.make({named!r}).reset(seed=0)"
+    where = run("-c", f"{made}; import worldsim.models; print(worldsim.models.__file__)")
     assert Path(where.strip()).is_relative_to(tmp_path)
     assert "commands:" in run("-m", "worldsim", "--help")
     assert "matmul_size: 1024" in run("-m", "worldsim", "doctor", "--config")
-    named = "worldsim.envs:worldsim/TabletopReach-v0"  # found without an import of ours
-    run("-c", f"import gymnasium; gymnasium.make({named!r}).reset(seed=0)")

@@ -24,7 +24,7 @@ def world(square_data: CachedDataset) -> tuple[WorldModel, Clip]:
     return model, prepare_clip(model, batch, DropoutConfig(0.0, 0.0, 0.0), generator)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of 22 short episodes on disk."""
     return write_square_data(
@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of all stages on it."""
     out = Path(tmp_path_factory.mktemp("run")) / "whole"

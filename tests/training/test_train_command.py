@@ -276,14 +276,14 @@ def test_unknown_names_are_refused_before_anything_is_trained(
 
 
 def test_a_trained_model_is_distilled(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(data, tmp_path / "none", "plan.distillation.name=ctm") == 2
     assert "start_from" in capsys.readouterr().err
-    for stage in ("tokenizer", "latents", "dynamics", "world"):
-        assert train(data, tmp_path / "teacher", f"stage={stage}", "validation.max_steps=1") == 0
-    teacher = tmp_path / "teacher" / "model"
-    words = ("plan.distillation.name=ctm", "plan.distillation.rungs=4", f"start_from={teacher}")
+    teacher = finished / "model"
+    few = ("validation.max_steps=1", "validation.films=0", "validation.step_counts=[]")
+    given = (*few, "validation.swap=false", f"start_from={teacher}")
+    words = ("plan.distillation.name=ctm", "plan.distillation.rungs=4", *given)
     for stage in ("tokenizer", "latents", "dynamics", "world"):
         assert train(data, tmp_path / "student", f"stage={stage}", *words) == 0
     student, before = (WorldModel.from_pretrained(p) for p in (tmp_path / "student/model", teacher))
@@ -296,7 +296,7 @@ def test_a_trained_model_is_distilled(
         assert torch.equal(one, other), name
     logged = (tmp_path / "student" / "metrics.jsonl").read_text()
     assert '"distil"' in logged
-    words = ("plan.matching.share=1.0", "plan.rollout.start=0.0", f"start_from={teacher}")
+    words = ("plan.matching.share=1.0", "plan.rollout.start=0.0", *given)
     for stage in ("tokenizer", "latents", "dynamics", "world"):
         assert train(data, tmp_path / "matched", f"stage={stage}", *words) == 0
     logged = (tmp_path / "matched" / "metrics.jsonl").read_text()

@@ -253,15 +253,15 @@ def load_pretrained_judge(folder: str | Path) -> Judge:
     """
     folder = Path(folder)
     data = read_json(folder / REPORT)
-    try:
-        kind = str(data.get("kind", "learned"))
-        parts = JudgeParts(
-            WorldSpec.from_json(data["spec"]),
-            from_dict(VerdictRule, data["rule"], DaciteConfig(strict=True)),
-            JudgeReport.from_json(data["report"]),
-            data["env"] and from_dict(EnvReference, data["env"]),
-        )
-    except (KeyError, TypeError, AttributeError, DaciteError) as error:
-        raise DataError(f"{folder / REPORT} does not describe a judge: {error}") from error
     with own_parts_told(folder):
+        try:
+            kind = str(data.get("kind", "learned"))
+            parts = JudgeParts(
+                WorldSpec.from_json(data["spec"]),
+                from_dict(VerdictRule, data["rule"], DaciteConfig(strict=True)),
+                JudgeReport.from_json(data["report"]),
+                data["env"] and from_dict(EnvReference, data["env"]),
+            )
+        except (KeyError, TypeError, AttributeError, DaciteError) as error:
+            raise DataError(f"{folder / REPORT} does not describe a judge: {error}") from error
         return JUDGES.get(kind).from_folder(folder, parts)

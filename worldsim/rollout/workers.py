@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -63,9 +64,8 @@ def _begin(make_runner: Callable[[Any], Callable[[Any], Any]], setup: Any) -> No
     warnings.showwarning = in_one_line(warnings.showwarning)
     keep_freed_memory()
     os.environ["OMP_NUM_THREADS"] = "1"
-    import torch
-
-    torch.set_num_threads(1)
+    if (torch := sys.modules.get("torch")) is not None:  # else it reads the variable
+        torch.set_num_threads(1)
     _WORK.update(make_runner=make_runner, setup=setup)
 
 
