@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from worldsim.cli.settings.shared import DONOR, MODEL, Selecting
+from worldsim.cli.settings.shared import DONOR, MODEL, Imports, Selecting
 from worldsim.config.limits import DatasetFolder, OneOf, ResultFolder, between
 from worldsim.config.values import INLINE
 from worldsim.hardware import training_device
@@ -23,6 +23,7 @@ Side = Annotated[int, between(16, 4096)]
 class Settings(Selecting):
     """See `configs/train.yaml`."""
 
+    imports: Imports
     dataset: DatasetFolder
     image_size: Side | tuple[Side, Side] | None
     cache: Path | None
