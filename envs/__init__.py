@@ -85,7 +85,7 @@ def _own(env_id: str) -> type | None:
         return None
     try:
         found = load_env_creator(entry) if isinstance(entry, str) else entry
-    except ImportError:  # told where the env is made
+    except (ImportError, AttributeError):  # told where the env is made
         return None
     if not isinstance(found, type) or not getattr(found, "worldsim_interface", False):
         return None

@@ -6,12 +6,14 @@ hold plain values are read and written by their path, through objects of the env
 
 import copy
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+
+from worldsim.errors import UsageError
 
 Key = str | int
 Path = tuple[Key, ...]
@@ -136,6 +138,19 @@ def equal(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(equal, one, other))
     return bool(one == other or (one != one and other != other))
+
+
+def public_method(env: Any, name: str, where: str) -> Callable[[], Any]:
+    """A method of an env that a config names; such names are also read from data sets.
+
+    Raises:
+        UsageError: there is none, or it is not for others to call.
+    """
+    method = None if name.startswith("_") else getattr(env, name, None)
+    if not callable(method):
+        raise UsageError(f"{where}: {type(env).__name__} has no public method {name!r}")
+    found: Callable[[], Any] = method
+    return found
 
 
 def _layers(env: Any) -> Iterator[Any]:

@@ -35,8 +35,9 @@ class DmEnv(gymnasium.Env[Any, Any]):
         self._env = env
         self.action_space = space_of(env.action_spec(), "action")
         self.observation_space = space_of(env.observation_spec(), "observation")
-        self.metadata = {"render_modes": ["rgb_array"]}
-        self.render_mode = "rgb_array"
+        draws = callable(getattr(env, "render", None))
+        self.metadata = {"render_modes": ["rgb_array"] if draws else []}
+        self.render_mode = "rgb_array" if draws else None
 
     @property
     def physics(self) -> Any:
@@ -64,9 +65,8 @@ class DmEnv(gymnasium.Env[Any, Any]):
         return timestep.observation, reward, ended, over and not ended, {"discount": discount}
 
     def render(self) -> Any:
-        """What the source's own `render` draws; None where it has none."""
-        draw = getattr(self._env, "render", None)
-        return None if draw is None else draw()
+        """What the source's own `render` draws."""
+        return self._env.render()
 
     def close(self) -> None:
         """Close the source."""

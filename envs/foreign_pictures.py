@@ -20,6 +20,7 @@ from worldsim.envs.foreign_entries import (
 )
 from worldsim.envs.foreign_memory import PythonMemory
 from worldsim.envs.foreign_scene import SceneRequest, State, Vector
+from worldsim.envs.foreign_source import ask
 from worldsim.envs.foreign_success import make_task
 from worldsim.envs.global_draws import GlobalDraws
 from worldsim.errors import QualityWarning, UsageError
@@ -55,7 +56,7 @@ class PictureScene:
         draws: GlobalDraws,
         example: Returned,
     ) -> None:
-        self._env, self._name = env, request.name
+        self._env, self._name, self._draws = env, request.name, draws
         if request.geom_groups is not None or request.end_effector is not None:
             raise UsageError(
                 f"{request.name} is no MuJoCo environment, so env.geom_groups and env.end_effector "
@@ -95,7 +96,8 @@ class PictureScene:
         pictures = {}
         for camera in self._cameras:
             if camera.source == RENDER:
-                found = np.asarray(self._env.render())
+                failed = f"{self._name} failed in render"
+                found = np.asarray(ask(self._env.render, self._draws, failed))
             else:
                 found = np.asarray(Entry.parse(camera.source).find(returned))
             if not is_image(found):

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
 from worldsim.config.compose import build
+from worldsim.config.limits import Limit
 from worldsim.envs.foreign_actions import ActionCodec, ActionRequest
+from worldsim.envs.foreign_attributes import public_method
 from worldsim.envs.foreign_drawing import CameraRequest
 from worldsim.envs.foreign_entries import Entry, Returned
 from worldsim.envs.foreign_success import SuccessRequest, Task
@@ -18,7 +20,8 @@ from worldsim.spec import CameraSpec, VectorSpec, WorldSpec
 
 Vector = NDArray[np.float32]
 State = dict[str, Any]
-TaskRequest = str | Mapping[str, Any] | None
+_TOLD = Limit("{key: ENTRY} or {method: NAME}", lambda told: set(told) in ({"key"}, {"method"}))
+TaskRequest = str | Annotated[Mapping[str, Any], _TOLD] | None
 """A text, `{key: ENTRY}` or `{method: NAME}` of the source; None: its id."""
 
 
@@ -190,12 +193,12 @@ def instruction(request: TaskRequest, name: str, env: Any) -> Callable[[Returned
     if set(given) == {"key"}:
         entry = Entry.parse(str(given["key"]))
         return lambda returned: _text(entry.find(returned), request)
-    method = getattr(env, str(given.get("method")), None)
-    if set(given) != {"method"} or not callable(method):
+    if set(given) != {"method"}:
         raise UsageError(
             f"env.task is {given}; expected a text, {{key: ENTRY}} of what the env returns, or "
             f"{{method: NAME}} of {type(env).__name__}"
         )
+    method = public_method(env, str(given["method"]), "env.task")
     return lambda returned: _text(method(), request)
 
 

@@ -65,10 +65,9 @@ def _make_and_reset(
         UsageError: it raised.
     """
     spec = copy(gymnasium.spec(source))
-    creator = spec.entry_point
-    if creator is not None and not _is_env_class(creator):
-        spec.entry_point = partial(_create, creator)
     try:
+        if spec.entry_point is not None and not _is_env_class(spec.entry_point):
+            spec.entry_point = partial(_create, spec.entry_point)
         with warnings.catch_warnings(), draws:
             warnings.simplefilter("ignore", DeprecationWarning)
             env: gymnasium.Env[Any, Any] = gymnasium.make(
@@ -174,7 +173,10 @@ def _require_registered(source: str) -> None:
     elif source.startswith(_ROBOTICS_NAMES):
         raise MissingExtraError("gymnasium_robotics", "robotics")
     if source not in gymnasium.registry:
-        raise unknown_name("env", source, _suggestions())
+        raise UsageError(
+            f"{unknown_name('env', source, _suggestions())}. A module that registers another is "
+            "named by env.import=MODULE, or imports=[MODULE] where data names the env"
+        )
 
 
 def _suggestions() -> list[str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from worldsim.config.compose import build
 from worldsim.config.values import Checked
+from worldsim.envs.foreign_attributes import public_method
 from worldsim.envs.foreign_spec import Readout, goal_spec
 from worldsim.errors import QualityWarning, UsageError
 
@@ -186,10 +187,8 @@ class RuleTask(Task):
     def __init__(self, env: gymnasium.Env[Any, Any], rule: SuccessRule) -> None:
         self._env, self._rule = cast(Any, env.unwrapped), rule
         self._first: float | None = None
-        if rule.method is not None and not callable(getattr(self._env, rule.method, None)):
-            raise UsageError(
-                f"success.method: {type(self._env).__name__} has no method {rule.method!r}"
-            )
+        if rule.method is not None:
+            public_method(self._env, rule.method, "success.method")
 
     def reset(self) -> None:
         """See `Task`."""

@@ -51,19 +51,24 @@ def import_modules(modules: Sequence[str]) -> None:
         if name.endswith(".py"):
             file = Path(name).resolve()
             if not file.is_file():
-                raise UsageError(f"env.import={name}: no such file")
+                raise UsageError(f"cannot import {name}: no such file")
             folder, module, known = file.parent, file.stem, str(file)
         if str(folder) not in sys.path:  # last, so that it shadows nothing
             sys.path.append(str(folder))
         try:
-            import_module(module)
+            found = import_module(module)
         except Exception as error:  # whatever a module of others raises
             if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
                 raise MissingExtraError(str(error.name), EXTRAS[error.name]) from error
             raise UsageError(
-                f"env.import={name}: {type(error).__name__}: {error}; expected a module that "
+                f"cannot import {name}: {type(error).__name__}: {error}; expected a module that "
                 "registers an env and can be imported here, or a file.py"
             ) from error
+        if name.endswith(".py") and str(Path(str(found.__file__)).resolve()) != known:
+            raise UsageError(
+                f"cannot import {name}: another module is called {module!r}, {found.__file__}; "
+                "rename the file"
+            )
         if known not in _IMPORTED:
             _IMPORTED.append(known)
 

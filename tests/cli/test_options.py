@@ -59,6 +59,10 @@ MAY_BE_NULL |= {"task", ("env",), ("env", "id")}
 MAY_BE_EMPTY = {"summary", "start_from", "perception", "prompt", "task"}
 
 
+MAY_BE_NONE = {"factors", "state", "proprioception"}
+"""Keys of an env that take an empty list."""
+
+
 def composed(command: str, tmp: Path, *more: str) -> DictConfig:
     return compose_config(command, [*(w.format(tmp=tmp) for w in NEEDED[command]), *more])
 
@@ -92,7 +96,7 @@ def wrong_values(path: Path_, present: Any, place: int) -> list[Any]:
         and not (value == "" and name in MAY_BE_EMPTY)
         and not (type(value) is str and a_camera and len(path) == 3)
         and not (value in (1.5, -1, 10**30) and (name.endswith("_s") or a_camera))
-        and not (value == [] and path == ("env", "factors"))
+        and not (value == [] and path[:1] == ("env",) and name in MAY_BE_NONE)
     ]
     turn = place % max(len(wrong) - 3, 1)
     return [*wrong[:3], *wrong[3 + turn : 5 + turn]]

@@ -198,7 +198,8 @@ def test_success_from_any_source(success: Any, reached: bool) -> None:
     [
         ({"key": "reached", "of": "end"}, "give one of key"),
         ({"above": 1.0}, "give one of key"),
-        ({"method": "win"}, "has no method 'win'"),
+        ({"method": "win"}, "has no public method 'win'"),
+        ({"method": "_observe"}, "has no public method '_observe'"),
     ],
 )
 def test_rules_that_say_nothing_are_refused(success: Any, said: str) -> None:

@@ -84,6 +84,17 @@ def test_a_state_is_restored_without_a_reset() -> None:
     assert_same(act(env), act(other))
 
 
+def test_entries_of_the_observation_are_restored_with_the_rest() -> None:
+    entries: dict[str, Any] = {"state": ["observation"], "proprioception": ["observation[0]"]}
+    env, other = (make(BodyPosition, **entries) for _ in range(2))
+    assert env.spec_world.state.names == ("observation_0", "observation_1")
+    before = play(env, seed=5)
+    state = copy.deepcopy(env.get_state())
+    restored = Seen.of(*other.reset(seed=7, options={"initial_state": state}), other.spec_world)
+    assert_same([before[-1]], [restored])
+    assert_same(act(env), act(other))
+
+
 def test_a_scene_of_other_meshes_is_refused_unless_its_seed_compiles_it_again() -> None:
     env = make(OtherMeshes)
     first = play(env, seed=1)

@@ -1,7 +1,6 @@
 """Small envs without MuJoCo: a dot on a line, seen from above, with actions of several kinds.
 
-The dot's place is kept where nobody finds it, so that no state can be restored. Importing this
-module registers what `env.import` is tested with.
+The dot's place is kept where nobody finds it, so that no state can be restored.
 """
 
 import itertools
@@ -191,7 +190,3 @@ def register(cls: Any, limit: int = 40) -> str:
     env_id = f"Dot{cls.__name__}{next(_COUNT)}-v0"
     gymnasium.register(env_id, f"{cls.__module__}:{cls.__name__}", max_episode_steps=limit)
     return env_id
-
-
-if "ImportedDot-v0" not in gymnasium.registry:
-    gymnasium.register("ImportedDot-v0", f"{__name__}:DotEnv", max_episode_steps=40)

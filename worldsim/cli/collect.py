@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from worldsim.cli.console import finish, progress, say
 from worldsim.cli.settings.collect import AUTO, OWN, Settings
 from worldsim.cli.settings.env import split_env_node
-from worldsim.collection.collect import Collection, finished_dataset, has_expert
+from worldsim.collection.collect import Collection, finished_dataset, usual_mixture
 from worldsim.collection.recorder import CollectionConfig
 from worldsim.config.compose import build
 from worldsim.data.dataset import LeRobotDataset
@@ -44,7 +44,7 @@ def _collection(settings: Settings) -> CollectionConfig:
     if mixture == AUTO and settings.own.policy != "random":
         mixture = OWN
     elif mixture == AUTO:
-        mixture = "scripted" if has_expert(env_id, kwargs) else "unscripted"
+        mixture = usual_mixture(env_id, kwargs)
     behaviours = settings.mixtures[mixture]
     return CollectionConfig(
         env_id=env_id,

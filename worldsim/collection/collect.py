@@ -116,8 +116,8 @@ def finished_dataset(config: CollectionConfig, root: Path) -> LeRobotDataset | N
     return LeRobotDataset(root)
 
 
-def has_expert(env_id: str, env_kwargs: dict[str, Any]) -> bool:
-    """Whether a scripted expert knows this environment's task."""
+def usual_mixture(env_id: str, env_kwargs: dict[str, Any]) -> str:
+    """The mixture for an environment: of its scripted expert, else of what it takes."""
     from worldsim.envs import make
     from worldsim.policies.scripted.tasks import controller_for
 
@@ -125,8 +125,8 @@ def has_expert(env_id: str, env_kwargs: dict[str, Any]) -> bool:
     unwrapped: Any = env.unwrapped
     try:
         controller_for(unwrapped.spec_world)
-        return True
+        return "scripted"
     except UsageError:
-        return False
+        return "choices" if unwrapped.spec_world.action.kind == "discrete" else "unscripted"
     finally:
         env.close()

@@ -16,7 +16,7 @@ from worldsim.errors import UsageError
 from worldsim.policies.base import POLICIES, EnvMemory, FloatArray
 from worldsim.policies.checkpoints import CheckpointOrNone
 from worldsim.policies.python_policy import find_target
-from worldsim.policies.scripted.privileged import state_source
+from worldsim.policies.scripted.privileged import Estimator, state_source
 from worldsim.spec import WorldSpec
 
 
@@ -33,7 +33,7 @@ class ExpertPolicy:
         method: of the controller, from state float64 `[S]` to an action `[A]` as `spec` has it;
             what is beyond the limits is clipped.
         arguments: keyword arguments of the target.
-        perception: checkpoint of a state estimator; without one `act` reads
+        perception: checkpoint of a state estimator of the same env; without one `act` reads
             `observation["state"]`.
     """
 
@@ -49,12 +49,18 @@ class ExpertPolicy:
         self.name, self.n_action_steps = name, 1
         self._make, self._method = find_target(name, target), method
         self._arguments, self._action = dict(arguments or {}), spec.action
-        if not spec.state.dim:
+        if not perception and not spec.state.dim:
             raise UsageError(
                 f"policy {name!r}: an expert acts on the simulator's state, and this world has "
-                "none; name its entries with env.state"
+                "none; give it `perception=CHECKPOINT`, or name its entries with env.state"
             )
-        self._state = state_source(spec, name, spec.state.names, None, perception)
+        self._state: Estimator
+        if perception:
+            from worldsim.policies.perception import Perception
+
+            self._state = Perception(spec, perception).estimate
+        else:
+            self._state = state_source(spec, name, spec.state.names, None, "")
         self._controllers: EnvMemory[Callable[[Any], Any]] = EnvMemory()
         self._begin(0)
         self.forget([0])

@@ -6,12 +6,33 @@ from typing import Any
 
 from worldsim.cli.settings.env import EnvNode, check_env_node
 from worldsim.collection.behaviours import Behaviour
-from worldsim.config.limits import Count, OutputFolder, OwnParts, Seed, Text, Whole, Workers
+from worldsim.config.limits import (
+    Count,
+    Fraction,
+    OutputFolder,
+    OwnParts,
+    Seed,
+    Text,
+    Weight,
+    Whole,
+    Workers,
+)
 from worldsim.config.values import Checked
 from worldsim.data.video import VideoCodec
 from worldsim.errors import UsageError, unknown_name
+from worldsim.policies.dials import Speed
 
 AUTO, OWN = "auto", "own"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Bounds of the dials that the mixture `own` draws; see `worldsim.policies.dials.Dials`."""
+
+    noise: tuple[Weight, Weight]
+    offset: tuple[Weight, Weight]
+    speed: tuple[Speed, Speed]
+    smoothing: tuple[Fraction, Fraction]
 
 
 @dataclass(frozen=True)
@@ -26,7 +47,7 @@ class OwnNode(Checked):
 
     policy: Text
     options: Mapping[str, Any]
-    spread: Mapping[str, tuple[float, float]]
+    spread: Spread
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from worldsim.cli.settings.shared import Imports
 from worldsim.config.limits import Text
 from worldsim.config.values import read_value
-from worldsim.envs import ENTRY_POINTS, check_env, import_modules
+from worldsim.envs import ENTRY_POINTS, check_env
 from worldsim.envs.tabletop.variation import TABLETOP_FACTORS
 from worldsim.errors import UsageError
 
@@ -39,7 +40,7 @@ def check_env_node(node: EnvNode, factors: Mapping[str, Any], factors_key: str) 
         return
     wanted = node.get("import")
     modules = [] if wanted is None else [wanted] if isinstance(wanted, str) else wanted
-    import_modules(read_value(tuple[Text, ...], modules, "env.import"))
+    read_value(Imports, modules, "env.import")
     more = read_value(Mapping[str, Any] | None, node.get("kwargs"), "env.kwargs") or {}
     own = {key: value for key, value in node.items() if key not in _NO_ARGUMENTS}
     check_env(env_id, more, "env.kwargs")

@@ -1,10 +1,11 @@
 """Keys of several commands: models, judges, devices, and what of a data set is taken."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from worldsim.config.limits import Limit
+from worldsim.config.limits import Limit, Text
 from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.envs.imagination.loading import judge_folder
@@ -45,10 +46,20 @@ def is_donor(reference: str) -> bool:
     )
 
 
+def _imported(modules: Sequence[str]) -> bool:
+    """Import modules that register envs."""
+    from worldsim.envs import import_modules
+
+    import_modules(modules)
+    return True
+
+
 MODEL = Limit("a model's folder, a run's, shipped/<name> or one on the hub", is_model)
 DONOR = Limit("a run's folder, a model's or shipped/<name>", is_donor)
 ModelName = Annotated[str, MODEL]
 JudgeName = Annotated[str, Limit("the folder of a judge", is_judge)]
+Imports = Annotated[tuple[Text, ...], Limit("modules that can be imported", _imported)]
+"""Modules that register envs, imported when the key is checked."""
 Device = Annotated[str, Limit("cpu, cuda or auto", lambda name: inference_device(name) is not None)]
 
 
