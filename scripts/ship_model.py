@@ -16,10 +16,13 @@ from pathlib import Path
 import torch
 
 from worldsim.errors import DataError, WorldsimError
-from worldsim.files import atomic_path, read_json, write_text
+from worldsim.files import atomic_path, read_json, write_json, write_text
+from worldsim.judge.gate import FOLDER, LIMIT
+from worldsim.judge.judge import REPORT
 from worldsim.models.pretrained import SHIPPED
 from worldsim.models.weights import WEIGHTS
 from worldsim.models.world_model import WorldModel
+from worldsim.training.run_folder import file_fingerprint
 
 MOST_BYTES = 16 * 2**20
 """Largest file of weights that a package should carry."""
@@ -54,12 +57,25 @@ def ship(name: str, run: Path) -> Path:
     with atomic_path(SHIPPED / name) as folder:
         model.save_pretrained(folder, dtype=torch.float16, card=card(name, run))
         shutil.copytree(run / "judge", folder / "judge")
+        _restamp(folder, run / "model" / WEIGHTS)
         shutil.copy(run / "validation.json", folder)
         write_text(folder / "training.yaml", (run / "config.yaml").read_text())
         size = (folder / WEIGHTS).stat().st_size
         if size > MOST_BYTES:
             raise DataError(f"{size} bytes of weights; the package takes {MOST_BYTES}")
     return SHIPPED / name
+
+
+def _restamp(folder: Path, trained: Path) -> None:
+    """What was measured on frames of the trained weights holds for the same weights in float16."""
+    old, new = file_fingerprint(trained), file_fingerprint(folder / WEIGHTS)
+    judge, limit = folder / "judge" / REPORT, folder / "judge" / FOLDER / LIMIT
+    for path in (path for path in (judge, limit) if path.is_file()):
+        data = read_json(path)
+        measured = data if path == limit else data["report"].get("imagined")
+        if measured and measured["model"] == old:
+            measured["model"] = new
+            write_json(path, data)
 
 
 def main() -> int:

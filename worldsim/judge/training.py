@@ -94,7 +94,7 @@ def _measure(
 ) -> None:
     """Note the judge's error on frames that `model` imagines, and save a gate for its rollouts."""
     shutil.rmtree(out / FOLDER, ignore_errors=True)  # of another model
-    wanted = config.gate_steps and config.replays
+    wanted = config.gate_steps and config.replays and episodes_in(data, (CALIBRATED,))
     inverse = train_inverse_dynamics(model, data, config) if wanted else None
     found = measure_imagined(judge, model, data, config, weights, inverse)
     if found is None:

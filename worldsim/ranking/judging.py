@@ -123,7 +123,7 @@ class JudgeTrial:
             "p_value": self.p_value,
             "reason": self.reason,
             "weak_depths": [[band.first, band.last] for band in self.weak_bands],
-            "measured_to_depth": self.beyond,
+            "deeper_than_measured": self.beyond,
         }
 
     def notes(self) -> list[str]:

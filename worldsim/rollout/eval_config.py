@@ -6,6 +6,7 @@ Its digests decide whether a result on disk still belongs to it.
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from worldsim.own_imports import parts_in_use
 from worldsim.rollout.baselines import BASELINES, BaselineOptions
 from worldsim.rollout.dependencies import (
     digest_dataset,
+    digest_file,
     digest_named,
     digest_network,
 )
@@ -172,11 +174,13 @@ class EvalConfig(Checked):
         """Ids of the filmed starts."""
         return range(min(self.films, self.starts.count))
 
-    @property
+    @cached_property
     def gated(self) -> GateLimit | None:
         """The gate's limit, where rollouts are gated."""
-        weights = file_fingerprint(Path(self.model) / WEIGHTS) if self.gate else None
-        return weights and GateLimit.of_judge(Path(self.judge), weights) or None
+        judge = Path(self.judge)
+        if not self.gate or not (judge / FOLDER).is_dir():
+            return None
+        return GateLimit.of_judge(judge, file_fingerprint(Path(self.model) / WEIGHTS))
 
     def parts(self, policy: str, world: World) -> Parts:
         """Hash of each thing that one policy's result in one world depends on.
@@ -209,7 +213,7 @@ class EvalConfig(Checked):
         if "sampling_steps" in reads:
             parts["sampling_steps"] = _hash(self.sampling_steps)
         if self.gated and world == "imagination":
-            parts["the gate"] = digest_network(Path(self.judge) / FOLDER)
+            parts["the gate"] = digest_file(Path(self.judge) / FOLDER / WEIGHTS)
         if "judge" in reads:
             parts["the judge"] = digest_network(Path(self.judge))
             device = inference_device(self.device)
