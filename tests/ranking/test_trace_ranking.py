@@ -18,7 +18,7 @@ LOWEST = ("worldsim/files.py", "worldsim/registry.py", "worldsim/errors.py", "wo
 MOST = 21
 """Product files that it may enter: cli 2, judge 1, ranking 12, reporting 2, rollout 4.
 
-Intervals by tests (`inversion.py`), baselines, the judge's trial and agreement of episodes came later.
+Later came intervals by tests, baselines, the judge's trial, agreement of episodes, the gate.
 
 A page with films enters six more, which read and draw them. One of a model with a
 `validation.json` enters `open_loop.py`; logged rates enter `logged.py` and `unpaired.py`.
