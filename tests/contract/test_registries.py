@@ -32,6 +32,7 @@ from worldsim.models.world_model import WorldModelConfig
 from worldsim.policies.base import POLICIES
 from worldsim.policies.pool import register_policies
 from worldsim.registry import Registry
+from worldsim.rollout.baselines import BASELINES
 from worldsim.rollout.episodes import METRICS, SUCCESS, Episode, RolloutBatch, Trajectory
 from worldsim.rollout.results import Job, read_result, write_result
 from worldsim.rows import take_rows
@@ -53,6 +54,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     MEMORIES,
     MEMORY_SAMPLERS,
     METRICS,
+    BASELINES,
     POLICIES,
     BEHAVIOURS,
     LOSS_MASKS,
