@@ -151,7 +151,7 @@ def test_one_outcome_alone_has_no_kappa_and_missing_episodes_are_left_out() -> N
     seen = np.array([[0.0, 1, 1, 0, 1], [0, 1, 1, 1, 1]])
     found = agreement(reference, seen)
     assert found.outcomes.total == 8 and found.outcomes.only_reference == 2
-    np.testing.assert_allclose(found.by_policy, [2 / 3, 4 / 5])
+    assert list(found.by_policy) == pytest.approx([2 / 3, 4 / 5])
 
 
 def test_what_another_model_imagined_says_nothing_of_this_one(tmp_path: Path) -> None:

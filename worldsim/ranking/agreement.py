@@ -57,18 +57,18 @@ class StartOutcomes:
         return (self.both_succeed + self.both_fail) / self.total if self.total else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class EpisodeAgreement:
     """Outcomes of both worlds, episode by episode.
 
     Attributes:
         outcomes: counted over all policies.
-        by_policy: share of equal outcomes of each policy `[P]`, NaN where it has none.
+        by_policy: share of equal outcomes of each policy, P of them, None where it has none.
         scores: {one of `SCORES`: estimate}; starts are resampled, policies held fixed.
     """
 
     outcomes: StartOutcomes
-    by_policy: Float
+    by_policy: tuple[float | None, ...]
     scores: dict[str, Estimate]
 
     @staticmethod
@@ -101,7 +101,7 @@ class EpisodeAgreement:
         with np.errstate(invalid="ignore", divide="ignore"):
             alike = counts[:, :2].sum(axis=1) / counts.sum(axis=1)
         totals = counts.sum(axis=0).astype(int).tolist()
-        return EpisodeAgreement(StartOutcomes(*totals), alike, scores)
+        return EpisodeAgreement(StartOutcomes(*totals), tuple(map(finite, alike)), scores)
 
     def to_json(self) -> dict[str, Any]:
         """Counts, the share of equal outcomes, and the scores."""

@@ -245,7 +245,7 @@ def _policies(
             calibrated=finite(calibrated.get(name, np.nan)),
             best_in_reference=finite(lead_reference[i]),
             best_in_imagination=finite(lead_imagined[i]),
-            start_agreement=finite(paired.agreement.by_policy[i]) if paired.agreement else None,
+            start_agreement=paired.agreement.by_policy[i] if paired.agreement else None,
             group=task.groups.get(name),
             failures=tuple(task.failures.get(name, ())),
         )
