@@ -205,8 +205,7 @@ class EvalConfig(Checked):
         if own := parts_in_use():
             parts["the code of own parts"] = _hash([place_digest(place) for place in own])
         if baseline is not None:
-            setting = getattr(self.baselines, world)
-            parts[f"baselines.{world}"] = _hash(baseline.content(setting))
+            parts[f"baselines.{world}"] = _hash(baseline.content(getattr(self.baselines, world)))
         reads = self._reads(world) if baseline is None else baseline.reads
         if "model" in reads:
             parts["the world model"] = digest_network(Path(self.model))
