@@ -175,7 +175,7 @@ def _require_registered(source: str) -> None:
     if source not in gymnasium.registry:
         raise UsageError(
             f"{unknown_name('env', source, _suggestions())}. A module that registers another is "
-            "named by env.import=MODULE, or imports=[MODULE] where data names the env"
+            "named by env.import=MODULE, or by parts=[MODULE] where data names the env"
         )
 
 

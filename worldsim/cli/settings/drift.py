@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from worldsim.cli.settings.shared import Device, Imports, JudgeName, ModelName, Selecting
+from worldsim.cli.settings.shared import Device, JudgeName, ModelName, Selecting
 from worldsim.config.limits import DatasetFolder, InputFolder, OwnParts, ResultFolder, Text, Whole
 from worldsim.config.values import INLINE
 from worldsim.sampling.sampler import Sampler
@@ -16,7 +16,6 @@ class Settings(Selecting):
     """See `configs/drift.yaml`."""
 
     parts: OwnParts
-    imports: Imports
     out: ResultFolder
     dataset: DatasetFolder
     cache: Path | None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from worldsim.cli.settings.shared import Device, Imports, JudgeName, ModelName, Selecting
+from worldsim.cli.settings.shared import Device, JudgeName, ModelName, Selecting
 from worldsim.config.limits import (
     DatasetFolder,
     FewSteps,
@@ -41,7 +41,6 @@ class Settings(Checked):
     """See `configs/play.yaml`."""
 
     parts: OwnParts
-    imports: Imports
     model: ModelName
     judge: JudgeName | None
     starts: PlayStarts

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from worldsim.cli.settings.shared import DONOR, MODEL, Imports, Selecting
+from worldsim.cli.settings.shared import DONOR, MODEL, Selecting
 from worldsim.config.limits import DatasetFolder, OneOf, OwnParts, ResultFolder, between
 from worldsim.config.values import INLINE
 from worldsim.data.selection import Outcome, Selection
@@ -25,7 +25,6 @@ class Settings(Selecting):
     """See `configs/train.yaml`."""
 
     parts: OwnParts
-    imports: Imports
     dataset: DatasetFolder
     outcome: Outcome | None
     image_size: Side | tuple[Side, Side] | None
