@@ -43,7 +43,11 @@ def run_in_processes(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _begin, (make_runner, setup))
     try:
-        for future in as_completed([pool.submit(_run, job) for job in jobs]):
+        futures = [pool.submit(_run, job) for job in jobs]
+        # The pool wakes its watcher before it starts a process, so only the next thing that is
+        # asked for makes it see the last one, whose death would go unnoticed.
+        pool.submit(int)
+        for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool as error:
         raise WorldsimError("a worker process died; is memory short? Try fewer workers") from error

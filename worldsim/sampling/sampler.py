@@ -98,8 +98,12 @@ class Sampler(Checked):
 
     @staticmethod
     def default(model: WorldModel) -> "Sampler":
-        """`Sampler.of` with two steps, or as few as the model's levels allow."""
-        return Sampler.of(model, model.config.ladder.nearest(2))
+        """`Sampler.of` with two steps, or as few as the model's levels allow.
+
+        One step for a denoiser that is not shown pure noise: it was made to give its mean at once.
+        """
+        steps = 2 if model.config.denoiser.pure_noise else 1
+        return Sampler.of(model, model.config.ladder.nearest(steps))
 
 
 def check_schedule(model: WorldModel, schedule: Schedule, solver: Solver) -> None:
