@@ -11,12 +11,15 @@ from worldsim.cli.console import counted, say
 def validators(config: DictConfig, cache: Any, folder: Any) -> tuple[Any, Any]:
     """What measures a model while it trains, and what measures the finished one."""
     from worldsim.config.compose import build
+    from worldsim.data.pieces import in_pieces
     from worldsim.data.split import episodes_of
     from worldsim.training.config import ValidationConfig
     from worldsim.validation.open_loop import acting
 
     settings = build(ValidationConfig, config.validation, "validation")
     held_out = acting(cache, episodes_of(cache.folds, "val"))[: settings.episodes]
+    if settings.piece:
+        cache, held_out = in_pieces(cache, held_out, settings.piece)
     return (
         _validator(settings, held_out, cache, folder),
         lambda model: _step_quality(model, cache, held_out, settings),
@@ -50,13 +53,13 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
         ):
             name = record.title.split(",")[0].replace(" ", "_")
             write_film(folder.films / f"step_{step:07d}_{name}.mp4", record)
-        say(_in_words(report))
+        say(_in_words(report, settings))
         return report.summary()
 
     return validate
 
 
-def _in_words(report: Any) -> str:
+def _in_words(report: Any, settings: Any) -> str:
     """The headline of an open-loop report, with intervals."""
     from worldsim.ranking.bootstrap import Estimate, finite
 
@@ -70,9 +73,10 @@ def _in_words(report: Any) -> str:
     places = "".join(f"; {name} {figure(f'{name}_error_m', 100)} cm off" for name in report.error_m)
     moved = math.isfinite(summary["psnr_moving_model"])
     where, of = ("where something moved", "psnr_moving") if moved else ("nothing moved;", "psnr")
-    episodes = "episode" if report.episodes[0] == 1 else "episodes"
+    of_what = "piece" if settings.piece else "episode"
+    count = f"{of_what}{'' if report.episodes[0] == 1 else 's'}"
     return (
-        f"open loop, {report.episodes[0]} held-out {episodes}: {where} "
+        f"open loop, {report.episodes[0]} held-out {count}: {where} "
         f"{figure(f'{of}_model', 1)} dB, the first frame held "
         f"{figure(f'{of}_first_frame', 1)}{places}"
     )
