@@ -49,7 +49,7 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
         write_figures(folder.root / "validation.json", found)
         shown = held_out[: settings.films]
         for record in open_loop_records(
-            model, cache, shown, Sampler.of(model, steps), settings.max_steps
+            model, cache, shown, Sampler.of(model, steps), settings.max_steps, _called(settings)
         ):
             name = record.title.split(",")[0].replace(" ", "_")
             write_film(folder.films / f"step_{step:07d}_{name}.mp4", record)
@@ -57,6 +57,11 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
         return report.summary()
 
     return validate
+
+
+def _called(settings: Any) -> str:
+    """What is imagined from its first frame."""
+    return "piece" if settings.piece else "episode"
 
 
 def _in_words(report: Any, settings: Any) -> str:
@@ -73,8 +78,7 @@ def _in_words(report: Any, settings: Any) -> str:
     places = "".join(f"; {name} {figure(f'{name}_error_m', 100)} cm off" for name in report.error_m)
     moved = math.isfinite(summary["psnr_moving_model"])
     where, of = ("where something moved", "psnr_moving") if moved else ("nothing moved;", "psnr")
-    of_what = "piece" if settings.piece else "episode"
-    count = f"{of_what}{'' if report.episodes[0] == 1 else 's'}"
+    count = f"{_called(settings)}{'' if report.episodes[0] == 1 else 's'}"
     return (
         f"open loop, {report.episodes[0]} held-out {count}: {where} "
         f"{figure(f'{of}_model', 1)} dB, the first frame held "
