@@ -61,6 +61,11 @@ class SamplerState:
         """N."""
         return len(self.keys)
 
+    def detach(self) -> None:
+        """Cut what is kept from any graph."""
+        self.context.detach()
+        self.x, self.recent = self.x.detach(), self.recent.detach()
+
     def restart(self, rows: np.ndarray) -> None:
         """Forget what is in flight in `rows` `[N]` bool; their schedules begin anew."""
         for counter in (self.passes, self.done, self.begun):
@@ -129,6 +134,7 @@ class ChunkSampler:
         history_sigma: label of re-read frames.
         solver: how chunks go down a level.
         noise: unit noise `[n, *shape]` of n named rows.
+        detached: whether what a pass leaves behind is cut from any graph.
     """
 
     def __init__(
@@ -138,8 +144,9 @@ class ChunkSampler:
         history_sigma: float,
         solver: Solver = "ode",
         noise: NoiseSource = env_noise,
+        detached: bool = True,
     ) -> None:
-        self.denoiser, self.schedule = denoiser, schedule
+        self.denoiser, self.schedule, self.detached = denoiser, schedule, detached
         self.history_sigma, self.solver, self.noise = history_sigma, solver, noise
         self._last = schedule.steps - 1
 
@@ -191,7 +198,7 @@ class ChunkSampler:
         """A pass over rows at the same place of the schedule.
 
         Args:
-            part: changed in place; what it keeps is detached from any graph.
+            part: changed in place; what it keeps is detached from any graph where `detached`.
             cond: conditions of the frames from the oldest unfinished one on.
             steps: of the chunks it covers, oldest first.
 
@@ -209,7 +216,7 @@ class ChunkSampler:
         target = below if self.solver == "ode" else torch.zeros_like(below)
         x0 = self._estimate(part, x, sigma, target, cond)
         x0 = x0 * cond.view_mask[..., None, None, None].to(x0.dtype)
-        kept = x0.detach()
+        kept = x0.detach() if self.detached else x0
         if self.solver == "ode":
             lowered = step_down(x, kept, sigma, below)
         else:

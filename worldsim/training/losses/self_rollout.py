@@ -2,9 +2,10 @@
 
 Rollouts run on the engine that streams run on (`worldsim.sampling.chunk_sampler`), under the
 autoregressive schedule (Self Forcing, 2506.08009) or the rolling one (Rolling Forcing, 2509.25161).
-What a pass leaves behind is detached, as both have it; gradients reach one chunk back, through the
-keys of the clean frames that lead a pass. Hand and scene are where they were recorded: the denoiser
-learns to show what it is told, whatever its own frames have become.
+What a pass leaves behind is detached, as both have it, unless `through` says otherwise; gradients
+reach one chunk back, through the keys of the clean frames that lead a pass. Hand and scene are
+where they were recorded: the denoiser learns to show what it is told, whatever its own frames have
+become.
 
 Legend: B batch, T frames, V views, c h w latent, H given frames, K imagined frames, S steps.
 """
@@ -50,6 +51,9 @@ class RolloutConfig(Checked):
     rolling: share of rollouts under the rolling schedule; Rolling Forcing mixes half and half.
     bidirectional: whether frames in state see the later ones too, in rolling rollouts.
     solver: how chunks go down a rung.
+    through: passes that gradients reach back through the frames a rollout made of itself; 1 trains
+        every pass on its own. A push too slow for one frame's error to count shows in later ones
+        (unrolled training, with gradients and without: 2402.12971).
     """
 
     start: Share = 1.0
@@ -65,6 +69,7 @@ class RolloutConfig(Checked):
     rolling: Share = 0.0
     bidirectional: bool = False
     solver: Solver = "ode"
+    through: Count = 1
 
     def length(self, fraction: float) -> int:
         """K after `fraction` of training."""
@@ -145,9 +150,14 @@ def self_rollout(
         return torch.randn(len(names), *shape, generator=generator)
 
     sampler = ChunkSampler(
-        model.denoiser, schedule, model.config.history_sigma, config.solver, noise=noise
+        model.denoiser,
+        schedule,
+        model.config.history_sigma,
+        config.solver,
+        noise=noise,
+        detached=config.through == 1,
     )
-    return _rolled(model, sampler, state, clip, first, count // chunk, offset)
+    return _rolled(model, sampler, state, clip, first, count // chunk, offset, config.through)
 
 
 def _rolled(
@@ -158,6 +168,7 @@ def _rolled(
     first: int,
     chunks: int,
     offset: int,
+    through: int,
 ) -> Rolled:
     """Estimates of the passes that carry gradients, in order of frames.
 
@@ -168,14 +179,16 @@ def _rolled(
     memory, cond = clip.memory_after(model, first), clip.cond.frames(0, first + size * chunks)
     shown = [clip.cond.frames(0, first)]
     trained = gradient_passes(schedule, chunks, offset)
-    for row, chosen in zip(schedule.rows(chunks), trained, strict=True):
+    for number, (row, chosen) in enumerate(zip(schedule.rows(chunks), trained, strict=True)):
+        if number % through == 0:
+            state.detach()
         start, stop = first + size * row.chunks.start, first + size * row.chunks.stop
         steps = tuple(schedule.sigmas.index(level) for level in row.sigma)
         recalled = clip.conditions(model, memory, start, stop)
         with torch.set_grad_enabled(bool(chosen) and torch.is_grad_enabled()):
             x0 = sampler.denoise(state, recalled, steps)
-        for place, number in chosen.items():
-            estimates[number] = x0[:, place * size : (place + 1) * size]
+        for place, each in chosen.items():
+            estimates[each] = x0[:, place * size : (place + 1) * size]
         if memory is not None:
             finished = size * len(row.emit)
             clip.show(model, memory, start, x0[:, :finished])

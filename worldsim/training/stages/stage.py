@@ -29,6 +29,7 @@ UNSAID: dict[tuple[str, str], Any] = {
     ("denoiser", "history"): 2,
     ("denoiser", "pure_noise"): True,
     ("rollout", "fade"): 0.0,
+    ("rollout", "through"): 1,
     ("objective", "readings_every"): 1,
 }
 """Fields that came later, with the value that all models and plans had before."""
