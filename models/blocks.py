@@ -3,6 +3,7 @@
 Images are `[F, channels, h, w]`.
 """
 
+import math
 import warnings
 from typing import Any
 
@@ -73,6 +74,21 @@ class ResBlock(nn.Module):
             hidden = torch.addcmul(shift, hidden, 1 + scale)
         out: Tensor = self.skip(x) + self.conv_out(nn.functional.silu(hidden))
         return out
+
+
+def keypoints(maps: Tensor) -> Tensor:
+    """Spatial soft-argmax (1509.06113) of K maps `[F, K, h, w]`.
+
+    Returns:
+        x, y in [-1, 1] and height of the peak of each, `[F, 3K]` float32.
+    """
+    logits = maps.float().flatten(2)
+    weights = logits.softmax(dim=-1).reshape(*maps.shape)
+    x = torch.linspace(-1.0, 1.0, maps.shape[-1], device=maps.device)
+    y = torch.linspace(-1.0, 1.0, maps.shape[-2], device=maps.device)
+    across, down = (weights.sum(2) * x).sum(-1), (weights.sum(3) * y).sum(-1)
+    height = torch.logsumexp(logits, dim=-1) - math.log(logits.shape[-1])
+    return torch.cat([across, down, height], dim=1)
 
 
 class FeedForward(nn.Module):

@@ -1,9 +1,10 @@
 """`unet`: a U-Net of single frames with their history by channel, as DriftWorld's (2607.15065).
 
 Three resolutions of convolutions, each scaled and shifted by the frame's conditions; attention
-across views at the coarsest, where tokens are few. A gate shuts the residual off where nothing
-changes: what is off by a little in every step dissolves in a hundred. Nothing is kept of a frame
-but its latents, so a stream never reads a finished frame again.
+across views at the coarsest, where tokens are few. Where things are is told to all of them as
+numbers too: what a contact does hangs on distances finer than a cell. A gate shuts the residual
+off where nothing changes: what is off by a little in every step dissolves in a hundred. Nothing is
+kept of a frame but its latents, so a stream never reads a finished frame again.
 
 Legend: B batch, T frames, V views, F = B*T*V images, h w latent size, E condition width.
 """
@@ -12,7 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from worldsim.models.blocks import ChannelNorm, ResBlock, zero_init
+from worldsim.models.blocks import ChannelNorm, ResBlock, keypoints, zero_init
 from worldsim.models.denoisers.attention import FrameOrder, KeyValueContext, SpaceAttention
 from worldsim.models.denoisers.base import (
     ContextShape,
@@ -22,6 +23,9 @@ from worldsim.models.denoisers.base import (
     register_denoiser,
 )
 from worldsim.models.denoisers.conditioning import Conditioning, FrameConditioner, Levels
+
+KEYPOINTS = 32
+"""Of each view, among the features of the finest resolution."""
 
 
 class ViewMixer(nn.Module):
@@ -40,6 +44,27 @@ class ViewMixer(nn.Module):
         seen = view_mask.flatten(0, 1).bool().repeat_interleave(tokens.shape[1] // views, dim=1)
         tokens = tokens + self.space(self.norm(tokens), seen)
         out: Tensor = rearrange(tokens, "f (v h w) d -> (f v) d h w", v=views, h=height)
+        return out
+
+
+class KeypointCondition(nn.Module):
+    """Keypoints of all views of a frame, as an addition to its condition."""
+
+    def __init__(self, width: int, views: int, cond_width: int) -> None:
+        super().__init__()
+        self.maps = nn.Conv2d(width, KEYPOINTS, 1)
+        self.mix = nn.Sequential(
+            nn.Linear(3 * KEYPOINTS * views, 2 * cond_width),
+            nn.SiLU(),
+            zero_init(nn.Linear(2 * cond_width, cond_width)),
+        )
+
+    def forward(self, fine: Tensor, cond: Tensor, view_mask: Tensor) -> Tensor:
+        """fine `[F, width, h, w]`, cond `[F, E]`, view_mask `[B, T, V]`; to the shape of cond."""
+        views = view_mask.shape[-1]
+        found = rearrange(keypoints(self.maps(fine)), "(f v) k -> f v k", v=views)
+        found = (found * view_mask.flatten(0, 1)[..., None]).flatten(1).to(cond.dtype)
+        out: Tensor = cond + self.mix(found).repeat_interleave(views, dim=0)
         return out
 
 
@@ -89,6 +114,7 @@ class UNet(Denoiser):
         self.place = nn.Parameter(
             torch.zeros(shape.views, coarse, -(-shape.height // 4), -(-shape.width // 4))
         )
+        self.keypoints = KeypointCondition(fine, shape.views, cond)
         self.down_fine, self.down_middle = Down(fine, middle, cond), Down(middle, coarse, cond)
         self.blocks = nn.ModuleList([ResBlock(coarse, coarse, cond) for _ in range(config.depth)])
         self.mixers = nn.ModuleList([ViewMixer(coarse, self.heads) for _ in range(config.depth)])
@@ -120,6 +146,7 @@ class UNet(Denoiser):
         images = nn.functional.pad(inputs.flatten(0, 2), (0, -width % 4, 0, -height % 4))
         images = images.contiguous(memory_format=torch.channels_last)
         fine, x = self.down_fine(self.enter(images), embedding)
+        embedding = self.keypoints(fine, embedding, cond.view_mask)
         middle, x = self.down_middle(x, embedding)
         x = x + self.place.repeat(batch * frames, 1, 1, 1)
         for block, mixer in zip(self.blocks, self.mixers, strict=True):

@@ -3,7 +3,6 @@
 Legend: B batch, T frames, V views, c latent channels, h w latent size, P proprioception, S state.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from worldsim.config.limits import Count
 from worldsim.config.values import Checked
-from worldsim.models.blocks import ResBlock
+from worldsim.models.blocks import ResBlock, keypoints
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +86,3 @@ class StateHead(nn.Module):
         out = self.mix(features.flatten(2)).float()
         p, s = self.sizes
         return StateReading(out[..., :p], out[..., p : p + s], out[..., -2], out[..., -1])
-
-
-def keypoints(maps: Tensor) -> Tensor:
-    """Soft-argmax of K maps `[F, K, h, w]`: x, y in [-1, 1] and peak height, `[F, 3K]` float32."""
-    logits = maps.float().flatten(2)
-    weights = logits.softmax(dim=-1).reshape(*maps.shape)
-    x = torch.linspace(-1.0, 1.0, maps.shape[-1], device=maps.device)
-    y = torch.linspace(-1.0, 1.0, maps.shape[-2], device=maps.device)
-    across, down = (weights.sum(2) * x).sum(-1), (weights.sum(3) * y).sum(-1)
-    height = torch.logsumexp(logits, dim=-1) - math.log(logits.shape[-1])
-    return torch.cat([across, down, height], dim=1)

@@ -281,6 +281,25 @@ def test_gradients_flow_through_every_imagined_frame(
             )
 
 
+@pytest.mark.parametrize("through", [1, 2, 3])
+def test_gradients_reach_back_through_so_many_frames_of_its_own(
+    model: WorldModel, batch: Batch, through: int
+) -> None:
+    # One predecessor and no attention over time: only through the frame before goes a way back.
+    config = replace(CONFIG, denoiser=DenoiserConfig("unet", width=32, depth=1, history=1))
+    torch.manual_seed(0)
+    alone = shaken(WorldModel(config, model.spec))
+    clip = clip_of(alone, batch)
+    action = clip.cond.action.clone().requires_grad_(True)
+    clip = replace(clip, cond=replace(clip.cond, action=action))
+    plan = RolloutConfig(frames=4, frames_end=4, history=1, most_steps=1, through=through)
+    rolled = self_rollout(alone, clip, plan, 1.0, generator()).predicted
+    for frame in range(4):
+        (slope,) = torch.autograd.grad(rolled[:, frame].sum(), action, retain_graph=True)
+        felt = [t for t in range(action.shape[1]) if slope[:, t].abs().max() > 0]
+        assert felt == list(range(1 + frame - frame % through, 2 + frame))
+
+
 def test_rollout_shortens_to_fit_the_clip(model: WorldModel, batch: Batch) -> None:
     config = RolloutConfig(start=0.0, frames=50, frames_end=50)
     rolled = self_rollout(model, clip_of(model, batch), config, 1.0, generator())

@@ -84,8 +84,9 @@ def _imagine(model: WorldModel, recorded: CachedDataset, begin: Rows, steps: int
 SQUARES = 8
 """Frames are compared in so many squares a side: a small thing fills one, and hardly moves the mean
 of a frame."""
-LEAST_ERROR = 1.0
-"""Grey levels that a tokenizer is taken to miss at least, or a perfect one would have no scale."""
+LEAST_ERROR = 10.0
+"""Grey levels that a tokenizer is taken to miss at least, as one of latents at an eighth of the side
+does: the finer it shows a frame, the less its error tells how far a frame may stray unharmed."""
 
 
 def strayed(
