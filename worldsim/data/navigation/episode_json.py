@@ -1,4 +1,4 @@
-"""What all readers of episode files share: JSON that may be gzipped, keys with their kinds, faults."""
+"""What all readers of episode files share: gzipped JSON, keys with their kinds, faults."""
 
 import gzip
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from worldsim.data.faults import Fault, settle
+from worldsim.data.faults import Fault, Severity, settle
 from worldsim.data.navigation.episode import NavigationEpisode
 from worldsim.errors import DataError
 
@@ -91,9 +91,9 @@ def read_each(
         try:
             episodes.append(read(row))
         except DataError as error:
-            severity = "warning" if skip_faulty else "error"
+            severity: Severity = "warning" if skip_faulty else "error"
             left_out = " (left out)" if skip_faulty else ""
-            faults.append(Fault(name, None, f"{error}{left_out}", severity))  # type: ignore[arg-type]
+            faults.append(Fault(name, None, f"{error}{left_out}", severity))
     settle(source, faults)
     if not episodes:
         raise DataError(f"{source} holds no episode{' without a fault' if faults else ''}")

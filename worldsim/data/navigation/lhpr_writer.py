@@ -56,8 +56,12 @@ def write_lhpr_tasks(
             layout cannot hold.
         DataError: an expert's walk without a stop for each sub-task.
     """
+    folders = set()
     for episode in episodes:
         _check(episode)
+        folders.add((len(episode.sub_tasks), episode.instruction))
+    if len(folders) < len(episodes):
+        raise UsageError("two episodes have the same instruction, which names their folder")
     return [_write_task(root, batch, episode, frames) for episode in episodes]
 
 
@@ -86,8 +90,8 @@ def _check(episode: NavigationEpisode) -> None:
     name = episode.instruction
     if "/" in name or "\0" in name or name.startswith(".") or len(name.encode()) > LONGEST_NAME:
         raise UsageError(
-            f"instruction {name!r} names a folder in LHPR's layout; expected at most {LONGEST_NAME} "
-            "bytes without '/' that do not begin with '.'"
+            f"instruction {name!r} names a folder in LHPR's layout; expected at most "
+            f"{LONGEST_NAME} bytes without '/' that do not begin with '.'"
         )
     if not episode.sub_tasks:
         raise UsageError(f"episode {episode.name} has no sub-task, which LHPR's layout needs")

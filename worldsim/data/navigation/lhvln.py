@@ -19,7 +19,6 @@ from worldsim.data.navigation.episode import (
     NavigationEpisode,
     Point,
     Pose,
-    StepTask,
     SubTask,
     absent_objects,
     as_point,

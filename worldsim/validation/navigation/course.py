@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from worldsim.data.navigation.episode import NavigationEpisode
 from worldsim.data.navigation.walk import Walk, finite_points
@@ -106,7 +106,7 @@ class Course:
             )
         if len({task.radius for task in tasks}) > 1:
             raise DataError(f"sub-tasks of episode {episode.name} have different radii")
-        path: ArrayLike = episode.expert_path or episode.reference_path
+        path = np.array(episode.expert_path or episode.reference_path)
         if not len(path) and episode.expert is not None:
             path = episode.expert.positions
         steps = tuple(task.expert_steps for task in tasks if task.expert_steps is not None)
@@ -115,7 +115,7 @@ class Course:
             goals=tuple(np.array(task.goals) for task in tasks),
             radius=tasks[0].radius,
             geodesic=geodesic,
-            reference_path=np.array(path) if len(path) else None,
+            reference_path=path if len(path) else None,
             expert_steps=steps if len(steps) == len(tasks) else None,
             expert_lengths=metres if len(metres) == len(tasks) else None,
             synchronous=synchronous,
