@@ -133,8 +133,9 @@ def _draw(
     start = int(rng.integers(len(scene.starts)))
     proposal = writer.propose(scene, targets, config.robot, rng)
     reason = reason_to_reject(proposal, scene, start, targets)
-    if reason is None and proposal.instruction in known:
-        reason = "duplicate"
+    text = proposal.instruction
+    if reason is None and any(text in other or other in text for other in known):
+        reason = "duplicate"  # LH-VLN finds a task's step tasks by its text, so parts count too
     if reason is not None:
         raise Rejected(reason)
     moves = [step[1:] for step in map(parse_step, proposal.plan) if step[0] == MOVE]

@@ -56,12 +56,9 @@ def write_lhpr_tasks(
             layout cannot hold.
         DataError: an expert's walk without a stop for each sub-task.
     """
-    folders = set()
     for episode in episodes:
         _check(episode)
-        folders.add((len(episode.sub_tasks), episode.instruction))
-    if len(folders) < len(episodes):
-        raise UsageError("two episodes have the same instruction, which names their folder")
+    _check_texts(root / "task" / batch, [episode.instruction for episode in episodes])
     return [_write_task(root, batch, episode, frames) for episode in episodes]
 
 
@@ -103,6 +100,18 @@ def _check(episode: NavigationEpisode) -> None:
             )
 
 
+def _check_texts(folder: Path, instructions: list[str]) -> None:
+    """LH-VLN gives a task every step task whose path holds its text, those of longer ones too."""
+    there = [path.name for path in folder.glob("*/*")]
+    for i, text in enumerate(instructions):
+        for other in (*there, *instructions[:i]):
+            if text in other or other in text:
+                raise UsageError(
+                    f"instruction {text!r} is part of {other!r} or holds it, and LH-VLN's readers "
+                    f"would mix their step tasks up in {folder}; choose another batch"
+                )
+
+
 def _write_task(
     root: Path,
     batch: str,
@@ -111,8 +120,6 @@ def _write_task(
 ) -> Path:
     where = f"{len(episode.sub_tasks)}/{episode.instruction}"
     folder = root / "task" / batch / where
-    if folder.exists():
-        raise UsageError(f"{folder} exists; choose another batch, or another instruction")
     with atomic_path(folder) as temporary:
         temporary.mkdir()
         write_json(temporary / "config.json", _config(episode))

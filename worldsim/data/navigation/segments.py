@@ -68,7 +68,7 @@ def segment(actions: Sequence[str]) -> list[Segment]:
 
 def _turns(actions: Sequence[str], side: str) -> list[Segment]:
     found, i = [], 0
-    while i + WINDOW <= len(actions):
+    while i < len(actions):
         hits = [i + k for k, action in enumerate(actions[i : i + WINDOW]) if action == side]
         if len(hits) >= TURNS:
             found.append(Segment(hits[0], hits[-1], side))
