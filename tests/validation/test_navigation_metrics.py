@@ -1,7 +1,11 @@
 """Navigation metrics worked by hand, one by one."""
 
 import math
+import re
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,8 @@ from worldsim.validation.navigation.trajectory_error import (
     rigidly_aligned,
 )
 from worldsim.validation.navigation.warping import dynamic_time_warping, normalised_warping
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "navigation.md"
 
 
 def walk_along(points: Sequence[tuple[float, ...]], actions: Sequence[str], **more: Any) -> Walk:
@@ -290,6 +296,26 @@ def test_means_and_pools_of_episodes_of_different_length() -> None:
     assert csr is not None and cgt is not None
     expected = 0.4 * scores.pooled["tar_pooled"] + 0.2 * (0.5 + csr + cgt)
     assert scores.pooled["challenge"] == pytest.approx(expected)
-    for refuse in (lambda: evaluate([], []), lambda: evaluate([one], courses)):
+    for some, asked in (([], []), ([one], courses)):
         with pytest.raises(UsageError, match="expected as many"):
-            refuse()
+            evaluate(some, asked)
+
+
+def test_the_page_lists_every_metric_and_its_snippet_runs() -> None:
+    text = PAGE.read_text(encoding="utf-8").split("## Episode files")[0]
+    listed = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", text, re.MULTILINE)
+    names = [name for cell in listed for name in re.findall(r"\w+", cell)]
+    assert sorted(names) == sorted([*NAVIGATION_METRICS, "isr_pooled", "tar_pooled", "challenge"])
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    exec(compile(snippet, str(PAGE), "exec"), {})
+
+
+def test_metrics_need_no_simulator_and_no_torch() -> None:
+    code = (
+        "import sys, worldsim.validation.navigation, worldsim.data.navigation.vlnce\n"
+        "import worldsim.data.navigation.lhpr_writer, worldsim.data.navigation.generator\n"
+        "heavy = ('torch', 'mujoco', 'habitat_sim', 'gymnasium', 'scipy', 'pyarrow')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.stdout == "[]\n", said.stderr

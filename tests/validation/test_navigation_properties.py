@@ -93,7 +93,7 @@ def test_metrics_do_not_depend_on_the_frame(seed: int) -> None:
     turn = np.array([(cos, -sin, 0), (sin, cos, 0), (0, 0, 1)])
 
     def moved(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return points @ turn.T + [4.0, -7.0, 2.0]
+        return np.asarray(points @ turn.T + [4.0, -7.0, 2.0])
 
     def walked(each: Walk) -> Walk:
         return Walk(moved(each.positions), each.headings + 1.1, each.actions, each.collided)
@@ -192,8 +192,8 @@ def test_odd_input_gives_finite_figures_or_says_why_not(walk: Walk, course: dict
     made = Course(**given | course)
     for number in values(walk, made).values():
         assert math.isfinite(number)
-    for number in evaluate([walk], [made]).means.values():
-        assert number is None or math.isfinite(number)
+    for mean in evaluate([walk], [made]).means.values():
+        assert mean is None or math.isfinite(mean)
 
 
 def test_an_unreachable_goal_is_failure_and_has_no_distance() -> None:
