@@ -166,6 +166,8 @@ SPOILT_VLNCE: list[tuple[dict[str, Any], str]] = [
     ({"goals": [{"position": [0, 0, 0], "radius": -1}]}, "radius"),
     ({"start_position": [0, 0]}, "shape"),
     ({"start_rotation": [0, 0, 0, 0]}, "no quaternion"),
+    ({"start_rotation": ["a", 0, 0, 1]}, "no array of numbers"),
+    ({"start_position": [10**400, 0, 0]}, "no array of numbers"),
     ({"instruction": {"instruction_text": "  "}}, "empty instruction"),
     ({"instruction": None}, "'instruction' is None, expected dict"),
     ({"scene_id": 3}, "'scene_id' is 3, expected str"),
@@ -255,6 +257,10 @@ SPOILT_LHVLN: list[tuple[dict[str, Any], str]] = [
     ({"Task instruction": ""}, "empty instruction"),
     ({"gt_step": [3]}, "for 2 moves"),
     ({"gt_step": ["x", 2]}, "expert_steps"),
+    ({"gt_step": [10**400, 2]}, "expert_steps"),
+    ({"worldsim": {"sub_tasks": [None, None]}}, "is None, expected an object"),
+    ({"worldsim": {"sub_tasks": [{"goals": [[0, 0]]}, {}]}}, "shape"),
+    ({"worldsim": {"start": {"position": [0, 0, 0]}}}, "lacks the key 'heading'"),
 ]
 
 
@@ -297,7 +303,7 @@ def test_a_step_task_beyond_the_walk_and_a_missing_batch(tmp_path: Path) -> None
     put_lhvln(tmp_path)
     put_json(tmp_path / "step_task" / "batch_7" / "late.json", lhvln_step_task(end=9))
     (tmp_path / "step_task" / "batch_7" / "Turn left, go to the desk.json").unlink()
-    with pytest.raises(DataError, match="ends with action 9, and the expert has 4"):
+    with pytest.raises(DataError, match="from action 2 to 9, and the expert has 4"):
         read_lhvln_tasks(tmp_path, "batch_7")
     with pytest.raises(DataError, match="no such batch"):
         read_lhvln_tasks(tmp_path, "batch_8")

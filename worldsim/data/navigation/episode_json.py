@@ -52,9 +52,10 @@ def entry(owner: Any, key: str, kind: type[T] | tuple[type, ...], where: str) ->
     return value
 
 
-def optional(owner: dict[str, Any], key: str, kind: type[T] | tuple[type, ...], where: str) -> Any:
+def optional(owner: Any, key: str, kind: type[T] | tuple[type, ...], where: str) -> Any:
     """As `entry`, or None where the key is absent or null."""
-    return None if owner.get(key) is None else entry(owner, key, kind, where)
+    absent = isinstance(owner, dict) and owner.get(key) is None
+    return None if absent else entry(owner, key, kind, where)
 
 
 def texts(values: list[Any], where: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from worldsim.data.navigation.walk import as_numbers
 from worldsim.errors import DataError
 
 Float = NDArray[np.float64]
@@ -41,10 +42,10 @@ def heading_of_quaternion(quaternion: ArrayLike) -> float:
     Raises:
         DataError: it is no rotation, or the agent looks straight up or down.
     """
-    given = np.asarray(quaternion, np.float64)
+    given = as_numbers(quaternion, "a rotation")
     norm = float(np.linalg.norm(given)) if given.shape == (4,) else math.nan
-    if not (math.isfinite(norm) and norm > 1e-6):
-        raise DataError(f"rotation {np.asarray(quaternion).tolist()} is no quaternion (x, y, z, w)")
+    if not 1e-6 < norm < 1e6:
+        raise DataError(f"rotation {given.tolist()} is no quaternion (x, y, z, w)")
     x, y, z, w = given / norm
     ahead = np.array([-2 * (x * z + w * y), -2 * (y * z - w * x), -(1 - 2 * (x * x + y * y))])
     forward, left, _ = from_habitat(ahead)

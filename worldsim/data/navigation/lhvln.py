@@ -123,7 +123,9 @@ def _episode(row: Row, scenes: Path | None) -> NavigationEpisode:
         plan=plan,
         robot=optional(config, "Robot", str, where) or "",
         step_tasks=tuple(read_step_task(step, where, expert) for step in steps),
-        reference_path=_points(own.get("reference_path"), f"the reference path of {where}"),
+        reference_path=_points(
+            optional(own, "reference_path", list, where), f"the reference path of {where}"
+        ),
         expert=expert,
     )
 
@@ -168,12 +170,13 @@ def _sub_tasks(
         raise DataError(
             f"{where}: {len(steps)} counts of steps and {len(more)} goals for {len(moves)} moves"
         )
+    here = f"{where}: sub-task"
     return tuple(
         SubTask(
             target=target,
             region=region,
             room=rooms[target, region],
-            goals=_points(extra.get("goals"), f"a goal of {where}"),
+            goals=_points(optional(extra, "goals", list, here), f"a goal of {where}"),
             radius=extra.get("radius", 1.0),
             expert_steps=count,
             expert_length=extra.get("expert_length"),
@@ -190,6 +193,6 @@ def _start(own: dict[str, Any], where: str) -> Pose | None:
     return Pose(as_point(position, where), entry(start, "heading", (int, float), f"{where}: start"))
 
 
-def _points(points: Any, what: str) -> tuple[Point, ...]:
+def _points(points: list[Any] | None, what: str) -> tuple[Point, ...]:
     """Points of our frame."""
     return tuple(as_point(point, what) for point in points or ())

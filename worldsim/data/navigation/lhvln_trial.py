@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from worldsim.data.layout import is_number
 from worldsim.data.navigation.episode import Pose, StepTask, as_point
 from worldsim.data.navigation.episode_json import entry, optional, read_episode_json, texts
 from worldsim.data.navigation.frames import from_habitat, heading_of_yaw
@@ -35,7 +36,7 @@ def read_expert(path: Path) -> Walk:
     """
     data, where = read_episode_json(path), str(path)
     for i, metres in enumerate(optional(data, "Geo dis", list, where) or []):
-        if not (isinstance(metres, int | float) and math.isfinite(metres)):
+        if not is_number(metres):
             raise DataError(f"{where}: the goal of sub-task {i + 1} cannot be reached ({metres})")
     trials = entry(data, "trial", dict, where)
     positions: list[Any] = []
@@ -82,9 +83,10 @@ def read_step_task(data: Any, where: str, expert: Walk | None) -> StepTask:
     pose = _stored_start(data, here)
     if expert is not None:
         rows = rows_of_moves(expert)
-        if last >= len(rows):
+        if not first <= last < len(rows):
             raise DataError(
-                f"{here} {instruction!r} ends with action {last}, and the expert has {len(rows)}"
+                f"{here} {instruction!r} goes from action {first} to {last}, and the expert has "
+                f"{len(rows)}"
             )
         known = Pose(
             as_point(expert.positions[rows[first]], here), float(expert.headings[rows[first]])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from worldsim.data.layout import is_number
 from worldsim.data.navigation.episode import NavigationEpisode, Point, Pose, SubTask, as_point
 from worldsim.data.navigation.episode_json import (
     entry,
@@ -107,7 +108,7 @@ def _sub_tasks(row: dict[str, Any], where: str, actions: tuple[str, ...]) -> tup
     task = SubTask(
         target="goal",
         goals=_points(places, f"the goals of {where}"),
-        radius=float(radius or SUCCESS_DISTANCE),
+        radius=radius or SUCCESS_DISTANCE,
         expert_steps=sum(action != ACTIONS[0] for action in actions) if actions else None,
         expert_length=metres,
     )
@@ -119,12 +120,12 @@ def _geodesic(row: dict[str, Any], where: str) -> float | None:
     metres = about.get("geodesic_distance") if about else None
     if metres is None:
         return None
-    if isinstance(metres, bool) or not isinstance(metres, int | float) or not metres >= 0:
-        raise DataError(f"{where}: geodesic_distance is {metres!r}, expected metres from 0")
-    if math.isinf(metres):
+    if metres == math.inf:
         raise DataError(
             f"{where}: its goal cannot be reached (geodesic_distance is infinite); leave it out"
         )
+    if not is_number(metres) or metres < 0:
+        raise DataError(f"{where}: geodesic_distance is {metres!r}, expected metres from 0")
     return float(metres)
 
 

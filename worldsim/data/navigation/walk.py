@@ -98,7 +98,7 @@ def finite_points(points: ArrayLike, what: str) -> Float:
     Raises:
         DataError: none, another shape, NaN, infinite, or beyond `FARTHEST`.
     """
-    found = _numbers(points, f"positions of {what}")
+    found = as_numbers(points, f"positions of {what}")
     if found.size == 0:
         raise DataError(f"{what} has an empty path; expected at least the position of its start")
     if found.ndim != 2 or found.shape[1] != 3:
@@ -119,16 +119,21 @@ def finite_numbers(numbers: ArrayLike, what: str) -> Float:
     Raises:
         DataError: one is NaN or infinite.
     """
-    found = _numbers(numbers, what)
+    found = as_numbers(numbers, what)
     if not np.isfinite(found).all():
         raise DataError(f"{what} hold {found[~np.isfinite(found)][0]}; expected finite numbers")
     return found
 
 
-def _numbers(values: ArrayLike, what: str) -> Float:
+def as_numbers(values: ArrayLike, what: str) -> Float:
+    """A float array of its own; NaN and infinity pass.
+
+    Raises:
+        DataError: they are no array of numbers.
+    """
     try:
         return np.array(values, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{what} are no array of numbers ({error})") from error
 
 
