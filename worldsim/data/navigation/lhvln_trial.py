@@ -4,9 +4,9 @@
 first row of the first sub-task is the look-around `stop` before anything happened; each sub-task's
 last row repeats the one before with its `stop` (`nav_gen/dataset_gen.py`). Positions are Habitat's.
 
-`split_task.py` looks a step task's start up in its sub-task's poses, by an index that is -1 where
-the step task begins with the sub-task and the sub-task is not the first. Python then takes the last
-pose, at the goal. Where the expert's walk is known, the start is taken from there instead.
+`split_task.py` looks a step task's start up in its sub-task's poses. The index is -1 where both
+begin together, unless the sub-task is the first. Python then takes the last pose, at the goal.
+Where the expert's walk is known, the start is taken from there instead.
 """
 
 import math

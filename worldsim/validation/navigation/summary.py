@@ -21,9 +21,9 @@ class NavigationScores:
         episodes: M.
         means: of each metric over the episodes that tell it; None where none does.
         told: how many episodes tell it.
-        pooled: of LH-VLN's code, over all sub-tasks of all episodes: `isr_pooled`, `tar_pooled`;
-            and `challenge`, the ranking score of MMSP 2025, by `cgt_steps` as its code has it, or
-            by `cgt` where an episode does not tell its expert's steps.
+        pooled: of LH-VLN's code, over all sub-tasks of all episodes: `isr_pooled`, `tar_pooled`.
+            `challenge` is the ranking score of MMSP 2025. It takes `cgt_steps`, as the code does,
+            or `cgt` where an episode does not tell its expert's steps.
     """
 
     episodes: int
