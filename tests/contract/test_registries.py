@@ -40,6 +40,7 @@ from worldsim.spec import EQUIRECTANGULAR, PINHOLE
 from worldsim.training.losses.distillation import DISTILLATIONS
 from worldsim.training.losses.noise_levels import NOISE_POLICIES
 from worldsim.training.losses.objective import LOSS_MASKS
+from worldsim.validation.navigation import NAVIGATION_METRICS
 
 WorldModelConfig()  # looks its names up, and so files every row of theirs
 register_policies()
@@ -54,6 +55,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     MEMORIES,
     MEMORY_SAMPLERS,
     METRICS,
+    NAVIGATION_METRICS,
     BASELINES,
     POLICIES,
     BEHAVIOURS,
