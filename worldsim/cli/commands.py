@@ -14,7 +14,7 @@ class Command:
         kept: what an interrupted run keeps, said after Ctrl-C.
         renders: whether it may draw with MuJoCo and so needs a GL backend chosen first.
         actions: words that may follow the command, passed on as `action=WORD`.
-        continues: whether it continues what stands in its folder `out`, which no two may do at once.
+        continues: whether it continues what stands in its folder `out`; no two may at once.
     """
 
     summary: str
