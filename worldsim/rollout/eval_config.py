@@ -10,9 +10,9 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from worldsim.config.limits import Count, FewSteps, Seed, Text, Whole, between, inside
+from worldsim.config.limits import Count, FewSteps, Seed, Text, Whole
 from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
@@ -27,7 +27,7 @@ from worldsim.rollout.dependencies import (
     digest_named,
     digest_network,
 )
-from worldsim.rollout.episodes import METRICS, SUCCESS, World
+from worldsim.rollout.episodes import World
 from worldsim.rollout.own_code import module_digest, place_digest
 from worldsim.training.run_folder import file_fingerprint
 
@@ -256,45 +256,3 @@ def digest_of(parts: Parts) -> str:
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-Resamples = Annotated[int, between(1, 10**7)]
-Level = Annotated[float, inside(0, 1)]
-"""Of a confidence interval, such as 0.95."""
-
-
-@dataclass(frozen=True)
-class RankingOptions(Checked):
-    """What turns results into a ranking.
-
-    Attributes:
-        reference_csv: logged rates that stand for the reference; None takes the simulator.
-        groups: {policy: group} of policies that are compared among themselves too.
-        null_policy: the policy that does nothing, if it is in the pool.
-        bootstrap_samples: resamples of every interval.
-        level: of every interval.
-        seed: of the resampling.
-        metric: registered name of the episode metric that is ranked.
-    """
-
-    reference_csv: str | None = None
-    groups: dict[str, str] = field(default_factory=dict)
-    null_policy: str | None = "zero"
-    bootstrap_samples: Resamples = 4000
-    level: Level = 0.95
-    seed: Seed = 0
-    metric: Text = SUCCESS
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        METRICS.get(self.metric)
-        if self.reference_csv is not None and self.metric != SUCCESS:
-            raise UsageError(
-                f"metric={self.metric}: logged rates are of success, so nothing else can be "
-                "compared with them; leave reference.csv out, or rank metric=success"
-            )
-
-    @property
-    def worlds(self) -> tuple[World, ...]:
-        """Worlds in which policies must be rolled out."""
-        return ("imagination",) if self.reference_csv else ("imagination", "simulator")

@@ -39,9 +39,11 @@ class Pool:
 
 @dataclass(frozen=True)
 class PoolNode(Pool):
-    """Node `policy`: the pool to develop on, and the one that what ships is scored on."""
+    """Node `policy`: the pool to develop on, the one that what ships is scored on, and the one that
+    judges are measured on."""
 
     release: Pool = field(default_factory=lambda: Pool({}))
+    validation: Pool = field(default_factory=lambda: Pool({}))
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class RolloutSettings(Checked):
             raise UsageError("no policies; choose a pool, such as policy=pool_push")
         _check_pool(self.policy, "policy")
         _check_pool(self.policy.release, "policy.release")
+        _check_pool(self.policy.validation, "policy.validation")
 
     @property
     def chosen_pool(self) -> Pool:
