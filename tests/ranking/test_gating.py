@@ -30,7 +30,7 @@ def batch(*episodes: tuple[list[int], list[float]]) -> RolloutBatch:
             agent_pos=np.zeros((len(success), 1), np.float32),
             action=np.zeros((len(success) - 1, 1), np.float32),
             success=np.array(success, bool),
-            action_error=np.array([NAN, *errors], np.float32),
+            gate_error=np.array([NAN, *errors], np.float32),
         )
         for success, errors in episodes
     ]

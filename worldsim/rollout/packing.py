@@ -13,7 +13,9 @@ Arrays = Mapping[str, NDArray[Any]]
 
 DIGITS = 4
 """Decimals of probabilities and progress on disk."""
-ROUNDED = ("progress", "probability", "action_error")
+ROUNDED = ("progress", "probability", "gate_error")
+OLDER = {"action_error": "gate_error"}
+"""Older names of arrays."""
 
 
 def pack(trajectories: Sequence[Trajectory]) -> dict[str, NDArray[Any]]:
@@ -40,6 +42,7 @@ def unpack(arrays: Arrays) -> tuple[Trajectory, ...]:
         DataError: an array has another number of rows than `frames` says.
         KeyError: an array is missing.
     """
+    arrays = {OLDER.get(name, name): rows for name, rows in arrays.items()}
     frames = np.asarray(arrays["frames"], np.int64)
     ends = {True: np.cumsum(np.maximum(frames - 1, 0)), False: np.cumsum(frames)}
     columns: dict[str, list[NDArray[Any]]] = {}

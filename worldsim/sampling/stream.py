@@ -22,6 +22,7 @@ from worldsim.models.world_model import WorldModel
 from worldsim.rows import exchange_rows, take_rows
 from worldsim.sampling.chunk_sampler import ChunkSampler
 from worldsim.sampling.initial import initial_rows, warn_if_uncalibrated
+from worldsim.sampling.redraw import branched
 from worldsim.sampling.sampler import (
     Acceleration,
     Precision,
@@ -178,12 +179,11 @@ class Stream:
         Raises:
             UsageError: too few actions were pushed.
         """
-        due, queued = self._sampler.due(self._running.sampling), self._running.queue.length
-        if (queued < due).any():
-            row = int(np.argmax(due - queued))
+        lack = self._sampler.due(self._running.sampling) - self._running.queue.length
+        if (lack > 0).any():
+            row = int(np.argmax(lack))
             raise UsageError(
-                f"the next pass needs {due[row]} actions beyond the newest frame and row {row} has "
-                f"{queued[row]}; push {due[row] - queued[row]} more, or drain()"
+                f"the next pass of row {row} needs {lack[row]} more actions; push them, or drain()"
             )
         return self._advance()
 
@@ -293,8 +293,8 @@ class Stream:
         """Keep only these rows, in this order; the others cost nothing from now on."""
         self._rows, self._cond = take_rows(self._running, rows), None
 
-    def fork(self) -> Self:
-        """An independent continuation that shares the weights."""
+    def fork(self, draws: int = 0) -> Self:
+        """A continuation that shares the weights; or `draws` of all rows, by other noise."""
         twin = copy.copy(self)
-        twin.select(range(self.num_envs))
+        twin._rows, twin._cond = branched(self._running, draws), None
         return twin
