@@ -15,7 +15,7 @@ from worldsim.errors import QualityWarning, UsageError
 from worldsim.judge.gates import RolloutGate
 from worldsim.judge.judge import Judge, Judgement, ObservedFrame
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.sampler import Acceleration, Sampler
+from worldsim.sampling.sampler import Acceleration, Sampler, default_steps
 from worldsim.sampling.stream import Stream
 
 Float = NDArray[np.float32]
@@ -58,7 +58,8 @@ class ImaginationEngine:
     Args:
         model: the world model.
         judge: must know the same world.
-        sampling_steps: denoising steps a frame, 1 to 8.
+        sampling_steps: denoising steps a frame, 1 to 8; None takes the model's own, see
+            `worldsim.sampling.sampler.default_steps`.
         success_bonus: see above.
         acceleration: how the model's passes are run; see `worldsim.sampling.sampler`.
         gate: says of every step how far to rely on it, if given.
@@ -72,18 +73,19 @@ class ImaginationEngine:
         self,
         model: WorldModel,
         judge: Judge,
-        sampling_steps: int = 2,
+        sampling_steps: int | None = None,
         success_bonus: float = 1.0,
         acceleration: Acceleration = "none",
         gate: RolloutGate | None = None,
     ) -> None:
-        if not 1 <= sampling_steps <= 8:
-            raise UsageError(f"sampling_steps is {sampling_steps}; expected 1 to 8")
+        steps = default_steps(model.config) if sampling_steps is None else sampling_steps
+        if not 1 <= steps <= 8:
+            raise UsageError(f"sampling_steps is {steps}; expected 1 to 8")
         model.spec.require_compatible(judge.spec, "the world model", "the judge", stateless=True)
         self.spec = model.spec
         self.judge, self.gate = judge, gate
         self.success_bonus = success_bonus
-        self.stream = Stream.of(model, Sampler.of(model, sampling_steps, acceleration))
+        self.stream = Stream.of(model, Sampler.of(model, steps, acceleration))
         self._tracker = judge.tracker(0)
         self._progress: Float = np.zeros(0, np.float32)
 

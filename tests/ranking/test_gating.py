@@ -1,19 +1,23 @@
 """Rollouts past their limit are unknown: coverage, rates with and without, nothing lost."""
 
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from rank_testing import rank_config, save_nano_run
 from ranking_testing import made_up_batch
 
 from worldsim.cli import rank
 from worldsim.judge.gate import FOLDER, GateLimit
 from worldsim.models.heads.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
-from worldsim.models.weights import WEIGHTS
+from worldsim.models.trained_ladder import TrainedLadder
+from worldsim.models.weights import CONFIG, WEIGHTS
 from worldsim.models.world_model import WorldModel
 from worldsim.ranking.gating import gated_table, unknown
 from worldsim.rollout.episodes import RolloutBatch, Trajectory
@@ -80,9 +84,9 @@ def gated_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def write_limit(run: Path, limit: float) -> None:
+def write_limit(run: Path, limit: float, steps: int = 2) -> None:
     weights = file_fingerprint(run / "model" / WEIGHTS)
-    GateLimit(limit, 1, 0.95, 10, weights).save(run / "judge" / FOLDER)
+    GateLimit(limit, 1, 0.95, 10, weights, steps).save(run / "judge" / FOLDER)
 
 
 def test_a_ranking_is_given_with_and_without_what_the_gate_rejects(
@@ -110,3 +114,41 @@ def test_a_ranking_is_given_with_and_without_what_the_gate_rejects(
     rank.run(rank_config(gated_run, tmp_path / "off", *few, "gate=false"))
     off = json.loads((tmp_path / "off" / "ranking.json").read_text())
     assert off["gated"] is None and off["policies"] == whole["policies"]
+
+
+def test_a_gate_of_other_steps_or_another_model_is_none(gated_run: Path, tmp_path: Path) -> None:
+    write_limit(gated_run, 0.5, steps=1)
+
+    def gate(*overrides: str) -> GateLimit | None:
+        found, _ = rank.read_settings(settings(gated_run, tmp_path, *overrides))
+        limit: GateLimit | None = found.gated
+        return limit
+
+    assert gate() is None and gate("sampling_steps=2") is None
+    found = gate("sampling_steps=1")
+    assert found is not None and found.limit == 0.5
+    assert gate("sampling_steps=1", "gate=false") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "own"), [({}, 2), ({"pure_noise": False}, 1), ({"ladder": TrainedLadder(5)}, 1)]
+)
+def test_rankings_take_the_models_own_steps(
+    changes: dict[str, Any], own: int, gated_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(gated_run, run)
+    text = json.loads((run / "model" / CONFIG).read_text())
+    text["config"]["denoiser"] |= {k: v for k, v in changes.items() if k == "pure_noise"}
+    text["config"] |= {k: asdict(v) for k, v in changes.items() if k == "ladder"}
+    (run / "model" / CONFIG).write_text(json.dumps(text))
+    found, _ = rank.read_settings(settings(run, tmp_path))
+    assert found.sampling_steps == own
+    asked, _ = rank.read_settings(settings(run, tmp_path, "sampling_steps=3"))
+    assert asked.sampling_steps == 3
+
+
+def settings(run: Path, out: Path, *overrides: str) -> dict[str, Any]:
+    plain = OmegaConf.to_container(rank_config(run, out, *overrides), resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

@@ -46,10 +46,11 @@ def run(config: DictConfig) -> None:
     from worldsim.validation.open_loop import open_loop_records
 
     settings = build(Settings, config)
-    sampler, drift = settings.sampler, settings.drift
+    drift = settings.drift
     earlier = [read_column(folder) for folder in settings.also]
     recorded = LeRobotDataset(settings.dataset, settings.selection)
     model = WorldModel.from_pretrained(settings.model)
+    sampler = settings.sampler.of(model.config)
     Stream.of(model, sampler)  # refuses what the model was not trained for
     device = inference_device(settings.device)
     model.to(device)

@@ -34,7 +34,6 @@ RANKING_KEYS = (
     "judge_validation",
 )
 EVAL_KEYS = (
-    "sampling_steps",
     "max_steps",
     "seed",
     "batch_size",
@@ -160,8 +159,10 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
     from worldsim.config.compose import build
     from worldsim.envs.imagination.loading import judge_folder
     from worldsim.models.pretrained import resolve_folder
+    from worldsim.models.world_model import trained_config
     from worldsim.rollout.baselines import BaselineOptions
     from worldsim.rollout.eval_config import EvalConfig, StartPlan
+    from worldsim.sampling.sampler import default_steps
 
     starts = read_blocks(settings).place(build(StartPlan, settings["starts"], "starts"))
     env_id, kwargs = split_env_node(settings["env"] or {})
@@ -176,6 +177,7 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
         model=str(model),
         judge=str(judge_folder(settings["judge"], settings["model"])),
         starts=starts,
+        sampling_steps=settings["sampling_steps"] or default_steps(trained_config(model)),
         films=settings["films"]["starts"],
         pool=settings.get("pool", "development"),
         baselines=baselines,

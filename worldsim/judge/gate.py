@@ -46,6 +46,7 @@ class GateLimit:
         quantile: share of the held-out replays that stay below.
         replays: how many there were.
         model: fingerprint of the world model's weights.
+        sampling_steps: denoising steps a frame in the replays; None where that was not noted.
     """
 
     limit: float
@@ -53,6 +54,7 @@ class GateLimit:
     quantile: float
     replays: int
     model: str | None
+    sampling_steps: int | None = None
 
     def crossing(self, error: Float) -> int | None:
         """The observation at which errors `[T+1]` (the first NaN) pass the limit; None: never."""
@@ -64,8 +66,13 @@ class GateLimit:
         write_json(folder / LIMIT, asdict(self))
 
     @staticmethod
-    def of_judge(judge: Path, model: str | None) -> "GateLimit | None":
-        """The limit in a judge's folder; None without one, or if it is of another world model.
+    def of_judge(judge: Path, model: str | None, steps: int) -> "GateLimit | None":
+        """The limit in a judge's folder; None without one that holds for these rollouts.
+
+        Args:
+            judge: the folder.
+            model: fingerprint of the weights of the world model that imagines.
+            steps: its denoising steps a frame.
 
         Raises:
             DataError: the file is damaged.
@@ -77,7 +84,7 @@ class GateLimit:
             found = from_dict(GateLimit, read_json(path))
         except (DaciteError, TypeError) as error:
             raise DataError(f"{path} does not describe a gate: {error}") from error
-        return found if found.model == model else None
+        return found if (found.model, found.sampling_steps) == (model, steps) else None
 
 
 def windowed(error: Float, window: int) -> Float:
@@ -88,10 +95,20 @@ def windowed(error: Float, window: int) -> Float:
     return np.asarray((total[ends] - total[begins]) / (ends - begins), np.float32)
 
 
-def choose_limit(errors: Sequence[Float], quantile: float, model: str | None) -> GateLimit:
-    """The limit that a share `quantile` of held-out replays, errors `[T]` each, stays below."""
+def choose_limit(
+    errors: Sequence[Float], quantile: float, model: str | None, steps: int
+) -> GateLimit:
+    """The limit that a share `quantile` of held-out replays, errors `[T]` each, stays below.
+
+    Args:
+        errors: of the replays.
+        quantile: see above.
+        model: fingerprint of the weights that imagined them.
+        steps: denoising steps a frame that they were imagined with.
+    """
     worst = [float(windowed(each, WINDOW).max()) for each in errors if len(each)]
-    return GateLimit(float(np.quantile(worst, quantile)), WINDOW, quantile, len(worst), model)
+    limit = float(np.quantile(worst, quantile))
+    return GateLimit(limit, WINDOW, quantile, len(worst), model, steps)
 
 
 @torch.enable_grad()

@@ -22,7 +22,7 @@ from worldsim.judge.sampling import REPORTED, JudgeConfig, Rows, episodes_in
 from worldsim.models.heads.inverse_dynamics import InverseDynamics
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.replay import replay_recorded
-from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.sampler import default_steps
 
 MOST_BANDS = 6
 """Depths are split into no more bands, wider ones where episodes are long."""
@@ -139,7 +139,7 @@ def measure_imagined(
     for first in range(1, int(depths.max()) + 1, width):
         inside = (depths >= first) & (depths < first + width)
         bands.append(DepthBand(first, first + width - 1, Verdicts.of(truth[inside], said[inside])))
-    steps = Sampler.default(model).steps
+    steps = default_steps(model.config)  # those of `replay_recorded`
     counted = Verdicts.of(truth[: len(whole)], said[: len(whole)])
     report = ImaginedReport(counted, tuple(bands), weights, steps)
     return Measured(report, errors[: len(whole)] if inverse else [])

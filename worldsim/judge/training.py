@@ -102,7 +102,8 @@ def _measure(
     judge.report = replace(judge.report, imagined=found.report)
     if inverse is not None:
         inverse.save_pretrained(out / FOLDER)
-        choose_limit(found.errors, config.gate_quantile, weights).save(out / FOLDER)
+        steps = found.report.sampling_steps
+        choose_limit(found.errors, config.gate_quantile, weights, steps).save(out / FOLDER)
 
 
 def env_of(dataset: Path) -> EnvReference | None:

@@ -21,8 +21,9 @@ SIGNIFICANCE = 0.05
 """A judge whose verdicts chance alone gives as often as this must not be used."""
 
 NOT_MEASURED = (
-    "The judge was not measured on imagined frames of this world model: what it mistakes there is "
-    "not known. Training a judge beside the model (`worldsim train stage=judge`) measures it."
+    "The judge was not measured on imagined frames of this world model in these denoising steps: "
+    "what it mistakes there is not known. Training a judge beside the model (`worldsim train "
+    "stage=judge`) measures it in the model's own steps (`sampling_steps=null`)."
 )
 
 

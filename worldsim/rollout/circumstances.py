@@ -25,7 +25,8 @@ class Circumstances:
     """Of model, judge and starts.
 
     Attributes:
-        judge: the judge's measured error; on imagined frames, that on frames of this world model.
+        judge: the judge's measured error; on imagined frames, that on frames of this world model,
+            in as many denoising steps.
         state_assisted: whether the world model had the simulator's state or progress.
         development_starts: whether the model was developed on some of these starts; None where
             that is not known.
@@ -58,9 +59,10 @@ class Circumstances:
         """
         model = WorldModel.from_pretrained(eval_config.model)
         judge = load_pretrained_judge(eval_config.judge).report
+        weights = Path(eval_config.model) / WEIGHTS
         entry = eval_config.policies.get(options.null_policy or "") or {}
         return Circumstances(
-            judge=of_this_model(judge, Path(eval_config.model) / WEIGHTS),
+            judge=as_used(judge, weights, eval_config.sampling_steps),
             state_assisted=model.state_assisted,
             development_starts=developed_on(eval_config, blocks),
             null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),
@@ -69,12 +71,19 @@ class Circumstances:
         )
 
 
-def of_this_model(judge: JudgeReport, weights: Path) -> JudgeReport:
-    """Without what was measured on frames that another world model imagined."""
+def as_used(judge: JudgeReport, weights: Path, steps: int) -> JudgeReport:
+    """Without what was measured on frames that are not imagined as those of a ranking are.
+
+    Args:
+        judge: what was measured.
+        weights: file of the world model that imagines.
+        steps: its denoising steps a frame, which change what a frame looks like.
+    """
     imagined = judge.imagined
-    if imagined is None or imagined.model == file_fingerprint(weights):
+    if imagined is None:
         return judge
-    return replace(judge, imagined=None)
+    alike = imagined.sampling_steps == steps and imagined.model == file_fingerprint(weights)
+    return judge if alike else replace(judge, imagined=None)
 
 
 def ships(weights: str) -> bool:

@@ -177,10 +177,10 @@ class EvalConfig(Checked):
     @cached_property
     def gated(self) -> GateLimit | None:
         """The gate's limit, where rollouts are gated."""
-        judge = Path(self.judge)
+        judge, model = Path(self.judge), Path(self.model)
         if not self.gate or not (judge / FOLDER).is_dir():
             return None
-        return GateLimit.of_judge(judge, file_fingerprint(Path(self.model) / WEIGHTS))
+        return GateLimit.of_judge(judge, file_fingerprint(model / WEIGHTS), self.sampling_steps)
 
     def parts(self, policy: str, world: World) -> Parts:
         """Hash of each thing that one policy's result in one world depends on.

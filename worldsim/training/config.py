@@ -108,7 +108,7 @@ class ValidationConfig(Checked):
         every: optimiser steps between validations; 0 validates at the end only.
         episodes: held-out episodes to roll out.
         max_steps: longest rollout in steps; 0 is whole episodes.
-        sampling_steps: denoising steps a frame.
+        sampling_steps: denoising steps a frame; None takes the model's own.
         films: episodes shown in the sample film; 0 writes none.
         swap: whether to exchange the actions of episodes too and replay them in the simulator.
         step_counts: numbers of denoising steps whose quality the finished model carries with it.
@@ -118,7 +118,7 @@ class ValidationConfig(Checked):
     every: Whole = 0
     episodes: Whole = 24
     max_steps: Whole = 0
-    sampling_steps: Count = 2
+    sampling_steps: Count | None = None
     films: Whole = 2
     swap: bool = True
     step_counts: tuple[Count, ...] = (1, 2, 4)

@@ -57,7 +57,7 @@ class RolloutSettings(Checked):
     model: ModelName
     judge: JudgeName | None
     starts: StartPlan
-    sampling_steps: FewSteps
+    sampling_steps: FewSteps | None
     max_steps: Count | None
     seed: Seed
     batch_size: Count
