@@ -39,6 +39,7 @@ EVAL_KEYS = (
     "batch_size",
     "watch_simulator",
     "gate",
+    "gate_kind",
     "device",
 )
 """Keys of the config that `RankingOptions` and `EvalConfig` take as they are."""

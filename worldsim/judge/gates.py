@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from worldsim.judge.gate import FOLDER
+from worldsim.judge.gate import FOLDER, INVERSE_DYNAMICS
 from worldsim.judge.judge import Judge
 from worldsim.judge.resampling import SETTINGS, Resampling, ResamplingGate
 from worldsim.models.heads.inverse_dynamics import InverseDynamics
@@ -28,7 +28,7 @@ Check = Callable[[Stream, Float], Float]
 """Of the stream after the step and the judge's success probability `[N]` there: the error `[N]`,
 or `[N, K]` readings before there is a limit."""
 
-INVERSE_DYNAMICS, RESAMPLING = "inverse_dynamics", "resampling"
+RESAMPLING = "resampling"
 
 
 class RolloutGate(Protocol):
@@ -36,6 +36,14 @@ class RolloutGate(Protocol):
 
     def begin(self, stream: Stream, actions: Float) -> Check:
         """Before a step under actions `[N, A]`: what will say how far to rely on it."""
+        ...
+
+    def fit(self, replays: list[Float]) -> list[Float]:
+        """Errors `[T]` of replays of readings `[T]` or `[T, K]`, in what they usually are there."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what errors are made with."""
         ...
 
 
@@ -61,6 +69,14 @@ class InverseDynamicsGate:
             return np.asarray(error.cpu().numpy(), np.float32)
 
         return check
+
+    def fit(self, replays: list[Float]) -> list[Float]:
+        """See `RolloutGate`; the network knows its spread already."""
+        return replays
+
+    def save(self, folder: Path) -> None:
+        """See `RolloutGate`."""
+        self.network.save_pretrained(folder)
 
 
 @dataclass(frozen=True)

@@ -149,3 +149,17 @@ class ResamplingGate:
             return readings if self.scale is None else self.scale.error(readings)
 
         return check
+
+    def fit(self, replays: list[Float]) -> list[Float]:
+        """See `worldsim.judge.gates.RolloutGate`; readings of a gate without scale.
+
+        Raises:
+            DataError: no draw differs from another.
+        """
+        self.scale = Resampling.of(self.draws, replays)
+        return [self.scale.error(each) for each in replays]
+
+    def save(self, folder: Path) -> None:
+        """See `worldsim.judge.gates.RolloutGate`; after `fit`."""
+        assert self.scale is not None
+        self.scale.save(folder)

@@ -69,8 +69,9 @@ class GatedRanking:
         found = self.coefficients
         return [
             f"The gate ({self.limit.kind}) lets {self.covered:.0%} of imagined rollouts pass "
-            f"(least of {least}: {self.coverage[least]:.0%}). By these, Pearson is {found.pearson.text(3)}, MMRV "
-            f"{found.mmrv.text(3)}; all other figures are of all rollouts."
+            f"(least of {least}: {self.coverage[least]:.0%}). By these, Pearson is "
+            f"{found.pearson.text(3)}, MMRV {found.mmrv.text(3)}; all other figures are of all "
+            "rollouts."
         ]
 
 

@@ -10,14 +10,15 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from worldsim.config.limits import Count, FewSteps, Seed, Text, Whole
+from worldsim.config.limits import Count, FewSteps, OneOf, Seed, Text, Whole
 from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16, inference_device
-from worldsim.judge.gate import FOLDER, GateLimit
+from worldsim.judge.gate import INVERSE_DYNAMICS, GateLimit
+from worldsim.judge.gates import GATES
 from worldsim.models.weights import WEIGHTS
 from worldsim.own_imports import parts_in_use
 from worldsim.rollout.baselines import BASELINES, BaselineOptions
@@ -40,6 +41,7 @@ PACKAGES = ("worldsim", "torch", "numpy", "mujoco", "gymnasium")
 DEVELOPMENT, VALIDATION, RELEASE = "development", "validation", "release"
 """Names of blocks of starts; those of pools of policies are the first and the last."""
 PoolName = Literal["development", "release"]
+GateName = Annotated[str, OneOf(lambda: GATES)]
 
 Parts = dict[str, str]
 """Hashes of what a result depends on, by what it is."""
@@ -125,7 +127,8 @@ class EvalConfig(Checked):
         seed: of the noise of policies and imagination.
         batch_size: episodes side by side.
         watch_simulator: whether the judge watches the simulator too.
-        gate: whether actions are recovered from imagined frames, where judge and model have a gate.
+        gate: whether imagined rollouts are gated, where judge and model have a gate.
+        gate_kind: which gate; see `worldsim.judge.gates`.
         films: how many of the starts are filmed, in both worlds and for every policy.
         pool: which of the pools the policies are, `development` or `release`.
         device: where world model and judge compute; see `inference_device`.
@@ -146,6 +149,7 @@ class EvalConfig(Checked):
     batch_size: Count = 64
     watch_simulator: bool = True
     gate: bool = True
+    gate_kind: GateName = INVERSE_DYNAMICS
     films: Whole = 4
     device: str = "cpu"
     pool: PoolName = "development"
@@ -177,10 +181,15 @@ class EvalConfig(Checked):
     @cached_property
     def gated(self) -> GateLimit | None:
         """The gate's limit, where rollouts are gated."""
-        judge, model = Path(self.judge), Path(self.model)
-        if not self.gate or not (judge / FOLDER).is_dir():
+        if not self.gate or not self.gate_folder.is_dir():
             return None
-        return GateLimit.of_judge(judge, file_fingerprint(model / WEIGHTS), self.sampling_steps)
+        model = file_fingerprint(Path(self.model) / WEIGHTS)
+        return GateLimit.of_folder(self.gate_folder, model, self.sampling_steps)
+
+    @property
+    def gate_folder(self) -> Path:
+        """Where the judge has the gate, if it has it."""
+        return Path(self.judge) / GATES.get(self.gate_kind).folder
 
     def parts(self, policy: str, world: World) -> Parts:
         """Hash of each thing that one policy's result in one world depends on.
@@ -212,7 +221,8 @@ class EvalConfig(Checked):
         if "sampling_steps" in reads:
             parts["sampling_steps"] = _hash(self.sampling_steps)
         if self.gated and world == "imagination":
-            parts["the gate"] = digest_file(Path(self.judge) / FOLDER / WEIGHTS)
+            made_with = GATES.get(self.gate_kind).made_with
+            parts["the gate"] = digest_file(self.gate_folder / made_with)
         if "judge" in reads:
             parts["the judge"] = digest_network(Path(self.judge))
             device = inference_device(self.device)

@@ -20,7 +20,7 @@ from worldsim.config.limits import (
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError, unknown_name
 from worldsim.policies.pool import check_entry, pool_entries
-from worldsim.rollout.eval_config import RELEASE, StartPlan
+from worldsim.rollout.eval_config import RELEASE, GateName, StartPlan
 from worldsim.rollout.start_blocks import SeedBlock, StartBlocks
 
 
@@ -65,6 +65,7 @@ class RolloutSettings(Checked):
     workers: Workers | None
     watch_simulator: bool
     gate: bool
+    gate_kind: GateName
     start_blocks: Mapping[str, SeedBlock]
 
     def __post_init__(self) -> None:
