@@ -77,26 +77,28 @@ class JudgeTrial:
     Attributes:
         imagined: whether its verdicts on imagined frames were tried, or those on recorded ones.
         p_value: of all verdicts together; None where one outcome is missing.
+        counts: those verdicts.
         weak_bands: depths that the ranking uses at which the hypothesis stands.
         beyond: greatest depth that was measured, where the ranking goes deeper.
     """
 
     imagined: bool
     p_value: float | None
+    counts: Verdicts
     weak_bands: tuple[DepthBand, ...] = field(default=())
     beyond: int | None = None
 
     @staticmethod
     def of(judge: JudgeReport, horizon: int | None = None) -> "JudgeTrial":
         """Try a judge for a ranking of at most `horizon` steps; None: not known."""
-        p_value = chance_p_value(judge.where_used)
+        p_value = chance_p_value(counts := judge.where_used)
         if (imagined := judge.imagined) is None:
-            return JudgeTrial(False, p_value)
+            return JudgeTrial(False, p_value, counts)
         used = [b for b in imagined.bands if horizon is None or b.first <= horizon]
         tried = [(band, chance_p_value(band.verdicts)) for band in used]
         weak = tuple(band for band, p in tried if p is not None and p >= SIGNIFICANCE)
         deeper = horizon is not None and horizon > imagined.deepest
-        return JudgeTrial(True, p_value, weak, imagined.deepest if deeper else None)
+        return JudgeTrial(True, p_value, counts, weak, imagined.deepest if deeper else None)
 
     @property
     def passed(self) -> bool:
@@ -109,7 +111,10 @@ class JudgeTrial:
         if self.passed:
             return None
         if self.p_value is None:
-            return "the judge was not validated on both outcomes"
+            return (
+                "the judge was not validated on both outcomes, but on "
+                f"{self.counts.positives} successes and {self.counts.negatives} failures"
+            )
         where = "imagined" if self.imagined else "recorded"
         return (
             f"on {where} frames the judge is not shown to be better than chance "
