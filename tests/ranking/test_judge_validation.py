@@ -90,6 +90,16 @@ def test_correction_takes_out_errors_that_hang_on_the_outcome_alone() -> None:
     assert corrected.mean_errors[1] < corrected.mean_errors[0] / 2
 
 
+def test_rates_that_the_measured_errors_cannot_give_are_no_surer_for_being_corrected() -> None:
+    won = np.tile([1] * 20 + [0] * 20, (3, 1))
+    said = np.where(won, np.tile([1, 1, 1, 0], 10), np.tile([0, 0, 0, 1], 10))
+    ranked = {"all": RankedRate(24, 24, 1.0), "half": RankedRate(12, 24, 0.5)}
+    found = measured(won, said).correcting(ranked, 500, 0.95, 0).corrected
+    assert found["all"].value == 1 and "beyond what" in str(found["all"].reason)
+    assert found["all"].interval == pytest.approx((0.862, 1.0), abs=1e-3)  # Wilson's of 24/24
+    assert found["half"].value == pytest.approx(0.5) and found["half"].reason is None
+
+
 def test_alike_episodes_count_for_fewer() -> None:
     rng = np.random.default_rng(0)
     everywhere = np.ones((6, 200), bool)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from worldsim.judge.imagined import band_width
 from worldsim.judge.report import Verdicts
-from worldsim.ranking.bootstrap import Estimate
+from worldsim.ranking.bootstrap import Estimate, wilson_interval
 from worldsim.ranking.clustered import FEWEST, OutcomeRates
 from worldsim.ranking.judging import SIGNIFICANCE, chance_p_value, corrected_by
 from worldsim.rollout.episodes import RolloutBatch
@@ -23,6 +23,7 @@ Float = NDArray[np.float64]
 
 LEAST_STEPS = 10
 """Between two horizons that are printed."""
+BEYOND = "the imagined rate lies beyond what the measured error rates can give"
 STREAM = 7
 """Of the draws; the other streams are those of `worldsim.ranking.rank` and `.baselines`."""
 
@@ -122,9 +123,10 @@ class JudgeValidation:
                 corrected[name] = Estimate(None, None, reason)
                 continue
             rng = np.random.default_rng([seed, STREAM])
-            corrected[name] = corrected_by(
+            found = corrected_by(
                 self.whole.counts, rate.successes, rate.trials, samples, level, rng
             )
+            corrected[name] = self._within_reach(found, rate, level)
         known = [
             (rate.successes / rate.trials, corrected[name].value, rate.reference)
             for name, rate in ranked.items()
@@ -137,6 +139,19 @@ class JudgeValidation:
             corrected=corrected,
             mean_errors=None if off is None else (float(off[0]), float(off[1])),
         )
+
+    def _within_reach(self, found: Estimate, rate: "RankedRate", level: float) -> Estimate:
+        """A corrected rate; no surer than the raw one where that lies beyond what TPR and FPR can
+        give, since the policy is then mistaken less often than those that were measured."""
+        tpr, tnr = self.whole.tpr.estimate.value, self.whole.tnr.estimate.value
+        raw = wilson_interval(rate.successes, rate.trials, level)
+        assert tpr is not None and tnr is not None
+        if raw is None or found.interval is None:
+            return found
+        if 1 - tnr <= rate.successes / rate.trials <= tpr:
+            return found
+        low, high = zip(found.interval, raw, strict=True)
+        return replace(found, interval=(min(low), max(high)), reason=BEYOND)
 
     def rows(self) -> list[tuple[str, OutcomeRates]]:
         """(what, rates) as a table shows them: by horizon, whole episodes, by policy."""
