@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worldsim.ranking import baselines as module
 from worldsim.ranking.baseline_rows import BaselineResult, baseline_notes
 from worldsim.ranking.baselines import BaselineScores, compare_baselines
 from worldsim.ranking.correlation import kendall, mmrv, pearson
 from worldsim.ranking.rank import rank
-from worldsim.ranking.rates import PairedRates
+from worldsim.ranking.rates import PairedRates, paired_rates
 from worldsim.rollout.baselines import Scores
 from worldsim.rollout.episodes import METRICS
 from worldsim.rollout.logged import LoggedRate, LoggedRates
@@ -70,13 +69,13 @@ def test_equal_scores_order_nothing_and_leave_the_whole_coefficient_as_margin() 
 def test_the_rankings_own_rates_are_drawn_once_for_all_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    drawn, of_rates = [], module.paired_rates
+    drawn = []
 
     def counted(*arguments: Any) -> PairedRates:
         drawn.append(arguments[1])
-        return of_rates(*arguments)
+        return paired_rates(*arguments)
 
-    monkeypatch.setattr(module, "paired_rates", counted)
+    monkeypatch.setattr("worldsim.ranking.baselines.paired_rates", counted)
     truth, ours, theirs = (outcomes(TRUE[order]) for order in ([0, 1, 2, 3, 4, 5],) * 3)
     rows = [BaselineScores(name, "numbers", "outcomes", theirs) for name in "xyz"]
     rows.append(BaselineScores("e", "errors", "errors", theirs))

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from worldsim_testing import nano_model
 
 from worldsim.cli.settings.drift import DriftSampler
@@ -34,13 +33,12 @@ def test_two_steps_or_one_as_far_as_the_ladder_allows(
 
 @pytest.mark.parametrize(("command", "node"), [("play", PlaySampler), ("drift", DriftSampler)])
 def test_a_sampler_without_steps_takes_the_models_own(command: str, node: Any) -> None:
-    plain = OmegaConf.to_container(compose_config(command, []).sampler)
-    assert isinstance(plain, dict)
-    settings = build(node, plain, "sampler")
+    settings = build(node, compose_config(command, []).sampler, "sampler")
     assert settings.steps is None
     assert settings.of(config()) == Sampler(steps=2)
     assert settings.of(config(pure_noise=False)) == Sampler(steps=1)
-    asked = build(node, plain | {"kind": "rolling", "steps": 4}, "sampler")
+    composed = compose_config(command, ["sampler.kind=rolling", "sampler.steps=4"])
+    asked = build(node, composed.sampler, "sampler")
     assert asked.of(config(pure_noise=False)) == Sampler("rolling", steps=4)
 
 
@@ -52,6 +50,5 @@ def test_rankings_ask_for_no_steps_by_default(command: str) -> None:
 @pytest.mark.parametrize("experiment", ["push_pixels", "foreign_tiny", "push_demo"])
 def test_experiments_are_validated_in_the_models_own_steps(experiment: str) -> None:
     composed = compose_config("train", [f"experiment={experiment}"])
-    plain = OmegaConf.to_container(composed.validation, resolve=True)
-    assert isinstance(plain, dict)
-    assert build(ValidationConfig, plain, "validation").sampling_steps is None
+    validation = build(ValidationConfig, composed.validation, "validation")
+    assert validation.sampling_steps is None
