@@ -60,10 +60,10 @@ class InverseDynamicsGate:
     def begin(self, stream: Stream, actions: Float) -> Check:
         """See `RolloutGate`."""
         before, limits = stream.newest.float(), stream.spec.action
-        given = np.clip(np.asarray(actions, np.float32), limits.low, limits.high)
 
         @torch.inference_mode()
         def check(moved: Stream, probability: Float) -> Float:
+            given = np.clip(np.asarray(actions, np.float32), limits.low, limits.high)
             action = torch.as_tensor(given, dtype=torch.float32, device=before.device)
             error = self.network.error(before, moved.newest.float(), action)
             return np.asarray(error.cpu().numpy(), np.float32)
