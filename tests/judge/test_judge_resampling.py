@@ -59,7 +59,7 @@ def test_draws_share_the_past_and_differ_in_noise_alone() -> None:
         alone.act(actions)
         # What is drawn beside it leaves no trace in the stream itself.
         torch.testing.assert_close(drawn.newest, alone.newest, rtol=0, atol=0)
-        frames = torch.cat([drawn.newest[None], twin.newest.unflatten(0, (3, 2))])
+        frames = torch.cat([drawn.newest[None], twin.newest.reshape(3, 2, *twin.newest.shape[1:])])
         for i in range(4):
             for j in range(i):
                 assert (frames[i] - frames[j]).abs().amax(dim=(1, 2, 3, 4)).min() > 0

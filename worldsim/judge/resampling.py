@@ -139,7 +139,7 @@ class ResamplingGate:
         agent_pos = twin.world_state[:, :agent].cpu().numpy()
         shown = ObservedFrame(twin.pixels(), agent_pos, pose)
         said = self.judge.read(shown, repeated).success_probability.reshape(others, -1)
-        frames = twin.newest.unflatten(0, (others, len(taken)))
+        frames = twin.newest.reshape(others, len(taken), *twin.newest.shape[1:])
 
         def check(moved: Stream, probability: Float) -> Float:
             drawn = torch.cat([moved.newest[None], frames])

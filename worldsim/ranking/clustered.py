@@ -72,7 +72,9 @@ def effective_size(right: Bool, asked: Bool) -> float:
     single = float(np.square(left).sum())
     if single == 0:
         return count
-    beyond = [_between(left.sum(axis=axis), asked.any(axis=axis)) - single for axis in (0, 1)]
+    beyond = [
+        _between(left.sum(axis=axis), np.asarray(asked.any(axis=axis))) - single for axis in (0, 1)
+    ]
     return count / (1.0 + sum(max(0.0, each) for each in beyond) / single)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from worldsim.errors import UsageError
 from worldsim.rollout.baselines import BaselineOptions
 from worldsim.rollout.episodes import World
-from worldsim.rollout.eval_config import DEVELOPMENT, VALIDATION, EvalConfig, StartPlan
+from worldsim.rollout.eval_config import VALIDATION, EvalConfig, StartPlan
 from worldsim.rollout.evaluator import Evaluator
 from worldsim.rollout.ranking_options import JUDGE_VALIDATION
 from worldsim.rollout.start_blocks import StartBlocks
@@ -44,7 +44,7 @@ def validation_of(
         policies={str(name): dict(entry) for name, entry in policies.items()},
         starts=blocks.place(starts),
         films=0,
-        pool=DEVELOPMENT,
+        pool="development",
         baselines=BaselineOptions(),
         gate=False,
     )
