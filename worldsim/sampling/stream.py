@@ -179,11 +179,12 @@ class Stream:
         Raises:
             UsageError: too few actions were pushed.
         """
-        lack = self._sampler.due(self._running.sampling) - self._running.queue.length
-        if (lack > 0).any():
-            row = int(np.argmax(lack))
+        due, queued = self._sampler.due(self._running.sampling), self._running.queue.length
+        if (queued < due).any():
+            row = int(np.argmax(due - queued))
             raise UsageError(
-                f"the next pass of row {row} needs {lack[row]} more actions; push them, or drain()"
+                f"the next pass needs {due[row]} actions beyond the newest frame and row {row} has "
+                f"{queued[row]}; push {due[row] - queued[row]} more, or drain()"
             )
         return self._advance()
 
@@ -206,8 +207,7 @@ class Stream:
         checked = check_actions(self.spec, actions, self.num_envs, chunks=False)
         given = None if world_states is None else np.asarray(world_states)[:, None]
         self._push(checked, list(range(self.num_envs)), given)
-        (chunk,) = self.drain()
-        return chunk
+        return self.drain()[0]
 
     @torch.inference_mode()
     def drain(self) -> list[Chunk]:
