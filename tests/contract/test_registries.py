@@ -21,6 +21,7 @@ from worldsim_testing import nano_start
 from worldsim.cameras.projection import PROJECTIONS, pixel_grid, whole_sphere_intrinsics
 from worldsim.data.memory_sampler import MEMORY_SAMPLERS
 from worldsim.errors import UsageError
+from worldsim.judge.gates import GATES
 from worldsim.judge.judge import JUDGES, Judge, ObservedFrame, load_pretrained_judge
 from worldsim.memory.base import MEMORIES
 from worldsim.models.behaviour import BEHAVIOURS
@@ -52,6 +53,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     DYNAMICS,
     TOKENIZERS,
     JUDGES,
+    GATES,
     MEMORIES,
     MEMORY_SAMPLERS,
     METRICS,

@@ -129,16 +129,16 @@ def test_the_limit_lets_the_asked_share_of_replays_pass() -> None:
 
 
 def test_a_limit_holds_for_the_model_and_the_steps_that_it_was_chosen_with(tmp_path: Path) -> None:
-    assert GateLimit.of_judge(tmp_path, "weights", 1) is None
+    assert GateLimit.of_folder(tmp_path / FOLDER, "weights", 1) is None
     limit = GateLimit(2.0, 2, 0.95, 10, "weights", 1)
     limit.save(tmp_path / FOLDER)
-    assert GateLimit.of_judge(tmp_path, "weights", 1) == limit
-    assert GateLimit.of_judge(tmp_path, "weights", 2) is None
-    assert GateLimit.of_judge(tmp_path, "others", 1) is None
+    assert GateLimit.of_folder(tmp_path / FOLDER, "weights", 1) == limit
+    assert GateLimit.of_folder(tmp_path / FOLDER, "weights", 2) is None
+    assert GateLimit.of_folder(tmp_path / FOLDER, "others", 1) is None
     # One of before says nothing of its steps.
     before = {key: value for key, value in asdict(limit).items() if key != "sampling_steps"}
     (tmp_path / FOLDER / LIMIT).write_text(json.dumps(before))
-    assert GateLimit.of_judge(tmp_path, "weights", 1) is None
+    assert GateLimit.of_folder(tmp_path / FOLDER, "weights", 1) is None
     (tmp_path / FOLDER / LIMIT).write_text('{"limit": 2}')
     with pytest.raises(DataError, match="gate"):
-        GateLimit.of_judge(tmp_path, "weights", 1)
+        GateLimit.of_folder(tmp_path / FOLDER, "weights", 1)

@@ -14,13 +14,18 @@ from rank_testing import rank_config, save_nano_run
 from ranking_testing import made_up_batch
 
 from worldsim.cli import rank
+from worldsim.errors import UsageError
 from worldsim.judge.gate import FOLDER, GateLimit
+from worldsim.judge.gates import GATES, RESAMPLING
+from worldsim.judge.resampling import Resampling
 from worldsim.models.heads.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.weights import CONFIG, WEIGHTS
 from worldsim.models.world_model import WorldModel
 from worldsim.ranking.gating import gated_table, unknown
 from worldsim.rollout.episodes import RolloutBatch, Trajectory
+from worldsim.rollout.packing import pack, unpack
+from worldsim.rollout.results import Job, read_result
 from worldsim.training.run_folder import file_fingerprint
 
 LIMIT = GateLimit(2.0, 1, 0.95, 10, "weights")
@@ -34,7 +39,7 @@ def batch(*episodes: tuple[list[int], list[float]]) -> RolloutBatch:
             agent_pos=np.zeros((len(success), 1), np.float32),
             action=np.zeros((len(success) - 1, 1), np.float32),
             success=np.array(success, bool),
-            action_error=np.array([NAN, *errors], np.float32),
+            gate_error=np.array([NAN, *errors], np.float32),
         )
         for success, errors in episodes
     ]
@@ -152,3 +157,55 @@ def settings(run: Path, out: Path, *overrides: str) -> dict[str, Any]:
     plain = OmegaConf.to_container(rank_config(run, out, *overrides), resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def write_resampling(run: Path, limit: float) -> None:
+    folder = run / "judge" / GATES.get(RESAMPLING).folder
+    weights = file_fingerprint(run / "model" / WEIGHTS)
+    Resampling(3, 0.5, 0.1).save(folder)
+    GateLimit(limit, 1, 0.95, 10, weights, 2, RESAMPLING).save(folder)
+
+
+def test_a_ranking_is_gated_by_draws_of_the_same_steps(tmp_path: Path) -> None:
+    save_nano_run(tmp_path)
+    few = ("films.starts=0", "starts.count=3", "gate_kind=resampling")
+    with pytest.raises(UsageError, match=r"has no such gate .*stage=judge judge.gate_draws=4"):
+        rank.run(rank_config(tmp_path, tmp_path / "out", *few))
+    rank.run(rank_config(tmp_path, tmp_path / "plain", *few, "gate=false"))
+    plain = json.loads((tmp_path / "plain" / "ranking.json").read_text())
+    write_resampling(tmp_path, 1e9)
+    rank.run(rank_config(tmp_path, tmp_path / "out", *few))
+    whole = json.loads((tmp_path / "out" / "ranking.json").read_text())
+    assert (whole["gated"]["kind"], whole["gated"]["coverage"]) == ("resampling", 1.0)
+    # What is drawn beside a rollout changes nothing in it.
+    assert whole["policies"] == plain["policies"]
+    found = read_result(tmp_path / "out", Job("random", "imagination"))
+    assert found is not None
+    errors = found.trajectories[0].gate_error
+    assert errors is not None and np.isnan(errors[0]) and (errors[1:] > 0).all()
+    write_resampling(tmp_path, 0.0)
+    rank.run(rank_config(tmp_path, tmp_path / "out", *few))
+    none = json.loads((tmp_path / "out" / "ranking.json").read_text())
+    assert none["gated"]["coverage"] == 0.0 and none["policies"] == plain["policies"]
+    assert any("none agrees with itself, drawn again, as well as" in n for n in none["notes"])
+
+
+def test_draws_of_what_does_not_depend_on_noise_are_refused(tmp_path: Path) -> None:
+    save_nano_run(tmp_path)
+    model = WorldModel.from_pretrained(tmp_path / "model")
+    denoiser = replace(model.config.denoiser, pure_noise=False)
+    silent = WorldModel(replace(model.config, denoiser=denoiser), model.spec)
+    silent.save_pretrained(tmp_path / "model")
+    asked = ("gate_kind=resampling", "sampling_steps=1")
+    with pytest.raises(UsageError, match=r"gate_kind=resampling: .*deterministic in one"):
+        rank.run(rank_config(tmp_path, tmp_path / "out", *asked))
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_of_before_are_gated_by_what_they_called_it() -> None:
+    found = batch(([0, 0], [3.0]), ([0, 1], [1.0]))
+    arrays = pack(found.trajectories)
+    arrays["action_error"] = arrays.pop("gate_error")
+    older = replace(found, trajectories=unpack(arrays))
+    mask = unknown(older, LIMIT)
+    assert mask is not None and mask.tolist() == [True, False]

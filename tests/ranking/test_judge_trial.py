@@ -87,7 +87,9 @@ def test_a_judge_of_before_says_not_measured_and_corrects_as_before() -> None:
 
 def test_a_judge_without_both_outcomes_is_refused_with_its_reason() -> None:
     report = ranked(imagined(0, 0, 30, 30))
-    assert "not validated on both outcomes" in foreword(report)[0]
+    assert (
+        "not validated on both outcomes, but on 0 successes and 30 failures" in foreword(report)[0]
+    )
     assert not any("must not" in line for line in foreword(ranked(None)))
 
 

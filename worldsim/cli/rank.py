@@ -25,13 +25,21 @@ worldsim rank model=runs/bot out=runs/r reference.csv=real.csv starts.dataset=da
 """
 
 
-RANKING_KEYS = ("null_policy", "bootstrap_samples", "level", "seed", "metric")
+RANKING_KEYS = (
+    "null_policy",
+    "bootstrap_samples",
+    "level",
+    "seed",
+    "metric",
+    "judge_validation",
+)
 EVAL_KEYS = (
     "max_steps",
     "seed",
     "batch_size",
     "watch_simulator",
     "gate",
+    "gate_kind",
     "device",
 )
 """Keys of the config that `RankingOptions` and `EvalConfig` take as they are."""
@@ -45,6 +53,7 @@ def run(config: DictConfig) -> None:
         WorldsimError: something other than a policy failed; finished results stay.
     """
     from worldsim.cli.rank_report import earlier_sections, write_ranking
+    from worldsim.cli.rank_validation import JudgeValidationRun
     from worldsim.config.compose import build
     from worldsim.ranking.releases import Release, ReleaseOptions
     from worldsim.reporting.terminal import print_ranking
@@ -60,9 +69,10 @@ def run(config: DictConfig) -> None:
     eval_config, options = read_settings(settings)
     earlier = earlier_sections(settings["report"]["also"], films)
     worlds = (*options.worlds, *eval_config.baselines.chosen)
-    Evaluator(eval_config).check(worlds)
-    wanted = wanted_results(eval_config, worlds)
-    release = None
+    evaluator = Evaluator(eval_config)
+    evaluator.check(worlds)
+    wanted, release = wanted_results(eval_config, worlds), None
+    measured = JudgeValidationRun.asked(settings, evaluator, options)
     if eval_config.is_release:
         said = build(ReleaseOptions, settings["release"], "release")
         release = Release.begin(eval_config, out, options.metric, wanted, said)
@@ -70,6 +80,8 @@ def run(config: DictConfig) -> None:
     circumstances = Circumstances.of(eval_config, options, blocks, sentence)
     write_eval_config(out, eval_config, options, circumstances, wanted)
     roll_out_missing(config, out, eval_config, wanted)
+    if measured is not None:
+        measured.finish(config, out, circumstances)
     report = write_ranking(out, settings["report"], films, earlier)
     print_ranking(report)
     if release is not None:
@@ -107,8 +119,8 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
     Raises:
         UsageError: a value is wrong, or a policy is not in the pool.
     """
-    from worldsim.rollout.eval_config import RankingOptions
     from worldsim.rollout.logged import read_logged_rates
+    from worldsim.rollout.ranking_options import RankingOptions
 
     csv = settings["reference"]["csv"]
     pool = settings["policy"] or {}

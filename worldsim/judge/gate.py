@@ -1,7 +1,8 @@
-"""Which imagined rollouts can be relied on: do their frames show the actions that they were given.
+"""Which imagined rollouts can be relied on: the limit of a gate, and inverse dynamics for one kind.
 
-A rollout is past its limit once the action error of `InverseDynamics`, averaged over a few steps,
-exceeds what all but a few held-out replays stay below (SC3-Eval, 2606.18610, ends such rollouts).
+A rollout is past its limit once the error of its steps, averaged over a few, exceeds what all but
+a few held-out replays stay below (SC3-Eval, 2606.18610, ends rollouts by the error of recovered
+actions). What errors there are, `worldsim.judge.gates` says.
 
 Legend: N rows or episodes, T steps, V view, c latent channels, h, w latent size, A action.
 """
@@ -27,7 +28,9 @@ from worldsim.models.world_model import WorldModel
 Float = NDArray[np.float32]
 
 FOLDER, LIMIT = "gate", "gate.json"
-"""Folder below a judge's, and the file in it that holds the limit."""
+"""Folder of inverse dynamics below a judge's, and the file in any gate's that holds the limit."""
+INVERSE_DYNAMICS = "inverse_dynamics"
+"""A kind of gate; the others are in `worldsim.judge.gates`."""
 
 WINDOW = 5
 """Steps over which errors are averaged: one odd frame is no reason to give a rollout up."""
@@ -47,6 +50,7 @@ class GateLimit:
         replays: how many there were.
         model: fingerprint of the world model's weights.
         sampling_steps: denoising steps a frame in the replays; None where that was not noted.
+        kind: what the errors are of, see `worldsim.judge.gates`.
     """
 
     limit: float
@@ -55,6 +59,7 @@ class GateLimit:
     replays: int
     model: str | None
     sampling_steps: int | None = None
+    kind: str = INVERSE_DYNAMICS
 
     def crossing(self, error: Float) -> int | None:
         """The observation at which errors `[T+1]` (the first NaN) pass the limit; None: never."""
@@ -66,18 +71,18 @@ class GateLimit:
         write_json(folder / LIMIT, asdict(self))
 
     @staticmethod
-    def of_judge(judge: Path, model: str | None, steps: int) -> "GateLimit | None":
-        """The limit in a judge's folder; None without one that holds for these rollouts.
+    def of_folder(folder: Path, model: str | None, steps: int) -> "GateLimit | None":
+        """The limit in a gate's folder; None without one that holds for these rollouts.
 
         Args:
-            judge: the folder.
+            folder: of one kind of gate, below the judge's.
             model: fingerprint of the weights of the world model that imagines.
             steps: its denoising steps a frame.
 
         Raises:
             DataError: the file is damaged.
         """
-        path = judge / FOLDER / LIMIT
+        path = folder / LIMIT
         if not path.is_file():
             return None
         try:
@@ -96,7 +101,11 @@ def windowed(error: Float, window: int) -> Float:
 
 
 def choose_limit(
-    errors: Sequence[Float], quantile: float, model: str | None, steps: int
+    errors: Sequence[Float],
+    quantile: float,
+    model: str | None,
+    steps: int,
+    kind: str = INVERSE_DYNAMICS,
 ) -> GateLimit:
     """The limit that a share `quantile` of held-out replays, errors `[T]` each, stays below.
 
@@ -105,10 +114,11 @@ def choose_limit(
         quantile: see above.
         model: fingerprint of the weights that imagined them.
         steps: denoising steps a frame that they were imagined with.
+        kind: of the gate.
     """
     worst = [float(windowed(each, WINDOW).max()) for each in errors if len(each)]
     limit = float(np.quantile(worst, quantile))
-    return GateLimit(limit, WINDOW, quantile, len(worst), model, steps)
+    return GateLimit(limit, WINDOW, quantile, len(worst), model, steps, kind)
 
 
 @torch.enable_grad()

@@ -10,6 +10,7 @@ from worldsim.ranking.baseline_rows import BaselineResult
 from worldsim.ranking.bootstrap import Estimate, Interval
 from worldsim.ranking.correlation import MMRV_RULE, Coefficients
 from worldsim.ranking.gating import GatedRanking
+from worldsim.ranking.judge_validation import JudgeValidation
 from worldsim.ranking.judging import JudgeTrial, judge_json
 from worldsim.ranking.significance import Leverage, PermutationTest, Separation
 from worldsim.rollout.episodes import EpisodeMetric
@@ -160,6 +161,7 @@ class RankingReport:
         others: other metrics by name, shown beside the ranked one.
         baselines: rows of what else the policies were ranked by.
         gated: the same by the imagined rollouts that a gate lets pass; None without one.
+        judge_validation: the judge on paired starts and policies that are not ranked; None without.
         paired: whether both worlds ran from the same starts.
         notes: caveats in plain words.
         settings: bootstrap samples, seed, level.
@@ -194,6 +196,7 @@ class RankingReport:
     others: dict[str, MetricResult] = field(default_factory=dict)
     baselines: tuple[BaselineResult, ...] = ()
     gated: GatedRanking | None = None
+    judge_validation: JudgeValidation | None = None
 
     @property
     def metrics(self) -> dict[str, MetricResult]:
@@ -234,7 +237,7 @@ class RankingReport:
     def to_json(self) -> dict[str, Any]:
         """The content of `ranking.json`: plain JSON types, None with a reason for undefined."""
         main = self.coefficients.to_json()
-        progress = self.metrics.get("progress")
+        progress, validation = self.metrics.get("progress"), self.judge_validation
         return {
             "metric": self.metric.to_json(),
             "state_assisted": self.state_assisted,
@@ -267,6 +270,7 @@ class RankingReport:
             "top_two": {entry.world: asdict(entry) for entry in self.separations},
             "outcomes": self.agreement.to_json() if self.agreement else None,
             "gated": self.gated.to_json() if self.gated else None,
+            "judge_validation": validation.to_json() if validation else None,
             "paired": self.paired,
             "mmrv_rule": MMRV_RULE,
             "notes": [*(self.gated.notes() if self.gated else []), *self.notes],

@@ -22,6 +22,7 @@ from worldsim.models.world_model import WorldModel
 from worldsim.rows import exchange_rows, take_rows
 from worldsim.sampling.chunk_sampler import ChunkSampler
 from worldsim.sampling.initial import initial_rows, warn_if_uncalibrated
+from worldsim.sampling.redraw import branched
 from worldsim.sampling.sampler import (
     Acceleration,
     Precision,
@@ -206,8 +207,7 @@ class Stream:
         checked = check_actions(self.spec, actions, self.num_envs, chunks=False)
         given = None if world_states is None else np.asarray(world_states)[:, None]
         self._push(checked, list(range(self.num_envs)), given)
-        (chunk,) = self.drain()
-        return chunk
+        return self.drain()[0]
 
     @torch.inference_mode()
     def drain(self) -> list[Chunk]:
@@ -293,8 +293,8 @@ class Stream:
         """Keep only these rows, in this order; the others cost nothing from now on."""
         self._rows, self._cond = take_rows(self._running, rows), None
 
-    def fork(self) -> Self:
-        """An independent continuation that shares the weights."""
+    def fork(self, draws: int = 0) -> Self:
+        """A continuation that shares the weights; or `draws` of all rows, by other noise."""
         twin = copy.copy(self)
-        twin.select(range(self.num_envs))
+        twin._rows, twin._cond = branched(self._running, draws), None
         return twin
