@@ -3,7 +3,7 @@
 Legend: metres; places are `[2]` on the floor, in the scene's own frame.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -126,15 +126,24 @@ def draw_goals(rng: np.random.Generator, scene: Scene, radius: float, count: int
     Raises:
         UsageError: the scene has too few.
     """
-    reachable = [k for k in range(len(scene.things)) if len(paths_to(scene, radius, k).goals)]
-    if len(reachable) < min(count, 2):
-        raise UsageError(f"scene {scene.number} has no {count} things that can be reached")
     goals: list[int] = []
-    while len(goals) < count:
-        goal = int(rng.choice(reachable))
+    for goal in _reachable(rng, scene, radius, count):
         if not goals or goals[-1] != goal:
             goals.append(goal)
-    return goals
+        if len(goals) == count:
+            return goals
+    raise UsageError(
+        f"scene {scene.number} has {len(set(goals))} things that can be reached, too few for "
+        f"{count} goals; ask for fewer, or for more rooms"
+    )
+
+
+def _reachable(rng: np.random.Generator, scene: Scene, radius: float, count: int) -> Iterator[int]:
+    """Things that can be reached, at random, all of them before any comes again."""
+    for _ in range(count):
+        for goal in map(int, rng.permutation(len(scene.things))):
+            if np.isfinite(paths_to(scene, radius, goal).distance(scene.threshold)):
+                yield goal
 
 
 def draw_start(rng: np.random.Generator, scene: Scene, radius: float, goal: int) -> Start:

@@ -106,7 +106,7 @@ class FreeSpace:
         length = float(np.hypot(*step))
         if length < SLACK:
             return 1.0, None
-        enter, leave, face = _crossings(place, step, self.bounds)
+        enter, leave, face = _crossings(place, step, self.bounds - SLACK)
         # Whoever stands a hair inside may leave: only faces that are met from outside stop.
         met = (enter < leave) & (enter < 1.0) & (enter > -10 * SLACK / length)
         if not met.any():

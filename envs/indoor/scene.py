@@ -27,7 +27,7 @@ from worldsim.envs.indoor.colours import (
 from worldsim.envs.indoor.floor_plan import Room, floor_plan
 from worldsim.envs.indoor.free_space import Array, FreeSpace, support
 from worldsim.envs.indoor.furnish import Placed, furnish
-from worldsim.envs.indoor.shell import CURTAINS, Finish, build_shell, wall_supports
+from worldsim.envs.indoor.shell import CURTAINS, Finish, before_side, build_shell, wall_supports
 from worldsim.envs.indoor.solids import GLOW, PALETTE, Solids
 from worldsim.errors import UsageError
 
@@ -81,6 +81,12 @@ class Scene:
     def free_space(self, radius: float) -> FreeSpace:
         """Where an agent of this radius can stand."""
         return FreeSpace(self.supports, radius)
+
+    @property
+    def threshold(self) -> Array:
+        """A place `[2]` before a door, which furniture leaves free in every scene."""
+        door = self.rooms[0].doors[0]
+        return before_side(self.rooms[0], door.side, (door.low + door.high) / 2, 0.5)
 
     def room_at(self, place: Array) -> int | None:
         """Index of the room whose rectangle holds `place` `[2]`; None outside."""

@@ -96,6 +96,11 @@ def _plan_point(room: Room, side: int, along: float, out: float) -> Array:
     return np.array([x, y], np.float64)
 
 
+def before_side(room: Room, side: int, along: float, off: float) -> Array:
+    """A place `[2]` in a room, `off` metres before a side."""
+    return _plan_point(room, side, along, -off)
+
+
 def _point(room: Room, side: int, along: float, out: float, z: float) -> Array:
     return np.array([*_plan_point(room, side, along, out), z])
 
