@@ -155,10 +155,31 @@ def cube_to_panorama(
 ) -> Tensor:
     """Faces `[..., 6, C, S + 2b, S + 2b]` to panoramas `[..., C, height, width]`.
 
-    Without a border, a pixel of one is taken from the faces next to each.
+    See `sample_cube` for what faces without a border give.
 
     Raises:
         UsageError: there are not six square faces, or the panorama is not 2:1.
+    """
+    found = sample_cube(faces, sphere_rays(height, width).to(faces.device), border, mode)
+    require_whole(found)
+    return found
+
+
+def sample_cube(
+    faces: Tensor, directions: Tensor, border: int = 0, mode: Mode = "bilinear"
+) -> Tensor:
+    """What six faces show in directions `[3, h, w]`, `[..., C, h, w]`.
+
+    Without a border, a pixel of one is taken from the faces next to each.
+
+    Args:
+        faces: `[..., 6, C, S + 2b, S + 2b]`.
+        directions: of any length, in the panorama's axes.
+        border: pixels b that the faces show beyond their quarter turn.
+        mode: nearest for depth and labels.
+
+    Raises:
+        UsageError: there are not six square faces.
     """
     if faces.shape[-4] != 6 or faces.shape[-1] != faces.shape[-2]:
         raise UsageError(
@@ -167,10 +188,8 @@ def cube_to_panorama(
         )
     if not border:
         faces, border = _bordered(faces, mode), 1
-    rays = sphere_rays(height, width).to(faces.device)
-    found = _from_faces(faces, rays.movedim(0, -1), faces.shape[-1] - 2 * border, border, mode)
-    require_whole(found)
-    return found
+    side = faces.shape[-1] - 2 * border
+    return _from_faces(faces, directions.movedim(0, -1), side, border, mode)
 
 
 def _bordered(faces: Tensor, mode: Mode) -> Tensor:
@@ -227,7 +246,7 @@ def turn_panorama(panorama: Tensor, yaw: float, linear: bool = False) -> Tensor:
     phase = torch.exp(-2j * math.pi * columns / width * wave)
     if width % 2 == 0:
         # The highest wave has no phase of its own: half of it goes either way.
-        phase[-1] = phase[-1].real
+        phase = torch.cat([phase[:-1], phase[-1:].real.to(phase)])
     shifted: Tensor = torch.fft.irfft(series * phase, n=width, dim=-1)
     return shifted.to(values.dtype)
 
