@@ -7,6 +7,8 @@ from worldsim.envs.indoor.shortest_path import ShortestPaths
 
 _TURN_COST = 0.05
 """Metres that a turn is worth when headings are compared."""
+_NOWHERE = 0.3
+"""Share of a step that is none."""
 _THERE = 0.1
 """Metres within which the goal is headed for as it is."""
 
@@ -34,19 +36,27 @@ def waypoint(
     if body.actions == "discrete":
         ahead = float(np.angle(np.exp(1j * (bearing - yaw))))
         bearing = yaw + body.turn * round(ahead / body.turn)
-    if away - _after(paths, body, place, bearing) > 0.5 * min(body.forward, away):
+    if _cost(paths, body, place, bearing) < away - 0.5 * min(body.forward, away):
         return corner
     most = round(np.pi / body.turn)
     turns = sorted(range(-most, most + 1), key=abs)
     costs = [
-        _after(paths, body, place, yaw + count * body.turn) + _TURN_COST * abs(count)
+        _cost(paths, body, place, yaw + count * body.turn) + _TURN_COST * abs(count)
         for count in turns
     ]
     best = yaw + turns[int(np.argmin(costs))] * body.turn
     return place + body.forward * np.array([np.cos(best), np.sin(best)])
 
 
-def _after(paths: ShortestPaths, body: Body, place: Array, heading: float) -> float:
-    """Metres of shortest path that are left after a step with a heading."""
+def _cost(paths: ShortestPaths, body: Body, place: Array, heading: float) -> float:
+    """Metres of shortest path that are left after a step with a heading, and what it risks.
+
+    A step that leads nowhere costs all. Without sliding so does, in part, one that is cut short:
+    whoever touches a wall cannot go along it.
+    """
     step = body.forward * np.array([np.cos(heading), np.sin(heading)])
-    return paths.distance(paths.space.move(place, step, body.sliding).place)
+    moved = paths.space.move(place, step, body.sliding)
+    if np.hypot(*(moved.place - place)) < _NOWHERE * body.forward:
+        return float("inf")
+    risk = 0.0 if body.sliding or not moved.collided else body.forward
+    return paths.distance(moved.place) + risk

@@ -26,6 +26,8 @@ _POSE = ("agent_x", "agent_y", "agent_cos", "agent_sin")
 _MOVES = ("forward", "turn_left", "turn_right")
 _THERE = 0.12
 """Metres of shortest path at which there is no nearer place to stop."""
+_LEAST = 0.2
+"""Least share of a continuous step."""
 _ASIDE = 4
 """Turns with which somebody who does not stop goes on."""
 _BLOCKED = 0.3
@@ -79,8 +81,9 @@ class Steering:
                 return self.named("forward")
             return self.named("turn_left" if off > 0 else "turn_right")
         turn = float(np.clip(off / self._turn, -1, 1))
-        ahead = min(metres / self.step, 1.0) if abs(off) < self._turn else 0.0
-        return np.array([max(ahead, 0.0), turn], np.float32)
+        # Never so little of either that it would be to stop.
+        ahead = float(np.clip(metres / self.step, _LEAST, 1.0)) if abs(off) < self._turn else 0.0
+        return np.array([ahead, turn], np.float32)
 
     def turn_to(self, off: float) -> FloatArray:
         """The action `[A]` that only turns; to stop where it already faces there."""
