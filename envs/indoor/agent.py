@@ -1,4 +1,4 @@
-"""The agent's body: its size, what its actions do, and what it measures of itself."""
+"""The agent's body: its size and what its actions do."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from worldsim.config.limits import between
 from worldsim.envs.indoor.furnish import WIDEST_AGENT
-from worldsim.spec import ActionSpec, VectorSpec, discrete_actions
+from worldsim.spec import ActionSpec, discrete_actions
 
 Array = NDArray[np.float64]
 Float = NDArray[np.float32]
@@ -23,8 +23,6 @@ Fov = Annotated[float, between(20, 150)]
 
 STOP, FORWARD, LEFT, RIGHT = range(4)
 CHOICES = ("stop", "forward", "turn_left", "turn_right")
-AGENT_POS = VectorSpec(("agent_x", "agent_y", "agent_cos", "agent_sin"), ("m", "m", "1", "1"))
-"""In the frame of the episode's start: the origin there, x along the first heading."""
 _STILL = 0.05
 """Share of a full step and of a full turn below which a continuous action is to stop."""
 

@@ -12,7 +12,6 @@ from worldsim.cameras.rig import CameraRig
 from worldsim.config.limits import Count, ImageSize
 from worldsim.config.values import check_arguments
 from worldsim.envs.indoor.agent import (
-    AGENT_POS,
     Body,
     Distance,
     Fov,
@@ -21,23 +20,20 @@ from worldsim.envs.indoor.agent import (
     Tall,
     Turn,
     View,
-    action_spec,
     motion_of,
 )
 from worldsim.envs.indoor.episode import Rules
-from worldsim.envs.indoor.journey import STATE, Journey
+from worldsim.envs.indoor.journey import Journey
 from worldsim.envs.indoor.scene import FEWEST, MOST, SCENES, Split, build_scene, scene_number
 from worldsim.envs.indoor.sensors import Frame, Sensor, SensorConfig, agent_pose, look
+from worldsim.envs.indoor.world import HZ, world_of
 from worldsim.envs.registration import HasHorizon, reset_options
 from worldsim.envs.spaces import observation_space
 from worldsim.errors import UsageError
-from worldsim.spec import WorldSpec
 
 Observation = dict[str, Any]
 Array = NDArray[np.float64]
 
-HZ = 4
-EVENTS = ("collided", "goal_seen", "stopped")
 _SUCCESS_REWARD = 5.0
 _FARTHEST = 100.0
 """Bound of proprioception, metres."""
@@ -69,7 +65,7 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         rooms: fewest and most rooms of a scene.
         goals: how many things an episode asks for.
         radius: of the agent, metres.
-        height: of the agent, metres; what hangs higher than it does not stop it.
+        height: of the agent, metres; doors are higher, and cameras not.
         camera_height: of the cameras above the floor, metres.
         success_distance: metres of shortest path within which a goal is reached.
         success_view: degrees about the heading in which the thing must be seen; 0: it need not be.
@@ -108,11 +104,7 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         check_arguments(IndoorNav, given, "env")
         self._rooms = _checked_rooms(rooms)
         self._scenes = _checked_scenes(scenes)
-        if camera_height > height:
-            raise UsageError(
-                f"env.camera_height is {camera_height}, above the agent's height {height}; lower "
-                "the cameras or raise env.height"
-            )
+        _check_height(camera_height, height)
         self._split, self._goals = split, goals
         self._body = Body(actions, float(forward), float(np.deg2rad(turn)), sliding, float(radius))
         self._rules = Rules(float(success_distance), float(success_view), float(camera_height))
@@ -121,16 +113,7 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         )
         self.max_episode_steps = max_episode_steps or self.asked_steps or _STEPS
         self.render_mode = render_mode
-        self.spec_world = WorldSpec(
-            HZ,
-            self._sensor.cameras,
-            action_spec(self._body),
-            AGENT_POS,
-            STATE,
-            camera_pose=True,
-            depth=self._sensor.depth_kind,
-            events=EVENTS,
-        )
+        self.spec_world = world_of(self._sensor, self._body)
         self.action_space = self.spec_world.action.space
         self.observation_space: spaces.Space[Any] = observation_space(self.spec_world, _FARTHEST)
         self._rig = self._sensor.rig
@@ -268,6 +251,19 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         """Cameras to the scene's frame, `[V, 4, 4]`."""
         pose = agent_pose(self.journey.place, self.journey.yaw)
         return np.asarray(pose @ self._rig.extrinsics.astype(np.float64))
+
+
+def _check_height(cameras: float, agent: float) -> None:
+    """Refuse cameras above the agent's head.
+
+    Raises:
+        UsageError: they are.
+    """
+    if cameras > agent:
+        raise UsageError(
+            f"env.camera_height is {cameras}, above the agent's height {agent}; lower the cameras "
+            "or raise env.height"
+        )
 
 
 def _checked_rooms(rooms: tuple[int, int]) -> tuple[int, int]:

@@ -28,18 +28,7 @@ from worldsim.envs.indoor.guide import waypoint
 from worldsim.envs.indoor.scene import Scene, build_scene
 from worldsim.envs.indoor.sensors import agent_pose
 from worldsim.errors import UsageError
-from worldsim.spec import VectorSpec
 
-STATE = VectorSpec(
-    (
-        *("goal_x", "goal_y", "goal_z", "waypoint_x", "waypoint_y"),
-        *("goal_distance", "goal_reached", "goal_clear", "goal_seen", "stages_left"),
-    ),
-    ("m",) * 6 + ("1",) * 4,
-)
-"""Privileged, in the frame of the start: the goal, where to go next, metres of shortest path.
-
-The goal is clear where nothing hides it, and seen where the agent also faces it."""
 _PENDING = -1.0
 _HEADER = 15
 _WORDINGS = 1000
@@ -216,7 +205,7 @@ class Journey:
 
     @property
     def agent_pos(self) -> Float:
-        """`[4]`, see `worldsim.envs.indoor.agent.AGENT_POS`."""
+        """`[4]`, see `worldsim.envs.indoor.world.AGENT_POS`."""
         x, y = self._near_start(self.place)[:2]
         turned = self.yaw - self.start.yaw
         return np.array([x, y, np.cos(turned), np.sin(turned)], np.float32)
@@ -227,7 +216,7 @@ class Journey:
         return np.asarray((self.to_start @ whole)[:3])
 
     def report(self) -> dict[str, Any]:
-        """What info tells; `state` as `STATE` names it."""
+        """What info tells; `state` as `worldsim.envs.indoor.world.STATE` names it."""
         distance, seen = self.distance, self.seen
         clear = seen or self._sees(360.0)
         goal = self._near_start(self.scene.things[self.goal].middle)

@@ -68,8 +68,14 @@ def test_explorers_walk_on_and_stop_when_told() -> None:
     assert rates("forward", 2, {}, stop_after=5)["steps"] == 6
 
 
-def test_an_episode_does_not_depend_on_its_batch() -> None:
-    env = make(ID, **SMALL)
+WALKERS = (("geodesic", {"detours": 0.5, "noise": 0.2}), ("forward", {"turning": 0.5}))
+
+
+@pytest.mark.parametrize("actions", ["discrete", "continuous"])
+@pytest.mark.parametrize(("kind", "options"), WALKERS)
+def test_walkers_are_policies_like_others(kind: str, options: dict[str, Any], actions: str) -> None:
+    """Shapes and limits; an episode depends on seed and env alone; nothing before reset."""
+    env = make(ID, **{**SMALL, "actions": actions})
     spec: Any = env.unwrapped.spec_world  # type: ignore[attr-defined]
     rows = [env.reset(seed=seed) for seed in range(3)]
     batch = {
@@ -77,15 +83,26 @@ def test_an_episode_does_not_depend_on_its_batch() -> None:
         "state": np.stack([row[1]["state"] for row in rows]),
         "task": [row[0]["task"] for row in rows],
     }
-    for kind, options in (("geodesic", {"detours": 0.5}), ("forward", {"turning": 0.5})):
-        together = build_policy(spec, kind, kind, **options)
-        together.reset([0, 1, 2], 7)
-        alone = build_policy(spec, kind, kind, **options)
-        alone.reset([2], 7)
-        for _ in range(6):
-            every = together.act(batch, [0, 1, 2])
-            last = {name: values[2:] for name, values in batch.items()}
-            np.testing.assert_array_equal(every[2:], alone.act(last, [2]))
+    turned = {name: values[::-1] for name, values in batch.items()}
+    last = {name: values[2:] for name, values in batch.items()}
+    policy = build_policy(spec, "mine", kind, **options)
+    assert policy.name == "mine"
+    with pytest.raises(UsageError, match="before reset"):
+        policy.act(batch, [0, 1, 2])
+
+    def play(order: list[int], seen: dict[str, Any]) -> np.ndarray:
+        policy.reset(order, 7)
+        return np.stack([policy.act(seen, order) for _ in range(6)], axis=1)
+
+    every = play([0, 1, 2], batch)
+    assert every.dtype == np.float32 and every.shape == (3, 6, 1, spec.action.dim)
+    for vector in every.reshape(-1, spec.action.dim):
+        np.testing.assert_array_equal(spec.action.check(vector, "test"), vector)
+    np.testing.assert_array_equal(play([2, 1, 0], turned)[::-1], every)
+    np.testing.assert_array_equal(play([2], last), every[2:])
+    policy.forget([0, 1, 2])  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="before reset"):
+        policy.act(batch, [0, 1, 2])
 
 
 def test_the_expert_needs_the_state_and_a_world_to_walk_in() -> None:
