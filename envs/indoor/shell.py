@@ -28,6 +28,7 @@ _PAPER = 2.0
 _REVEAL = 0.10
 _CASING = 0.08
 _FLOOR_TILE = 1.5
+_SEAM = 0.02
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,8 @@ def _slab(
 
 
 def _floor_and_ceiling(solids: Solids, room: Room, finish: Finish) -> None:
-    west, south, east, north = room.inside
+    """Both reach a little below the walls, so that no ray slips through the seam."""
+    west, south, east, north = np.array(room.inside) + (-_SEAM, -_SEAM, _SEAM, _SEAM)
     flat = np.array([(west, south), (east, south), (east, north), (west, north)])
     for z, material in ((0.0, finish.floor), (CEILING, "ceiling")):
         corners = [np.array([*point, z]) for point in flat]
