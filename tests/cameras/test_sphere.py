@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from worldsim.cameras.poses import require_rotations
 from worldsim.cameras.projection import PROJECTIONS, pinhole, whole_sphere_intrinsics
 from worldsim.cameras.sphere import (
     FACES,
@@ -248,3 +249,14 @@ def test_what_is_no_panorama_is_refused() -> None:
         cube_to_panorama(torch.zeros(6, 1, 4, 4), 8, 8)
     with pytest.raises(UsageError, match="six square faces"):
         cube_to_panorama(torch.zeros(5, 1, 4, 4), 8, 16)
+
+
+def test_what_is_no_rotation_is_refused() -> None:
+    for matrix in (2 * torch.eye(3), torch.diag(torch.tensor([1.0, 1.0, -1.0])), torch.zeros(3, 3)):
+        with pytest.raises(UsageError, match="no rotations"):
+            rotate_panorama(panorama(8), matrix)
+    bad = torch.eye(3).repeat(2, 1, 1)
+    bad[1, 0, 0] = math.nan
+    with pytest.raises(UsageError, match="1 of 2 matrices"):
+        require_rotations(bad, "poses")
+    require_rotations(face_rotations(), "faces")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from worldsim.cameras.poses import require_rotations
 from worldsim.cameras.projection import (
     PROJECTIONS,
     Projection,
@@ -252,7 +253,12 @@ def turn_panorama(panorama: Tensor, yaw: float, linear: bool = False) -> Tensor:
 
 
 def rotate_panorama(panorama: Tensor, rotation: Tensor, mode: Mode = "bilinear") -> Tensor:
-    """Panoramas as a camera sees them whose axes are `rotation` `[..., 3, 3]` in the old ones."""
+    """Panoramas as a camera sees them whose axes are `rotation` `[..., 3, 3]` in the old ones.
+
+    Raises:
+        UsageError: a matrix is no rotation, or the panorama is not 2:1.
+    """
+    require_rotations(rotation, "rotation of a panorama")
     height, width = panorama.shape[-2:]
     rays = sphere_rays(height, width).to(rotation)
     return sample_sphere(panorama, torch.einsum("...ij,jhw->...ihw", rotation, rays), mode)
@@ -277,5 +283,9 @@ def pinhole_view(
         width: columns of the view.
         mode: nearest for depth and labels.
         projection: of the view.
+
+    Raises:
+        UsageError: the matrix is no rotation, or the panorama is not 2:1.
     """
+    require_rotations(rotation, "rotation of a view")
     return sample_sphere(panorama, projection.rays(intrinsics, rotation, height, width), mode)
