@@ -22,7 +22,7 @@ from worldsim.cameras.projection import PROJECTIONS, pixel_grid, whole_sphere_in
 from worldsim.data.memory_sampler import MEMORY_SAMPLERS
 from worldsim.errors import UsageError
 from worldsim.judge.judge import JUDGES, Judge, ObservedFrame, load_pretrained_judge
-from worldsim.memory.base import MEMORIES
+from worldsim.memory.base import registered_depths, registered_memories
 from worldsim.models.behaviour import BEHAVIOURS
 from worldsim.models.conditioners.base import registered_conditioners
 from worldsim.models.denoisers.base import DENOISERS
@@ -51,7 +51,8 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     DYNAMICS,
     TOKENIZERS,
     JUDGES,
-    MEMORIES,
+    registered_depths(),
+    registered_memories(),
     MEMORY_SAMPLERS,
     METRICS,
     BASELINES,

@@ -67,6 +67,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
         baselines=baselines,
         notes=(*ranking.notes, *baseline_notes(baselines)),
         assisted=_assisted(around),
+        depth_assisted=around.depth_assisted,
         development_starts=around.development_starts,
         block=outcomes.eval_config.starts.block,
         pool=outcomes.eval_config.pool,
