@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from toy_room import HEIGHT, WIDTH, Walker, seen
 from torch import Tensor
+from toy_room import HEIGHT, WIDTH, Walker, seen
 
 from worldsim.cameras.depth import unproject
 from worldsim.cameras.projection import (
@@ -91,9 +91,7 @@ def test_a_walk_shows_the_room_from_beside_its_path() -> None:
         # The nearest stored frame, turned to face the same way, is what it has to beat.
         turn = round((circle[0].yaw - 1.3) / (2 * math.pi) * WIDTH)
         rolled = frame(circle[0])[0].roll(-turn, dims=1)
-        assert psnr(shown.features[0].movedim(0, -1), picture, there) > psnr(
-            rolled, picture, there
-        )
+        assert psnr(shown.features[0].movedim(0, -1), picture, there) > psnr(rolled, picture, there)
 
 
 @pytest.mark.parametrize("projection", [pinhole, SPHERE])

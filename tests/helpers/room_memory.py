@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from toy_room import HEIGHT, WIDTH, Walker, seen
 from toy_room_data import SPEC
-from torch import Tensor
 
 from worldsim.cameras.projection import whole_sphere_intrinsics
 from worldsim.memory.base import (

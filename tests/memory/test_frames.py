@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from room_memory import cameras, new, shown
-from toy_room import Walker
 from torch import Tensor
+from toy_room import Walker
 
 from worldsim.errors import UsageError
 from worldsim.memory.base import FrameCameras
@@ -97,7 +97,9 @@ def test_a_full_memory_lets_go_of_the_later_of_the_two_nearest() -> None:
     memory.update(shown([[Walker(x, 0.0, 0.0) for x in xs]]))
     assert sorted(memory.number[0].tolist()) == [0, 1, 2, 4]
     for number in range(5, 40):
-        memory.update(shown([[Walker(0.5 * math.cos(number), 0.5 * math.sin(number), 0.0)]], number))
+        memory.update(
+            shown([[Walker(0.5 * math.cos(number), 0.5 * math.sin(number), 0.0)]], number)
+        )
         assert int(memory.held) == 4
 
 

@@ -16,7 +16,15 @@ from worldsim_testing import nano_spec
 from worldsim.errors import QualityWarning, UsageError
 from worldsim.memory.base import MemoryConfig, MemorySize
 from worldsim.memory.points import FramesPointsMemory, PointMemory
-from worldsim.memory.voxels import EMPTY, Voxels, bounded, merged, voxel_keys
+from worldsim.memory.voxels import (
+    EMPTY,
+    MERGED_EVERY,
+    Voxels,
+    appended,
+    bounded,
+    merged,
+    voxel_keys,
+)
 
 HERE = Walker(0.4, -0.3, 0.7)
 
@@ -60,22 +68,23 @@ def test_latents_of_cells_come_back_whole_at_every_detail() -> None:
 
 def test_a_walk_is_remembered_from_beside_its_path_and_every_row_for_itself() -> None:
     walks = [circle(12), circle(12, turn=0.2)]
-    memory = points(2, voxel=0.01)
+    memory = points(2, voxel=0.01, points=40000)
     for frame in range(12):
         memory.update(shown([walk[frame : frame + 1] for walk in walks], frame))
     asides = [[Walker(0.4, 0.1, 1.3)], [Walker(-0.1, 0.2, 2.0)]]
     truth, view = shown(asides), memory.view(cameras(asides))
     assert view.coverage.mean() > 0.9
     assert psnr(view.render, truth.latents, (view.coverage > 0).float()) > 20
-    alone = points(1, voxel=0.01)
+    alone = points(1, voxel=0.01, points=40000)
     alone.update(shown(walks[1:]))
     other = alone.view(cameras(asides[1:]))
-    torch.testing.assert_close(other.render, view.render[1:], atol=1e-4, rtol=1e-4)
+    # Rounding decides, now and then, on which side of an edge a point falls.
+    assert ((other.render - view.render[1:]).abs() > 1e-3).float().mean() < 0.01
 
 
 def test_what_is_behind_a_corner_stays_hidden() -> None:
     """From behind the pillar, the render shows the pillar and not the wall behind it."""
-    memory = points(voxel=0.01)
+    memory = points(voxel=0.01, points=40000)
     memory.update(shown([circle(12)]))
     at = [[Walker(0.2, 0.1, math.atan2(0.5, 1.0))]]
     truth, view = shown(at), memory.view(cameras(at))
@@ -90,8 +99,10 @@ def test_points_that_a_frame_looks_through_are_forgotten() -> None:
     memory, right, frame = points(voxel=0.02), points(voxel=0.02), shown([[HERE]])
     assert frame.depth is not None
     memory.update(replace(frame, depth=0.4 * frame.depth))
+    right.update(frame)
     for each in (memory, right):
-        each.update(shown([[HERE]], 1))
+        for number in range(1, 2 * MERGED_EVERY):
+            each.update(shown([[HERE]], number))
     place = memory.map.place[0, memory.map.valid[0]]
     apart = (place - torch.from_numpy(HERE.pose[:3, 3])).norm(dim=-1)
     told = frame.depth.flatten()
@@ -106,11 +117,30 @@ def test_a_map_stays_within_its_bounds_and_says_so() -> None:
         for number, walker in enumerate(circle(6), start=1):
             memory.update(shown([[walker]], number))
     stats = memory.stats()
-    assert 1000 < stats["points_most"] <= 1500 and stats["points_lost"] > 0
+    assert 500 < stats["points_most"] <= 1500 and stats["points_lost"] > 0
     # What was seen last is all there.
     last = circle(6)[-1]
     view = memory.view(cameras([[last]]))
     assert psnr(view.render, shown([[last]]).latents, (view.coverage > 0).float()) > 20
+
+
+def test_rows_that_merge_at_other_times_keep_apart() -> None:
+    """One row is shown every frame, one every third; each is as it is alone."""
+    walks = [circle(9), circle(9, turn=0.4)]
+    both, alone = points(2, voxel=0.1), [points(1, voxel=0.1), points(1, voxel=0.1)]
+    for number in range(9):
+        frame = shown([walk[number : number + 1] for walk in walks], number)
+        count = torch.tensor([1, int(number % 3 == 0)])
+        both.update(replace(frame, count=count))
+        for row in range(2):
+            if count[row]:
+                alone[row].update(shown([walks[row][number : number + 1]], number))
+    at = cameras([[HERE], [HERE]])
+    view = both.view(at)
+    for row in range(2):
+        other = alone[row].view(cameras([[HERE]]))
+        torch.testing.assert_close(other.render, view.render[row : row + 1], atol=1e-5, rtol=1e-5)
+        assert alone[row].map.count == both.map.count[row]
 
 
 def test_frames_without_depth_add_nothing_and_are_counted() -> None:
@@ -159,9 +189,7 @@ def test_planar_and_radial_depth_are_one_map() -> None:
         size = MemorySize(replace(spec, depth=kind), (1, 3, 8, 8), 1, torch.device("cpu"))
         memory = PointMemory.new(MemoryConfig("points", depth="simulator"), size)
         latents = frame.latents[..., :8, :8]
-        memory.update(
-            replace(frame, latents=latents, cameras=at, depth=depth[None, None, None])
-        )
+        memory.update(replace(frame, latents=latents, cameras=at, depth=depth[None, None, None]))
         maps.append(memory.map)
     torch.testing.assert_close(maps[0].place, maps[1].place)
     pose = at.pose[0, 0, 0]
@@ -210,8 +238,8 @@ def drawn(rows: int, count: int, seed: int) -> Voxels:
 
 
 def test_merged_points_are_the_weighted_means_of_their_voxels() -> None:
-    one = merged(Voxels.none(2, 2, torch.device("cpu")), drawn(2, 200, 1))
-    both = merged(one, drawn(2, 150, 2))
+    one = merged(appended(Voxels.none(2, 2, torch.device("cpu")), drawn(2, 200, 1)))
+    both = merged(appended(one, drawn(2, 150, 2)))
     for row in range(2):
         parts = [drawn(2, count, seed) for count, seed in ((200, 1), (150, 2))]
         key = torch.cat([part.key[row] for part in parts])
@@ -229,7 +257,7 @@ def test_merged_points_are_the_weighted_means_of_their_voxels() -> None:
 
 
 def test_a_full_row_loses_what_was_seen_longest_ago() -> None:
-    held = merged(merged(Voxels.none(1, 2, torch.device("cpu")), drawn(1, 300, 1)), drawn(1, 40, 2))
+    held = merged(appended(merged(drawn(1, 300, 1)), drawn(1, 40, 2)))
     short, lost = bounded(held, 60)
     assert int(short.count) <= 60 and int(lost) == int(held.count) - int(short.count)
     assert set(held.key[held.number == 2].tolist()) <= set(short.key.flatten().tolist())

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldsim.cameras.projection import Projection, pinhole, project
+from worldsim.cameras.projection import Projection, pinhole
 
 SURFACE = 0.02
 """Share of the nearest depth within which points of one pixel are of one surface."""
@@ -23,8 +23,8 @@ NEAREST = 0.02
 """Metres to the nearest point that is drawn."""
 BEHIND = 0.3
 """Share of its depth by which a disc must be nearer to hide what is seen between discs."""
-SLACK = 0.1
-"""Levels by which a disc may be larger than a pixel, and still be drawn as one."""
+SLACK = 1.07
+"""Times that a disc may be as wide as a pixel, and still be drawn as one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +105,8 @@ def splat(
     drawn = _drawn(points, whole, poses, fine, projection, levels, high)
     shape = (len(points.place) * high, wide)
     values = _layered(drawn, levels, shape)
-    values = values.reshape(-1, high, wide, values.shape[-1])
-    return _averaged(values[:, : fine[0], : fine[1]], finer)
+    values = values.reshape(len(values), -1, high, wide)
+    return _averaged(values[..., : fine[0], : fine[1]], finer)
 
 
 def _drawn(
@@ -119,22 +119,31 @@ def _drawn(
     high: int,
 ) -> _Drawn:
     """Points on an image of `size`, of which each scene takes `high` rows."""
-    pixels, depth = project(points.place, intrinsics[:, None], poses[:, None], projection)
+    # One product for a whole scene, each axis side by side in memory.
+    turn = poses[:, :3, :3].mT
+    local = (turn @ points.place.mT - turn @ poses[:, :3, 3:]).mT
+    pixels, depth = projection.project(local, intrinsics[:, None])
     column, row = pixels.floor().unbind(-1)
     if projection.wrap:
-        column, row = column.remainder(size[1]), row.clamp(0, size[0] - 1)
+        column = column - size[1] * (column / size[1]).floor()
+        row = row.clamp(0, size[0] - 1)
     inside = points.valid & (depth > NEAREST) & (column >= 0) & (column < size[1])
-    scene, place = (inside & (row >= 0) & (row < size[0])).nonzero(as_tuple=True)
-    depth = depth[scene, place]
-    disc = 2.0 * points.radius[scene, place] * intrinsics[scene, 1, 1] / depth
-    level = (disc.clamp_min(1e-6).log2() - SLACK).ceil().clamp(0, levels).long()
-    row, column = row[scene, place].long() + scene * high, column[scene, place].long()
-    index = scene * points.valid.shape[1] + place
-    return _Drawn(row, column, depth, level, index, points.features.flatten(0, 1))
+    index = (inside & (row >= 0) & (row < size[0])).flatten().nonzero()[:, 0]
+    focal = intrinsics[:, 1, 1:2].expand_as(depth)
+    parts = (column, row, depth, points.radius, focal)
+    column, row, depth, radius, focal = (part.flatten().index_select(0, index) for part in parts)
+    disc = 2.0 * radius * focal / depth
+    level = torch.zeros_like(index)
+    for coarser in range(levels):
+        level += disc > SLACK * 2**coarser
+    below = index.div(points.valid.shape[1], rounding_mode="floor") * high
+    return _Drawn(
+        row.long() + below, column.long(), depth, level, index, points.features.flatten(0, 1)
+    )
 
 
 def _layered(drawn: _Drawn, levels: int, shape: tuple[int, int]) -> Tensor:
-    """Mean features, depth and mask `[B H, W, C + 2]`: of each pixel the finest image that shows
+    """Mean features, depth and mask `[C + 2, B H, W]`: of each pixel the finest image that shows
     anything there, if nothing in another image hides it."""
     layers = [_Layer.of(drawn, level, shape) for level in range(levels + 1)]
     limit = layers[0].limit
@@ -142,9 +151,9 @@ def _layered(drawn: _Drawn, levels: int, shape: tuple[int, int]) -> Tensor:
         limit = torch.minimum(limit, layers[1].spread(layers[1].nearest * (1 + BEHIND)))
     result = layers[0].mean(limit)
     for layer in layers[1:]:
-        shown = (layer.spread(layer.nearest) <= limit) & (result[..., -1] == 0)
+        shown = (layer.spread(layer.nearest) <= limit) & (result[-1] == 0)
         if bool(shown.any()):
-            result = torch.where(shown[..., None], layer.spread(layer.mean(layer.limit)), result)
+            result = torch.where(shown, layer.spread(layer.mean(layer.limit)), result)
     return result
 
 
@@ -155,7 +164,7 @@ class _Layer:
     Attributes:
         level: 0 for the finest.
         drawn: all points.
-        which: `[m]` of them that are drawn here.
+        which: `[m]` of them that are drawn here; in the finest image all are.
         place: `[m]` their pixels, counted along rows.
         nearest: `[B H / 2^level, W / 2^level]`, infinite where there is nothing.
         limit: of the same shape; what is further is of another surface, and hidden.
@@ -163,15 +172,17 @@ class _Layer:
 
     level: int
     drawn: _Drawn
-    which: Tensor
+    which: Tensor | slice
     place: Tensor
     nearest: Tensor
     limit: Tensor
 
     @staticmethod
     def of(drawn: _Drawn, level: int, shape: tuple[int, int]) -> "_Layer":
-        which = (drawn.level >= level).nonzero()[:, 0]
         high, wide = shape[0] >> level, shape[1] >> level
+        which: Tensor | slice = slice(None)
+        if level:
+            which = (drawn.level >= level).nonzero()[:, 0]
         place = (drawn.row[which] >> level) * wide + (drawn.column[which] >> level)
         depth = drawn.depth[which]
         buffer = depth.new_full((high * wide,), torch.inf)
@@ -181,29 +192,36 @@ class _Layer:
         return _Layer(level, drawn, which, place, nearest, nearest * (1 + slope))
 
     def mean(self, limit: Tensor) -> Tensor:
-        """Mean `[.., .., C + 2]` over the points of each pixel that are within `limit`."""
-        near = (self.drawn.depth[self.which] <= limit.flatten()[self.place]).nonzero()[:, 0]
-        points, place = self.which[near], self.place[near]
-        features, depth = self.drawn.features[self.drawn.index[points]], self.drawn.depth[points]
-        more = torch.stack([depth, torch.ones_like(depth)], dim=-1)
-        values = torch.cat([features.float(), more], dim=-1)
-        total = values.new_zeros(limit.numel(), values.shape[1]).index_add_(0, place, values)
-        mean = total / total[:, -1:].clamp_min(1.0)
-        return mean.reshape(*limit.shape, -1)
+        """Mean `[C + 2, .., ..]` over the points of each pixel that are within `limit`."""
+        within = limit.flatten().index_select(0, self.place)
+        near = (self.drawn.depth[self.which] <= within).nonzero()[:, 0]
+        points = near if isinstance(self.which, slice) else self.which[near]
+        place = self.place[near]
+        drawn = self.drawn
+        depth = drawn.depth.index_select(0, points)
+        features = drawn.features.index_select(0, drawn.index.index_select(0, points)).float()
+        total = depth.new_zeros(features.shape[1] + 2, limit.numel())
+        # Channel by channel: whole rows to scattered places take ten times as long.
+        for row, each in zip(total, [*features.mT, depth, torch.ones_like(depth)], strict=True):
+            row.scatter_add_(0, place, each)
+        total[:-1] /= total[-1].clamp_min(1.0)
+        total[-1].clamp_(max=1.0)
+        return total.reshape(-1, *limit.shape)
 
     def spread(self, values: Tensor) -> Tensor:
         """Values of its pixels for the pixels of the finest image."""
-        for dim in (0, 1):
+        for dim in (-2, -1):
             values = values.repeat_interleave(2**self.level, dim) if self.level else values
         return values
 
 
 def _averaged(values: Tensor, finer: int) -> Splatted:
-    """A finer image `[B, H, W, C + 2]`, averaged over what is seen of each pixel."""
-    batch, height, width, channels = values.shape
-    blocks = values.reshape(batch, height // finer, finer, width // finer, finer, channels)
-    total = blocks.sum(dim=(2, 4))
-    seen = total[..., -1]
-    mean = total[..., :-1] / seen.clamp_min(1.0)[..., None]
-    coverage = (seen / finer**2).float()
-    return Splatted(mean[..., :-1].movedim(-1, 1), mean[..., -1], coverage)
+    """A finer image `[C + 2, B, H, W]`, averaged over what is seen of each pixel."""
+    high, wide = values.shape[2] // finer, values.shape[3] // finer
+    total = values.new_zeros(*values.shape[:2], high, wide)
+    for down in range(finer):
+        for across in range(finer):
+            total += values[..., down::finer, across::finer]
+    seen = total[-1]
+    mean = total[:-1] / seen.clamp_min(1.0)
+    return Splatted(mean[:-1].movedim(0, 1), mean[-1], seen / finer**2)

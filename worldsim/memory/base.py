@@ -68,8 +68,8 @@ class MemoryConfig(Checked):
     frames: Count = 256
     reach: Positive = 4.0
     age_penalty: Weight = 0.2
-    points: Count = 16384
-    voxel: Positive = 0.05
+    points: Count = 4096
+    voxel: Positive = 0.15
     detail: Annotated[int, between(1, 64)] = 2
     order: Annotated[int, between(1, 64)] = 16
     depth: Annotated[str, OneOf(registered_depths)] = "head"

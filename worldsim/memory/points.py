@@ -6,8 +6,7 @@ one voxel is merged. Points that a frame looks straight through are not there an
 (2510.01183) and Spatia's (2512.15716) do; `frames_points` is Spatia's pair of both memories, which
 there gives 19.4 dB where each alone gives 17.2 and 15.6.
 
-Legend: N rows, P points, K shown frames, T frames to come, V views, c h w latent, d points along
-the side of a cell, H W size of the depth.
+Legend: N rows, P points, K shown frames, T frames to come, V views, c h w latent.
 """
 
 import warnings
@@ -17,10 +16,8 @@ from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from worldsim.cameras.depth import convert_depth, unproject
-from worldsim.cameras.projection import Projection, project, projections_of, scale_intrinsics
+from worldsim.cameras.projection import Projection, projections_of
 from worldsim.cameras.splat import Points, Splatted, splat
 from worldsim.errors import QualityWarning
 from worldsim.memory.base import (
@@ -34,53 +31,19 @@ from worldsim.memory.base import (
 from worldsim.memory.depth import DEPTHS, Depth, DepthSource
 from worldsim.memory.frames import FrameMemory, RawMemory
 from worldsim.memory.ply import Colours, write_ply
-from worldsim.memory.voxels import EMPTY, Voxels, bounded, merged, voxel_keys
+from worldsim.memory.surfaces import Surface, surface
+from worldsim.memory.voxels import (
+    EMPTY,
+    MERGED_EVERY,
+    Voxels,
+    appended,
+    bounded,
+    merged,
+    voxel_keys,
+)
 
-THROUGH = 0.1
-"""Share of its depth by which a frame must see further than a point to say that it is gone."""
 CLOSEST = 0.1
 """Metres; nearer views of a surface count no more."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Sampled:
-    """One view of one frame, of whose depth some pixels are taken.
-
-    Attributes:
-        metres: `[N, a, b]` of the projection's kind, 0 where unknown.
-        row: `[a]` of the latent's cell of each pixel.
-        column: `[b]`.
-        intrinsics: `[N, 3, 3]` in these pixels.
-        pose: `[N, 4, 4]`.
-        projection: of the camera.
-    """
-
-    metres: Tensor
-    row: Tensor
-    column: Tensor
-    intrinsics: Tensor
-    pose: Tensor
-    projection: Projection
-
-    @property
-    def points(self) -> Tensor:
-        """`[N, a b, 3]` in the world."""
-        kind = self.projection.depth
-        found = unproject(self.metres, kind, self.intrinsics, self.pose, self.projection)
-        return found.flatten(1, 2)
-
-    def looks_through(self, place: Tensor) -> Tensor:
-        """`[N, P]` bool, whether it sees clearly further than points `[N, P, 3]`, and all round."""
-        high, wide = self.metres.shape[1:]
-        # The least depth around: at the edge of a thing nobody knows which of both is seen.
-        around = -functional.max_pool2d(-self.metres[:, None], 3, stride=1, padding=1)
-        pixel, depth = project(place, self.intrinsics[:, None], self.pose[:, None], self.projection)
-        column, row = pixel.floor().unbind(-1)
-        if self.projection.wrap:
-            column, row = column.remainder(wide), row.clamp(0, high - 1)
-        inside = (column >= 0) & (column < wide) & (row >= 0) & (row < high) & (depth > 0)
-        index = torch.where(inside, row * wide + column, 0.0).long()
-        return inside & (depth < (1 - THROUGH) * around.flatten(1).gather(1, index))
 
 
 @register_memory("points")
@@ -93,6 +56,7 @@ class PointMemory(Memory):
         recent: newest frames, where the source of depth looks back; else None.
         without_depth: `[N]` frames that added nothing, since nobody told their depth.
         lost: `[N]` points that made room for others.
+        unmerged: `[N]` frames whose points lie behind the others, not merged yet.
         config: of the memory.
         source: of depth.
         projections: of the V cameras.
@@ -104,6 +68,7 @@ class PointMemory(Memory):
     recent: RawMemory | None
     without_depth: Tensor
     lost: Tensor
+    unmerged: Tensor
     config: MemoryConfig
     source: DepthSource
     projections: tuple[Projection, ...]
@@ -118,6 +83,7 @@ class PointMemory(Memory):
             size.zeros(),
             Voxels.none(size.rows, size.latent[1], size.device),
             RawMemory.new(window, size) if source.window else None,
+            size.zeros(),
             size.zeros(),
             size.zeros(),
             config,
@@ -140,21 +106,41 @@ class PointMemory(Memory):
 
     def _take_in(self, shown: ShownFrames, depth: Depth, frame: int) -> None:
         use = shown.real[:, frame] & (shown.cameras.known > 0)
-        held, new = self.map, []
+        views, told = [], torch.zeros_like(use)
         for view in range(self.latent[0]):
             there = use & (shown.view_mask[:, frame, view] > 0)
-            sampled = self._sampled(shown, depth, frame, view, there)
-            if held.width:
-                gone = sampled.looks_through(held.place)
-                held = replace(held, key=held.key.masked_fill(gone, EMPTY))
+            sampled = surface(
+                shown, depth, (frame, view), there, self.projections[view], self.config.detail
+            )
             latents = shown.latents[:, frame, view].float()
             cells = latents[:, :, sampled.row[:, None], sampled.column].flatten(2).mT
-            new.append(self._points(sampled, cells, shown.number[:, frame]))
-        told = torch.stack([part.valid.any(1) for part in new]).any(0)
+            new = self._points(sampled, cells, shown.number[:, frame])
+            views.append(sampled)
+            told |= new.valid.any(1)
+            self.map = appended(self.map, new)
         self.without_depth = self.without_depth + (shown.real[:, frame] & ~told)
-        for part in new:
-            held = merged(held, part)
-        self.map, lost = bounded(held, self.config.points)
+        self.unmerged = self.unmerged + told
+        # Each row by its own count, so that none depends on those beside it.
+        due = (self.unmerged >= MERGED_EVERY) | (self.map.count > self.config.points)
+        if bool(due.any()):
+            self._merge(due.nonzero()[:, 0].tolist(), views)
+
+    def _merge(self, rows: list[int], views: list[Surface]) -> None:
+        """Merge the points of rows, without those that their newest frame looks through."""
+        every = rows == list(range(len(self.unmerged)))
+        held = self.map if every else self.map.select(rows)
+        for sampled in views:
+            gone = (sampled if every else sampled.of_rows(rows)).looks_through(held.place)
+            held = replace(held, key=held.key.masked_fill(gone, EMPTY))
+        room = MERGED_EVERY * sum(each.metres[0].numel() for each in views)
+        held, lost = bounded(merged(held), self.config.points, room)
+        if not every:
+            whole = self.map
+            whole.put(rows, held)
+            held = whole
+        self.map = held.trimmed()
+        self.lost = self.lost.index_add(0, torch.tensor(rows, device=lost.device), lost)
+        self.unmerged = self.unmerged.index_fill(0, torch.tensor(rows, device=lost.device), 0)
         if bool((lost > 0).any()):
             warnings.warn(
                 f"a map of points is full at {self.config.points}: what was seen longest ago makes "
@@ -162,46 +148,22 @@ class PointMemory(Memory):
                 QualityWarning,
                 stacklevel=2,
             )
-        self.lost = self.lost + lost
 
-    def _sampled(
-        self, shown: ShownFrames, depth: Depth, frame: int, view: int, there: Tensor
-    ) -> _Sampled:
-        """Pixels of a view that become points: `detail` along each side of a cell, or all."""
-        projection, (high, wide) = self.projections[view], self.latent[2:]
-        metres = depth.metres[:, frame, view].float()
-        whole = metres.shape[-1] / wide
-        step = max(metres.shape[-2] // (high * self.config.detail), 1)
-        intrinsics = scale_intrinsics(shown.cameras.intrinsics[:, view].float(), whole)
-        metres = convert_depth(metres, depth.kind, projection.depth, projection, intrinsics)
-        first = step // 2
-        rows, columns = (
-            torch.arange(first, size, step, device=metres.device) for size in metres.shape[-2:]
-        )
-        # The same camera, of whose image every `step`-th pixel is left.
-        scale, middle = 1.0 / step, (first + 0.5) / step
-        intrinsics = scale_intrinsics(intrinsics, scale)
-        intrinsics[..., :2, 2] += 0.5 - middle
-        metres = metres[:, first::step, first::step]
-        known = metres.isfinite() & (metres > 0) & there[:, None, None]
-        metres = torch.where(known, metres, torch.zeros_like(metres))
-        cells = [((each + 0.5) / whole).long() for each in (rows, columns)]
-        pose = shown.cameras.pose[:, frame, view].float()
-        return _Sampled(metres, cells[0], cells[1], intrinsics, pose, projection)
-
-    def _points(self, sampled: _Sampled, features: Tensor, number: Tensor) -> Voxels:
+    def _points(self, sampled: Surface, features: Tensor, number: Tensor) -> Voxels:
         """What a view adds: features `[N, a b, c]` where its pixels are."""
         place, depth = sampled.points, sampled.metres.flatten(1)
+        radius = depth / (2.0 * sampled.intrinsics[:, None, 1, 1])
         key = voxel_keys(place, depth > 0, self.config.voxel)
         apart = (place - sampled.pose[:, None, :3, 3]).norm(dim=-1)
         weight = apart.clamp_min(CLOSEST).pow(-2)
-        radius = depth / (2.0 * sampled.intrinsics[:, None, 1, 1])
         return Voxels(key, place, features, weight, radius, number[:, None].expand_as(key))
 
     def seen_by(self, cameras: FrameCameras, frame: int, view: int) -> Splatted:
         """The map from one camera of N rows."""
         valid = self.map.valid & (cameras.known > 0)[:, None]
-        points = Points(self.map.place, self.map.features, self.map.radius, valid)
+        # Merged points stand as far apart as voxels do.
+        radius = self.map.radius.clamp_min(self.config.voxel / 2)
+        points = Points(self.map.place, self.map.features, radius, valid)
         intrinsics, pose = cameras.intrinsics[:, view].float(), cameras.pose[:, frame, view].float()
         size = (self.latent[2], self.latent[3])
         return splat(points, intrinsics, pose, size, self.projections[view])
