@@ -14,6 +14,7 @@ from worldsim.memory.base import (
     Memory,
     MemorySize,
     ShownFrames,
+    registered_depths,
     registered_memories,
 )
 from worldsim.memory.view import MemoryView
@@ -45,11 +46,13 @@ def remember(
     """Have a memory take in the frames that `steps` led to, in place; see `ShownFrames`.
 
     They are the next ones, unless `number` says otherwise. Only a memory that says that it reads
-    `depth` is shown it, so that no model has the simulator's depth and does not say so.
+    `depth`, from a source that is the simulator's, is shown it: so no model has it and does not
+    say so.
     """
     cameras = _cameras(model, steps)
     number = memory.coming(latents.shape[1]) if number is None else number
-    depth = depth if memory.reads_depth else None
+    if not memory.reads_depth or not registered_depths().get(model.config.memory.depth).privileged:
+        depth = None
     memory.update(
         ShownFrames(latents.detach(), cameras, steps.view_mask, count, number, depth, model.reader)
     )

@@ -30,6 +30,8 @@ UNSAID: dict[tuple[str, str], Any] = {
     ("denoiser", "pure_noise"): True,
     ("rollout", "fade"): 0.0,
     ("objective", "readings_every"): 1,
+    ("objective", "depth"): 0.1,
+    ("head", "depth"): False,
 }
 """Fields that came later, with the value that all models and plans had before."""
 CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}
