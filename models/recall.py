@@ -127,7 +127,8 @@ def point_colours(model: WorldModel, features: Tensor) -> Tensor:
         features: `[P, c]`, such as `PointMemory.save_ply` hands over.
     """
     shown = []
-    for some in features.split(256):
+    for first in range(0, len(features), 256):
+        some = features[first : first + 256]
         # The middle of a small even image, as far from its borders as may be.
         patch = some[:, None, :, None, None].expand(-1, 1, -1, 4, 4)
         pixels = model.decode(patch)[:, 0]

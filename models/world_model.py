@@ -201,13 +201,13 @@ class WorldModel(nn.Module):
         self, *, calibration: bool, state_labels: bool = False, depth_labels: bool = False
     ) -> "WorldModel":
         """This model, which says whether it ever learnt from calibrated cameras and such labels."""
-        learnt = {
-            "calibrated": calibration and self.conditioners.calibrated,
-            "state_labels": state_labels,
-            "depth_labels": depth_labels,
-        }
-        known = {name: bool(new or getattr(self.config, name)) for name, new in learnt.items()}
-        self.config = replace(self.config, **known)
+        learnt = self.config.calibrated or (calibration and self.conditioners.calibrated)
+        self.config = replace(
+            self.config,
+            calibrated=learnt,
+            state_labels=self.config.state_labels or state_labels,
+            depth_labels=self.config.depth_labels or depth_labels,
+        )
         return self
 
     def save_pretrained(

@@ -41,7 +41,8 @@ class DepthHead(nn.Module):
         """Latents `[..., c, h, w]` to the logarithm of metres `[..., D h, D w]`."""
         images = latents.flatten(0, -4).to(next(self.parameters()).dtype)
         told = self.body(images.contiguous(memory_format=torch.channels_last))
-        return told.float().reshape(*latents.shape[:-3], *told.shape[-2:])
+        out: Tensor = told.float().reshape(*latents.shape[:-3], *told.shape[-2:])
+        return out
 
     @torch.no_grad()
     def metres(self, latents: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
 from worldsim.spec import CameraSpec, VectorSpec, WorldSpec, discrete_actions
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 HIGH, WIDE = 32, 64
 STEPS = 2
 """Denoising steps of a frame, as imagination envs take them unless told otherwise."""

@@ -159,7 +159,7 @@ def numbered(frame: ShownFrames, green: float = 0.5) -> ShownFrames:
 
 
 def test_a_reconstruction_is_brought_to_the_worlds_scale(reconstructor: str) -> None:
-    much = {"points": 40000, "voxel": 1e-3}
+    much: dict[str, Any] = {"points": 40000, "voxel": 1e-3}
     memory = new("points", depth="reconstructor", reconstructor=reconstructor, **much)
     assert isinstance(memory, PointMemory)
     for number in range(len(WALK)):

@@ -25,6 +25,7 @@ from worldsim.memory.voxels import (
     merged,
     voxel_keys,
 )
+from worldsim.spec import DepthKind
 
 HERE = Walker(0.4, -0.3, 0.7)
 
@@ -185,7 +186,11 @@ def test_planar_and_radial_depth_are_one_map() -> None:
     )
     stretch = (rays @ torch.linalg.inv(intrinsics[0, 0]).mT).norm(dim=-1)
     maps = []
-    for kind, depth in (("planar", torch.full((8, 8), 2.0)), ("radial", 2.0 * stretch)):
+    kinds: tuple[tuple[DepthKind, torch.Tensor], ...] = (
+        ("planar", torch.full((8, 8), 2.0)),
+        ("radial", 2.0 * stretch),
+    )
+    for kind, depth in kinds:
         size = MemorySize(replace(spec, depth=kind), (1, 3, 8, 8), 1, torch.device("cpu"))
         memory = PointMemory.new(MemoryConfig("points", depth="simulator"), size)
         latents = frame.latents[..., :8, :8]

@@ -129,14 +129,16 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
     left, _, right = torch.linalg.svd(matrix)
     sign = torch.ones_like(matrix[..., 0])
     sign[..., 2] = torch.linalg.det(left @ right).sign()
-    return (left * sign[..., None, :]) @ right
+    nearest: Tensor = (left * sign[..., None, :]) @ right
+    return nearest
 
 
 def angle(one: Tensor, other: Tensor) -> Tensor:
     """Radians `[...]` between rotations `[..., 3, 3]`."""
     # By the chord: the arc cosine of the trace loses small angles.
     chord = (one - other).flatten(-2).norm(dim=-1) / math.sqrt(8.0)
-    return 2.0 * chord.clamp(max=1.0).asin()
+    turned: Tensor = 2.0 * chord.clamp(max=1.0).asin()
+    return turned
 
 
 def _require_fit(fit: Similarity, cameras: int, limits: FitLimits) -> None:

@@ -208,7 +208,8 @@ class FrameMemory(FrameStore):
         apart = (self.pose[..., :3, 3] - pose[..., :3, 3]).norm(dim=-1)
         turned = angle(self.pose[..., :3, :3], pose[..., :3, :3])
         same = ((apart < NEAR_METRES) & (turned < NEAR_RADIANS)).all(-1) & (self.number >= 0)
-        return rows & ~same.any(1)
+        kept: Tensor = rows & ~same.any(1)
+        return kept
 
     def place(self) -> Tensor:
         """Of the two frames whose cameras stand nearest to each other, the later one goes."""

@@ -53,8 +53,9 @@ class RecurrentMemory(Memory):
             torch.zeros(size.rows, config.order, each, dtype=kind, device=size.device)
             for each, kind in zip(sizes, (torch.float32,) + 2 * (torch.float64,), strict=True)
         )
-        zeros = size.zeros()
-        return cls(size.latent, zeros, size.zeros(), *parts, size.zeros(), config.retrieved)
+        latents, pose, number = parts
+        begun = (size.latent, size.zeros(), size.zeros())
+        return cls(*begun, latents, pose, number, size.zeros(), config.retrieved)
 
     def update(self, shown: ShownFrames) -> None:
         for frame in range(shown.latents.shape[1]):
@@ -121,7 +122,7 @@ def transition(taken: Tensor, order: int) -> Tensor:
     odd = (2 * index + 1).sqrt()
     matrix = torch.tril(odd[:, None] * odd, diagonal=-1) + torch.diag(index + 1)
     growth = (taken.double() + 1) / taken.double().clamp_min(1)
-    step = torch.linalg.matrix_exp(-matrix * growth.log()[:, None, None])
+    step: Tensor = torch.linalg.matrix_exp(-matrix * growth.log()[:, None, None])
     # Before the first frame there is no past, of which nothing stays.
     return step * (taken > 0)[:, None, None]
 

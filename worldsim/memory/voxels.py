@@ -140,13 +140,12 @@ def merged(held: Voxels) -> Voxels:
     there = begin[:, :width] < count
     values = _sums(held, ordered.indices, begin[:, :width])
     weight = values[..., -1]
-    place, features, radius = (values[..., :-1] / weight.clamp_min(1e-12)[..., None]).split(
-        [3, held.features.shape[2], 1], dim=-1
-    )
+    mean = values[..., :-1] / weight.clamp_min(1e-12)[..., None]
     first = begin[:, :width].clamp(max=places - 1)
     key = torch.where(there, ordered.values.gather(1, first), EMPTY)
     newest = held.number.gather(1, ordered.indices.gather(1, last))
-    return Voxels(key, place, features, weight, radius[..., 0], torch.where(there, newest, -1))
+    number = torch.where(there, newest, -1)
+    return Voxels(key, mean[..., :3], mean[..., 3:-1], weight, mean[..., -1], number)
 
 
 def _sums(held: Voxels, order: Tensor, begin: Tensor) -> Tensor:
