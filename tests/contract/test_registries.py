@@ -23,7 +23,7 @@ from worldsim.data.memory_sampler import MEMORY_SAMPLERS
 from worldsim.errors import UsageError
 from worldsim.judge.gates import GATES
 from worldsim.judge.judge import JUDGES, Judge, ObservedFrame, load_pretrained_judge
-from worldsim.memory.base import MEMORIES
+from worldsim.memory.base import registered_depths, registered_memories
 from worldsim.models.behaviour import BEHAVIOURS
 from worldsim.models.conditioners.base import registered_conditioners
 from worldsim.models.denoisers.base import DENOISERS
@@ -54,7 +54,8 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     TOKENIZERS,
     JUDGES,
     GATES,
-    MEMORIES,
+    registered_depths(),
+    registered_memories(),
     MEMORY_SAMPLERS,
     METRICS,
     NAVIGATION_METRICS,

@@ -80,6 +80,7 @@ def _with_circumstances(ranking: RankingReport, outcomes: Outcomes) -> RankingRe
     return replace(
         ranking,
         assisted=_assisted(around),
+        depth_assisted=around.depth_assisted,
         development_starts=around.development_starts,
         block=outcomes.eval_config.starts.block,
         pool=outcomes.eval_config.pool,

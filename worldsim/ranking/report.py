@@ -153,6 +153,7 @@ class RankingReport:
         trial: whether that judge may be used.
         null_policy: the policy that does nothing, if one was named.
         assisted: which of model and judge had the simulator's state or progress; None: not known.
+        depth_assisted: whether the world model had the simulator's depth; None: not known.
         development_starts: whether the model was developed on some of these starts; None: not
             known.
         block: the named block of the starts; None for others.
@@ -189,6 +190,7 @@ class RankingReport:
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     assisted: tuple[str, ...] | None = None
+    depth_assisted: bool | None = None
     development_starts: bool | None = None
     block: str | None = None
     pool: str | None = None
@@ -242,6 +244,7 @@ class RankingReport:
             "metric": self.metric.to_json(),
             "state_assisted": self.state_assisted,
             "state_assisted_parts": self.assisted,
+            "depth_assisted": self.depth_assisted,
             "development_starts": self.development_starts,
             **{name: getattr(self, name) for name in ("block", "pool", "release")},
             "verdict": self.verdict,

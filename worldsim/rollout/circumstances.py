@@ -33,6 +33,7 @@ class Circumstances:
         null_policy_moves: whether the actions of the null policy may move the robot.
         release: of a run on the release starts and pool, which one of these weights it is.
         gate: where imagined rollouts stop being reliable; None where nobody looked.
+        depth_assisted: whether the world model had the simulator's depth.
     """
 
     judge: JudgeReport
@@ -41,6 +42,7 @@ class Circumstances:
     null_policy_moves: bool
     release: str | None = None
     gate: GateLimit | None = None
+    depth_assisted: bool = False
 
     @staticmethod
     def of(
@@ -68,6 +70,7 @@ class Circumstances:
             null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),
             release=release,
             gate=eval_config.gated,
+            depth_assisted=model.depth_assisted,
         )
 
 

@@ -18,8 +18,9 @@ from worldsim.config.values import Checked
 from worldsim.data.memory_sampler import MemorySamplerConfig
 from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
-from worldsim.memory.base import MEMORIES, MemoryConfig
+from worldsim.memory.base import MemoryConfig, registered_memories
 from worldsim.models.denoisers.base import Denoiser
+from worldsim.models.heads.depth import depth_loss
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, Loss
@@ -83,7 +84,7 @@ class PlanConfig(Checked):
         Raises:
             UsageError: see above.
         """
-        if self.memory.name != "none" and not MEMORIES.get(kept.name).tells:
+        if self.memory.name != "none" and not registered_memories().get(kept.name).tells:
             raise UsageError(
                 f"plan.memory.name={self.memory.name} samples frames for a memory and "
                 f"model.memory.name={kept.name} tells nothing; name another memory, or "
@@ -263,6 +264,10 @@ class WorldModelLoss:
         logs |= {f"read_{key}": value for key, value in recorded.logs.items()}
         logs |= {f"read_{key}_{name}": value for key, value in imagined.logs.items()}
         total = error + recorded.total + config.on_predictions * imagined.total
+        if self.model.depth_head is not None and clip.depth is not None and config.depth > 0:
+            there = clip.view_mask * clip.frame_mask[..., None]
+            depth = depth_loss(self.model.depth_head(clip.x0), clip.depth, there)
+            total, logs["read_depth"] = total + config.depth * depth, depth.detach()
         return Loss(total, logs)
 
 
