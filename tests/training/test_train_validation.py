@@ -2,15 +2,17 @@
 
 import copy
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 from worldsim_testing import nano_model
 
 from worldsim.cli import train_validation
 from worldsim.data.cache import CachedDataset
+from worldsim.errors import UsageError
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.training.config import ValidationConfig
 from worldsim.training.run_folder import RunFolder
@@ -54,3 +56,23 @@ def test_no_held_out_episode_is_said(
     validate = train_validation._validator(SETTINGS, [], square_data, RunFolder(tmp_path))
     assert validate(SimpleNamespace(config=nano_model().config), 1) == {}
     assert "no episode is held out" in capsys.readouterr().err
+
+
+def test_pieces_of_one_episode_have_actions_to_shuffle(
+    square_data: CachedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = OmegaConf.create(
+        {"validation": {**asdict(SETTINGS), "max_steps": 0, "piece": 1, "step_counts": [1]}}
+    )
+    folder = RunFolder(tmp_path)
+    validate, _ = train_validation.validators(config, square_data, folder)
+    found = validate(nano_model(spec=square_data.spec), 5)
+    assert "beats_shuffled_actions" in found
+    stored = json.loads((tmp_path / "validation.json").read_text())
+    assert len(stored["episodes"]) == 1 and stored["episodes"][0] > 1
+    assert "held-out pieces:" in capsys.readouterr().err
+
+
+def test_pieces_refuse_the_swap_test() -> None:
+    with pytest.raises(UsageError, match="swap=false"):
+        ValidationConfig(piece=10)

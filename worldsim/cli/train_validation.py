@@ -11,12 +11,15 @@ from worldsim.cli.console import counted, say
 def validators(config: DictConfig, cache: Any, folder: Any) -> tuple[Any, Any]:
     """What measures a model while it trains, and what measures the finished one."""
     from worldsim.config.compose import build
+    from worldsim.data.pieces import in_pieces
     from worldsim.data.split import episodes_of
     from worldsim.training.config import ValidationConfig
     from worldsim.validation.open_loop import acting
 
     settings = build(ValidationConfig, config.validation, "validation")
     held_out = acting(cache, episodes_of(cache.folds, "val"))[: settings.episodes]
+    if settings.piece:
+        cache, held_out = in_pieces(cache, held_out, settings.piece)
     return (
         _validator(settings, held_out, cache, folder),
         lambda model: _step_quality(model, cache, held_out, settings),
@@ -46,11 +49,11 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
         write_figures(folder.root / "validation.json", found)
         shown = held_out[: settings.films]
         for record in open_loop_records(
-            model, cache, shown, Sampler.of(model, steps), settings.max_steps
+            model, cache, shown, Sampler.of(model, steps), settings.max_steps, _called(settings)
         ):
             name = record.title.split(",")[0].replace(" ", "_")
             write_film(folder.films / f"step_{step:07d}_{name}.mp4", record)
-        say(_in_words(report))
+        say(_in_words(report, settings))
         return report.summary()
 
     return validate
@@ -64,7 +67,12 @@ def _steps(model: Any, settings: Any) -> int:
     return default_steps(model.config) if asked is None else int(model.config.ladder.nearest(asked))
 
 
-def _in_words(report: Any) -> str:
+def _called(settings: Any) -> str:
+    """What is imagined from its first frame."""
+    return "piece" if settings.piece else "episode"
+
+
+def _in_words(report: Any, settings: Any) -> str:
     """The headline of an open-loop report, with intervals."""
     from worldsim.ranking.bootstrap import Estimate, finite
 
@@ -78,9 +86,9 @@ def _in_words(report: Any) -> str:
     places = "".join(f"; {name} {figure(f'{name}_error_m', 100)} cm off" for name in report.error_m)
     moved = math.isfinite(summary["psnr_moving_model"])
     where, of = ("where something moved", "psnr_moving") if moved else ("nothing moved;", "psnr")
-    episodes = "episode" if report.episodes[0] == 1 else "episodes"
+    count = f"{_called(settings)}{'' if report.episodes[0] == 1 else 's'}"
     return (
-        f"open loop, {report.episodes[0]} held-out {episodes}: {where} "
+        f"open loop, {report.episodes[0]} held-out {count}: {where} "
         f"{figure(f'{of}_model', 1)} dB, the first frame held "
         f"{figure(f'{of}_first_frame', 1)}{places}"
     )

@@ -108,6 +108,8 @@ class ValidationConfig(Checked):
         every: optimiser steps between validations; 0 validates at the end only.
         episodes: held-out episodes to roll out.
         max_steps: longest rollout in steps; 0 is whole episodes.
+        piece: steps of the pieces that episodes are cut into, each imagined from its own first
+            frame, with another piece's actions as baseline; 0 leaves episodes whole.
         sampling_steps: denoising steps a frame; None takes the model's own.
         films: episodes shown in the sample film; 0 writes none.
         swap: whether to exchange the actions of episodes too and replay them in the simulator.
@@ -118,11 +120,20 @@ class ValidationConfig(Checked):
     every: Whole = 0
     episodes: Whole = 24
     max_steps: Whole = 0
+    piece: Whole = 0
     sampling_steps: Count | None = None
     films: Whole = 2
     swap: bool = True
     step_counts: tuple[Count, ...] = (1, 2, 4)
     step_horizon: Count = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.piece and self.swap:
+            raise UsageError(
+                f"validation.piece={self.piece} begins inside of episodes, where the swap test "
+                "cannot take the simulator; give validation.swap=false beside it"
+            )
 
 
 def choose_precision(

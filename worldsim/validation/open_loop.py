@@ -221,8 +221,12 @@ def open_loop_records(
     episodes: Sequence[int],
     sampler: Sampler | None = None,
     max_steps: int = 0,
+    called: str = "episode",
 ) -> list[RolloutRecord]:
-    """Truth and imagination of `episodes` from their first frames under their own actions."""
+    """Truth and imagination of `episodes` from their first frames under their own actions.
+
+    `called` is what a title calls them.
+    """
     drives = [
         Drive(episode, recorded_actions(cache, episode, max_steps), noise_id)
         for noise_id, episode in enumerate(episodes)
@@ -239,7 +243,7 @@ def open_loop_records(
             RolloutRecord(
                 cameras=cache.spec.camera_names,
                 fps=cache.spec.fps,
-                title=f"episode {drive.episode}, open loop",
+                title=f"{called} {drive.episode}, open loop",
                 truth=np.asarray(cache.pixels[rows]),
                 imagined=np.stack(film),
                 actions=drive.actions,
