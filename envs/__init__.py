@@ -29,6 +29,7 @@ ENTRY_POINTS = {
     "worldsim/TabletopPickPlace-v0": "worldsim.envs.tabletop.pick_place:TabletopPickPlace",
     "worldsim/TabletopDrawer-v0": "worldsim.envs.tabletop.drawer:TabletopDrawer",
     "worldsim/TabletopShuttle-v0": "worldsim.envs.tabletop.shuttle:TabletopShuttle",
+    "worldsim/IndoorNav-v0": "worldsim.envs.indoor.env:IndoorNav",
     "worldsim/Foreign-v0": "worldsim.envs.foreign:ForeignEnv",
     "worldsim/Imagination-v0": "worldsim.envs.imagination:ImaginationEnv",
 }

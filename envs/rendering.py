@@ -8,9 +8,9 @@ context draws nothing, without any error.
 import atexit
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -23,6 +23,8 @@ from worldsim.errors import UsageError, WorldsimError
 choose_backend()
 
 import mujoco  # noqa: E402  (the backend must be chosen first)
+
+T = TypeVar("T")
 
 _MAX_GEOMS = 500
 _MAX_RENDERERS = 16
@@ -40,7 +42,7 @@ class _Drawing:
     """
 
     def __init__(self, height: int, width: int) -> None:
-        self.renderers: dict[tuple[Any, ...], SceneRenderer] = {}
+        self.renderers: dict[Hashable, Any] = {}
         self._context: Any = None
         backend = drawing_backend()
         try:
@@ -86,8 +88,7 @@ class _Graphics(threading.local):
 
 
 _GRAPHICS = _Graphics()
-_DRAWINGS: "weakref.WeakSet[_Drawing]" = weakref.WeakSet()
-"""Those of all threads that have not ended."""
+_DRAWINGS: "weakref.WeakSet[_Drawing]" = weakref.WeakSet()  # of threads that have not ended
 
 
 def _close_all() -> None:
@@ -123,17 +124,25 @@ def shared_renderer(
         key: names the family of models that differ only in numbers.
         groups: geom groups to draw; None: as MuJoCo.
     """
-    if _GRAPHICS.drawing is None:
-        _GRAPHICS.drawing = _Drawing(height, width)
-    _GRAPHICS.drawing.make_current()
-    identity, renderers = (key, height, width, groups), _GRAPHICS.drawing.renderers
+    identity = (key, height, width, groups)
+    return shared_in_thread(identity, SceneRenderer, model, height, width, groups)
+
+
+def shared_in_thread(identity: Hashable, make: Callable[..., T], *arguments: Any) -> T:
+    """What `make(*arguments)` made for an identity in this thread, whose context is then current.
+
+    It has `close()`, which ends the one used least lately of too many.
+    """
+    drawing = _GRAPHICS.drawing = _GRAPHICS.drawing or _Drawing(64, 64)
+    drawing.make_current()
+    renderers = drawing.renderers
     found = renderers.pop(identity, None)
     if found is None:
-        found = SceneRenderer(model, height, width, groups)
+        found = make(*arguments)
         if len(renderers) >= _MAX_RENDERERS:
             renderers.pop(next(iter(renderers))).close()
     renderers[identity] = found
-    return found
+    return cast(T, found)
 
 
 class SceneRenderer:

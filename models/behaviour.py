@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from dacite import Config as DaciteConfig
-from dacite import DaciteError, from_dict
 from einops import rearrange
 from torch import Tensor, nn
 
-from worldsim.errors import DataError, UsageError
+from worldsim.errors import UsageError
 from worldsim.models.heads.state_estimator import SpatialSoftmax
+from worldsim.models.weights import shape_of
 from worldsim.registry import Registry
 
 PATCH = 4
@@ -152,8 +151,4 @@ def build_behaviour(name: str, config: dict[str, Any], where: str) -> BehaviourN
         DataError: the values do not describe such a network.
     """
     network = BEHAVIOURS.get(name)
-    try:
-        parsed = from_dict(BehaviourConfig, config, DaciteConfig(cast=[tuple], strict=True))
-    except (DaciteError, TypeError) as error:
-        raise DataError(f"{where} does not describe a behaviour network: {error}") from error
-    return network(parsed)
+    return network(shape_of(BehaviourConfig, config, where, "a behaviour network"))

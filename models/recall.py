@@ -9,7 +9,14 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from worldsim.memory.base import MEMORIES, FrameCameras, Memory, MemorySize, ShownFrames
+from worldsim.memory.base import (
+    FrameCameras,
+    Memory,
+    MemorySize,
+    ShownFrames,
+    registered_depths,
+    registered_memories,
+)
 from worldsim.memory.view import MemoryView
 from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.world_model import WorldModel
@@ -19,7 +26,7 @@ def new_memory(model: WorldModel, rows: int) -> Memory:
     """Empty memories of `rows` streams, as the model's config names them."""
     config, latent = model.config.memory, (model.views, *model.latent_shape)
     size = MemorySize(model.spec, latent, rows, model.device)
-    return MEMORIES.get(config.name).new(config, size)
+    return registered_memories().get(config.name).new(config, size)
 
 
 def recall(model: WorldModel, memory: Memory, steps: FrameSteps) -> MemoryView:
@@ -38,11 +45,17 @@ def remember(
 ) -> None:
     """Have a memory take in the frames that `steps` led to, in place; see `ShownFrames`.
 
-    They are the next ones, unless `number` says otherwise.
+    They are the next ones, unless `number` says otherwise. Only a memory that says that it reads
+    `depth`, from a source that is the simulator's, is shown it: so no model has it and does not
+    say so.
     """
     cameras = _cameras(model, steps)
     number = memory.coming(latents.shape[1]) if number is None else number
-    memory.update(ShownFrames(latents.detach(), cameras, steps.view_mask, count, number, depth))
+    if not memory.reads_depth or not registered_depths().get(model.config.memory.depth).privileged:
+        depth = None
+    memory.update(
+        ShownFrames(latents.detach(), cameras, steps.view_mask, count, number, depth, model.reader)
+    )
 
 
 def recall_clip(
@@ -104,3 +117,21 @@ def _cameras(model: WorldModel, steps: FrameSteps) -> FrameCameras:
     with torch.autocast(steps.action.device.type, enabled=False):
         scaled = steps.rig.scaled(model.latent_shape[1] / model.spec.cameras[0].height)
         return FrameCameras(steps.cameras(model.dynamics)[1], scaled, steps.rig.known)
+
+
+def point_colours(model: WorldModel, features: Tensor) -> Tensor:
+    """Colours uint8 `[P, 3]` of a map's points: what the tokenizer shows for each one's latent.
+
+    Args:
+        model: the world model.
+        features: `[P, c]`, such as `PointMemory.save_ply` hands over.
+    """
+    shown = []
+    for first in range(0, len(features), 256):
+        some = features[first : first + 256]
+        # The middle of a small even image, as far from its borders as may be.
+        patch = some[:, None, :, None, None].expand(-1, 1, -1, 4, 4)
+        pixels = model.decode(patch)[:, 0]
+        middle = pixels.shape[1] // 2
+        shown.append(pixels[:, middle, middle])
+    return torch.cat(shown) if shown else features.new_zeros(0, 3).to(torch.uint8)

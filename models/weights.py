@@ -4,10 +4,13 @@ The config holds plain values only; the reader decides which class it builds, ne
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from dacite import Config as DaciteConfig
+from dacite import DaciteError, from_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -15,6 +18,8 @@ from torch import Tensor, nn
 from worldsim.errors import DataError, UsageError
 from worldsim.files import atomic_path, read_json, write_json
 from worldsim.models.migrate import migrated_weights
+
+Shape = TypeVar("Shape")
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -71,6 +76,24 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise DataError(f"{folder / CONFIG} holds {json.dumps(config)[:80]}, expected an object")
     return config
+
+
+def shape_of(kind: type[Shape], config: Mapping[str, Any], where: Path | str, what: str) -> Shape:
+    """The shape of a network, a dataclass `kind`, from the plain values of its config.
+
+    Args:
+        kind: which dataclass.
+        config: its fields.
+        where: what was read, for the error.
+        what: the network in words, for the error.
+
+    Raises:
+        DataError: a field is missing, unknown or of another type.
+    """
+    try:
+        return from_dict(kind, config, DaciteConfig(cast=[tuple], strict=True))
+    except (DaciteError, TypeError) as error:
+        raise DataError(f"{where} does not describe {what}: {error}") from error
 
 
 def save_config(folder: Path, kind: str, data: dict[str, Any]) -> None:

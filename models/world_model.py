@@ -6,112 +6,42 @@ P proprioception, S state, D carried state (see `worldsim.models.dynamics.base`)
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from worldsim.config.compose import build
-from worldsim.config.limits import Count, OneOf, Share, Whole
-from worldsim.config.values import Checked
 from worldsim.conventions import to_model_video, to_pixels
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json, write_text
-from worldsim.memory.base import MEMORIES, MemoryConfig
+from worldsim.memory.base import FrameReader, MemoryConfig, registered_memories
 from worldsim.memory.view import MemoryView
 from worldsim.models.blocks import Normalizer
-from worldsim.models.conditioners.base import (
-    ConditionerList,
-    registered_conditioners,
-    require_distinct,
-)
+from worldsim.models.conditioners.base import ConditionerList
 from worldsim.models.conditioners.steps import FrameSteps, RigTensors
-from worldsim.models.denoisers.base import DenoiserConfig, DenoiserShape, build_denoiser
+from worldsim.models.denoisers.base import DenoiserShape, build_denoiser
 from worldsim.models.denoisers.conditioning import Conditioning
-from worldsim.models.dynamics.base import DynamicsConfig, build_dynamics
-from worldsim.models.heads.state import HeadConfig, StateHead, StateReading
-from worldsim.models.migrate import CONFIG_VERSION, migrated_config
+from worldsim.models.dynamics.base import build_dynamics
+from worldsim.models.heads.depth import DepthHead
+from worldsim.models.heads.state import StateHead, StateReading
+from worldsim.models.migrate import CONFIG_VERSION
 from worldsim.models.pretrained import own_parts_told, resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
-from worldsim.models.tokenizers.base import (
-    TokenizerConfig,
-    build_tokenizer,
-    require_image_size,
-)
+from worldsim.models.tokenizers.base import build_tokenizer, require_image_size
 from worldsim.models.trained_ladder import TrainedLadder
-from worldsim.models.weights import (
-    CONFIG,
-    WEIGHTS,
-    load_config,
-    load_weights,
-    save_config,
-    save_weights,
+from worldsim.models.weights import WEIGHTS, load_config, load_weights, save_config, save_weights
+from worldsim.models.world_config import (
+    KIND,
+    TABLETOP,
+    WorldModelConfig,
+    config_of,
+    trained_config,
 )
 from worldsim.spec import WorldSpec
 
-KIND = "world_model"
-ConditionerName = Annotated[str, OneOf(registered_conditioners)]
-TABLETOP: tuple[ConditionerName, ...] = ("effector", "objects", "rays", "outlines")
-"""Conditioners of an arm over a table, in the order in which shipped models have their channels."""
-
-
-@dataclass(frozen=True)
-class WorldModelConfig(Checked):
-    """Sizes of the parts.
-
-    Attributes:
-        memory: what is kept beyond the context.
-        history_sigma: level under which the model re-reads its own clean frames.
-        recent: frames of context beside the sink.
-        sink: first frames that are never forgotten.
-        conditioners: which maps frames are conditioned on, by registered names, in the order of
-            their channels.
-        condition_on_state: whether frames are conditioned on the state before and after each
-            action. With False and no conditioners they have the actions alone, as plain video
-            models do.
-        ladder: which noise levels it was trained for.
-        calibrated: whether it was trained on calibrated cameras, and so needs theirs.
-        state_labels: whether it learnt to read the simulator's state or progress.
-    """
-
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    head: HeadConfig = field(default_factory=HeadConfig)
-    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
-    memory: MemoryConfig = field(default_factory=MemoryConfig)
-    history_sigma: Share = 0.03
-    recent: Count = 7
-    sink: Whole = 1
-    conditioners: tuple[ConditionerName, ...] = TABLETOP
-    condition_on_state: bool = True
-    ladder: TrainedLadder = field(default_factory=TrainedLadder)
-    calibrated: bool = False
-    state_labels: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_distinct(self.conditioners)
-
-
-def trained_config(reference: str | Path) -> WorldModelConfig:
-    """Sizes of the model that `resolve_folder` finds, without its weights.
-
-    Raises:
-        UsageError: not found.
-        DataError: there is no world model in it.
-    """
-    folder = resolve_folder(reference)
-    with own_parts_told(folder):
-        return _config_of(load_config(folder, KIND), folder)
-
-
-def _config_of(data: dict[str, Any], folder: Path) -> WorldModelConfig:
-    """The config in what a folder's config.json holds, whichever version wrote it."""
-    where = f"{folder}/{CONFIG}"
-    plain = migrated_config(data["config"], data.get("config_version"), where)
-    return build(WorldModelConfig, plain, where)
+# Sizes and parts are named where the model is.
+__all__ = ["TABLETOP", "WorldModel", "WorldModelConfig", "trained_config"]
 
 
 class WorldModel(nn.Module):
@@ -145,7 +75,7 @@ class WorldModel(nn.Module):
         self.views = len(spec.cameras)
         p, s = spec.agent_pos.dim, spec.state.dim
         self.dynamics = build_dynamics(config.dynamics, spec)
-        self.remembers = MEMORIES.get(config.memory.name).tells
+        self.remembers = registered_memories().get(config.memory.name).tells
         self.conditioners = ConditionerList(config.conditioners, spec, self.dynamics)
         maps = len(self.conditioners.channels)
         shape = DenoiserShape(
@@ -153,6 +83,9 @@ class WorldModel(nn.Module):
         )
         self.denoiser = build_denoiser(config.denoiser, shape)
         self.head = StateHead(config.head, self.views, self.latent_shape, p, s)
+        self.depth_head = None
+        if config.head.depth:
+            self.depth_head = DepthHead(config.head.width, self.latent_shape[0])
         self.normalizer = Normalizer(config.tokenizer.channels, p, s)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -166,6 +99,17 @@ class WorldModel(nn.Module):
         """Whether it carries or learnt from the simulator's state or progress, which no robot
         knows."""
         return self.dynamics.state_dim > 0 or self.config.state_labels
+
+    @property
+    def depth_assisted(self) -> bool:
+        """Whether its memory reads the simulator's depth or the truth, or a head learnt from it."""
+        return self.config.depth_assisted
+
+    @property
+    def reader(self) -> FrameReader:
+        """What a memory may ask it about latents."""
+        depth = None if self.depth_head is None else self.depth_head.metres
+        return FrameReader(self.decode, depth, self.spec.depth or "radial")
 
     def encode(self, pixels: Tensor) -> Tensor:
         """uint8 `[..., V, H, W, 3]`, wherever they are, to latents `[..., V, c, h, w]`."""
@@ -250,14 +194,20 @@ class WorldModel(nn.Module):
     def remembering(self, recent: int, sink: int, memory: MemoryConfig) -> "WorldModel":
         """This model with another length of context and memory; see `WorldModelConfig`."""
         self.config = replace(self.config, recent=recent, sink=sink, memory=memory)
-        self.remembers = MEMORIES.get(memory.name).tells
+        self.remembers = registered_memories().get(memory.name).tells
         return self
 
-    def trained_with(self, *, calibration: bool, state_labels: bool = False) -> "WorldModel":
+    def trained_with(
+        self, *, calibration: bool, state_labels: bool = False, depth_labels: bool = False
+    ) -> "WorldModel":
         """This model, which says whether it ever learnt from calibrated cameras and such labels."""
         learnt = self.config.calibrated or (calibration and self.conditioners.calibrated)
-        labels = self.config.state_labels or state_labels
-        self.config = replace(self.config, calibrated=learnt, state_labels=labels)
+        self.config = replace(
+            self.config,
+            calibrated=learnt,
+            state_labels=self.config.state_labels or state_labels,
+            depth_labels=self.config.depth_labels or depth_labels,
+        )
         return self
 
     def save_pretrained(
@@ -277,8 +227,8 @@ class WorldModel(nn.Module):
         write_text(folder / "README.md", card or f"# worldsim world model\n\n{self.spec}\n")
         if self.quality is not None:
             write_json(folder / QUALITY, self.quality.to_json())
-        stored = {"state_assisted": self.state_assisted, "config": asdict(self.config)}
-        stored |= {"spec": self.spec.to_json()}
+        helped = {name: getattr(self, name) for name in ("state_assisted", "depth_assisted")}
+        stored = {**helped, "config": asdict(self.config), "spec": self.spec.to_json()}
         save_config(folder, KIND, {"config_version": CONFIG_VERSION, **stored})
 
     @staticmethod
@@ -292,7 +242,7 @@ class WorldModel(nn.Module):
         folder = resolve_folder(reference, revision)
         data = load_config(folder, KIND)
         with own_parts_told(folder):
-            model = WorldModel(_config_of(data, folder), WorldSpec.from_json(data["spec"]))
+            model = WorldModel(config_of(data, folder), WorldSpec.from_json(data["spec"]))
         load_weights(model, folder / WEIGHTS)
         model.normalizer.load_json(read_json(folder / "normalizer.json"))
         model.quality = StepQuality.measured(folder)

@@ -17,7 +17,8 @@ import torch
 
 from worldsim.errors import DataError, WorldsimError
 from worldsim.files import atomic_path, read_json, write_json, write_text
-from worldsim.judge.gate import FOLDER, LIMIT
+from worldsim.judge.gate import LIMIT
+from worldsim.judge.gates import GATES
 from worldsim.judge.judge import REPORT
 from worldsim.models.pretrained import SHIPPED
 from worldsim.models.weights import WEIGHTS
@@ -69,10 +70,11 @@ def ship(name: str, run: Path) -> Path:
 def _restamp(folder: Path, trained: Path) -> None:
     """What was measured on frames of the trained weights holds for the same weights in float16."""
     old, new = file_fingerprint(trained), file_fingerprint(folder / WEIGHTS)
-    judge, limit = folder / "judge" / REPORT, folder / "judge" / FOLDER / LIMIT
-    for path in (path for path in (judge, limit) if path.is_file()):
+    judge = folder / "judge" / REPORT
+    limits = [folder / "judge" / GATES.get(kind).folder / LIMIT for kind in GATES]
+    for path in (path for path in (judge, *limits) if path.is_file()):
         data = read_json(path)
-        measured = data if path == limit else data["report"].get("imagined")
+        measured = data["report"].get("imagined") if path == judge else data
         if measured and measured["model"] == old:
             measured["model"] = new
             write_json(path, data)

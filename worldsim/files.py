@@ -14,7 +14,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from worldsim.errors import DataError, DiskFullError
+from worldsim.errors import DataError, DiskFullError, UsageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_SPACE = 1 << 16
@@ -233,3 +233,32 @@ class FileLock:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made; one that was made and stays empty is removed again.
+
+    Raises:
+        UsageError: another process holds it.
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / ".lock", wait=False)
+    except BlockingIOError as error:
+        raise in_use(folder) from error
+    try:
+        yield
+    finally:
+        lock.close()
+        if made:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
+
+
+def in_use(folder: Path) -> UsageError:
+    """What is said of a folder that another process holds."""
+    return UsageError(
+        f"another process is writing to {folder}; wait for it, or choose another folder"
+    )

@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from worldsim.envs.imagination.start import Start, begin_stream, first_shown, stack_states
 from worldsim.errors import QualityWarning, UsageError
+from worldsim.judge.gates import RolloutGate
 from worldsim.judge.judge import Judge, Judgement, ObservedFrame
-from worldsim.models.heads.inverse_dynamics import InverseDynamics
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.sampler import Acceleration, Sampler
+from worldsim.sampling.sampler import Acceleration, Sampler, default_steps
 from worldsim.sampling.stream import Stream
 
 Float = NDArray[np.float32]
@@ -36,8 +34,8 @@ class ImaginedObservation:
         success: `[N]` verdicts so far; once given they stay.
         reward: `[N]`.
         pose: `[N, 4, 4]` of the agent in the world; None in worlds that record no poses.
-        action_error: `[N]` by which the frames show another action than was given, see
-            `worldsim.judge.gate`; NaN in first observations, None where nobody looks.
+        gate_error: `[N]` how little to rely on the step, see `worldsim.judge.gates`; NaN in first
+            observations, None where nobody looks.
     """
 
     pixels: NDArray[np.uint8]
@@ -46,7 +44,7 @@ class ImaginedObservation:
     success: Bool
     reward: Float
     pose: Float | None = None
-    action_error: Float | None = None
+    gate_error: Float | None = None
 
 
 class ImaginationEngine:
@@ -60,10 +58,11 @@ class ImaginationEngine:
     Args:
         model: the world model.
         judge: must know the same world.
-        sampling_steps: denoising steps a frame, 1 to 8.
+        sampling_steps: denoising steps a frame, 1 to 8; None takes the model's own, see
+            `worldsim.sampling.sampler.default_steps`.
         success_bonus: see above.
         acceleration: how the model's passes are run; see `worldsim.sampling.sampler`.
-        inverse: recovers actions from imagined frames, if given.
+        gate: says of every step how far to rely on it, if given.
 
     Raises:
         SpecMismatchError: model and judge describe different worlds.
@@ -74,18 +73,19 @@ class ImaginationEngine:
         self,
         model: WorldModel,
         judge: Judge,
-        sampling_steps: int = 2,
+        sampling_steps: int | None = None,
         success_bonus: float = 1.0,
         acceleration: Acceleration = "none",
-        inverse: InverseDynamics | None = None,
+        gate: RolloutGate | None = None,
     ) -> None:
-        if not 1 <= sampling_steps <= 8:
-            raise UsageError(f"sampling_steps is {sampling_steps}; expected 1 to 8")
+        steps = default_steps(model.config) if sampling_steps is None else sampling_steps
+        if not 1 <= steps <= 8:
+            raise UsageError(f"sampling_steps is {steps}; expected 1 to 8")
         model.spec.require_compatible(judge.spec, "the world model", "the judge", stateless=True)
         self.spec = model.spec
-        self.judge, self.inverse = judge, inverse
+        self.judge, self.gate = judge, gate
         self.success_bonus = success_bonus
-        self.stream = Stream.of(model, Sampler.of(model, sampling_steps, acceleration))
+        self.stream = Stream.of(model, Sampler.of(model, steps, acceleration))
         self._tracker = judge.tracker(0)
         self._progress: Float = np.zeros(0, np.float32)
 
@@ -147,7 +147,7 @@ class ImaginationEngine:
         zero, pose = np.zeros(len(starts), np.float32), self._pose()
         if pose is not None and rows is not None:
             pose = pose[rows]
-        error = None if self.inverse is None else np.full_like(zero, np.nan)
+        error = None if self.gate is None else np.full_like(zero, np.nan)
         seen = shown.pixels, shown.agent_pos, judgement
         return ImaginedObservation(*seen, zero.astype(bool), zero, pose, error)
 
@@ -164,29 +164,20 @@ class ImaginationEngine:
         Raises:
             UsageError: wrong shape, or not finite.
         """
-        shown_before = None if self.inverse is None else self.stream.newest.float()
+        check = None if self.gate is None else self.gate.begin(self.stream, actions)
         frame = self.stream.act(actions)
-        error = None if shown_before is None else self._action_error(shown_before, actions)
         pixels = self.stream.pixels()
         agent_pos = frame.agent_pos[:, 0].cpu().numpy()
         pose = self._pose()
         shown = ObservedFrame(pixels, agent_pos, pose)
         judgement = self.judge.read(shown, np.asarray(actions, np.float32))
+        error = None if check is None else check(self.stream, judgement.success_probability)
         before = self._tracker.succeeded
         success = self._tracker.update(judgement.success_probability)
         reward = judgement.progress - self._progress + self.success_bonus * (success & ~before)
         self._progress = judgement.progress.copy()
         reward = reward.astype(np.float32)
         return ImaginedObservation(pixels, agent_pos, judgement, success, reward, pose, error)
-
-    @torch.inference_mode()
-    def _action_error(self, before: Tensor, actions: Float) -> Float:
-        """Of the step from latents `before` `[N, V, c, h, w]` to the newest, under `actions`."""
-        assert self.inverse is not None
-        given = np.clip(actions, self.spec.action.low, self.spec.action.high)
-        action = torch.as_tensor(given, dtype=torch.float32, device=before.device)
-        error = self.inverse.error(before, self.stream.newest.float(), action)
-        return np.asarray(error.cpu().numpy(), np.float32)
 
     def select(self, rows: Indices) -> None:
         """Keep only `rows`; the others cost nothing from now on and change nothing in these."""

@@ -50,7 +50,7 @@ class ImaginationBase:
         model: WorldModel | str | Path,
         judge: Judge | str | Path | None,
         starts: StartSource | None,
-        sampling_steps: int,
+        sampling_steps: int | None,
         max_episode_steps: int | None,
         success_bonus: float,
         acceleration: Acceleration,
@@ -115,7 +115,7 @@ class ImaginationEnv(HasHorizon, ImaginationBase, gymnasium.Env[dict[str, Any], 
         model: a world model, its folder, `shipped/<name>` or `hub:owner/name`.
         judge: a judge or its folder; None takes the folder `judge` beside the model.
         starts: where episodes begin; None takes the simulator that the judge's data came from.
-        sampling_steps: denoising steps a frame, 1 to 8.
+        sampling_steps: denoising steps a frame, 1 to 8; None takes the model's own.
         max_episode_steps: the episode is truncated after so many actions; None takes the
             simulator's own horizon, or 50 where the starts come from no simulator.
         success_bonus: reward of success.
@@ -134,7 +134,7 @@ class ImaginationEnv(HasHorizon, ImaginationBase, gymnasium.Env[dict[str, Any], 
         model: WorldModel | str | Path = DEFAULT_MODEL,
         judge: Judge | str | Path | None = None,
         starts: StartSource | None = None,
-        sampling_steps: int = 2,
+        sampling_steps: int | None = None,
         max_episode_steps: int | None = None,
         success_bonus: float = 1.0,
         acceleration: Acceleration = "none",

@@ -141,6 +141,10 @@ class DatasetStarts:
             return self.episode(int(state))
         return start_of_observation(state, self.spec)
 
+    def seed(self, index: int) -> int | None:
+        """The simulator's seed of episode `index`; None where none was recorded."""
+        return self._data.meta(index).seed
+
     def episode(self, index: int) -> Start:
         """The start of episode `index`."""
         from worldsim.data.cache_writer import resize

@@ -43,7 +43,7 @@ class ImaginationVectorEnv(ImaginationBase, VectorEnv[dict[str, Any], Float, NDA
         model: WorldModel | str | Path = DEFAULT_MODEL,
         judge: Judge | str | Path | None = None,
         starts: StartSource | None = None,
-        sampling_steps: int = 2,
+        sampling_steps: int | None = None,
         max_episode_steps: int | None = None,
         success_bonus: float = 1.0,
         acceleration: Acceleration = "none",

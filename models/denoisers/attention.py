@@ -284,16 +284,16 @@ class SpaceAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, token_mask: Tensor | None = None) -> Tensor:
-        """x `[F, N, width]`; token_mask `[F, N]` bool, False where a view is missing.
+    def forward(self, x: Tensor, view_mask: Tensor) -> Tensor:
+        """x `[F, N, width]`, the tokens of one view after the other's; view_mask `[F, V]`, 1 where
+        the view exists.
 
         A frame without any view (the padding of a short episode) sees all of itself: what is made
         of it counts nowhere, and a softmax over nothing would be NaN everywhere.
         """
-        if token_mask is not None:
-            token_mask = token_mask | ~token_mask.any(dim=-1, keepdim=True)
+        seen = view_mask.bool().repeat_interleave(x.shape[1] // view_mask.shape[1], dim=1)
+        seen = seen | ~seen.any(dim=-1, keepdim=True)
         q, k, v = rearrange(self.qkv(x), "f n (three h d) -> three f h n d", three=3, h=self.heads)
-        mask = None if token_mask is None else token_mask[:, None, None, :]
-        out = attention(q, k, v, mask)
+        out = attention(q, k, v, seen[:, None, None, :])
         result: Tensor = self.out(rearrange(out, "f h n d -> f n (h d)"))
         return result

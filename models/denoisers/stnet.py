@@ -58,8 +58,7 @@ class MiddleBlock(nn.Module):
         x = self.conv(x, cond)
         grid = {"b": batch, "t": frames, "v": views}
         tokens = rearrange(x, "(b t v) d h w -> (b t) (v h w) d", **grid)
-        seen = view_mask.flatten(0, 1).bool().repeat_interleave(tokens.shape[1] // views, dim=1)
-        tokens = tokens + self.space(self.norm_space(tokens), seen)
+        tokens = tokens + self.space(self.norm_space(tokens), view_mask.flatten(0, 1))
         tokens = rearrange(tokens, "(b t) n d -> b t n d", b=batch)
         tokens = tokens + self.time(self.norm_time(tokens), order, self.layer, context, write)
         out: Tensor = rearrange(tokens, "b t (v h w) d -> (b t v) d h w", v=views, h=height)

@@ -41,8 +41,7 @@ class ViewMixer(nn.Module):
         """x `[F, width, h, w]`, view_mask `[B, T, V]`; to the shape of x."""
         views, height = view_mask.shape[-1], x.shape[-2]
         tokens = rearrange(x, "(f v) d h w -> f (v h w) d", v=views)
-        seen = view_mask.flatten(0, 1).bool().repeat_interleave(tokens.shape[1] // views, dim=1)
-        tokens = tokens + self.space(self.norm(tokens), seen)
+        tokens = tokens + self.space(self.norm(tokens), view_mask.flatten(0, 1))
         out: Tensor = rearrange(tokens, "f (v h w) d -> (f v) d h w", v=views, h=height)
         return out
 

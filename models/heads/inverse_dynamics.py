@@ -11,13 +11,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from dacite import Config as DaciteConfig
-from dacite import DaciteError, from_dict
 from torch import Tensor, nn
 
-from worldsim.errors import DataError
 from worldsim.files import write_json
-from worldsim.models.weights import CONFIG, WEIGHTS, load_weights, read_config, save_weights
+from worldsim.models.weights import (
+    CONFIG,
+    WEIGHTS,
+    load_weights,
+    read_config,
+    save_weights,
+    shape_of,
+)
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,8 @@ class InverseDynamics(nn.Module):
             DataError: files are missing, truncated or do not describe inverse dynamics.
         """
         config = read_config(folder)
-        try:
-            parsed = from_dict(
-                InverseDynamicsConfig, config, DaciteConfig(cast=[tuple], strict=True)
-            )
-        except (DaciteError, TypeError) as error:
-            raise DataError(f"{folder} does not hold inverse dynamics: {error}") from error
-        network = InverseDynamics(parsed)
+        network = InverseDynamics(
+            shape_of(InverseDynamicsConfig, config, folder, "inverse dynamics")
+        )
         load_weights(network, folder / WEIGHTS)
         return network.eval().requires_grad_(False)

@@ -36,10 +36,12 @@ class HeadConfig(Checked):
     """Attributes:
     width: channels of the convolutions.
     keypoints: places looked for in each view.
+    depth: whether depth is told too, by a head of its own (`worldsim.models.heads.depth`).
     """
 
     width: Count = 48
     keypoints: Count = 32
+    depth: bool = False
 
 
 class StateHead(nn.Module):

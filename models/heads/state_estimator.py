@@ -13,16 +13,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from dacite import Config as DaciteConfig
-from dacite import DaciteError, from_dict
 from einops import rearrange
 from torch import Tensor, nn
 
-from worldsim.errors import DataError, UsageError
+from worldsim.errors import UsageError
 from worldsim.files import write_json
 from worldsim.hardware import has_fast_bf16
 from worldsim.models.blocks import linear
-from worldsim.models.weights import CONFIG, WEIGHTS, load_weights, read_config, save_weights
+from worldsim.models.weights import (
+    CONFIG,
+    WEIGHTS,
+    load_weights,
+    read_config,
+    save_weights,
+    shape_of,
+)
 
 
 @dataclass(frozen=True)
@@ -208,12 +213,7 @@ class StateEstimator(nn.Module):
     @staticmethod
     def from_config(folder: Path, config: dict[str, object]) -> "StateEstimator":
         """Build from a read config and load the weights of `folder`."""
-        try:
-            parsed = from_dict(
-                StateEstimatorConfig, config, DaciteConfig(cast=[tuple], strict=True)
-            )
-        except (DaciteError, TypeError) as error:
-            raise DataError(f"{folder} does not hold a state estimator: {error}") from error
-        estimator = StateEstimator(parsed)
+        shape = shape_of(StateEstimatorConfig, config, folder, "a state estimator")
+        estimator = StateEstimator(shape)
         load_weights(estimator, folder / WEIGHTS)
         return estimator.eval()

@@ -57,6 +57,22 @@ USAGE, FAILURE = 2, 1
             "reference.csv is",
         ),
         ("rollout policy=baselines name=zero world=dream out={out}", USAGE, "unknown world"),
+        (
+            "rank policy=baselines gate_kind=resamplng out={out}",
+            USAGE,
+            "Did you mean 'resampling'",
+        ),
+        (
+            "rank policy=baselines judge_validation=-1 out={out}",
+            USAGE,
+            "judge_validation is -1; expected a whole number",
+        ),
+        ("train dataset={tmp} out={out} judge.gate_draws=1", USAGE, "one draw disagrees with"),
+        (
+            "train dataset={tmp} out={out} model=tiny_pixels judge.gate_draws=4",
+            USAGE,
+            "judge.gate_draws: this world model is deterministic",
+        ),
         ("data verify root={tmp}/none", USAGE, "root is"),
         ("data inspect root={tmp}", FAILURE, "info.json"),
         ("export source={tmp}/none out={out}", USAGE, "source is"),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from worldsim.cli.commands import COMMANDS
 from worldsim.cli.main import main
 from worldsim.errors import DataError, SpecMismatchError
+from worldsim.files import sole_writer
 
 
 @pytest.fixture
@@ -180,3 +182,22 @@ def test_as_a_process_exit_code_reaches_the_shell() -> None:
     )
     assert done.returncode == 2
     assert done.stdout == "" and "Did you mean 'train'?" in done.stderr
+
+
+@pytest.mark.parametrize("command", [name for name, each in COMMANDS.items() if each.continues])
+def test_a_folder_that_another_command_continues_is_left_to_it(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, ran = tmp_path / "run", []
+    monkeypatch.setattr("worldsim.cli.settings.check.check_options", lambda *_: None)
+    monkeypatch.setattr(f"worldsim.cli.{command}.run", lambda config: ran.append(config.out))
+    monkeypatch.setattr(f"worldsim.cli.{command}.prepare", lambda config, _: config, raising=False)
+    words = [command, f"out={folder}"]
+    words += {"train": ["dataset=d"], "rollout": ["name=zero"], "rank": ["model=m"]}[command]
+    with sole_writer(folder):
+        assert "another process is writing to" in refused(capsys, *words)
+    assert main(words) == 0 and ran == [str(folder)]
+    assert not folder.exists(), "nothing was put into it"

@@ -112,11 +112,20 @@ def test_rare_behaviours_come_up() -> None:
     assert 10 <= counts["rare"] <= 30
 
 
-@pytest.mark.parametrize("task", ["Push", "PickPlace", "Reach", "Drawer", "Shuttle"])
-def test_every_shipped_mixture_can_be_played(task: str) -> None:
-    """Both ends of every dial, too."""
-    shipped = compose_config("collect", ["out=unused"]).mixtures
-    env: Any = make(f"worldsim/Tabletop{task}-v0", image_size=16)
+@pytest.mark.parametrize(
+    "world",
+    [*(f"Tabletop{t}" for t in ("Push", "PickPlace", "Reach", "Drawer", "Shuttle")), "IndoorNav"],
+)
+def test_every_shipped_mixture_can_be_played(world: str) -> None:
+    """Both ends of every dial, too; each where it is for."""
+    mixtures = compose_config("collect", ["out=unused"]).mixtures
+    walking = ("navigation", "choices")
+    shipped = {
+        name: parts
+        for name, parts in mixtures.items()
+        if (name in walking if world == "IndoorNav" else name != "navigation")
+    }
+    env: Any = make(f"worldsim/{world}-v0", image_size=16)
     spec = env.unwrapped.spec_world
     observation = {
         "agent_pos": np.zeros((1, spec.agent_pos.dim), np.float32),

@@ -17,12 +17,12 @@ from worldsim.data.memory_sampler import MemorySamplerConfig
 from worldsim.diffusion.schedule import autoregressive, rolling
 from worldsim.errors import UsageError
 from worldsim.memory.base import (
-    MEMORIES,
     FrameCameras,
     Memory,
     MemoryConfig,
     MemorySize,
     ShownFrames,
+    registered_memories,
 )
 from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.denoisers.base import Denoiser
@@ -35,14 +35,16 @@ from worldsim.training.losses.distillation import DistillationConfig
 from worldsim.training.losses.matching import MatchingConfig, critic_of
 from worldsim.training.losses.self_rollout import RolloutConfig, self_rollout
 
-NAMES = sorted(MEMORIES)
+NAMES = sorted(registered_memories())
 LATENT = (3, 4, 8, 8)
 
 
 def remembering(name: str, model: WorldModel | None = None) -> WorldModel:
     """A nano model that has a memory."""
     model = nano_model() if model is None else model
-    config = replace(model.config, memory=MemoryConfig(name, retrieved=2))
+    # Imagined frames have no depth of the simulator's; tests/memory has models with a head.
+    memory = MemoryConfig(name, retrieved=2, depth="simulator")
+    config = replace(model.config, memory=memory)
     twin = WorldModel(config, model.spec)
     twin.load_state_dict(model.state_dict())
     return twin.eval().requires_grad_(False)
@@ -66,7 +68,7 @@ def shown(rows: int, frames: int, first: int, seed: int = 0) -> ShownFrames:
 
 def filled(name: str, rows: int) -> Memory:
     size = MemorySize(nano_model().spec, LATENT, rows, torch.device("cpu"))
-    memory = MEMORIES.get(name).new(MemoryConfig(name, retrieved=2), size)
+    memory = registered_memories().get(name).new(MemoryConfig(name, retrieved=2), size)
     memory.update(shown(rows, 3, 0))
     memory.update(shown(rows, 1, 3, seed=1))
     return memory

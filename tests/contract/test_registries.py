@@ -21,8 +21,9 @@ from worldsim_testing import nano_start
 from worldsim.cameras.projection import PROJECTIONS, pixel_grid, whole_sphere_intrinsics
 from worldsim.data.memory_sampler import MEMORY_SAMPLERS
 from worldsim.errors import UsageError
+from worldsim.judge.gates import GATES
 from worldsim.judge.judge import JUDGES, Judge, ObservedFrame, load_pretrained_judge
-from worldsim.memory.base import MEMORIES
+from worldsim.memory.base import registered_depths, registered_memories
 from worldsim.models.behaviour import BEHAVIOURS
 from worldsim.models.conditioners.base import registered_conditioners
 from worldsim.models.denoisers.base import DENOISERS
@@ -40,6 +41,7 @@ from worldsim.spec import EQUIRECTANGULAR, PINHOLE
 from worldsim.training.losses.distillation import DISTILLATIONS
 from worldsim.training.losses.noise_levels import NOISE_POLICIES
 from worldsim.training.losses.objective import LOSS_MASKS
+from worldsim.validation.navigation import NAVIGATION_METRICS
 
 WorldModelConfig()  # looks its names up, and so files every row of theirs
 register_policies()
@@ -51,9 +53,12 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     DYNAMICS,
     TOKENIZERS,
     JUDGES,
-    MEMORIES,
+    GATES,
+    registered_depths(),
+    registered_memories(),
     MEMORY_SAMPLERS,
     METRICS,
+    NAVIGATION_METRICS,
     BASELINES,
     POLICIES,
     BEHAVIOURS,

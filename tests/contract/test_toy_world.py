@@ -36,6 +36,7 @@ ROOM = (
     "stage=all",
     "model.dynamics.name=pose",
     "model.memory.name=nearest",
+    "model.memory.depth=simulator",
     "plan.memory.name=random",
     "plan.memory.frames=3",
 )
@@ -237,6 +238,8 @@ def test_recordings_imagined_again_tell_what_was_recorded_of_their_first_frame(
         update(self, shown)
 
     monkeypatch.setattr(NearestMemory, "update", noted)
+    # What does not say that it reads depth is not shown it.
+    monkeypatch.setattr(NearestMemory, "reads_depth", True)
     cache = build_cache(run.parent / "data")
     begin = cache.episode_start[:2]
     next(replay_recorded(model, cache, begin, 1))

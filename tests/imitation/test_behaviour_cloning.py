@@ -243,7 +243,7 @@ def test_missing_and_broken_checkpoints(tmp_path: Path) -> None:
         BCPolicy(SPEC, str(save(tmp_path / "a", network="torch.hub.load")))
     with pytest.raises(DataError, match="is a 'perception' checkpoint"):
         BCPolicy(SPEC, str(save(tmp_path / "b", kind="perception")))
-    with pytest.raises(DataError, match="does not describe"):
+    with pytest.raises(DataError, match="does not describe a behaviour network"):
         BCPolicy(SPEC, str(save(tmp_path / "c", shape={"num_views": 2})))
     with pytest.raises(UsageError, match="n_action_steps is 9"):
         BCPolicy(SPEC, str(save(tmp_path / "d")), n_action_steps=9)

@@ -1,5 +1,7 @@
 """Actions recovered from frames, and the limit beyond which a rollout is unknown."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,7 +92,7 @@ def test_networks_survive_the_disk(learnt: tuple[InverseDynamics, Any], tmp_path
         again.error(before, after, action), network.error(before, after, action)
     )
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(DataError, match="inverse dynamics"):
+    with pytest.raises(DataError, match="does not describe inverse dynamics"):
         InverseDynamics.from_pretrained(tmp_path)
 
 
@@ -118,19 +120,25 @@ def test_a_rollout_passes_its_limit_at_the_first_step_beyond() -> None:
 def test_the_limit_lets_the_asked_share_of_replays_pass() -> None:
     rng = np.random.default_rng(0)
     replays = [rng.gamma(4, 0.25, size=30).astype(np.float32) for _ in range(200)]
-    limit = choose_limit(replays, 0.9, "weights")
+    limit = choose_limit(replays, 0.9, "weights", 1)
     first = np.array([NAN], np.float32)
     passed = [limit.crossing(np.concatenate([first, each])) is None for each in replays]
     assert abs(np.mean(passed) - 0.9) <= 0.01
     assert (limit.window, limit.replays) == (WINDOW, 200)
+    assert (limit.model, limit.sampling_steps) == ("weights", 1)
 
 
-def test_a_limit_holds_for_the_model_that_it_was_chosen_with(tmp_path: Path) -> None:
-    assert GateLimit.of_judge(tmp_path, "weights") is None
-    limit = GateLimit(2.0, 2, 0.95, 10, "weights")
+def test_a_limit_holds_for_the_model_and_the_steps_that_it_was_chosen_with(tmp_path: Path) -> None:
+    assert GateLimit.of_folder(tmp_path / FOLDER, "weights", 1) is None
+    limit = GateLimit(2.0, 2, 0.95, 10, "weights", 1)
     limit.save(tmp_path / FOLDER)
-    assert GateLimit.of_judge(tmp_path, "weights") == limit
-    assert GateLimit.of_judge(tmp_path, "others") is None
+    assert GateLimit.of_folder(tmp_path / FOLDER, "weights", 1) == limit
+    assert GateLimit.of_folder(tmp_path / FOLDER, "weights", 2) is None
+    assert GateLimit.of_folder(tmp_path / FOLDER, "others", 1) is None
+    # One of before says nothing of its steps.
+    before = {key: value for key, value in asdict(limit).items() if key != "sampling_steps"}
+    (tmp_path / FOLDER / LIMIT).write_text(json.dumps(before))
+    assert GateLimit.of_folder(tmp_path / FOLDER, "weights", 1) is None
     (tmp_path / FOLDER / LIMIT).write_text('{"limit": 2}')
     with pytest.raises(DataError, match="gate"):
-        GateLimit.of_judge(tmp_path, "weights")
+        GateLimit.of_folder(tmp_path / FOLDER, "weights", 1)

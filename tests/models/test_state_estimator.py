@@ -74,7 +74,7 @@ def test_disk_round_trip_and_what_does_not_fit(estimator: StateEstimator, tmp_pa
     with pytest.raises(DataError, match="does not fit"):
         StateEstimator.from_pretrained(tmp_path)
     config.write_text('{"class": "os.system"}')
-    with pytest.raises(DataError, match="state estimator"):
+    with pytest.raises(DataError, match="does not describe a state estimator"):
         StateEstimator.from_pretrained(tmp_path)
 
 

@@ -11,7 +11,7 @@ from worldsim_testing import nano_model
 from worldsim.errors import QualityWarning, UsageError
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
-from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.sampler import Sampler, default_steps
 from worldsim.sampling.stream import Stream
 from worldsim.training.loss import PlanConfig, student_of
 from worldsim.training.losses.distillation import DistillationConfig
@@ -26,7 +26,7 @@ def test_of_a_model_a_sampler_takes_what_it_was_trained_for() -> None:
     assert Sampler.of(model, 3) == Sampler(steps=3, shift=2.0, solver="renoise")
     assert Sampler.default(model).steps == 2
     model.config = replace(model.config, ladder=TrainedLadder(5))
-    assert Sampler.default(model) == Sampler(steps=1)
+    assert Sampler.default(model) == Sampler(steps=1) and default_steps(model.config) == 1
     assert [steps for steps in range(1, 6) if model.config.ladder.fits(steps)] == [1, 5]
 
 

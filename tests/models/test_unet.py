@@ -1,18 +1,28 @@
 """What the frame-wise U-Net promises beyond the suite over all backbones."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
+from imagination_testing import nano_judge, nano_starts
 from stream_testing import random_actions, run
 from torch import Tensor, nn
-from worldsim_testing import nano_model
+from worldsim_testing import nano_model, nano_spec
 
 from worldsim.diffusion.schedule import autoregressive
+from worldsim.envs.imagination import FrameStarts, ImaginationEnv, ImaginationVectorEnv
+from worldsim.envs.imagination.engine import ImaginationEngine
+from worldsim.errors import UsageError
 from worldsim.models.denoisers.base import DenoiserConfig, DenoiserShape, build_denoiser
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.denoisers.unet import UNet
+from worldsim.models.trained_ladder import TrainedLadder
+from worldsim.models.world_model import WorldModel
+from worldsim.sampling.sampler import Sampler, default_steps
 from worldsim.sampling.stream import Stream
+from worldsim.training.loss import PlanConfig, student_of
+from worldsim.training.losses.distillation import DistillationConfig
 
 
 def net(height: int = 8, width: int = 8, **config: bool) -> UNet:
@@ -69,6 +79,40 @@ def test_pure_noise_is_seen_only_where_asked_for() -> None:
     assert not torch.equal(
         blind(noise(0), partly, conditions()), blind(other, partly, conditions())
     )
+
+
+def blind_model(ladder: TrainedLadder | None = None) -> WorldModel:
+    """One that is not shown pure noise."""
+    model = copy.deepcopy(nano_model("unet"))
+    denoiser = replace(model.config.denoiser, pure_noise=False)
+    model.config = replace(model.config, denoiser=denoiser, ladder=ladder or TrainedLadder())
+    model.denoiser.config = denoiser
+    return model
+
+
+def test_one_step_is_the_default_where_pure_noise_is_hidden() -> None:
+    seeing, blind = nano_model("unet"), blind_model()
+    assert (default_steps(seeing.config), default_steps(blind.config)) == (2, 1)
+    assert default_steps(blind_model(TrainedLadder(6)).config) == 1
+    assert [Sampler.default(model).steps for model in (seeing, blind)] == [2, 1]
+    for model, asked, steps in ((seeing, None, 2), (blind, None, 1), (blind, 3, 3)):
+        engine = ImaginationEngine(model, nano_judge(), asked)
+        assert engine.stream.schedule.steps == steps
+    starts = FrameStarts(nano_starts(), nano_spec())
+    for env in (
+        ImaginationEnv(blind, nano_judge(), starts),
+        ImaginationVectorEnv(2, blind, nano_judge(), starts),
+    ):
+        assert env.engine.stream.schedule.steps == 1
+
+
+def test_what_pure_noise_is_hidden_from_is_not_distilled() -> None:
+    for name in ("consistency", "ctm"):
+        plan = PlanConfig(distillation=DistillationConfig(name))
+        with pytest.raises(UsageError, match="pure_noise=true"):
+            student_of(blind_model(), plan)
+        assert student_of(nano_model("unet"), plan).config.ladder.rungs
+    assert not student_of(blind_model(), PlanConfig()).config.denoiser.pure_noise
 
 
 def test_a_stream_reads_no_finished_frame_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ SMALL = {
     "collect": "--episodes 8 --workers 1",
     "data": "--episodes 3 --rounds 1 --batch 2 --length 4",
     "imagination": "--threads 1 --seconds 0.2",
+    "indoor": "--workers 1 --seconds 0.4 --scenes 2",
+    "memory": "--envs 2 --rounds 1 --steps 8",
     "play": "--seconds 2 sampler.steps=1",
     "stream": "--model nano_dit --image 32 32 --views 2 --streams 1 2 --threads 1 --seconds 0.2",
     "train": "model=nano_dit trainer.batch_size=1 plan.length=3 trainer.threads=1",

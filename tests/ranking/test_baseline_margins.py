@@ -11,6 +11,7 @@ from worldsim.ranking.baseline_rows import BaselineResult, baseline_notes
 from worldsim.ranking.baselines import BaselineScores, compare_baselines
 from worldsim.ranking.correlation import kendall, mmrv, pearson
 from worldsim.ranking.rank import rank
+from worldsim.ranking.rates import PairedRates, paired_rates
 from worldsim.rollout.baselines import Scores
 from worldsim.rollout.episodes import METRICS
 from worldsim.rollout.logged import LoggedRate, LoggedRates
@@ -63,6 +64,24 @@ def test_equal_scores_order_nothing_and_leave_the_whole_coefficient_as_margin() 
     gap = mmrv(reference=TRUE, imagined=flat) - mmrv(reference=TRUE, imagined=imagined.mean(1))
     assert row.margins["mmrv"].value == pytest.approx(float(gap), abs=0.02)  # rates on a lattice
     assert "all its scores are 0.00" in baseline_notes([row])[0]
+
+
+def test_the_rankings_own_rates_are_drawn_once_for_all_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = []
+
+    def counted(*arguments: Any) -> PairedRates:
+        drawn.append(arguments[1])
+        return paired_rates(*arguments)
+
+    monkeypatch.setattr("worldsim.ranking.baselines.paired_rates", counted)
+    truth, ours, theirs = (outcomes(TRUE[order]) for order in ([0, 1, 2, 3, 4, 5],) * 3)
+    rows = [BaselineScores(name, "numbers", "outcomes", theirs) for name in "xyz"]
+    rows.append(BaselineScores("e", "errors", "errors", theirs))
+    found = compare_baselines(truth, ours, NAMES, rows, METRICS.get("success"))
+    assert sum(given is ours for given in drawn) == 1 and len(drawn) == 4
+    assert found[0].margins == found[2].margins
 
 
 def test_a_baseline_that_says_what_imagination_says_is_not_beaten() -> None:

@@ -14,7 +14,7 @@ from worldsim.ranking.judging import JudgeTrial, chance_p_value, corrected_rate,
 from worldsim.ranking.rank import rank
 from worldsim.ranking.report import RankingReport
 from worldsim.ranking.verdict import foreword
-from worldsim.rollout.circumstances import of_this_model
+from worldsim.rollout.circumstances import as_used
 from worldsim.rollout.episodes import METRICS
 from worldsim.training.run_folder import file_fingerprint
 
@@ -87,7 +87,9 @@ def test_a_judge_of_before_says_not_measured_and_corrects_as_before() -> None:
 
 def test_a_judge_without_both_outcomes_is_refused_with_its_reason() -> None:
     report = ranked(imagined(0, 0, 30, 30))
-    assert "not validated on both outcomes" in foreword(report)[0]
+    assert (
+        "not validated on both outcomes, but on 0 successes and 30 failures" in foreword(report)[0]
+    )
     assert not any("must not" in line for line in foreword(ranked(None)))
 
 
@@ -154,11 +156,14 @@ def test_one_outcome_alone_has_no_kappa_and_missing_episodes_are_left_out() -> N
     assert list(found.by_policy) == pytest.approx([2 / 3, 4 / 5])
 
 
-def test_what_another_model_imagined_says_nothing_of_this_one(tmp_path: Path) -> None:
+def test_what_another_model_or_other_steps_imagined_says_nothing_of_this_one(
+    tmp_path: Path,
+) -> None:
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"one")
     report = ImaginedReport(Verdicts(9, 10, 9, 10), (), file_fingerprint(weights), 2)
     judge = replace(FLAWLESS, imagined=report)
-    assert of_this_model(judge, weights) == judge
+    assert as_used(judge, weights, 2) == judge
+    assert as_used(judge, weights, 1) == FLAWLESS
     weights.write_bytes(b"another")
-    assert of_this_model(judge, weights) == FLAWLESS
+    assert as_used(judge, weights, 2) == FLAWLESS

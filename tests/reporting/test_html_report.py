@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from worldsim.errors import UsageError
+from worldsim.ranking.baseline_rows import COMPARED
 from worldsim.ranking.rank import rank
 from worldsim.ranking.report import RankingReport
 from worldsim.reporting.film import Film
@@ -159,8 +160,13 @@ def test_every_baseline_is_a_row_with_its_margins(compared: RankingReport) -> No
     table = page[page.index('class="agreement baselines"') :].split("</table>")[0]
     assert table.count("<tr>") == 2 + len(compared.baselines)
     assert "the &lt;b&gt;first&lt;/b&gt; frame" in table and "Baselines" in words
-    for row in compared.baselines:
-        assert f"{row.margins['kendall'].value:.3f}" in table
+    rows = table.split("<tr>")[3:]
+    for row, text in zip(compared.baselines, rows, strict=True):
+        ahead = "loses" if row.change else "behind by"
+        cells = text.split("<td")[1:]  # a statistic each, then the number of policies
+        for name, cell in zip(COMPARED, cells, strict=False):
+            assert f">{ahead} {row.margins[name].value:.3f}</small>" in cell
+        assert len(cells) == len(COMPARED) + 1
     without = render_report(ReportData("R", (Section("R", replace(compared, baselines=())),)))
     assert "agreement baselines" not in without
 

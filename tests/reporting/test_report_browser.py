@@ -6,15 +6,20 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
+from worldsim.ranking.baseline_rows import COMPARED
+from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.report import RankingReport
 from worldsim.reporting.film import Film
 from worldsim.reporting.html_report import ReportData, Section, write_report
+from worldsim.rollout.baselines import BASELINES
 from worldsim.rollout.record import RolloutRecord
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -62,6 +67,17 @@ class Tab:
         )
         return result["result"].get("value")
 
+    def show(self, path: Path, width: int, height: int, mobile: bool = False) -> None:
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=mobile,
+        )
+        self.call("Page.navigate", url=path.as_uri())
+        self.evaluate("new Promise((done) => setTimeout(done, 1500))")
+
     def of(self, *methods: str) -> list[dict[str, Any]]:
         return [event["params"] for event in self.events if event["method"] in methods]
 
@@ -96,15 +112,7 @@ def test_films_play_and_nothing_is_fetched(
     write_report(path, ReportData("Push", (Section("Model", ranking, films=(film, film)),)))
     for domain in ("Network", "Page", "Log", "Runtime"):
         tab.call(f"{domain}.enable")
-    tab.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=360,
-        height=740,
-        deviceScaleFactor=1,
-        mobile=True,
-    )
-    tab.call("Page.navigate", url=path.as_uri())
-    tab.evaluate("new Promise((done) => setTimeout(done, 1500))")
+    tab.show(path, width=360, height=740, mobile=True)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360  # no sideways scrolling
     videos = json.loads(tab.evaluate(PLAY))
     assert len(videos) == 2
@@ -114,3 +122,24 @@ def test_films_play_and_nothing_is_fetched(
     asked = [event["request"]["url"] for event in tab.of("Network.requestWillBeSent")]
     assert {url.split(":")[0] for url in asked} <= {"file", "data"}
     assert tab.of("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled") == []
+
+
+def test_baselines_fit_a_window_of_1280_pixels(
+    tab: Tab, compared: RankingReport, tmp_path: Path
+) -> None:
+    reason = "all reference rates are equal"  # reasons are the longest words of a cell
+    nothing = {name: Estimate(None, None, reason) for name in COMPARED}
+    wide = {name: Estimate(-0.123, (-1.0, -0.05)) for name in COMPARED}
+    names = [(name, BASELINES.get(name).what) for name in BASELINES]
+    kinds = [(wide, wide), (nothing, nothing), (nothing, wide), (wide, nothing)]
+    rows = [
+        replace(compared.baselines[0], name=name, what=what, agreement=found, margins=margins)
+        for (name, what), (found, margins) in zip(names, cycle(kinds), strict=False)
+    ]
+    path = tmp_path / "report.html"
+    report = replace(compared, baselines=(*rows, *compared.baselines))
+    write_report(path, ReportData("Push", (Section("Model", report),)))
+    tab.show(path, width=1280, height=900)
+    table = "document.querySelector('.baselines').parentElement"
+    seen, whole = (tab.evaluate(f"{table}.{side}Width") for side in ("client", "scroll"))
+    assert 0 < whole <= seen <= 1280

@@ -4,7 +4,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from omegaconf import OmegaConf
 
+from worldsim.cli.train import _without_later_keys
 from worldsim.config.compose import compose_config
 from worldsim.training.config import STAGES
 from worldsim.training.stages.stage import TrainingRun
@@ -36,3 +38,12 @@ def test_another_plan_or_other_dynamics_are_another_stage() -> None:
     assert keys("plan.rollout.solver=renoise")[3] != base[3]
     assert keys("model.dynamics.name=none")[2] != base[2]
     assert keys("model.dynamics.name=none")[:2] == base[:2]
+
+
+def test_a_judge_without_a_gate_by_draws_is_the_judge_of_before() -> None:
+    judge = compose_config("train", ["dataset=x", "out=x"]).judge
+    asked = OmegaConf.to_container(judge)
+    assert isinstance(asked, dict) and asked.pop("gate_draws") == 0
+    assert _without_later_keys(judge) == asked
+    judge.gate_draws = 4
+    assert _without_later_keys(judge) == asked | {"gate_draws": 4}

@@ -28,7 +28,10 @@ def test_on_cameras_and_actions_alone(tmp_path: Path) -> None:
     data = ForeignSet(lengths=[*lengths({3, 9}), *lengths({9})], state=False)
     root = data.write(tmp_path / "set")
     assert LeRobotDataset(root).spec.agent_pos.dim == 0
-    assert train(root, tmp_path / "run", *FEW) == 0
+    gated = ("judge.gate_steps=2", "judge.gate_draws=2")
+    assert train(root, tmp_path / "run", *FEW, *gated) == 0
+    for gate in ("gate", "gate_resampling"):
+        assert (tmp_path / "run/judge" / gate / "gate.json").is_file()
     found = json.loads((tmp_path / "run/validation.json").read_text())
     assert found["summary"]["psnr_moving_model"] > 0 and found["episodes"][0] == 2
     rollout = [f"model={tmp_path / 'run/model'}", f"starts.dataset={root}", "starts.count=2"]

@@ -1,7 +1,8 @@
 """What `worldsim train` measures with few held-out episodes."""
 
+import copy
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from worldsim_testing import nano_model
 from worldsim.cli import train_validation
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
+from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.training.config import ValidationConfig
 from worldsim.training.run_folder import RunFolder
 
@@ -30,6 +32,22 @@ def test_one_held_out_episode_is_enough(
     assert "1 held-out episode:" in capsys.readouterr().err
     quality = train_validation._step_quality(model, square_data, [9], SETTINGS)
     assert quality is None or set(quality.psnr_moving) == {1}
+
+
+@pytest.mark.parametrize(
+    ("asked", "blind", "steps"), [(None, True, 1), (None, False, 2), (7, True, 6)]
+)
+def test_it_samples_as_the_model_is_sampled_by_default(
+    asked: int | None, blind: bool, steps: int, square_data: CachedDataset, tmp_path: Path
+) -> None:
+    model = copy.deepcopy(nano_model(spec=square_data.spec))
+    denoiser = replace(model.config.denoiser, pure_noise=not blind)
+    model.config = replace(model.config, denoiser=denoiser, ladder=TrainedLadder(6))
+    settings = replace(SETTINGS, sampling_steps=asked, films=0)
+    folder = RunFolder(tmp_path)
+    train_validation._validator(settings, [9], square_data, folder)(model, 5)
+    stored = json.loads((tmp_path / "validation.json").read_text())
+    assert stored["sampling_steps"] == steps
 
 
 def test_no_held_out_episode_is_said(

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from worldsim_testing import nano_model
 
+from worldsim.cli.drift import summary_lines
 from worldsim.collection.behaviours import Behaviour
 from worldsim.collection.collect import collect
 from worldsim.collection.recorder import CollectionConfig
@@ -22,6 +23,7 @@ from worldsim.validation.closure import loop_closure, there_and_back
 from worldsim.validation.divergence import divergence
 from worldsim.validation.drift import DriftConfig, measure_drift
 from worldsim.validation.drift_report import DriftReport
+from worldsim.validation.probe import share_of_way
 
 STEPS = 14
 
@@ -210,6 +212,51 @@ def test_a_probe_is_compared_with_the_recorded_state(pushes: CachedDataset) -> N
     other = Blinkered(replace(pushes.spec, fps=7))
     with pytest.raises(SpecMismatchError, match="the judge"):
         measure_drift(model, pushes, [0, 1], Sampler(steps=1), config, probe=other)
+
+
+def test_the_share_of_a_way_by_hand() -> None:
+    ways = np.array([[0.3, 0.0], [0.0, 0.1]], np.float32)
+    assert share_of_way(ways, ways) == pytest.approx(1)
+    assert share_of_way(0 * ways, ways) == 0
+    # A quarter of the long way, all of the short one, and neither counts what is across.
+    seen = np.array([[0.075, 0.5], [-0.4, 0.1]], np.float32)
+    assert share_of_way(seen, ways) == pytest.approx((0.075 + 0.1) / 0.4)
+    assert np.isnan(share_of_way(seen, 1e-5 * ways))
+
+
+@dataclass
+class Lagging:
+    """Reads the state as it was recorded, and of other frames the start's."""
+
+    data: CachedDataset
+    horizon: int = 0
+
+    @property
+    def spec(self) -> WorldSpec:
+        return self.data.spec
+
+    def read(self, observation: ObservedFrame, action: NDArray[np.float32] | None) -> Judgement:
+        rows = self.data.episode_start[: len(observation.pixels)]
+        truth = np.asarray(self.data.pixels[rows + self.horizon // 2 + 1])
+        late = not np.array_equal(observation.pixels, truth)
+        state = np.asarray(self.data.state[rows if late else rows + self.horizon // 2 + 1])
+        self.horizon += 1
+        none = np.zeros(len(rows), np.float32)
+        return Judgement(none, none, state)
+
+
+def test_a_thing_that_stays_behind_goes_no_share_of_its_way(pushes: CachedDataset) -> None:
+    assert pushes.spec.state.names[0] == "object_x"
+    state = np.array(pushes.state)
+    state[:, 0] += 0.004 * np.arange(len(state))
+    pushed = replace(pushes, state=state)
+    model, config = nano_model(spec=pushes.spec), DriftConfig(max_steps=4, closure_s=0)
+    sampler = Sampler(steps=1)
+    report = measure_drift(model, pushed, [0, 1, 2], sampler, config, probe=Lagging(pushed))
+    assert report.probe_share["object"][3] == 0
+    assert report.probe_share_floor["object"][3] == pytest.approx(1, abs=1e-5)
+    assert "goal_probe_share_end" not in report.summary(), "it rests"
+    assert any("went 0% of its way" in line for line in summary_lines(report.summary(), {}))
 
 
 def test_there_and_back_ends_where_it_began(pushes: CachedDataset) -> None:

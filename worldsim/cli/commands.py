@@ -14,12 +14,14 @@ class Command:
         kept: what an interrupted run keeps, said after Ctrl-C.
         renders: whether it may draw with MuJoCo and so needs a GL backend chosen first.
         actions: words that may follow the command, passed on as `action=WORD`.
+        continues: whether it continues what stands in its folder `out`; no two may at once.
     """
 
     summary: str
     kept: str
     renders: bool = False
     actions: tuple[str, ...] = ()
+    continues: bool = False
 
 
 COMMANDS: dict[str, Command] = {
@@ -32,16 +34,19 @@ COMMANDS: dict[str, Command] = {
         "train tokenizer, world model and judge on a data set",
         "the last checkpoint is kept; the same command continues from it",
         renders=True,
+        continues=True,
     ),
     "rollout": Command(
         "run one policy in the simulator, in imagination, or in both",
         "finished rollouts are kept",
         renders=True,
+        continues=True,
     ),
     "rank": Command(
         "rank a pool of policies in imagination and check it against the simulator",
         "finished rollouts are kept; the same command continues",
         renders=True,
+        continues=True,
     ),
     "drift": Command(
         "imagine long episodes and measure how they drift from the simulator",

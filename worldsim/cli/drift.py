@@ -46,10 +46,11 @@ def run(config: DictConfig) -> None:
     from worldsim.validation.open_loop import open_loop_records
 
     settings = build(Settings, config)
-    sampler, drift = settings.sampler, settings.drift
+    drift = settings.drift
     earlier = [read_column(folder) for folder in settings.also]
     recorded = LeRobotDataset(settings.dataset, settings.selection)
     model = WorldModel.from_pretrained(settings.model)
+    sampler = settings.sampler.of(model.config)
     Stream.of(model, sampler)  # refuses what the model was not trained for
     device = inference_device(settings.device)
     model.to(device)
@@ -111,18 +112,34 @@ def summary_lines(
             f"{measure:>10} at the end {summary[f'drift_{measure}']:+.1%} of the simulator's"
             + ends(f"drift_{measure}", "{:+.1%}")
         )
-    for key, value in summary.items():
-        if key.endswith("_probe_error_m_end"):
-            name = key.removesuffix("_probe_error_m_end")
-            floor = summary[f"{name}_probe_floor_m_end"]
-            lines.append(
-                f"{name:>10} as the judge sees it at the end {100 * value:.1f} cm off, in "
-                f"simulated frames {100 * floor:.1f} cm"
-            )
-        if key.endswith("_error_over_divergence_end"):
-            name = key.removesuffix("_error_over_divergence_end")
-            lines.append(
-                f"{name:>10} at the end {100 * summary[f'{name}_error_m_end']:.1f} cm off, "
-                f"{value:.1f} times the simulator's own divergence"
-            )
+    return lines + [line for name in _places(summary) for line in _place_lines(name, summary)]
+
+
+def _places(summary: dict[str, float]) -> list[str]:
+    """Positions of which the summary tells."""
+    ends = ("_probe_error_m_end", "_error_over_divergence_end")
+    found = (key.removesuffix(end) for end in ends for key in summary if key.endswith(end))
+    return list(dict.fromkeys(found))
+
+
+def _place_lines(name: str, summary: dict[str, float]) -> list[str]:
+    """What is known of one position."""
+    lines = []
+    if (seen := summary.get(f"{name}_probe_error_m_end")) is not None:
+        floor = summary[f"{name}_probe_floor_m_end"]
+        lines.append(
+            f"{name:>10} as the judge sees it at the end {100 * seen:.1f} cm off, in "
+            f"simulated frames {100 * floor:.1f} cm"
+        )
+    if (share := summary.get(f"{name}_probe_share_end")) is not None:
+        floor = summary[f"{name}_probe_share_floor_end"]
+        lines.append(
+            f"{name:>10} as the judge sees it at the end went {share:.0%} of its way, in "
+            f"simulated frames {floor:.0%}"
+        )
+    if (times := summary.get(f"{name}_error_over_divergence_end")) is not None:
+        lines.append(
+            f"{name:>10} at the end {100 * summary[f'{name}_error_m_end']:.1f} cm off, "
+            f"{times:.1f} times the simulator's own divergence"
+        )
     return lines

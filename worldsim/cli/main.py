@@ -10,9 +10,10 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from worldsim.cli.commands import COMMANDS
@@ -138,9 +139,17 @@ def _run(name: str, overrides: list[str], show: bool) -> None:
         command = import_module(f"worldsim.cli.{name}")
         if hasattr(command, "prepare"):  # what hangs on which settings were given
             config = command.prepare(config, overrides)
-        command.run(config)
+        with _held(name, config):
+            command.run(config)
     except OmegaConfBaseException as error:
         raise UsageError(f"configuration of `worldsim {name}`: {error}") from error
+
+
+def _held(name: str, config: Any) -> AbstractContextManager[None]:
+    """The folder of a command that continues what stands there, for it alone."""
+    from worldsim.files import sole_writer
+
+    return sole_writer(Path(str(config.out))) if COMMANDS[name].continues else nullcontext()
 
 
 def _import_own_parts(config: Any) -> None:

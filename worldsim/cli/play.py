@@ -1,6 +1,5 @@
 """`worldsim play`: a web page on which a person drives a world model."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -41,7 +40,6 @@ def run(config: DictConfig) -> None:
     from worldsim.play.recording import TapeLimits
     from worldsim.play.server import build_app, listen, serve
     from worldsim.play.session import PlaySession
-    from worldsim.sampling.sampler import Sampler
 
     settings = build(Settings, config)
     limits = TapeLimits(seconds=settings.recording_s)
@@ -49,9 +47,9 @@ def run(config: DictConfig) -> None:
     with listener:
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        sampler = Sampler(**asdict(settings.sampler))
         device = inference_device(settings.device)
         model = load_model(settings.model).to(device)
+        sampler = settings.sampler.of(model.config)
         judge = find_judge(settings.judge, settings.model)
         if judge is None:
             say("no judge lies with this model: progress and success are not shown")

@@ -25,14 +25,21 @@ worldsim rank model=runs/bot out=runs/r reference.csv=real.csv starts.dataset=da
 """
 
 
-RANKING_KEYS = ("null_policy", "bootstrap_samples", "level", "seed", "metric")
+RANKING_KEYS = (
+    "null_policy",
+    "bootstrap_samples",
+    "level",
+    "seed",
+    "metric",
+    "judge_validation",
+)
 EVAL_KEYS = (
-    "sampling_steps",
     "max_steps",
     "seed",
     "batch_size",
     "watch_simulator",
     "gate",
+    "gate_kind",
     "device",
 )
 """Keys of the config that `RankingOptions` and `EvalConfig` take as they are."""
@@ -46,6 +53,7 @@ def run(config: DictConfig) -> None:
         WorldsimError: something other than a policy failed; finished results stay.
     """
     from worldsim.cli.rank_report import earlier_sections, write_ranking
+    from worldsim.cli.rank_validation import JudgeValidationRun
     from worldsim.config.compose import build
     from worldsim.ranking.releases import Release, ReleaseOptions
     from worldsim.reporting.terminal import print_ranking
@@ -61,9 +69,10 @@ def run(config: DictConfig) -> None:
     eval_config, options = read_settings(settings)
     earlier = earlier_sections(settings["report"]["also"], films)
     worlds = (*options.worlds, *eval_config.baselines.chosen)
-    Evaluator(eval_config).check(worlds)
-    wanted = wanted_results(eval_config, worlds)
-    release = None
+    evaluator = Evaluator(eval_config)
+    evaluator.check(worlds)
+    wanted, release = wanted_results(eval_config, worlds), None
+    measured = JudgeValidationRun.asked(settings, evaluator, options)
     if eval_config.is_release:
         said = build(ReleaseOptions, settings["release"], "release")
         release = Release.begin(eval_config, out, options.metric, wanted, said)
@@ -71,6 +80,8 @@ def run(config: DictConfig) -> None:
     circumstances = Circumstances.of(eval_config, options, blocks, sentence)
     write_eval_config(out, eval_config, options, circumstances, wanted)
     roll_out_missing(config, out, eval_config, wanted)
+    if measured is not None:
+        measured.finish(config, out, circumstances)
     report = write_ranking(out, settings["report"], films, earlier)
     print_ranking(report)
     if release is not None:
@@ -108,8 +119,8 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
     Raises:
         UsageError: a value is wrong, or a policy is not in the pool.
     """
-    from worldsim.rollout.eval_config import RankingOptions
     from worldsim.rollout.logged import read_logged_rates
+    from worldsim.rollout.ranking_options import RankingOptions
 
     csv = settings["reference"]["csv"]
     pool = settings["policy"] or {}
@@ -149,8 +160,10 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
     from worldsim.config.compose import build
     from worldsim.envs.imagination.loading import judge_folder
     from worldsim.models.pretrained import resolve_folder
+    from worldsim.models.world_model import trained_config
     from worldsim.rollout.baselines import BaselineOptions
     from worldsim.rollout.eval_config import EvalConfig, StartPlan
+    from worldsim.sampling.sampler import default_steps
 
     starts = read_blocks(settings).place(build(StartPlan, settings["starts"], "starts"))
     env_id, kwargs = split_env_node(settings["env"] or {})
@@ -165,6 +178,7 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
         model=str(model),
         judge=str(judge_folder(settings["judge"], settings["model"])),
         starts=starts,
+        sampling_steps=settings["sampling_steps"] or default_steps(trained_config(model)),
         films=settings["films"]["starts"],
         pool=settings.get("pool", "development"),
         baselines=baselines,

@@ -13,11 +13,12 @@ from worldsim.ranking.baselines import BaselineScores, compare_baselines
 from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.correlation import FEWEST
 from worldsim.ranking.gating import GatedRanking, gated_table
+from worldsim.ranking.judge_validation import JudgeValidation, RankedRate
 from worldsim.ranking.rank import rank
 from worldsim.ranking.report import NullPolicy, RankingReport
 from worldsim.rollout.baselines import ACTION_ERROR, BASELINES
 from worldsim.rollout.circumstances import Circumstances
-from worldsim.rollout.episodes import METRICS, RolloutBatch
+from worldsim.rollout.episodes import METRICS, SUCCESS, RolloutBatch
 from worldsim.rollout.recorded_world import action_errors
 from worldsim.rollout.results import Outcomes
 
@@ -62,16 +63,28 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     )
     scores, metric = baseline_scores(outcomes), METRICS.get(options.metric)
     baselines = compare_baselines(reference, seen, names, scores, metric, **drawing)
+    validation = _validation(outcomes, ranking)
+    told = () if validation is None else validation.notes()
+    return replace(
+        _with_circumstances(ranking, outcomes),
+        baselines=baselines,
+        judge_validation=validation,
+        notes=(*ranking.notes, *told, *baseline_notes(baselines)),
+        gated=_gated(outcomes, reference, seen, asked),
+    )
+
+
+def _with_circumstances(ranking: RankingReport, outcomes: Outcomes) -> RankingReport:
+    """The ranking, told what is known of model, judge and starts."""
+    around = outcomes.circumstances
     return replace(
         ranking,
-        baselines=baselines,
-        notes=(*ranking.notes, *baseline_notes(baselines)),
         assisted=_assisted(around),
+        depth_assisted=around.depth_assisted,
         development_starts=around.development_starts,
         block=outcomes.eval_config.starts.block,
         pool=outcomes.eval_config.pool,
         release=around.release,
-        gated=_gated(outcomes, reference, seen, asked),
     )
 
 
@@ -117,6 +130,22 @@ def _gated(
     ranking = rank(reference, table, names, **asked)
     rates = {policy.name: policy.imagined for policy in ranking.policies}
     return GatedRanking(limit, coverage, rates, ranking.coefficients)
+
+
+def _validation(outcomes: Outcomes, ranking: RankingReport) -> JudgeValidation | None:
+    """The judge on starts and policies that are not ranked, and what its rates make of success."""
+    found, options = outcomes.validation, outcomes.options
+    if found is None or found.truth is None:
+        return None
+    measured = JudgeValidation.of(found.truth, found.imagined, options.level)
+    if options.metric != SUCCESS:
+        return measured
+    ranked = {
+        policy.name: RankedRate(rate * policy.starts, policy.starts, policy.reference.value)
+        for policy in ranking.policies
+        if (rate := policy.imagined.value) is not None
+    }
+    return measured.correcting(ranked, options.bootstrap_samples, options.level, options.seed)
 
 
 def _assisted(around: Circumstances) -> tuple[str, ...]:

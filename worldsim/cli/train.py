@@ -134,6 +134,13 @@ def _record(root: Path, config: DictConfig, environment: dict[str, Any]) -> None
     write_json(root / "environment.json", environment)
 
 
+def _without_later_keys(judge: DictConfig) -> Any:
+    """The node `judge` as judges of before had it, so that these count as finished."""
+    asked = OmegaConf.to_container(judge)
+    assert isinstance(asked, dict)
+    return {name: value for name, value in asked.items() if value or name != "gate_draws"}
+
+
 def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
     """Train the judge; False if that was done already."""
     from worldsim.config.compose import build
@@ -153,7 +160,7 @@ def _judge(config: DictConfig, cache: Any, folder: Any) -> bool:
         )
     # The judge also sees frames as this very model shows them.
     seen = [cache.fingerprint, file_fingerprint(model_path)]
-    key = fingerprint([OmegaConf.to_container(config.judge), *seen])
+    key = fingerprint([_without_later_keys(config.judge), *seen])
     if folder.is_finished("judge", key, bool(config.overwrite)):
         return False
     if not tells_progress(cache):

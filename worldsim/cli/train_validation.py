@@ -35,7 +35,7 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
     from worldsim.validation.open_loop_report import evaluate_open_loop
 
     def validate(model: Any, step: int) -> dict[str, float]:
-        steps = model.config.ladder.nearest(settings.sampling_steps)
+        steps = _steps(model, settings)
         if not held_out:
             say("validation is skipped: no episode is held out that shows an action; record more")
             return {}
@@ -57,6 +57,14 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
         return report.summary()
 
     return validate
+
+
+def _steps(model: Any, settings: Any) -> int:
+    """Denoising steps a frame: as asked for, as far as the model's levels allow, or its own."""
+    from worldsim.sampling.sampler import default_steps
+
+    asked = settings.sampling_steps
+    return default_steps(model.config) if asked is None else int(model.config.ladder.nearest(asked))
 
 
 def _called(settings: Any) -> str:
@@ -92,8 +100,7 @@ def _swap(model: Any, cache: Any, held_out: list[int], settings: Any) -> dict[st
     from worldsim.validation.action_swap import swap_test
 
     try:
-        steps = model.config.ladder.nearest(settings.sampling_steps)
-        report = swap_test(model, cache, held_out, None, steps)
+        report = swap_test(model, cache, held_out, None, _steps(model, settings))
     except (WorldsimError, ImportError) as error:
         say(f"swap test is skipped: {error}")
         return None

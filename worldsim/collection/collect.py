@@ -119,11 +119,14 @@ def finished_dataset(config: CollectionConfig, root: Path) -> LeRobotDataset | N
 def usual_mixture(env_id: str, env_kwargs: dict[str, Any]) -> str:
     """The mixture for an environment: of its scripted expert, else of what it takes."""
     from worldsim.envs import make
+    from worldsim.policies.navigation import walks
     from worldsim.policies.scripted.tasks import controller_for
 
     env = make(env_id, **env_kwargs)
     unwrapped: Any = env.unwrapped
     try:
+        if walks(unwrapped.spec_world.action, unwrapped.spec_world.state):
+            return "navigation"
         controller_for(unwrapped.spec_world)
         return "scripted"
     except UsageError:

@@ -1,6 +1,6 @@
 """Paths and file wrapping of LeRobot data sets, versions 3.0 and 2.1."""
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +101,8 @@ def recorded_in(info: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number, and no truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    whole_or_not = isinstance(value, int | float) and not isinstance(value, bool)
+    return whole_or_not and abs(value) <= sys.float_info.max  # an integer may be beyond any float
 
 
 def is_whole(value: Any) -> bool:

@@ -13,7 +13,7 @@ from worldsim.data.split import folds_by_index
 from worldsim.data.staging import Staging
 from worldsim.data.video import VideoCodec
 from worldsim.errors import UsageError
-from worldsim.files import FileLock, disk_errors
+from worldsim.files import FileLock, disk_errors, in_use
 from worldsim.spec import WorldSpec
 
 
@@ -60,9 +60,7 @@ class LeRobotWriter:
             try:
                 self._lock = FileLock(root / ".lock", wait=False)
             except BlockingIOError as error:
-                raise UsageError(
-                    f"another process is writing to {root}; wait for it, or choose another folder"
-                ) from error
+                raise in_use(root) from error
             request = {"spec": self.info["spec"], "env": env_info, "collection": collection}
             self.staging.open(request)
 

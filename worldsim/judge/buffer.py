@@ -85,8 +85,8 @@ SQUARES = 8
 """Frames are compared in so many squares a side: a small thing fills one, and hardly moves the mean
 of a frame."""
 LEAST_ERROR = 10.0
-"""Grey levels that a tokenizer is taken to miss at least, as one of latents at an eighth of the side
-does: the finer it shows a frame, the less its error tells how far a frame may stray unharmed."""
+"""Grey levels that a tokenizer is taken to miss at least, as one of latents at an eighth of the
+side does: the finer it shows a frame, the less its error tells how far one may stray unharmed."""
 
 
 def strayed(

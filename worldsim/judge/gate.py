@@ -1,7 +1,8 @@
-"""Which imagined rollouts can be relied on: do their frames show the actions that they were given.
+"""Which imagined rollouts can be relied on: the limit of a gate, and inverse dynamics for one kind.
 
-A rollout is past its limit once the action error of `InverseDynamics`, averaged over a few steps,
-exceeds what all but a few held-out replays stay below (SC3-Eval, 2606.18610, ends such rollouts).
+A rollout is past its limit once the error of its steps, averaged over a few, exceeds what all but
+a few held-out replays stay below (SC3-Eval, 2606.18610, ends rollouts by the error of recovered
+actions). What errors there are, `worldsim.judge.gates` says.
 
 Legend: N rows or episodes, T steps, V view, c latent channels, h, w latent size, A action.
 """
@@ -27,7 +28,9 @@ from worldsim.models.world_model import WorldModel
 Float = NDArray[np.float32]
 
 FOLDER, LIMIT = "gate", "gate.json"
-"""Folder below a judge's, and the file in it that holds the limit."""
+"""Folder of inverse dynamics below a judge's, and the file in any gate's that holds the limit."""
+INVERSE_DYNAMICS = "inverse_dynamics"
+"""A kind of gate; the others are in `worldsim.judge.gates`."""
 
 WINDOW = 5
 """Steps over which errors are averaged: one odd frame is no reason to give a rollout up."""
@@ -46,6 +49,8 @@ class GateLimit:
         quantile: share of the held-out replays that stay below.
         replays: how many there were.
         model: fingerprint of the world model's weights.
+        sampling_steps: denoising steps a frame in the replays; None where that was not noted.
+        kind: what the errors are of, see `worldsim.judge.gates`.
     """
 
     limit: float
@@ -53,6 +58,8 @@ class GateLimit:
     quantile: float
     replays: int
     model: str | None
+    sampling_steps: int | None = None
+    kind: str = INVERSE_DYNAMICS
 
     def crossing(self, error: Float) -> int | None:
         """The observation at which errors `[T+1]` (the first NaN) pass the limit; None: never."""
@@ -64,20 +71,25 @@ class GateLimit:
         write_json(folder / LIMIT, asdict(self))
 
     @staticmethod
-    def of_judge(judge: Path, model: str | None) -> "GateLimit | None":
-        """The limit in a judge's folder; None without one, or if it is of another world model.
+    def of_folder(folder: Path, model: str | None, steps: int) -> "GateLimit | None":
+        """The limit in a gate's folder; None without one that holds for these rollouts.
+
+        Args:
+            folder: of one kind of gate, below the judge's.
+            model: fingerprint of the weights of the world model that imagines.
+            steps: its denoising steps a frame.
 
         Raises:
             DataError: the file is damaged.
         """
-        path = judge / FOLDER / LIMIT
+        path = folder / LIMIT
         if not path.is_file():
             return None
         try:
             found = from_dict(GateLimit, read_json(path))
         except (DaciteError, TypeError) as error:
             raise DataError(f"{path} does not describe a gate: {error}") from error
-        return found if found.model == model else None
+        return found if (found.model, found.sampling_steps) == (model, steps) else None
 
 
 def windowed(error: Float, window: int) -> Float:
@@ -88,10 +100,25 @@ def windowed(error: Float, window: int) -> Float:
     return np.asarray((total[ends] - total[begins]) / (ends - begins), np.float32)
 
 
-def choose_limit(errors: Sequence[Float], quantile: float, model: str | None) -> GateLimit:
-    """The limit that a share `quantile` of held-out replays, errors `[T]` each, stays below."""
+def choose_limit(
+    errors: Sequence[Float],
+    quantile: float,
+    model: str | None,
+    steps: int,
+    kind: str = INVERSE_DYNAMICS,
+) -> GateLimit:
+    """The limit that a share `quantile` of held-out replays, errors `[T]` each, stays below.
+
+    Args:
+        errors: of the replays.
+        quantile: see above.
+        model: fingerprint of the weights that imagined them.
+        steps: denoising steps a frame that they were imagined with.
+        kind: of the gate.
+    """
     worst = [float(windowed(each, WINDOW).max()) for each in errors if len(each)]
-    return GateLimit(float(np.quantile(worst, quantile)), WINDOW, quantile, len(worst), model)
+    limit = float(np.quantile(worst, quantile))
+    return GateLimit(limit, WINDOW, quantile, len(worst), model, steps, kind)
 
 
 @torch.enable_grad()

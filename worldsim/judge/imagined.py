@@ -7,22 +7,22 @@ first success or its last frame. Agent and objects go as the model has them, as 
 Legend: N replays.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from worldsim.data.cache import CachedDataset
-from worldsim.judge.gate import encoded
+from worldsim.judge.gates import Check, RolloutGate
 from worldsim.judge.judge import Float, Judge, ObservedFrame
 from worldsim.judge.report import DepthBand, ImaginedReport, Verdicts, episode_verdict
 from worldsim.judge.sampling import REPORTED, JudgeConfig, Rows, episodes_in
-from worldsim.models.heads.inverse_dynamics import InverseDynamics
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.replay import replay_recorded
-from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.sampler import default_steps
+from worldsim.sampling.stream import Stream
 
 MOST_BANDS = 6
 """Depths are split into no more bands, wider ones where episodes are long."""
@@ -98,12 +98,12 @@ class Measured(NamedTuple):
 
     Attributes:
         report: verdicts against what was recorded.
-        errors: action error of each imagined step of every whole episode, `[its steps]`; empty
-            where no inverse dynamics were given.
+        readings: of each gate that was given, what it says of every imagined step of every whole
+            episode, `[its steps]` or `[its steps, K]`.
     """
 
     report: ImaginedReport
-    errors: list[Float]
+    readings: list[list[Float]]
 
 
 def measure_imagined(
@@ -112,7 +112,7 @@ def measure_imagined(
     data: CachedDataset,
     config: JudgeConfig,
     weights: str | None,
-    inverse: InverseDynamics | None = None,
+    gates: Sequence[RolloutGate] = (),
 ) -> Measured | None:
     """Count the judge's verdicts on held-out recordings that `model` imagines again.
 
@@ -122,7 +122,7 @@ def measure_imagined(
         data: the recordings; those of the reported fold are taken.
         config: how many, and how wide bands of depth are.
         weights: fingerprint of the model's weights.
-        inverse: recovers actions from imagined frames, if given.
+        gates: look at every step of whole episodes.
 
     Returns:
         The counts, or None where nothing was asked for or there is no held-out episode.
@@ -131,52 +131,62 @@ def measure_imagined(
     if not whole:
         return None
     width = band_width([replay.depth for replay in whole], config.depth_band)
-    replays = whole + later_replays(whole, width, config.seed)
-    said, errors = _watch(_Watcher(judge, model, data, inverse), replays)
+    later = later_replays(whole, width, config.seed)
+    replays = whole + later
+    decided, readings = _watch(_Watcher(judge, model, data, tuple(gates)), whole)
+    said = np.concatenate([decided, _watch(_Watcher(judge, model, data), later)[0]])
     truth = np.array([replay.success for replay in replays])
     depths = np.array([replay.depth for replay in replays])
     bands = []
     for first in range(1, int(depths.max()) + 1, width):
         inside = (depths >= first) & (depths < first + width)
         bands.append(DepthBand(first, first + width - 1, Verdicts.of(truth[inside], said[inside])))
-    steps = Sampler.default(model).steps
+    steps = default_steps(model.config)  # those of `replay_recorded`
     counted = Verdicts.of(truth[: len(whole)], said[: len(whole)])
     report = ImaginedReport(counted, tuple(bands), weights, steps)
-    return Measured(report, errors[: len(whole)] if inverse else [])
+    return Measured(report, readings)
 
 
-def _watch(watcher: "_Watcher", replays: list[Replay]) -> tuple[NDArray[np.bool_], list[Float]]:
-    """The judge's verdict on each replay `[N]`, from the frames that follow an action, and its
-    action errors, without those of the steps that go on after a success."""
+def _watch(
+    watcher: "_Watcher", replays: list[Replay]
+) -> tuple[NDArray[np.bool_], list[list[Float]]]:
+    """The judge's verdict on each replay `[N]`, from the frames that follow an action, and the
+    readings of gates, without those of the steps that go on after a success."""
     rule = watcher.judge.rule
     begin = np.array([replay.begin for replay in replays])
     steps = np.array([replay.steps(rule.hold) for replay in replays])
-    said, errors = np.zeros(len(replays), bool), [np.zeros(0, np.float32)] * len(replays)
+    said = np.zeros(len(replays), bool)
+    readings = [[np.zeros(0, np.float32)] * len(replays) for _ in watcher.gates]
     order = np.argsort(-steps, kind="stable")
     for part in (order[i : i + TOGETHER] for i in range(0, len(order), TOGETHER)):
-        read, missed = watcher.read(begin[part], steps[part])
+        read, found = watcher.read(begin[part], steps[part])
         said[part] = [episode_verdict(each, rule) for each in read]
-        for place, error in zip(part, missed, strict=True):
-            errors[place] = error[: replays[place].depth]
-    return said, errors
+        for ours, each in zip(readings, found, strict=True):
+            for place, reading in zip(part, each, strict=True):
+                ours[place] = reading[: replays[place].depth]
+    return said, readings
 
 
 @dataclass(frozen=True)
 class _Watcher:
-    """Who reads imagined frames: the judge, and inverse dynamics if there are any."""
+    """Who reads imagined frames: the judge, and gates if there are any."""
 
     judge: Judge
     model: WorldModel
     data: CachedDataset
-    inverse: InverseDynamics | None
+    gates: tuple[RolloutGate, ...] = ()
 
-    def read(self, begin: Rows, steps: Rows) -> tuple[list[Float], list[Float]]:
-        """Success probability and action error of every imagined frame of replays, `[steps]`."""
+    def read(self, begin: Rows, steps: Rows) -> tuple[list[Float], list[list[Float]]]:
+        """Success probability of every imagined frame of replays, `[steps]`; readings of gates."""
         data, agent = self.data, self.model.spec.agent_pos.dim
-        newest = encoded(self.model, data, begin) if self.inverse else None
         read: list[list[float]] = [[] for _ in begin]
-        missed: list[list[float]] = [[] for _ in begin]
-        replays = replay_recorded(self.model, data, begin, steps, guided=False)
+        found: list[list[list[Float]]] = [[[] for _ in begin] for _ in self.gates]
+        checks: list[Check] = []
+
+        def before(stream: Stream, actions: Float) -> None:
+            checks[:] = [gate.begin(stream, actions) for gate in self.gates]
+
+        replays = replay_recorded(self.model, data, begin, steps, guided=False, before=before)
         for depth, (rows, stream) in enumerate(replays):
             running = np.flatnonzero(steps > depth)
             # The action that led to a frame lies in the row before it.
@@ -187,15 +197,11 @@ class _Watcher:
             probability = self.judge.read(shown, action).success_probability
             for place, value in zip(running, probability, strict=True):
                 read[place].append(float(value))
-            if self.inverse is None or newest is None:
-                continue
-            after = stream.newest.float().cpu()
-            error = self.inverse.error(newest[running], after, torch.from_numpy(action))
-            newest[running] = after
-            for place, value in zip(running, error.tolist(), strict=True):
-                missed[place].append(value)
-        return _arrays(read), _arrays(missed)
+            for ours, check in zip(found, checks, strict=True):
+                for place, reading in zip(running, check(stream, probability), strict=True):
+                    ours[place].append(reading)
+        return _arrays(read), [_arrays(ours) for ours in found]
 
 
-def _arrays(values: list[list[float]]) -> list[Float]:
+def _arrays(values: Sequence[Sequence[Any]]) -> list[Float]:
     return [np.array(each, np.float32) for each in values]

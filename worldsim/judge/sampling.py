@@ -51,7 +51,9 @@ class JudgeConfig(Checked):
         depth_band: least number of steps that a band of depth holds.
         gate_steps: optimiser steps of the inverse dynamics by which rollouts are gated; 0 makes no
             gate.
-        gate_quantile: share of held-out replays that the gate's limit lets pass.
+        gate_draws: how often each replayed step is drawn, for a gate by their disagreement; 0 makes
+            none.
+        gate_quantile: share of held-out replays that a gate's limit lets pass.
         seed: of initialisation, order and augmentation.
     """
 
@@ -75,6 +77,7 @@ class JudgeConfig(Checked):
     replays: Whole = 32
     depth_band: Count = 10
     gate_steps: Whole = 600
+    gate_draws: Whole = 0
     gate_quantile: Share = 0.95
     seed: Seed = 0
 
@@ -82,6 +85,15 @@ class JudgeConfig(Checked):
         super().__post_init__()
         if not self.holds:
             raise UsageError("holds is empty; expected one hold or more, such as [1]")
+        if self.gate_draws == 1:
+            raise UsageError(
+                "gate_draws is 1, and one draw disagrees with nothing; expected 0, or 2 or more"
+            )
+        if self.gate_draws and not self.replays:
+            raise UsageError(
+                f"gate_draws is {self.gate_draws} and replays is 0; a gate's limit is chosen on "
+                "replays, so expected replays of 1 or more"
+            )
         if self.success_share + self.close_share > 1:
             raise UsageError(
                 f"success_share is {self.success_share} and close_share {self.close_share}; "

@@ -23,10 +23,12 @@ from worldsim.judge.buffer import (
     reconstruct,
     strayed,
 )
-from worldsim.judge.gate import FOLDER, choose_limit, train_inverse_dynamics
+from worldsim.judge.gate import INVERSE_DYNAMICS, choose_limit, train_inverse_dynamics
+from worldsim.judge.gates import GATES, RESAMPLING, InverseDynamicsGate, RolloutGate
 from worldsim.judge.imagined import measure_imagined
 from worldsim.judge.judge import LearnedJudge, read_pixels
 from worldsim.judge.report import EnvReference
+from worldsim.judge.resampling import ResamplingGate, require_noise
 from worldsim.judge.sampling import (
     CALIBRATED,
     REPORTED,
@@ -39,6 +41,7 @@ from worldsim.judge.sampling import (
 )
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
+from worldsim.sampling.sampler import default_steps
 from worldsim.spec import WorldSpec
 
 if TYPE_CHECKING:
@@ -73,7 +76,10 @@ def train_judge(
 
     Raises:
         DataError: too few episodes, or only one outcome among them.
+        UsageError: draws are asked for of a model whose frames do not depend on noise.
     """
+    if model is not None and config.gate_draws:
+        require_noise(model.config, default_steps(model.config), "judge.gate_draws")
     trainer = JudgeTrainer(data, spec, config, model)
     trainer.train(show_progress)
     judge = trainer.judge(source)
@@ -92,17 +98,25 @@ def _measure(
     weights: str | None,
     out: Path,
 ) -> None:
-    """Note the judge's error on frames that `model` imagines, and save a gate for its rollouts."""
-    shutil.rmtree(out / FOLDER, ignore_errors=True)  # of another model
+    """Note the judge's error on frames that `model` imagines, and save gates for its rollouts."""
+    for kind in GATES:
+        shutil.rmtree(out / GATES.get(kind).folder, ignore_errors=True)  # of another model
     wanted = config.gate_steps and config.replays and episodes_in(data, (CALIBRATED,))
-    inverse = train_inverse_dynamics(model, data, config) if wanted else None
-    found = measure_imagined(judge, model, data, config, weights, inverse)
+    gates: dict[str, RolloutGate] = {}
+    if wanted:
+        network = train_inverse_dynamics(model, data, config)
+        gates[INVERSE_DYNAMICS] = InverseDynamicsGate(network)
+    if config.gate_draws:
+        gates[RESAMPLING] = ResamplingGate(judge, config.gate_draws)
+    found = measure_imagined(judge, model, data, config, weights, tuple(gates.values()))
     if found is None:
         return
     judge.report = replace(judge.report, imagined=found.report)
-    if inverse is not None:
-        inverse.save_pretrained(out / FOLDER)
-        choose_limit(found.errors, config.gate_quantile, weights).save(out / FOLDER)
+    steps = found.report.sampling_steps
+    for (kind, gate), readings in zip(gates.items(), found.readings, strict=True):
+        folder, errors = out / GATES.get(kind).folder, gate.fit(readings)
+        gate.save(folder)
+        choose_limit(errors, config.gate_quantile, weights, steps, kind).save(folder)
 
 
 def env_of(dataset: Path) -> EnvReference | None:

@@ -15,15 +15,34 @@ from typing import Annotated, Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from worldsim.config.limits import OneOf, Whole
+from worldsim.cameras.alignment import require_rotations
+from worldsim.config.limits import Count, OneOf, Positive, Weight, Whole, between
 from worldsim.config.values import Checked
 from worldsim.memory.view import MemoryView
 from worldsim.registry import Registry
 from worldsim.rows import join_parts, put_rows, take_parts
-from worldsim.spec import WorldSpec
+from worldsim.spec import DepthKind, WorldSpec
 
 LatentShape = tuple[int, int, int, int]
 """(V, c, h, w)."""
+
+
+def registered_memories() -> "Registry[type[Memory]]":
+    """The registry, with every row in it."""
+    # The rows import this module, so they are named where a name is first looked up.
+    import worldsim.memory.frames
+    import worldsim.memory.oracle
+    import worldsim.memory.points
+    import worldsim.memory.recurrent  # noqa: F401
+
+    return MEMORIES
+
+
+def registered_depths() -> Registry[Any]:
+    """Where memories have depth from, every row in it."""
+    from worldsim.memory.depth import DEPTHS
+
+    return DEPTHS
 
 
 @dataclass(frozen=True)
@@ -31,10 +50,30 @@ class MemoryConfig(Checked):
     """Attributes:
     name: registered memory; `none` keeps nothing.
     retrieved: R, most past frames that it gives for each frame to come.
+    skipped: newest frames that are not retrieved, since the context holds them anyway.
+    frames: most frames that `frames` keeps of a stream.
+    reach: metres within which two cameras see the same.
+    age_penalty: overlap that the oldest frame must have more than a new one to be retrieved.
+    points: most points that a map keeps of a stream.
+    voxel: metres within which points are one.
+    detail: points along each side of a latent's cell.
+    order: coefficients of each latent's history in `recurrent`.
+    depth: registered source of depth for maps.
+    reconstructor: registered reconstructor of `depth=reconstructor`.
     """
 
-    name: Annotated[str, OneOf(lambda: MEMORIES)] = "none"
+    name: Annotated[str, OneOf(registered_memories)] = "none"
     retrieved: Whole = 4
+    skipped: Whole = 0
+    frames: Count = 256
+    reach: Positive = 4.0
+    age_penalty: Weight = 0.2
+    points: Count = 4096
+    voxel: Positive = 0.15
+    detail: Annotated[int, between(1, 64)] = 2
+    order: Annotated[int, between(1, 64)] = 16
+    depth: Annotated[str, OneOf(registered_depths)] = "head"
+    reconstructor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +111,33 @@ class FrameCameras:
     intrinsics: Tensor
     known: Tensor
 
+    def require(self, real: Tensor) -> None:
+        """Refuse frames whose cameras should stand somewhere, and do not.
+
+        Args:
+            real: `[N, T]` bool, which frames are no padding.
+
+        Raises:
+            UsageError: a pose is missing, or no rotation.
+        """
+        told = real & (self.known > 0)[:, None]
+        require_rotations(self.pose[told], "the pose of a calibrated camera")
+
+
+@dataclass(frozen=True)
+class FrameReader:
+    """What a world model makes of latents for its memory.
+
+    Attributes:
+        pixels: latents `[..., V, c, h, w]` to uint8 `[..., V, H, W, 3]`.
+        depth: latents to metres `[..., V, H, W]`; None if the model tells no depth.
+        kind: of that depth.
+    """
+
+    pixels: Callable[[Tensor], Tensor]
+    depth: Callable[[Tensor], Tensor] | None = None
+    kind: DepthKind = "radial"
+
 
 @dataclass(frozen=True, eq=False)
 class ShownFrames:
@@ -84,8 +150,9 @@ class ShownFrames:
         count: `[N]` how many of K are real; the others are padding at the end.
         number: `[N, K]` of each in its stream or episode; rising, with gaps where some were left
             out.
-        depth: `[N, K, V, H, W]` metres, of the kind that the spec says, NaN where unknown; None
-            where it is unknown throughout, as in imagined frames.
+        depth: `[N, K, V, H, W]` metres from the simulator, of the kind that the spec says, NaN
+            where unknown; None where it is unknown throughout, as in imagined frames.
+        reader: what else the model tells of latents; None where there is no model.
     """
 
     latents: Tensor
@@ -94,6 +161,7 @@ class ShownFrames:
     count: Tensor
     number: Tensor
     depth: Tensor | None = None
+    reader: FrameReader | None = None
 
     @property
     def real(self) -> Tensor:
@@ -114,9 +182,14 @@ class Memory:
         seen: `[N]` frames taken in since the row began.
         now: `[N]` number of the next frame to come.
         tells: whether it ever tells anything; where not, nobody asks.
+        reads_depth: whether it is shown the depth of `ShownFrames`; a model with such a memory is
+            `depth_assisted` unless `MemoryConfig.depth` names another source.
+        told_truth: whether it is told the truth itself, as no memory of a robot's is.
     """
 
     tells: ClassVar[bool] = True
+    reads_depth: ClassVar[bool] = False
+    told_truth: ClassVar[bool] = False
 
     latent: LatentShape
     seen: Tensor

@@ -18,6 +18,7 @@ def register_policies() -> None:
     """Import every module that registers a policy; they come without their heavy packages."""
     import worldsim.policies.behaviour_cloning
     import worldsim.policies.expert
+    import worldsim.policies.navigation
     import worldsim.policies.python_policy
     import worldsim.policies.remote_client
     import worldsim.policies.sb3

@@ -10,6 +10,7 @@ Shapes: P policies, N starts or recorded episodes, B bootstrap samples.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 from typing import Any, NamedTuple
 
@@ -109,9 +110,14 @@ class _Comparison:
             reference, outcomes, self.names, self.metric, self.samples, self.level, rng
         )
 
+    @cached_property
+    def ours(self) -> PairedRates:
+        """The ranking's own rates, beside which every row stands."""
+        return self.paired(self.reference, self.imagined)
+
     def row(self, baseline: BaselineScores) -> BaselineResult:
         """The row of one baseline."""
-        ours = self.paired(self.reference, self.imagined)
+        ours = self.ours
         if baseline.scores == "reference":
             theirs = self.paired(baseline.values, self.imagined)
             shown = theirs.reference.rates

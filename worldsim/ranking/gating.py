@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.judge.gate import GateLimit
+from worldsim.judge.gates import GATES
 from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.correlation import Coefficients
 from worldsim.rollout.episodes import RolloutBatch
@@ -44,6 +45,7 @@ class GatedRanking:
     def to_json(self) -> dict[str, Any]:
         """For `ranking.json`."""
         return {
+            "kind": self.limit.kind,
             "limit": self.limit.limit,
             "window": self.limit.window,
             "quantile": self.limit.quantile,
@@ -59,16 +61,17 @@ class GatedRanking:
         """Coverage, and how the agreement changes, in words."""
         if self.coefficients is None:
             return [
-                "The gate rejects every imagined rollout: none shows the actions that it was given "
-                f"as well as {self.limit.quantile:.0%} of held-out replays do. All other figures "
-                "are of all rollouts."
+                "The gate rejects every imagined rollout: none "
+                f"{GATES.get(self.limit.kind).passes} as well as {self.limit.quantile:.0%} of "
+                "held-out replays do. All other figures are of all rollouts."
             ]
         least = min(self.coverage, key=lambda name: self.coverage[name])
         found = self.coefficients
         return [
-            f"The gate lets {self.covered:.0%} of imagined rollouts pass (least of {least}: "
-            f"{self.coverage[least]:.0%}). By these, Pearson is {found.pearson.text(3)}, MMRV "
-            f"{found.mmrv.text(3)}; all other figures are of all rollouts."
+            f"The gate ({self.limit.kind}) lets {self.covered:.0%} of imagined rollouts pass "
+            f"(least of {least}: {self.coverage[least]:.0%}). By these, Pearson is "
+            f"{found.pearson.text(3)}, MMRV {found.mmrv.text(3)}; all other figures are of all "
+            "rollouts."
         ]
 
 
@@ -81,10 +84,10 @@ def unknown(batch: RolloutBatch, limit: GateLimit) -> NDArray[np.bool_] | None:
     for trajectory, error in zip(batch.trajectories, batch.errors, strict=True):
         if error is not None:
             found.append(False)
-        elif trajectory.action_error is None:
+        elif trajectory.gate_error is None:
             return None
         else:
-            passed = limit.crossing(trajectory.action_error)
+            passed = limit.crossing(trajectory.gate_error)
             first = int(np.argmax(trajectory.success)) if trajectory.success.any() else None
             found.append(passed is not None and (first is None or passed <= first))
     return np.array(found, bool)

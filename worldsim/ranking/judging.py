@@ -4,7 +4,7 @@ Error rates are those on imagined frames, where they were measured, else those o
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,9 @@ SIGNIFICANCE = 0.05
 """A judge whose verdicts chance alone gives as often as this must not be used."""
 
 NOT_MEASURED = (
-    "The judge was not measured on imagined frames of this world model: what it mistakes there is "
-    "not known. Training a judge beside the model (`worldsim train stage=judge`) measures it."
+    "The judge was not measured on imagined frames of this world model in these denoising steps: "
+    "what it mistakes there is not known. Training a judge beside the model (`worldsim train "
+    "stage=judge`) measures it in the model's own steps (`sampling_steps=null`)."
 )
 
 
@@ -76,26 +77,28 @@ class JudgeTrial:
     Attributes:
         imagined: whether its verdicts on imagined frames were tried, or those on recorded ones.
         p_value: of all verdicts together; None where one outcome is missing.
+        counts: those verdicts.
         weak_bands: depths that the ranking uses at which the hypothesis stands.
         beyond: greatest depth that was measured, where the ranking goes deeper.
     """
 
     imagined: bool
     p_value: float | None
+    counts: Verdicts
     weak_bands: tuple[DepthBand, ...] = field(default=())
     beyond: int | None = None
 
     @staticmethod
     def of(judge: JudgeReport, horizon: int | None = None) -> "JudgeTrial":
         """Try a judge for a ranking of at most `horizon` steps; None: not known."""
-        p_value = chance_p_value(judge.where_used)
+        p_value = chance_p_value(counts := judge.where_used)
         if (imagined := judge.imagined) is None:
-            return JudgeTrial(False, p_value)
+            return JudgeTrial(False, p_value, counts)
         used = [b for b in imagined.bands if horizon is None or b.first <= horizon]
         tried = [(band, chance_p_value(band.verdicts)) for band in used]
         weak = tuple(band for band, p in tried if p is not None and p >= SIGNIFICANCE)
         deeper = horizon is not None and horizon > imagined.deepest
-        return JudgeTrial(True, p_value, weak, imagined.deepest if deeper else None)
+        return JudgeTrial(True, p_value, counts, weak, imagined.deepest if deeper else None)
 
     @property
     def passed(self) -> bool:
@@ -108,7 +111,10 @@ class JudgeTrial:
         if self.passed:
             return None
         if self.p_value is None:
-            return "the judge was not validated on both outcomes"
+            return (
+                "the judge was not validated on both outcomes, but on "
+                f"{self.counts.positives} successes and {self.counts.negatives} failures"
+            )
         where = "imagined" if self.imagined else "recorded"
         return (
             f"on {where} frames the judge is not shown to be better than chance "
@@ -178,16 +184,42 @@ def depth_rows(judge: JudgeReport) -> list[tuple[str, Verdicts]]:
     return rows
 
 
-def draw_judges(judge: JudgeReport, samples: int, rng: Generator) -> tuple[Float, Float]:
-    """Plausible (TPR, FPR) pairs, `[samples]` each, given the validation counts.
+class ErrorCounts(NamedTuple):
+    """Counts by which rates are corrected; fractions where episodes depend on each other.
 
-    A plain bootstrap of counts has no spread when the judge made no mistake, so the
-    draws come from the Jeffreys posterior Beta(k + 1/2, n - k + 1/2), its smoothed form.
+    Attributes:
+        true_positives: right verdicts among `positives`.
+        positives: episodes that succeeded.
+        true_negatives: right verdicts among `negatives`.
+        negatives: episodes that failed.
     """
-    counts = judge.where_used
-    tpr = jeffreys(counts.true_positives, counts.positives, samples, rng)
-    tnr = jeffreys(counts.true_negatives, counts.negatives, samples, rng)
-    return tpr, 1.0 - tnr
+
+    true_positives: float
+    positives: float
+    true_negatives: float
+    negatives: float
+
+    @staticmethod
+    def of(counts: Verdicts) -> "ErrorCounts":
+        """Of independent episodes."""
+        return ErrorCounts(
+            counts.true_positives, counts.positives, counts.true_negatives, counts.negatives
+        )
+
+    def draw(self, samples: int, rng: Generator) -> tuple[Float, Float]:
+        """Plausible (TPR, FPR) pairs, `[samples]` each.
+
+        A plain bootstrap of counts has no spread when the judge made no mistake, so the
+        draws come from the Jeffreys posterior Beta(k + 1/2, n - k + 1/2), its smoothed form.
+        """
+        tpr = jeffreys(self.true_positives, self.positives, samples, rng)
+        tnr = jeffreys(self.true_negatives, self.negatives, samples, rng)
+        return tpr, 1.0 - tnr
+
+
+def draw_judges(judge: JudgeReport, samples: int, rng: Generator) -> tuple[Float, Float]:
+    """Plausible (TPR, FPR) pairs of a judge, `[samples]` each, given the validation counts."""
+    return ErrorCounts.of(judge.where_used).draw(samples, rng)
 
 
 def correct(observed: Float | float, tpr: Float | float, fpr: Float | float) -> Float:
@@ -204,21 +236,44 @@ def correct(observed: Float | float, tpr: Float | float, fpr: Float | float) -> 
 def corrected_rate(
     successes: float, trials: float, judge: JudgeReport, samples: int, level: float, rng: Generator
 ) -> Estimate:
-    """The rate after judge correction, its interval carrying both sources of doubt.
+    """The rate after correction by a judge's measured error; see `corrected_by`.
 
-    Observed rate and judge rates are drawn from their Jeffreys posteriors; the interval is the
-    central one of the corrected draws, widened if need be to hold the point estimate. There is
-    none where TPR + TNR - 1 is not clearly above 0, by the test of `JudgeTrial`.
+    There is none where TPR + TNR - 1 is not clearly above 0, by the test of `JudgeTrial`.
+    """
+    if trials > 0 and (reason := JudgeTrial.of(judge).reason):
+        return Estimate(None, None, reason)
+    counts = ErrorCounts.of(judge.where_used)
+    return corrected_by(counts, successes, trials, samples, level, rng)
+
+
+def corrected_by(
+    counts: ErrorCounts,
+    successes: float,
+    trials: float,
+    samples: int,
+    level: float,
+    rng: Generator,
+) -> Estimate:
+    """The rate after correction, its interval carrying both sources of doubt.
+
+    Observed rate and error rates are drawn from their Jeffreys posteriors; the interval is the
+    central one of the corrected draws, widened if need be to hold the point estimate.
+
+    Args:
+        counts: of both outcomes, which must occur.
+        successes: that were observed, of `trials`.
+        trials: rollouts.
+        samples: draws.
+        level: of the interval.
+        rng: of the draws.
     """
     if trials <= 0:
         return Estimate(None, None, "no starts were judged")
-    counts = judge.where_used
-    if reason := JudgeTrial.of(judge).reason:
-        return Estimate(None, None, reason)
-    assert counts.tpr is not None and counts.tnr is not None
-    point = float(correct(successes / trials, counts.tpr, 1.0 - counts.tnr))
+    tpr = counts.true_positives / counts.positives
+    tnr = counts.true_negatives / counts.negatives
+    point = float(correct(successes / trials, tpr, 1.0 - tnr))
     observed = jeffreys(successes, trials, samples, rng)
-    drawn = correct(observed, *draw_judges(judge, samples, rng))
+    drawn = correct(observed, *counts.draw(samples, rng))
     interval, reason = percentile_interval(drawn, level)
     if interval is not None:
         interval = (min(interval[0], point), max(interval[1], point))

@@ -229,6 +229,7 @@ def figures(report: RankingReport) -> dict[str, Any]:
         "calibrated_mae": report.calibrated_mae,
         "null_policy_imagined": row.imagined.value if row else None,
         "state_assisted": report.state_assisted,
+        "depth_assisted": report.depth_assisted,
     }
 
 

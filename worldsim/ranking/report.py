@@ -10,6 +10,7 @@ from worldsim.ranking.baseline_rows import BaselineResult
 from worldsim.ranking.bootstrap import Estimate, Interval
 from worldsim.ranking.correlation import MMRV_RULE, Coefficients
 from worldsim.ranking.gating import GatedRanking
+from worldsim.ranking.judge_validation import JudgeValidation
 from worldsim.ranking.judging import JudgeTrial, judge_json
 from worldsim.ranking.significance import Leverage, PermutationTest, Separation
 from worldsim.rollout.episodes import EpisodeMetric
@@ -152,6 +153,7 @@ class RankingReport:
         trial: whether that judge may be used.
         null_policy: the policy that does nothing, if one was named.
         assisted: which of model and judge had the simulator's state or progress; None: not known.
+        depth_assisted: whether the world model had the simulator's depth; None: not known.
         development_starts: whether the model was developed on some of these starts; None: not
             known.
         block: the named block of the starts; None for others.
@@ -160,6 +162,7 @@ class RankingReport:
         others: other metrics by name, shown beside the ranked one.
         baselines: rows of what else the policies were ranked by.
         gated: the same by the imagined rollouts that a gate lets pass; None without one.
+        judge_validation: the judge on paired starts and policies that are not ranked; None without.
         paired: whether both worlds ran from the same starts.
         notes: caveats in plain words.
         settings: bootstrap samples, seed, level.
@@ -187,6 +190,7 @@ class RankingReport:
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     assisted: tuple[str, ...] | None = None
+    depth_assisted: bool | None = None
     development_starts: bool | None = None
     block: str | None = None
     pool: str | None = None
@@ -194,6 +198,7 @@ class RankingReport:
     others: dict[str, MetricResult] = field(default_factory=dict)
     baselines: tuple[BaselineResult, ...] = ()
     gated: GatedRanking | None = None
+    judge_validation: JudgeValidation | None = None
 
     @property
     def metrics(self) -> dict[str, MetricResult]:
@@ -234,11 +239,12 @@ class RankingReport:
     def to_json(self) -> dict[str, Any]:
         """The content of `ranking.json`: plain JSON types, None with a reason for undefined."""
         main = self.coefficients.to_json()
-        progress = self.metrics.get("progress")
+        progress, validation = self.metrics.get("progress"), self.judge_validation
         return {
             "metric": self.metric.to_json(),
             "state_assisted": self.state_assisted,
             "state_assisted_parts": self.assisted,
+            "depth_assisted": self.depth_assisted,
             "development_starts": self.development_starts,
             **{name: getattr(self, name) for name in ("block", "pool", "release")},
             "verdict": self.verdict,
@@ -267,6 +273,7 @@ class RankingReport:
             "top_two": {entry.world: asdict(entry) for entry in self.separations},
             "outcomes": self.agreement.to_json() if self.agreement else None,
             "gated": self.gated.to_json() if self.gated else None,
+            "judge_validation": validation.to_json() if validation else None,
             "paired": self.paired,
             "mmrv_rule": MMRV_RULE,
             "notes": [*(self.gated.notes() if self.gated else []), *self.notes],

@@ -17,6 +17,7 @@ STATE_ASSISTED = (
     "robot knows."
 )
 PIXELS = "Not state-assisted: neither model nor judge had the simulator's state or progress."
+DEPTH_ASSISTED = "Depth-assisted: the world model had the simulator's depth, which no robot knows."
 MUST_NOT_BE_USED = "This judge must not be used: {}. What follows says nothing of the policies."
 DEVELOPMENT_STARTS = "Development starts: the model was developed on these, which may flatter it."
 VALIDATION_STARTS = (
@@ -33,6 +34,8 @@ def foreword(report: RankingReport) -> tuple[str, ...]:
     if report.assisted is not None:
         who = " and ".join(report.assisted)
         lines.append(STATE_ASSISTED.format(who) if who else PIXELS)
+        if report.depth_assisted:
+            lines[-1] = f"{DEPTH_ASSISTED} {lines[-1]}"
     if report.release is not None:
         lines.append(report.release)
     elif report.block == VALIDATION:

@@ -96,11 +96,15 @@ def _table(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
     """(words, one cell a column) of every figure that some column has."""
     rows = [(words, [_figure(c.data, key, shape) for c in columns]) for key, words, shape in ROWS]
 
-    def add(words: str, key: str, other: str, scale: float) -> None:
-        """A row of places in centimetres, with another figure times `scale` in brackets."""
-        summaries = [column.data["summary"] for column in columns]
-        pairs = [(_cell(s.get(key), 100), _cell(s.get(other), scale)) for s in summaries]
-        rows.append((words, [f"{main} ({beside})" for main, beside in pairs]))
+    def add(
+        words: str, key: str, other: str, scale: float, main: tuple[float, str] = (100, "{:.1f}")
+    ) -> None:
+        """A row, by default of centimetres, with another figure times `scale` in brackets."""
+        summaries, (factor, shape) = [column.data["summary"] for column in columns], main
+        pairs = [
+            (_cell(s.get(key), factor, shape), _cell(s.get(other), scale, shape)) for s in summaries
+        ]
+        rows.append((words, [f"{first} ({beside})" for first, beside in pairs]))
 
     for name in sorted({name for column in columns for name in _moving(column.data)}):
         add(
@@ -114,6 +118,13 @@ def _table(columns: Sequence[Column]) -> list[tuple[str, list[str]]]:
             f"{name}_probe_error_m_end",
             f"{name}_probe_floor_m_end",
             100,
+        )
+        add(
+            f"{name}: share of its way that the judge sees it go (in simulated frames)",
+            f"{name}_probe_share_end",
+            f"{name}_probe_share_floor_end",
+            1,
+            (1, "{:.2f}"),
         )
     return rows
 

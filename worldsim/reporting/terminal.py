@@ -8,6 +8,7 @@ from worldsim.judge.report import JudgeReport
 from worldsim.ranking.bootstrap import Estimate
 from worldsim.ranking.correlation import Coefficients
 from worldsim.ranking.gating import GatedRanking
+from worldsim.ranking.judge_validation import JudgeValidation
 from worldsim.ranking.judging import depth_rows, judge_rates
 from worldsim.ranking.report import MetricResult, PolicyResult, RankingReport
 from worldsim.ranking.verdict import foreword
@@ -39,6 +40,8 @@ def ranking_table(report: RankingReport) -> RenderableType:
     tables += [*_coefficients(report), Text(), *_baselines(report)]
     if report.judge is not None:
         tables += [judge_table(report.judge), Text()]
+    if report.judge_validation is not None:
+        tables += [*_paired(report, report.judge_validation), Text()]
     first = [Text(line) for line in foreword(report)]
     return Group(*first, *tables, Text(report.verdict), *lines)
 
@@ -58,6 +61,33 @@ def judge_table(judge: JudgeReport) -> Table:
     if judge.imagined is None:
         table.add_row("imagined frames", "not measured", "not measured")
     return table
+
+
+def _paired(report: RankingReport, found: JudgeValidation) -> list[RenderableType]:
+    """How imagination meets simulated outcomes on validation starts, by horizon and by policy; then
+    the ranked rates, as they are and corrected by that."""
+    table, rates_table = (Table(box=None, pad_edge=False, header_style="bold") for _ in range(2))
+    for each, titles in (
+        (table, ("validation starts", "imagined | true success", "imagined | true failure")),
+        (rates_table, ("policy", "imagined", "corrected by these", "reference")),
+    ):
+        each.add_column(titles[0], max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+        for title in titles[1:]:
+            each.add_column(title, justify="right", no_wrap=True)
+    for what, rates in found.rows():
+        cells = []
+        for rate in (rates.tpr, rates.tnr):
+            known = rate.estimate.value is not None
+            cell = _rate(rate.estimate) if known else Text("not measured", style="dim")
+            cells.append(cell.append(f"  {rate.right}/{rate.asked}"))
+        table.add_row(Text(what), *cells)
+    if not found.corrected:
+        return [table]
+    for policy in report.ordered():
+        better = found.corrected.get(policy.name, Estimate(None))
+        shown = (policy.imagined, better, policy.reference)
+        rates_table.add_row(Text(policy.name), *map(_rate, shown))
+    return [table, Text(), rates_table]
 
 
 def print_ranking(report: RankingReport, console: Console | None = None) -> None:

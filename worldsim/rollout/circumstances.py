@@ -14,7 +14,8 @@ from worldsim.models.weights import WEIGHTS
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.simple import keeps_still
 from worldsim.rollout.dependencies import digest_file
-from worldsim.rollout.eval_config import EvalConfig, RankingOptions
+from worldsim.rollout.eval_config import EvalConfig
+from worldsim.rollout.ranking_options import RankingOptions
 from worldsim.rollout.start_blocks import StartBlocks
 from worldsim.training.run_folder import file_fingerprint
 
@@ -24,13 +25,15 @@ class Circumstances:
     """Of model, judge and starts.
 
     Attributes:
-        judge: the judge's measured error; on imagined frames, that on frames of this world model.
+        judge: the judge's measured error; on imagined frames, that on frames of this world model,
+            in as many denoising steps.
         state_assisted: whether the world model had the simulator's state or progress.
         development_starts: whether the model was developed on some of these starts; None where
             that is not known.
         null_policy_moves: whether the actions of the null policy may move the robot.
         release: of a run on the release starts and pool, which one of these weights it is.
         gate: where imagined rollouts stop being reliable; None where nobody looked.
+        depth_assisted: whether the world model had the simulator's depth.
     """
 
     judge: JudgeReport
@@ -39,6 +42,7 @@ class Circumstances:
     null_policy_moves: bool
     release: str | None = None
     gate: GateLimit | None = None
+    depth_assisted: bool = False
 
     @staticmethod
     def of(
@@ -57,23 +61,32 @@ class Circumstances:
         """
         model = WorldModel.from_pretrained(eval_config.model)
         judge = load_pretrained_judge(eval_config.judge).report
+        weights = Path(eval_config.model) / WEIGHTS
         entry = eval_config.policies.get(options.null_policy or "") or {}
         return Circumstances(
-            judge=of_this_model(judge, Path(eval_config.model) / WEIGHTS),
+            judge=as_used(judge, weights, eval_config.sampling_steps),
             state_assisted=model.state_assisted,
             development_starts=developed_on(eval_config, blocks),
             null_policy_moves=entry.get("kind") == "zero" and not keeps_still(model.spec),
             release=release,
             gate=eval_config.gated,
+            depth_assisted=model.depth_assisted,
         )
 
 
-def of_this_model(judge: JudgeReport, weights: Path) -> JudgeReport:
-    """Without what was measured on frames that another world model imagined."""
+def as_used(judge: JudgeReport, weights: Path, steps: int) -> JudgeReport:
+    """Without what was measured on frames that are not imagined as those of a ranking are.
+
+    Args:
+        judge: what was measured.
+        weights: file of the world model that imagines.
+        steps: its denoising steps a frame, which change what a frame looks like.
+    """
     imagined = judge.imagined
-    if imagined is None or imagined.model == file_fingerprint(weights):
+    if imagined is None:
         return judge
-    return replace(judge, imagined=None)
+    alike = imagined.sampling_steps == steps and imagined.model == file_fingerprint(weights)
+    return judge if alike else replace(judge, imagined=None)
 
 
 def ships(weights: str) -> bool:

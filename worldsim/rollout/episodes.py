@@ -38,8 +38,8 @@ class Trajectory:
         pose: `[T+1, 4, 4]` pose of the agent in the world; None where none is known.
         event: `[T+1, E]`, such as contacts; None where there are none.
         expert: `[T+1, A]` the recorded action that led here, where a recording is followed.
-        action_error: `[T+1]` by which imagined frames show another action than was given, NaN in
-            the first row; None where nobody looked. See `worldsim.judge.gate`.
+        gate_error: `[T+1]` how little to rely on each imagined step, NaN in the first row; None
+            where nobody looked. See `worldsim.judge.gates`.
     """
 
     agent_pos: Float
@@ -51,7 +51,7 @@ class Trajectory:
     pose: Float | None = None
     event: Float | None = None
     expert: Float | None = None
-    action_error: Float | None = None
+    gate_error: Float | None = None
 
     @property
     def steps(self) -> int:

@@ -12,12 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from worldsim.config.limits import Count, FewSteps, Seed, Text, Whole, between, inside
+from worldsim.config.limits import Count, FewSteps, OneOf, Seed, Text, Whole
 from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16, inference_device
-from worldsim.judge.gate import FOLDER, GateLimit
+from worldsim.judge.gate import INVERSE_DYNAMICS, GateLimit
+from worldsim.judge.gates import GATES
 from worldsim.models.weights import WEIGHTS
 from worldsim.own_imports import parts_in_use
 from worldsim.rollout.baselines import BASELINES, BaselineOptions
@@ -27,7 +28,7 @@ from worldsim.rollout.dependencies import (
     digest_named,
     digest_network,
 )
-from worldsim.rollout.episodes import METRICS, SUCCESS, World
+from worldsim.rollout.episodes import World
 from worldsim.rollout.own_code import module_digest, place_digest
 from worldsim.training.run_folder import file_fingerprint
 
@@ -40,6 +41,7 @@ PACKAGES = ("worldsim", "torch", "numpy", "mujoco", "gymnasium")
 DEVELOPMENT, VALIDATION, RELEASE = "development", "validation", "release"
 """Names of blocks of starts; those of pools of policies are the first and the last."""
 PoolName = Literal["development", "release"]
+GateName = Annotated[str, OneOf(lambda: GATES)]
 
 Parts = dict[str, str]
 """Hashes of what a result depends on, by what it is."""
@@ -125,7 +127,8 @@ class EvalConfig(Checked):
         seed: of the noise of policies and imagination.
         batch_size: episodes side by side.
         watch_simulator: whether the judge watches the simulator too.
-        gate: whether actions are recovered from imagined frames, where judge and model have a gate.
+        gate: whether imagined rollouts are gated, where judge and model have a gate.
+        gate_kind: which gate; see `worldsim.judge.gates`.
         films: how many of the starts are filmed, in both worlds and for every policy.
         pool: which of the pools the policies are, `development` or `release`.
         device: where world model and judge compute; see `inference_device`.
@@ -146,6 +149,7 @@ class EvalConfig(Checked):
     batch_size: Count = 64
     watch_simulator: bool = True
     gate: bool = True
+    gate_kind: GateName = INVERSE_DYNAMICS
     films: Whole = 4
     device: str = "cpu"
     pool: PoolName = "development"
@@ -177,10 +181,15 @@ class EvalConfig(Checked):
     @cached_property
     def gated(self) -> GateLimit | None:
         """The gate's limit, where rollouts are gated."""
-        judge = Path(self.judge)
-        if not self.gate or not (judge / FOLDER).is_dir():
+        if not self.gate or not self.gate_folder.is_dir():
             return None
-        return GateLimit.of_judge(judge, file_fingerprint(Path(self.model) / WEIGHTS))
+        model = file_fingerprint(Path(self.model) / WEIGHTS)
+        return GateLimit.of_folder(self.gate_folder, model, self.sampling_steps)
+
+    @property
+    def gate_folder(self) -> Path:
+        """Where the judge has the gate, if it has it."""
+        return Path(self.judge) / GATES.get(self.gate_kind).folder
 
     def parts(self, policy: str, world: World) -> Parts:
         """Hash of each thing that one policy's result in one world depends on.
@@ -212,7 +221,8 @@ class EvalConfig(Checked):
         if "sampling_steps" in reads:
             parts["sampling_steps"] = _hash(self.sampling_steps)
         if self.gated and world == "imagination":
-            parts["the gate"] = digest_file(Path(self.judge) / FOLDER / WEIGHTS)
+            made_with = GATES.get(self.gate_kind).made_with
+            parts["the gate"] = digest_file(self.gate_folder / made_with)
         if "judge" in reads:
             parts["the judge"] = digest_network(Path(self.judge))
             device = inference_device(self.device)
@@ -256,45 +266,3 @@ def digest_of(parts: Parts) -> str:
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-Resamples = Annotated[int, between(1, 10**7)]
-Level = Annotated[float, inside(0, 1)]
-"""Of a confidence interval, such as 0.95."""
-
-
-@dataclass(frozen=True)
-class RankingOptions(Checked):
-    """What turns results into a ranking.
-
-    Attributes:
-        reference_csv: logged rates that stand for the reference; None takes the simulator.
-        groups: {policy: group} of policies that are compared among themselves too.
-        null_policy: the policy that does nothing, if it is in the pool.
-        bootstrap_samples: resamples of every interval.
-        level: of every interval.
-        seed: of the resampling.
-        metric: registered name of the episode metric that is ranked.
-    """
-
-    reference_csv: str | None = None
-    groups: dict[str, str] = field(default_factory=dict)
-    null_policy: str | None = "zero"
-    bootstrap_samples: Resamples = 4000
-    level: Level = 0.95
-    seed: Seed = 0
-    metric: Text = SUCCESS
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        METRICS.get(self.metric)
-        if self.reference_csv is not None and self.metric != SUCCESS:
-            raise UsageError(
-                f"metric={self.metric}: logged rates are of success, so nothing else can be "
-                "compared with them; leave reference.csv out, or rank metric=success"
-            )
-
-    @property
-    def worlds(self) -> tuple[World, ...]:
-        """Worlds in which policies must be rolled out."""
-        return ("imagination",) if self.reference_csv else ("imagination", "simulator")

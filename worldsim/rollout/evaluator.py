@@ -12,9 +12,10 @@ from worldsim.envs.imagination.start import Start
 from worldsim.envs.imagination.starts import DatasetStarts, SimulatorStarts
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.hardware import inference_device
-from worldsim.judge.gate import FOLDER
+from worldsim.judge.gate import INVERSE_DYNAMICS
+from worldsim.judge.gates import GATES, RolloutGate
 from worldsim.judge.judge import Judge, load_pretrained_judge
-from worldsim.models.heads.inverse_dynamics import InverseDynamics
+from worldsim.judge.resampling import require_noise
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.policies.pool import load_pool
@@ -120,13 +121,29 @@ class Evaluator:
     @cached_property
     def imagination(self) -> ImaginedWorld:
         """The imagination as a world."""
-        steps = self.eval_config.sampling_steps
-        inverse = None
-        if self.eval_config.gated:
-            folder = Path(self.eval_config.judge) / FOLDER
-            inverse = InverseDynamics.from_pretrained(folder).to(self.model.device)
-        engine = ImaginationEngine(self.model, self.imagining_judge, steps, inverse=inverse)
+        steps, gate = self.eval_config.sampling_steps, self.gate
+        engine = ImaginationEngine(self.model, self.imagining_judge, steps, gate=gate)
         return ImaginedWorld(engine)
+
+    @property
+    def gate(self) -> RolloutGate | None:
+        """What says how far to rely on imagined steps; None where nothing does.
+
+        Raises:
+            UsageError: another gate than the usual one was chosen, and there is none.
+        """
+        config, kind = self.eval_config, GATES.get(self.eval_config.gate_kind)
+        if config.gated:
+            return kind.load(config.gate_folder, self.imagining_judge, self.model.device)
+        if config.gate and config.gate_kind != INVERSE_DYNAMICS:
+            asked = f"gate_kind={config.gate_kind}"
+            require_noise(self.model.config, config.sampling_steps, asked)
+            raise UsageError(
+                f"{asked}: judge {config.judge} has no such gate for {config.model} in "
+                f"{config.sampling_steps} denoising steps; `worldsim train stage=judge "
+                f"{kind.missing}` makes one beside a model, or leave gate_kind out"
+            )
+        return None
 
     @property
     def max_steps(self) -> int:

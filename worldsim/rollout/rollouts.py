@@ -235,11 +235,19 @@ def rollout_imagination(
     judge: Judge,
     starts: Sequence[Start],
     *,
-    sampling_steps: int = 2,
+    sampling_steps: int | None = None,
     max_steps: int = 50,
     **options: Any,
 ) -> RolloutBatch:
     """Roll `policy` out in imagination; see `roll_out` for the options.
+
+    Args:
+        policy: the policy.
+        model: the world model.
+        judge: decides success.
+        starts: where episodes begin.
+        sampling_steps: denoising steps a frame; None takes the model's own.
+        max_steps: an episode ends after so many actions.
 
     Raises:
         SpecMismatchError: model and judge describe different worlds.

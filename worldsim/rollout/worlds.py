@@ -44,7 +44,7 @@ class TimeStep:
         pose: `[N, 4, 4]` of the agent in the world, or None where none is known.
         event: `[N, E]` such as contacts, or None where there are none.
         expert: `[N, A]` the recorded action that led here, or None where no recording is followed.
-        action_error: `[N]` see `ImaginedObservation`, or None.
+        gate_error: `[N]` see `ImaginedObservation`, or None.
     """
 
     pixels: NDArray[np.uint8]
@@ -57,7 +57,7 @@ class TimeStep:
     pose: Float | None = None
     event: Float | None = None
     expert: Float | None = None
-    action_error: Float | None = None
+    gate_error: Float | None = None
 
     def rows(self, mask: Bool) -> "TimeStep":
         """The rows in `mask` `[N]`."""
@@ -140,7 +140,7 @@ class ImaginedWorld:
             pose=seen.pose,
             probability=seen.judgement.success_probability,
             judged=seen.success,
-            action_error=seen.action_error,
+            gate_error=seen.gate_error,
         )
 
 

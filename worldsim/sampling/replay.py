@@ -8,7 +8,7 @@ Legend: N rows of a data set, n streams, E episodes, V view, H, W pixels, P prop
 A action.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from worldsim.sampling.stream import Stream
 from worldsim.spec import WorldSpec
 
 Rows = NDArray[np.int64]
+Actions = NDArray[np.float32]
 
 
 def recorded_rig(rigs: Any, episodes: Rows) -> dict[str, NDArray[Any]]:
@@ -53,6 +54,7 @@ def replay_recorded(
     begin: Rows,
     steps: int | Rows,
     guided: bool = True,
+    before: Callable[[Stream, Actions], None] = lambda stream, actions: None,
 ) -> Iterator[tuple[Rows, Stream]]:
     """Imagine `steps` observations from each of the rows `begin` on, along the recording.
 
@@ -64,6 +66,7 @@ def replay_recorded(
         begin: `[n]` rows, none of them the last of its episode.
         steps: how far, `[n]` or the same for all. Streams that are through drop out.
         guided: whether agent and objects go as recorded, or as the model's dynamics have it.
+        before: is shown the streams and their actions `[n, A]` before every step.
 
     Yields:
         The rows `[n]` that the streams have reached, and the streams; the same object every time.
@@ -87,7 +90,9 @@ def replay_recorded(
             begin, last, lengths = begin[~over], last[~over], lengths[~over]
         from_row, to_row = np.minimum(begin + step, last - 1), np.minimum(begin + step + 1, last)
         states = _recorded_states(model, recorded, to_row) if guided else None
-        stream.act(np.asarray(recorded.action[from_row]), states)
+        actions = np.asarray(recorded.action[from_row], np.float32)
+        before(stream, actions)
+        stream.act(actions, states)
         yield to_row, stream
 
 

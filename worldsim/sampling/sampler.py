@@ -24,7 +24,7 @@ from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16
 from worldsim.models.denoisers.conditioning import Conditioning
-from worldsim.models.world_model import WorldModel
+from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.context import Context
 
 Kind = Literal["autoregressive", "rolling", "full_sequence"]
@@ -98,12 +98,16 @@ class Sampler(Checked):
 
     @staticmethod
     def default(model: WorldModel) -> "Sampler":
-        """`Sampler.of` with two steps, or as few as the model's levels allow.
+        """`Sampler.of` with the model's own number of steps, see `default_steps`."""
+        return Sampler.of(model, default_steps(model.config))
 
-        One step for a denoiser that is not shown pure noise: it was made to give its mean at once.
-        """
-        steps = 2 if model.config.denoiser.pure_noise else 1
-        return Sampler.of(model, model.config.ladder.nearest(steps))
+
+def default_steps(config: WorldModelConfig) -> int:
+    """Denoising steps a frame where nobody asks for another number: two, or fewer of its ladder.
+
+    One for a denoiser that is not shown pure noise: its first estimate is the mean already.
+    """
+    return config.ladder.nearest(2 if config.denoiser.pure_noise else 1)
 
 
 def check_schedule(model: WorldModel, schedule: Schedule, solver: Solver) -> None:

@@ -17,11 +17,13 @@ from torch import Tensor
 
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
+from worldsim.memory.base import Memory
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.rows import exchange_rows, take_rows
 from worldsim.sampling.chunk_sampler import ChunkSampler
 from worldsim.sampling.initial import initial_rows, warn_if_uncalibrated
+from worldsim.sampling.redraw import branched
 from worldsim.sampling.sampler import (
     Acceleration,
     Precision,
@@ -33,6 +35,7 @@ from worldsim.sampling.sampler import (
 from worldsim.sampling.stream_rows import (
     Array,
     Chunk,
+    Rows,
     StreamRows,
     check_actions,
     check_world_states,
@@ -106,7 +109,7 @@ class Stream:
         rig: Mapping[str, Array] | None = None,
         env_ids: Sequence[int] | None = None,
         seed: int = 0,
-        rows: Sequence[int] | None = None,
+        rows: Rows = None,
         state: Array | None = None,
         views: Array | None = None,
         extras: Mapping[str, Array] | None = None,
@@ -128,8 +131,7 @@ class Stream:
         Raises:
             UsageError: shapes do not fit the model's spec.
         """
-        ids = range(len(pixels)) if env_ids is None else env_ids
-        keys = [(seed, int(env)) for env in ids]
+        keys = [(seed, int(env)) for env in (range(len(pixels)) if env_ids is None else env_ids)]
         given = (pixels, agent_pos, rig, keys, state, views, extras)
         fresh = initial_rows(self.model, self.schedule, *given)
         self._warned = self._warned or warn_if_uncalibrated(self.model, fresh)
@@ -140,13 +142,7 @@ class Stream:
         self._rows, self._cond = fresh, None
 
     @torch.inference_mode()
-    def push(
-        self,
-        actions: Array,
-        rows: Sequence[int] | None = None,
-        *,
-        world_states: Array | None = None,
-    ) -> None:
+    def push(self, actions: Array, rows: Rows = None, *, world_states: Array | None = None) -> None:
         """Add actions at the end of the streams.
 
         Args:
@@ -199,15 +195,12 @@ class Stream:
             UsageError: wrong shape, NaN, a schedule of longer chunks, or other actions are waiting.
         """
         if self.waiting.any():
-            raise UsageError(
-                f"act takes one action at a time and {self.waiting.max()} pushed before wait for "
-                "their frames; drain() first"
-            )
+            waiting = f"act takes one action at a time and {self.waiting.max()} pushed before wait"
+            raise UsageError(f"{waiting} for their frames; drain() first")
         checked = check_actions(self.spec, actions, self.num_envs, chunks=False)
         given = None if world_states is None else np.asarray(world_states)[:, None]
         self._push(checked, list(range(self.num_envs)), given)
-        (chunk,) = self.drain()
-        return chunk
+        return self.drain()[0]
 
     @torch.inference_mode()
     def drain(self) -> list[Chunk]:
@@ -264,6 +257,11 @@ class Stream:
         return self._running.sampling.recent[:, -1]
 
     @property
+    def memory(self) -> Memory | None:
+        """Kept beyond the context; None without one."""
+        return self._running.memory
+
+    @property
     def world_state(self) -> Tensor:
         """A copy of the state `[N, D]` in the newest finished frame, physical units."""
         return self._running.shown.current.clone()
@@ -279,7 +277,7 @@ class Stream:
         return self.show(self.newest)
 
     @torch.inference_mode()
-    def show(self, latents: Tensor, rows: Sequence[int] | None = None) -> np.ndarray:
+    def show(self, latents: Tensor, rows: Rows = None) -> np.ndarray:
         """Frames of finished latents, uint8 `[n, V, H, W, 3]`; those of missing cameras black.
 
         Args:
@@ -293,8 +291,8 @@ class Stream:
         """Keep only these rows, in this order; the others cost nothing from now on."""
         self._rows, self._cond = take_rows(self._running, rows), None
 
-    def fork(self) -> Self:
-        """An independent continuation that shares the weights."""
+    def fork(self, draws: int = 0) -> Self:
+        """A continuation that shares the weights; or `draws` of all rows, by other noise."""
         twin = copy.copy(self)
-        twin.select(range(self.num_envs))
+        twin._rows, twin._cond = branched(self._running, draws), None
         return twin

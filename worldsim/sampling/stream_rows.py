@@ -4,6 +4,7 @@ Legend: N rows, n some of them, V views, c h w latent, K actions or frames, L mo
 Q width of the queue, A action, D world state (agent and objects), P proprioception, S state.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ from worldsim.sampling.chunk_sampler import SamplerState
 from worldsim.spec import WorldSpec
 
 Array = np.ndarray | Tensor
+Rows = Sequence[int] | None
+"""Of a batch; None for all of them."""
 
 
 @dataclass(eq=False)

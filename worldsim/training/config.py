@@ -110,7 +110,7 @@ class ValidationConfig(Checked):
         max_steps: longest rollout in steps; 0 is whole episodes.
         piece: steps of the pieces that episodes are cut into, each imagined from its own first
             frame, with another piece's actions as baseline; 0 leaves episodes whole.
-        sampling_steps: denoising steps a frame.
+        sampling_steps: denoising steps a frame; None takes the model's own.
         films: episodes shown in the sample film; 0 writes none.
         swap: whether to exchange the actions of episodes too and replay them in the simulator.
         step_counts: numbers of denoising steps whose quality the finished model carries with it.
@@ -121,7 +121,7 @@ class ValidationConfig(Checked):
     episodes: Whole = 24
     max_steps: Whole = 0
     piece: Whole = 0
-    sampling_steps: Count = 2
+    sampling_steps: Count | None = None
     films: Whole = 2
     swap: bool = True
     step_counts: tuple[Count, ...] = (1, 2, 4)

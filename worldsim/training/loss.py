@@ -18,8 +18,9 @@ from worldsim.config.values import Checked
 from worldsim.data.memory_sampler import MemorySamplerConfig
 from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
-from worldsim.memory.base import MEMORIES, MemoryConfig
+from worldsim.memory.base import MemoryConfig, registered_memories
 from worldsim.models.denoisers.base import Denoiser
+from worldsim.models.heads.depth import depth_loss
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, Loss
@@ -83,7 +84,7 @@ class PlanConfig(Checked):
         Raises:
             UsageError: see above.
         """
-        if self.memory.name != "none" and not MEMORIES.get(kept.name).tells:
+        if self.memory.name != "none" and not registered_memories().get(kept.name).tells:
             raise UsageError(
                 f"plan.memory.name={self.memory.name} samples frames for a memory and "
                 f"model.memory.name={kept.name} tells nothing; name another memory, or "
@@ -113,8 +114,19 @@ class PlanConfig(Checked):
 
 def student_of(teacher: WorldModel, plan: PlanConfig) -> WorldModel:
     """A copy to be trained by `plan`, which begins as the teacher; for `ctm` one that is told which
-    level a frame is to be taken to."""
+    level a frame is to be taken to.
+
+    Raises:
+        UsageError: the plan distils a model that is not shown pure noise.
+    """
     name = plan.distillation.name
+    if name != "none" and not teacher.config.denoiser.pure_noise:
+        raise UsageError(
+            f"plan.distillation.name={name} teaches what becomes of pure noise, and this model was "
+            "made with model.denoiser.pure_noise=false, which hides it; distil a model with "
+            "model.denoiser.pure_noise=true, or take plan.distillation.name=none: this one needs "
+            "a single step as it is"
+        )
     jumps = None if name == "none" else name == "ctm"
     return teacher.trained_on(plan.ladder(teacher.config.ladder), jumps=jumps).requires_grad_(True)
 
@@ -145,7 +157,6 @@ class WorldModelLoss:
     ) -> None:
         self.model, self.config, self.success_weight = model, config, success_weight
         self.teacher, self.critic, self.accumulate = teacher, critic, accumulate
-        self._reads = True
         self.draw_levels, self.draw_mask = noise_policy(config.noise), loss_mask(config.loss_mask)
         if config.has_teacher and teacher is None:
             raise UsageError("plan.distillation and plan.matching need a teacher")
@@ -156,7 +167,8 @@ class WorldModelLoss:
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of recorded clips, by one of the four branches below."""
         clip = prepare_clip(self.model, batch, self.config.dropout, generator)
-        self._reads = int(batch["micro_step"]) % self.config.objective.readings_every == 0
+        if int(batch["micro_step"]) % self.config.objective.readings_every:
+            clip = replace(clip, targets={})
         if self.teacher is not None:
             self.teacher.to(clip.x0.device)
             distillation = self.config.distillation
@@ -242,7 +254,7 @@ class WorldModelLoss:
         weight = places[:, span] * frame_weights(frames, seen)
         wanted = clip.x0[:, span] if target is None else target
         error = weighted_error(predicted, wanted, weight, config.absolute)
-        if not self._reads:
+        if not clip.targets:
             return Loss(error, {name: error.detach()})
         read = partial(reading_losses, config=config, success_weight=self.success_weight)
         recorded = read(self.model.head(clip.x0, clip.view_mask), clip.targets, clip.frame_mask)
@@ -252,6 +264,10 @@ class WorldModelLoss:
         logs |= {f"read_{key}": value for key, value in recorded.logs.items()}
         logs |= {f"read_{key}_{name}": value for key, value in imagined.logs.items()}
         total = error + recorded.total + config.on_predictions * imagined.total
+        if self.model.depth_head is not None and clip.depth is not None and config.depth > 0:
+            there = clip.view_mask * clip.frame_mask[..., None]
+            depth = depth_loss(self.model.depth_head(clip.x0), clip.depth, there)
+            total, logs["read_depth"] = total + config.depth * depth, depth.detach()
         return Loss(total, logs)
 
 

@@ -22,7 +22,7 @@ from worldsim.data.cache_writer import resize
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.rollout.recorded_env import begin_again, recorded_env
-from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.sampler import Sampler, default_steps
 from worldsim.spec import EE_POSITION
 from worldsim.validation.open_loop import Drive, Float, Pixels, imagine, recorded_actions
 from worldsim.validation.video_metrics import psnr_of
@@ -76,7 +76,7 @@ def swap_test(
     cache: CachedDataset,
     episodes: Sequence[int],
     replay: Replay | None = None,
-    sampling_steps: int = 2,
+    sampling_steps: int | None = None,
     max_steps: int = 0,
 ) -> SwapReport:
     """Exchange the actions of successive episodes and see where the end effector goes.
@@ -86,7 +86,7 @@ def swap_test(
         cache: decoded data set.
         episodes: at least two, none of them trained on.
         replay: the simulator; None builds the env the data set was recorded in.
-        sampling_steps: denoising steps a frame.
+        sampling_steps: denoising steps a frame; None takes the model's own.
         max_steps: longest drive; 0 is as long as both episodes last.
 
     Raises:
@@ -100,7 +100,8 @@ def swap_test(
             f"{EE_POSITION}; got {len(episodes)} episodes and {cache.spec.agent_pos.names}"
         )
     drives = _exchanged(cache, episodes, max_steps)
-    imagined = _imagine_all(model, cache, drives, sampling_steps)
+    steps = default_steps(model.config) if sampling_steps is None else sampling_steps
+    imagined = _imagine_all(model, cache, drives, steps)
     with nullcontext(replay) if replay else simulator_replay(cache) as simulate:
         gaps = [
             _gaps([np.stack(part) for part in parts], drive, cache, simulate, list(columns))

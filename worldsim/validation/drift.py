@@ -156,7 +156,8 @@ class _Looks:
         self.before[streams] = shown
         if self.places is not None:
             agent_pos, state = self.cache.agent_pos[rows], self.cache.state[rows]
-            self.places.add(frames.horizon, shown, truth, agent_pos, state)
+            start = self.cache.state[rows - frames.horizon]
+            self.places.add(frames.horizon, shown, truth, agent_pos, state, start)
 
     def figures(self, window: int) -> dict[str, Any]:
         """What of a `DriftReport` comes from here, by its names."""
@@ -168,6 +169,8 @@ class _Looks:
             "drift_intervals": self.drift_intervals(window),
             "probe_error_m": {} if self.places is None else self.places.imagined,
             "probe_floor_m": {} if self.places is None else self.places.simulated,
+            "probe_share": {} if self.places is None else self.places.imagined_share,
+            "probe_share_floor": {} if self.places is None else self.places.simulated_share,
         }
 
     def means(self, world: str) -> dict[str, Float]:

@@ -39,6 +39,9 @@ class DriftReport:
         probe_error_m: `[K]` for each position of the state, how far from the simulator's a probe
             sees it in imagined frames; empty without a probe.
         probe_floor_m: the same in the simulator's own frames, which is the probe's share of it.
+        probe_share: `[K]` for each position, how much of the way that a thing went since the start
+            a probe sees it go in imagined frames; NaN where nothing moved.
+        probe_share_floor: the same in the simulator's own frames.
         drift_intervals: of `signed_drift` by measure, over other episodes like these.
     """
 
@@ -55,6 +58,8 @@ class DriftReport:
     closure: ClosureReport | None = None
     probe_error_m: dict[str, Float] = field(default_factory=dict)
     probe_floor_m: dict[str, Float] = field(default_factory=dict)
+    probe_share: dict[str, Float] = field(default_factory=dict)
+    probe_share_floor: dict[str, Float] = field(default_factory=dict)
     drift_intervals: dict[str, Interval] = field(default_factory=dict)
 
     def signed_drift(self, measure: str) -> float:
@@ -103,6 +108,11 @@ class DriftReport:
         for name, error in self.probe_error_m.items():
             values[f"{name}_probe_error_m_end"] = _last(error, self.window)
             values[f"{name}_probe_floor_m_end"] = _last(self.probe_floor_m[name], self.window)
+        for name, share in self.probe_share.items():
+            if np.isfinite(share[-self.window :]).any():
+                floor = self.probe_share_floor[name]
+                values[f"{name}_probe_share_end"] = _last(share, self.window)
+                values[f"{name}_probe_share_floor_end"] = _last(floor, self.window)
         if self.closure is not None:
             values["closure_imagined"] = self.closure.imagined_return
             values["closure_simulated"] = self.closure.simulated_return
@@ -133,6 +143,8 @@ class DriftReport:
             "divergence_m": {name: plain(c) for name, c in self.divergence_m.items()},
             "probe_error_m": {name: plain(c) for name, c in self.probe_error_m.items()},
             "probe_floor_m": {name: plain(c) for name, c in self.probe_floor_m.items()},
+            "probe_share": {name: plain(c) for name, c in self.probe_share.items()},
+            "probe_share_floor": {name: plain(c) for name, c in self.probe_share_floor.items()},
             "closure": None if self.closure is None else self.closure.to_json(),
             "open_loop": self.open_loop.to_json(),
         }

@@ -20,7 +20,7 @@ from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.ranking.bootstrap import Interval, finite
-from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.sampler import Sampler, default_steps
 from worldsim.validation.episode_errors import EpisodeErrors
 from worldsim.validation.open_loop import DrivenFrames, imagine, paired_drives
 from worldsim.validation.video_metrics import HorizonErrors
@@ -151,7 +151,7 @@ def evaluate_open_loop(
     model: WorldModel,
     cache: CachedDataset,
     episodes: Sequence[int],
-    sampling_steps: int = 2,
+    sampling_steps: int | None = None,
     max_steps: int = 0,
     progress: Progress | None = None,
 ) -> OpenLoopReport:
@@ -161,7 +161,7 @@ def evaluate_open_loop(
         model: a world model of the cache's world.
         cache: decoded data set.
         episodes: none of them trained on; with one alone, nothing is exchanged.
-        sampling_steps: denoising steps a frame.
+        sampling_steps: denoising steps a frame; None takes the model's own.
         max_steps: longest rollout; 0 is whole episodes.
         progress: called with (steps imagined, longest rollout).
 
@@ -169,13 +169,14 @@ def evaluate_open_loop(
         UsageError: there is no episode.
         SpecMismatchError: model and data describe different worlds.
     """
+    steps = default_steps(model.config) if sampling_steps is None else sampling_steps
     pairs = paired_drives(cache, episodes, max_steps)
     tally = OpenLoopTally(model, cache, episodes, pairs.horizons)
-    for frames in imagine(model, cache, pairs.drives, Sampler.of(model, sampling_steps)):
+    for frames in imagine(model, cache, pairs.drives, Sampler.of(model, steps)):
         tally.add(frames, truthful=frames.drives < pairs.truthful)
         if progress is not None:
             progress(frames.horizon, pairs.horizons)
-    return tally.report(sampling_steps)
+    return tally.report(steps)
 
 
 class OpenLoopTally:

@@ -29,8 +29,15 @@ class Reader(Protocol):
         ...
 
 
+LEAST_WAY_M = 1e-3
+"""Mean way of a thing below which it is taken to rest, and no share of it is told."""
+
+
 class ProbeTally:
-    """Errors in metres of every position of the state, by horizon.
+    """Errors in metres of every position of the state, by horizon, and how far things moved.
+
+    A thing that stays behind and one that goes astray are equally far off. The share tells them
+    apart: of the ways that things went since the start, how much of each a frame shows along it.
 
     Args:
         reader: the probe.
@@ -47,6 +54,8 @@ class ProbeTally:
         self._groups = position_entries(spec.state)
         self.imagined = {name: np.full(horizons, np.nan) for name in self._groups}
         self.simulated = {name: np.full(horizons, np.nan) for name in self._groups}
+        self.imagined_share = {name: np.full(horizons, np.nan) for name in self._groups}
+        self.simulated_share = {name: np.full(horizons, np.nan) for name in self._groups}
 
     def add(
         self,
@@ -55,12 +64,33 @@ class ProbeTally:
         truth: NDArray[np.uint8],
         agent_pos: NDArray[np.float32],
         state: NDArray[np.float32],
+        start: NDArray[np.float32],
     ) -> None:
         """One step of streams: imagined and simulated frames, and what was recorded with the
-        latter, proprioception `[n, P]` and state `[n, S]`."""
-        for into, pixels in ((self.imagined, shown), (self.simulated, truth)):
+        latter, proprioception `[n, P]` and state `[n, S]`, and the state `[n, S]` of the start."""
+        worlds = (
+            (self.imagined, self.imagined_share, shown),
+            (self.simulated, self.simulated_share, truth),
+        )
+        for errors, shares, pixels in worlds:
             observation = ObservedFrame(np.ascontiguousarray(pixels), agent_pos)
-            gap = self._reader.read(observation, None).state - state
+            read = self._reader.read(observation, None).state
             for name, axes in self._groups.items():
-                distance = np.linalg.norm(gap[:, list(axes.values())], axis=-1)
-                into[name][horizon - 1] = float(distance.mean())
+                seen, there, before = (
+                    each[:, list(axes.values())] for each in (read, state, start)
+                )
+                errors[name][horizon - 1] = float(np.linalg.norm(seen - there, axis=-1).mean())
+                shares[name][horizon - 1] = share_of_way(seen - before, there - before)
+
+
+def share_of_way(seen: NDArray[np.float32], true: NDArray[np.float32]) -> float:
+    """How much of their ways `true` `[n, k]` things go in `seen` `[n, k]`, along them.
+
+    Returns:
+        1 where all arrive, 0 where all stay; NaN where on average nothing moved.
+    """
+    ways = np.linalg.norm(true, axis=-1)
+    if ways.mean() < LEAST_WAY_M:
+        return float("nan")
+    along = (seen * true).sum(axis=-1) / np.maximum(ways, np.finfo(np.float32).tiny)
+    return float(along.sum() / ways.sum())

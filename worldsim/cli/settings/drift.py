@@ -4,11 +4,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from worldsim.cli.settings.shared import Device, JudgeName, ModelName, Selecting
-from worldsim.config.limits import DatasetFolder, InputFolder, OwnParts, ResultFolder, Text, Whole
+from worldsim.cli.settings.shared import Device, JudgeName, ModelName, SamplerNode, Selecting
+from worldsim.config.limits import (
+    Count,
+    DatasetFolder,
+    InputFolder,
+    OwnParts,
+    Positive,
+    ResultFolder,
+    Steps,
+    Text,
+    Whole,
+)
 from worldsim.config.values import INLINE
-from worldsim.sampling.sampler import Sampler
+from worldsim.sampling.sampler import Acceleration, Kind, Solver
 from worldsim.validation.drift import DriftConfig
+
+
+@dataclass(frozen=True)
+class DriftSampler(SamplerNode):
+    """Node `sampler`, all of its keys."""
+
+    steps: Steps | None
+    kind: Kind
+    chunk: Count
+    shift: Positive
+    window: Count
+    solver: Solver
+    bidirectional: bool
+    acceleration: Acceleration
 
 
 @dataclass(frozen=True)
@@ -21,7 +45,7 @@ class Settings(Selecting):
     cache: Path | None
     model: ModelName
     judge: JudgeName | None
-    sampler: Sampler
+    sampler: DriftSampler
     drift: Annotated[DriftConfig, INLINE]
     device: Device
     title: Text

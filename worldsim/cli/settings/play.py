@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from worldsim.cli.settings.shared import Device, JudgeName, ModelName, Selecting
+from worldsim.cli.settings.shared import Device, JudgeName, ModelName, SamplerNode, Selecting
 from worldsim.config.limits import (
     DatasetFolder,
     FewSteps,
@@ -28,11 +28,11 @@ class PlayStarts(Selecting):
 
 
 @dataclass(frozen=True)
-class PlaySampler(Checked):
+class PlaySampler(SamplerNode):
     """Node `sampler`: what the page can change, and the acceleration."""
 
+    steps: FewSteps | None
     kind: Literal["autoregressive", "rolling"]
-    steps: FewSteps
     acceleration: Acceleration
 
 

@@ -12,7 +12,8 @@ from worldsim.errors import UsageError
 from worldsim.ranking.releases import ReleaseOptions
 from worldsim.rollout.baselines import BaselineOptions
 from worldsim.rollout.episodes import METRICS
-from worldsim.rollout.eval_config import RELEASE, Level, PoolName, Resamples
+from worldsim.rollout.eval_config import RELEASE, PoolName
+from worldsim.rollout.ranking_options import Level, Resamples
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Settings(RolloutSettings):
     bootstrap_samples: Resamples
     level: Level
     baselines: BaselineOptions
+    judge_validation: Whole
     hold: Count | None
     films: RankFilms
     report: ReportNode

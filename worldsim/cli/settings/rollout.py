@@ -20,7 +20,7 @@ from worldsim.config.limits import (
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError, unknown_name
 from worldsim.policies.pool import check_entry, pool_entries
-from worldsim.rollout.eval_config import RELEASE, StartPlan
+from worldsim.rollout.eval_config import RELEASE, GateName, StartPlan
 from worldsim.rollout.start_blocks import SeedBlock, StartBlocks
 
 
@@ -39,9 +39,11 @@ class Pool:
 
 @dataclass(frozen=True)
 class PoolNode(Pool):
-    """Node `policy`: the pool to develop on, and the one that what ships is scored on."""
+    """Node `policy`: the pool to develop on, the one that what ships is scored on, and the one that
+    judges are measured on."""
 
     release: Pool = field(default_factory=lambda: Pool({}))
+    validation: Pool = field(default_factory=lambda: Pool({}))
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class RolloutSettings(Checked):
     model: ModelName
     judge: JudgeName | None
     starts: StartPlan
-    sampling_steps: FewSteps
+    sampling_steps: FewSteps | None
     max_steps: Count | None
     seed: Seed
     batch_size: Count
@@ -63,6 +65,7 @@ class RolloutSettings(Checked):
     workers: Workers | None
     watch_simulator: bool
     gate: bool
+    gate_kind: GateName
     start_blocks: Mapping[str, SeedBlock]
 
     def __post_init__(self) -> None:
@@ -77,6 +80,7 @@ class RolloutSettings(Checked):
             raise UsageError("no policies; choose a pool, such as policy=pool_push")
         _check_pool(self.policy, "policy")
         _check_pool(self.policy.release, "policy.release")
+        _check_pool(self.policy.validation, "policy.validation")
 
     @property
     def chosen_pool(self) -> Pool:

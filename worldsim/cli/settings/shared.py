@@ -14,6 +14,8 @@ from worldsim.hardware import inference_device
 from worldsim.judge.judge import REPORT
 from worldsim.models.pretrained import HUB_PREFIX, resolve_folder
 from worldsim.models.weights import CONFIG
+from worldsim.models.world_model import WorldModelConfig
+from worldsim.sampling.sampler import Sampler, default_steps
 from worldsim.training.run_folder import RunFolder
 
 
@@ -61,6 +63,18 @@ JudgeName = Annotated[str, Limit("the folder of a judge", is_judge)]
 Imports = Annotated[tuple[Text, ...], Limit("modules that can be imported", _imported)]
 """Modules that register envs, imported when the key is checked."""
 Device = Annotated[str, Limit("cpu, cuda or auto", lambda name: inference_device(name) is not None)]
+
+
+@dataclass(frozen=True)
+class SamplerNode(Checked):
+    """Node `sampler`, keys of `Sampler`; a subclass has those of its command."""
+
+    steps: int | None
+
+    def of(self, config: WorldModelConfig) -> Sampler:
+        """The sampler of a model, whose own number of steps stands where none is given."""
+        steps = default_steps(config) if self.steps is None else self.steps
+        return Sampler(**{**vars(self), "steps": steps})
 
 
 @dataclass(frozen=True)

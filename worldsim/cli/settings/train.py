@@ -10,8 +10,10 @@ from worldsim.config.values import INLINE
 from worldsim.data.selection import Outcome, Selection
 from worldsim.hardware import training_device
 from worldsim.imitation.stage import PolicyTraining
+from worldsim.judge.resampling import require_noise
 from worldsim.judge.sampling import JudgeConfig
 from worldsim.models.tokenizers.base import require_image_size, spatial_factor
+from worldsim.sampling.sampler import default_steps
 from worldsim.training.config import STAGES, ValidationConfig
 from worldsim.training.progress import require_packages
 from worldsim.training.train_config import TrainingNodes
@@ -44,6 +46,8 @@ class Settings(Selecting):
                 MODEL.check(name, key)
         if training.reuse is not None:
             DONOR.check(training.reuse, "reuse")
+        if self.judge.gate_draws and not (training.start_from or training.transfer_from):
+            require_noise(training.model, default_steps(training.model), "judge.gate_draws")
         if self.size is not None:
             require_image_size(*self.size, self.factor)
         training_device(run.accelerator)

@@ -25,7 +25,8 @@ class Clip:
     """Attributes:
     x0: `[B, T, V, c, h, w]` clean latents, unit variance; missing views are zero.
     cond: actions and maps of the T frames; row t leads to frame t.
-    targets: normalised `agent_pos`, `state`, and `success`, `progress` `[B, T]`.
+    targets: normalised `agent_pos`, `state`, and `success`, `progress` `[B, T]`; empty where no
+        readings are taken.
     view_mask: `[B, T, V]`.
     frame_mask: `[B, T]` 0 in the padding of episodes shorter than the clip.
     steps: that lead to the frames.

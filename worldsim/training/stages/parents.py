@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from worldsim.config.values import keys_of
 from worldsim.errors import DataWarning, UsageError
+from worldsim.memory.base import MemoryConfig
 from worldsim.models.dynamics.base import Dynamics, build_dynamics
 from worldsim.models.tokenizers.base import Tokenizer
 from worldsim.models.trained_ladder import TrainedLadder
@@ -27,9 +29,9 @@ from worldsim.training.loss import student_of
 from worldsim.training.run_folder import RunFolder, load_tokenizer, tokenizer_config
 from worldsim.training.train_config import TrainConfig
 
-CONTEXT = ("recent", "sink", "memory.name", "memory.retrieved")
+CONTEXT = ("recent", "sink", *(f"memory.{name}" for name in sorted(keys_of(MemoryConfig))))
 """Keys of `model` that a model trained further may have otherwise."""
-LEARNT = ("ladder", "calibrated", "state_labels")
+LEARNT = ("ladder", "calibrated", "state_labels", "depth_labels")
 """Those that say what it was trained for, which training decides."""
 
 

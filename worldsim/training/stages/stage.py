@@ -31,6 +31,8 @@ UNSAID: dict[tuple[str, str], Any] = {
     ("rollout", "fade"): 0.0,
     ("rollout", "through"): 1,
     ("objective", "readings_every"): 1,
+    ("objective", "depth"): 0.1,
+    ("head", "depth"): False,
 }
 """Fields that came later, with the value that all models and plans had before."""
 CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}

@@ -13,6 +13,7 @@ from torch import nn
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
 from worldsim.judge.sampling import tells_progress
+from worldsim.memory.base import registered_memories
 from worldsim.models.quality import StepQuality
 from worldsim.models.weights import WEIGHTS, load_weights
 from worldsim.models.world_model import WorldModel
@@ -42,6 +43,18 @@ NO_STATE = """
 Not state-assisted: it was given frames, proprioception, actions and success, and nothing else of
 the simulator.
 """
+READS_DEPTH = """
+Depth-assisted: its memory reads the simulator's depth, which no camera of a robot tells, so its
+figures say nothing of a model that has to do without.
+"""
+LEARNT_DEPTH = """
+Depth-assisted: its depth head learnt from the simulator's depth, though it is not given it when it
+imagines.
+"""
+TOLD_TRUTH = """
+Depth-assisted: its memory is an oracle, which is told what is to be seen. It is the upper bound of
+an experiment, and no model.
+"""
 
 
 class WorldStage(Stage):
@@ -69,7 +82,9 @@ class WorldStage(Stage):
         known = np.asarray(self.cache.rigs.known)[self.run.training]
         calibration = shows_calibration(known, self.config.plan.dropout)
         labels = has_state_labels(self.cache, self.config.plan.objective)
-        model = self._new_model().trained_with(calibration=calibration, state_labels=labels)
+        fresh = self._new_model()
+        deep = has_depth_labels(self.cache, fresh, self.config.plan.objective)
+        model = fresh.trained_with(calibration=calibration, state_labels=labels, depth_labels=deep)
         self._fit_normalizer(model, latents)
         fitted = self._train(model, latents)
         model.quality = None  # of the model it started from
@@ -132,6 +147,11 @@ def has_state_labels(cache: CachedDataset, objective: ObjectiveConfig) -> bool:
     return state or (objective.progress > 0 and tells_progress(cache))
 
 
+def has_depth_labels(cache: CachedDataset, model: WorldModel, objective: ObjectiveConfig) -> bool:
+    """Whether the data tell the simulator's depth, and the loss counts the reading of a head."""
+    return model.depth_head is not None and cache.spec.depth is not None and objective.depth > 0
+
+
 def _with_known_rigs(batch: Batch) -> Batch:
     """Unknown cameras have placeholders in a data set's cache."""
     return hide_rigs(batch, batch["rig_known"])
@@ -172,10 +192,14 @@ class Validation(Callback):
 
 
 def _assistance(model: WorldModel) -> str:
-    """What a card says of the simulator's state."""
-    if model.dynamics.state_dim > 0:
-        return CARRIES_STATE
-    return LEARNT_STATE if model.state_assisted else NO_STATE
+    """What a card says of the simulator's state and depth."""
+    learnt = LEARNT_STATE if model.state_assisted else NO_STATE
+    said = CARRIES_STATE if model.dynamics.state_dim > 0 else learnt
+    if not model.depth_assisted:
+        return said
+    if registered_memories().get(model.config.memory.name).told_truth:
+        return said + TOLD_TRUTH
+    return said + (LEARNT_DEPTH if model.config.depth_labels else READS_DEPTH)
 
 
 def model_card(model: WorldModel, fitted: Fitted, cache: CachedDataset) -> str:

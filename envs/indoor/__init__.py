@@ -1,0 +1,1 @@
+"""Procedural apartments in MuJoCo, and an agent that walks through them."""

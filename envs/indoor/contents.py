@@ -1,0 +1,96 @@
+"""What rooms of each use may hold, and the colours that things have."""
+
+AT_WALL, IN_MIDDLE, ON_TOP = "wall", "middle", "on"
+CONTENTS: dict[str, tuple[tuple[str, float, str], ...]] = {
+    "living room": (
+        ("sofa", 1.0, AT_WALL),
+        ("television", 0.8, AT_WALL),
+        ("coffee table", 0.6, IN_MIDDLE),
+        ("armchair", 0.7, AT_WALL),
+        ("bookcase", 0.6, AT_WALL),
+        ("floor lamp", 0.6, AT_WALL),
+        ("plant", 0.6, AT_WALL),
+        ("armchair", 0.4, AT_WALL),
+        ("vase", 0.6, ON_TOP),
+        ("fruit bowl", 0.3, ON_TOP),
+    ),
+    "bedroom": (
+        ("bed", 1.0, AT_WALL),
+        ("wardrobe", 0.85, AT_WALL),
+        ("nightstand", 0.7, AT_WALL),
+        ("chest of drawers", 0.6, AT_WALL),
+        ("armchair", 0.3, AT_WALL),
+        ("basket", 0.3, AT_WALL),
+        ("table lamp", 0.7, ON_TOP),
+    ),
+    "second bedroom": (
+        ("bed", 0.6, AT_WALL),
+        ("single bed", 0.5, AT_WALL),
+        ("wardrobe", 0.6, AT_WALL),
+        ("desk", 0.5, AT_WALL),
+        ("nightstand", 0.6, AT_WALL),
+        ("plant", 0.4, AT_WALL),
+        ("table lamp", 0.6, ON_TOP),
+    ),
+    "kitchen": (
+        ("kitchen counter", 1.0, AT_WALL),
+        ("fridge", 0.9, AT_WALL),
+        ("round table", 0.5, IN_MIDDLE),
+        ("table", 0.5, IN_MIDDLE),
+        ("basket", 0.4, AT_WALL),
+        ("plant", 0.3, AT_WALL),
+        ("fruit bowl", 0.7, ON_TOP),
+    ),
+    "bathroom": (
+        ("toilet", 1.0, AT_WALL),
+        ("washbasin", 0.9, AT_WALL),
+        ("bathtub", 0.8, AT_WALL),
+        ("basket", 0.6, AT_WALL),
+        ("plant", 0.3, AT_WALL),
+    ),
+    "study": (
+        ("desk", 1.0, AT_WALL),
+        ("bookcase", 0.9, AT_WALL),
+        ("office chair", 0.9, IN_MIDDLE),
+        ("bookcase", 0.5, AT_WALL),
+        ("armchair", 0.5, AT_WALL),
+        ("chest of drawers", 0.4, AT_WALL),
+        ("floor lamp", 0.5, AT_WALL),
+        ("plant", 0.4, AT_WALL),
+        ("vase", 0.4, ON_TOP),
+    ),
+    "dining room": (
+        ("table", 0.7, IN_MIDDLE),
+        ("round table", 0.5, IN_MIDDLE),
+        ("chest of drawers", 0.7, AT_WALL),
+        ("plant", 0.6, AT_WALL),
+        ("floor lamp", 0.5, AT_WALL),
+        ("vase", 0.6, ON_TOP),
+        ("fruit bowl", 0.6, ON_TOP),
+    ),
+    "playroom": (
+        ("toy chest", 1.0, AT_WALL),
+        ("single bed", 0.7, AT_WALL),
+        ("bookcase", 0.5, AT_WALL),
+        ("ball", 0.9, IN_MIDDLE),
+        ("desk", 0.4, AT_WALL),
+        ("ball", 0.4, IN_MIDDLE),
+        ("table lamp", 0.4, ON_TOP),
+    ),
+    "hallway": (
+        ("plant", 0.6, AT_WALL),
+        ("chest of drawers", 0.5, AT_WALL),
+        ("basket", 0.5, AT_WALL),
+        ("vase", 0.5, ON_TOP),
+    ),
+}
+"""(kind, chance, where) of each use of a room."""
+WITH_CHAIRS = ("table", "round table")
+USUAL = {
+    "toilet": ("white",),
+    "bathtub": ("white",),
+    "fridge": ("white", "grey", "black", "red"),
+    "television": ("black", "white", "brown"),
+    "bookcase": ("brown", "white", "black"),
+    "washbasin": ("white", "brown", "grey", "blue"),
+}

@@ -1,0 +1,196 @@
+"""A map of points hashed by voxels: merged, bounded, batched over rows, without a loop over them.
+
+Voxels are known by one whole number each, by which every row is sorted, so that what lies in one
+voxel lies side by side. A merge sorts old and new points together and sums what is equal.
+
+Legend: N rows, P points of the fullest row, Q new points, C features. Metres.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from worldsim.memory.growing import GrowingRows
+
+EMPTY = torch.iinfo(torch.int64).max
+"""The number of no voxel, which sorts behind all others."""
+_BITS = 20
+"""Bits of each coordinate of a voxel."""
+MERGED_EVERY = 4
+"""Frames after which a row's points are merged; until then new ones lie behind the others."""
+_KEPT = 7 / 8
+"""Share of the most points that stays when a row is full, so that not every merge sorts them."""
+
+
+@dataclass(eq=False)
+class Voxels(GrowingRows):
+    """Attributes:
+    key: `[N, P]` of the voxel, rising once merged; `EMPTY` where there is none.
+    place: `[N, P, 3]` weighted mean of its points.
+    features: `[N, P, C]` weighted mean.
+    weight: `[N, P]` sum of the points' weights.
+    radius: `[N, P]` weighted mean; see `worldsim.cameras.splat`.
+    number: `[N, P]` of the newest frame that showed it.
+    """
+
+    fills: ClassVar = {
+        "key": EMPTY,
+        "place": 0.0,
+        "features": 0.0,
+        "weight": 0.0,
+        "radius": 0.0,
+        "number": -1,
+    }
+
+    key: Tensor
+    place: Tensor
+    features: Tensor
+    weight: Tensor
+    radius: Tensor
+    number: Tensor
+
+    @staticmethod
+    def none(rows: int, features: int, device: torch.device) -> "Voxels":
+        """Empty maps."""
+        empty = torch.zeros(rows, 0, device=device)
+        whole = empty.long()
+        place, feature = (torch.zeros(rows, 0, size, device=device) for size in (3, features))
+        return Voxels(whole, place, feature, empty, empty, whole)
+
+    @property
+    def valid(self) -> Tensor:
+        """`[N, P]` bool."""
+        return self.key != EMPTY
+
+    @property
+    def count(self) -> Tensor:
+        """`[N]` points of each row."""
+        return self.valid.sum(1)
+
+    def trimmed(self) -> "Voxels":
+        """The same without places at the end that are empty in every row."""
+        last = (self.valid * torch.arange(1, self.width + 1, device=self.key.device)).amax(1)
+        width = int(last.max()) if len(last) else 0
+        if width == self.width:
+            return self
+        return Voxels(**{f.name: getattr(self, f.name)[:, :width] for f in fields(self)})
+
+    def taken(self, order: Tensor) -> "Voxels":
+        """The points `order` `[N, Q]` of each row."""
+        parts = {}
+        for field in fields(self):
+            held: Tensor = getattr(self, field.name)
+            index = order.reshape(*order.shape, *(1,) * (held.ndim - 2))
+            parts[field.name] = held.gather(1, index.expand(*order.shape, *held.shape[2:]))
+        return Voxels(**parts)
+
+    def kept(self, keep: Tensor) -> "Voxels":
+        """Only points where `keep` `[N, P]` is True, as narrow as can be."""
+        keep = keep & self.valid
+        width = int(keep.sum(1).max()) if keep.numel() else 0
+        key = self.key.masked_fill(~keep, EMPTY)
+        ordered = key.sort(dim=1, stable=True)
+        short = replace(self, key=key).taken(ordered.indices[:, :width])
+        return short
+
+
+def voxel_keys(place: Tensor, valid: Tensor, size: float) -> Tensor:
+    """Numbers `[N, Q]` of the voxels of `size` metres that points `[N, Q, 3]` lie in.
+
+    What is not valid, or further out than a whole number can tell, is `EMPTY`.
+    """
+    half = 2 ** (_BITS - 1)
+    cell = (place / size).floor()
+    inside = valid & (cell.abs() < half).all(-1)
+    x, y, z = (torch.where(inside[..., None], cell, 0.0).long() + half).unbind(-1)
+    return torch.where(inside, (x << 2 * _BITS) | (y << _BITS) | z, EMPTY)
+
+
+def appended(held: Voxels, new: Voxels) -> Voxels:
+    """Both maps side by side, nothing merged."""
+    return Voxels(
+        **{
+            f.name: torch.cat([getattr(held, f.name), getattr(new, f.name)], 1)
+            for f in fields(held)
+        }
+    )
+
+
+def merged(held: Voxels) -> Voxels:
+    """The map with one point in each voxel, in the order of their keys; later points are newer."""
+    rows, places = held.key.shape
+    ordered = held.key.sort(dim=1, stable=True)
+    valid = ordered.values != EMPTY
+    fresh = valid.clone()
+    fresh[:, 1:] &= ordered.values[:, 1:] != ordered.values[:, :-1]
+    width = int(fresh.sum(1).max()) if fresh.numel() else 0
+    if not width:
+        return Voxels.none(rows, held.features.shape[2], held.key.device)
+    # Where each voxel begins in its row. Places of no voxel begin at the row's end, and are none.
+    index = torch.arange(places, device=held.key.device).expand(rows, -1)
+    begin = torch.full((rows, width + 2), places, device=held.key.device)
+    begin.scatter_(1, torch.where(fresh, fresh.cumsum(1) - 1, width + 1), index)
+    begin = begin[:, : width + 1]
+    begin[:, width] = places
+    count = valid.sum(1, keepdim=True)
+    last = (torch.minimum(begin[:, 1:], count) - 1).clamp_min(0)
+    there = begin[:, :width] < count
+    values = _sums(held, ordered.indices, begin[:, :width])
+    weight = values[..., -1]
+    mean = values[..., :-1] / weight.clamp_min(1e-12)[..., None]
+    first = begin[:, :width].clamp(max=places - 1)
+    key = torch.where(there, ordered.values.gather(1, first), EMPTY)
+    newest = held.number.gather(1, ordered.indices.gather(1, last))
+    number = torch.where(there, newest, -1)
+    return Voxels(key, mean[..., :3], mean[..., 3:-1], weight, mean[..., -1], number)
+
+
+def _sums(held: Voxels, order: Tensor, begin: Tensor) -> Tensor:
+    """Weighted sums `[N, W, 3 + C + 2]` of place, features, radius and 1.
+
+    Args:
+        held: points.
+        order: `[N, P]` in which those of one voxel lie side by side.
+        begin: `[N, W]` where each voxel begins in that order.
+    """
+    rows, places = order.shape
+    one = torch.ones_like(held.radius)[..., None]
+    values = torch.cat([held.place, held.features, held.radius[..., None], one], dim=-1)
+    above = torch.arange(rows, device=order.device)[:, None] * places
+    weight = held.weight.masked_fill(held.key == EMPTY, 0.0).gather(1, order)
+    # A bag of embeddings is a sum over neighbours, ten times as fast as one to scattered places.
+    sums = functional.embedding_bag(
+        (order + above).flatten(),
+        values.flatten(0, 1),
+        (begin + above).flatten(),
+        mode="sum",
+        per_sample_weights=weight.flatten(),
+    )
+    return sums.reshape(rows, begin.shape[1], -1)
+
+
+def bounded(held: Voxels, most: int, coming: int = 0) -> tuple[Voxels, Tensor]:
+    """Rows of at most `most` points, and how many each lost, `[N]`.
+
+    A full row loses those that were seen longest ago, and of these the least certain.
+
+    Args:
+        held: merged points.
+        most: of a row.
+        coming: room for points to come.
+    """
+    count, most = held.count, max(most - coming, most // 2)
+    full = count > most
+    if not bool(full.any()):
+        return held, torch.zeros_like(count)
+    stays = max(int(most * _KEPT), 1)
+    # Certainty decides among points of one frame alone: its share is less than 1.
+    rank = held.number.double() + held.weight.double() / (1.0 + held.weight.double())
+    rank = rank.masked_fill(~held.valid, -torch.inf)
+    best = rank.topk(min(stays, rank.shape[1]), dim=1).indices
+    keep = torch.zeros_like(held.valid).scatter_(1, best, True) | ~full[:, None]
+    short = held.kept(keep)
+    return short, count - short.count
