@@ -229,11 +229,8 @@ class Lagging:
     """Reads the state as it was recorded, and of other frames the start's."""
 
     data: CachedDataset
+    spec: WorldSpec
     horizon: int = 0
-
-    @property
-    def spec(self) -> WorldSpec:
-        return self.data.spec
 
     def read(self, observation: ObservedFrame, action: NDArray[np.float32] | None) -> Judgement:
         rows = self.data.episode_start[: len(observation.pixels)]
@@ -252,7 +249,9 @@ def test_a_thing_that_stays_behind_goes_no_share_of_its_way(pushes: CachedDatase
     pushed = replace(pushes, state=state)
     model, config = nano_model(spec=pushes.spec), DriftConfig(max_steps=4, closure_s=0)
     sampler = Sampler(steps=1)
-    report = measure_drift(model, pushed, [0, 1, 2], sampler, config, probe=Lagging(pushed))
+    report = measure_drift(
+        model, pushed, [0, 1, 2], sampler, config, probe=Lagging(pushed, pushed.spec)
+    )
     assert report.probe_share["object"][3] == 0
     assert report.probe_share_floor["object"][3] == pytest.approx(1, abs=1e-5)
     assert "goal_probe_share_end" not in report.summary(), "it rests"

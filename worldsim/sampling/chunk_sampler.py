@@ -61,11 +61,6 @@ class SamplerState:
         """N."""
         return len(self.keys)
 
-    def detach(self) -> None:
-        """Cut what is kept from any graph."""
-        self.context.detach()
-        self.x, self.recent = self.x.detach(), self.recent.detach()
-
     def restart(self, rows: np.ndarray) -> None:
         """Forget what is in flight in `rows` `[N]` bool; their schedules begin anew."""
         for counter in (self.passes, self.done, self.begun):
@@ -146,8 +141,8 @@ class ChunkSampler:
         noise: NoiseSource = env_noise,
         detached: bool = True,
     ) -> None:
-        self.denoiser, self.schedule, self.detached = denoiser, schedule, detached
-        self.history_sigma, self.solver, self.noise = history_sigma, solver, noise
+        self.denoiser, self.schedule, self.solver = denoiser, schedule, solver
+        self.history_sigma, self.noise, self.detached = history_sigma, noise, detached
         self._last = schedule.steps - 1
 
     def due(self, state: SamplerState) -> np.ndarray:
@@ -206,12 +201,11 @@ class ChunkSampler:
             Clean estimates `[n, frames, V, c, h, w]` of all frames it covers; those of chunks on
             the last step are finished.
         """
-        chunk, sigmas = self.schedule.chunk, self.schedule.sigmas
         self._begin(part, steps)
-        frames, ended = len(steps) * chunk, self._ended(steps)
+        frames, ended = len(steps) * self.schedule.chunk, self._ended(steps)
         x, cond = part.x[:, :frames], cond.frames(0, frames)
-        sigma = self._levels([sigmas[step] for step in steps], x)
-        below = self._levels([sigmas[step + 1] for step in steps], x)
+        sigma = self._levels(steps, x)
+        below = self._levels([step + 1 for step in steps], x)
         # Fresh noise is put on a clean frame, so that is where the estimate must lead.
         target = below if self.solver == "ode" else torch.zeros_like(below)
         x0 = self._estimate(part, x, sigma, target, cond)
@@ -237,11 +231,10 @@ class ChunkSampler:
             past = part.recent_cond.then(cond.frames(0, ended))
             part.recent_cond = past.frames(ended, ended + room)
 
-    def _levels(self, each: list[float], like: Tensor) -> Tensor:
-        """Levels of chunks to levels of frames `[n, frames]`."""
-        chunk = self.schedule.chunk
-        row = torch.cat([torch.full((chunk,), level, device=like.device) for level in each])
-        return row.expand(like.shape[0], -1)
+    def _levels(self, steps: Sequence[int], like: Tensor) -> Tensor:
+        """Levels of frames `[n, frames]` whose chunks are on these steps."""
+        each = torch.tensor([self.schedule.sigmas[step] for step in steps], device=like.device)
+        return each.repeat_interleave(self.schedule.chunk).expand(like.shape[0], -1)
 
     def _begin(self, part: SamplerState, steps: tuple[int, ...]) -> None:
         """Put chunks that are on the first step to pure noise."""

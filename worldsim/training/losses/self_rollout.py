@@ -181,7 +181,8 @@ def _rolled(
     trained = gradient_passes(schedule, chunks, offset)
     for number, (row, chosen) in enumerate(zip(schedule.rows(chunks), trained, strict=True)):
         if number % through == 0:
-            state.detach()
+            state.context.detach()
+            state.x, state.recent = state.x.detach(), state.recent.detach()
         start, stop = first + size * row.chunks.start, first + size * row.chunks.stop
         steps = tuple(schedule.sigmas.index(level) for level in row.sigma)
         recalled = clip.conditions(model, memory, start, stop)
