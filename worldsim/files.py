@@ -237,12 +237,12 @@ class FileLock:
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold a folder, which is made; one that was made and stays empty is removed again.
+    """Hold a folder, which is made; folders that were made and stay empty are removed again.
 
     Raises:
         UsageError: another process holds it.
     """
-    made = not folder.exists()
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         lock = FileLock(folder / ".lock", wait=False)
@@ -252,9 +252,9 @@ def sole_writer(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.close()
-        if made:
-            with suppress(OSError):  # it holds something
-                folder.rmdir()
+        with suppress(OSError):  # one holds something
+            for each in made:
+                each.rmdir()
 
 
 def in_use(folder: Path) -> UsageError:

@@ -1,6 +1,7 @@
 """What one frame shows lies where the next frame sees it: env and `worldsim.cameras` agree."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,14 @@ def carried(
     one: Shown, other: Shown, view: int, camera: CameraSpec, intrinsics: np.ndarray, kind: DepthKind
 ) -> tuple[float, float, float]:
     """Median depth error, PSNR (dB) and coverage of one frame's points in another frame."""
+    readers: tuple[Callable[[Any, Any], Any], ...] = (
+        lambda shown, info: info["camera_pose"][view],
+        lambda shown, info: info["depth"][view],
+        lambda shown, info: shown["pixels"][camera.name].astype(np.float32) / 255,
+    )
     poses, depths, images = (
         [torch.from_numpy(np.asarray(read(*each)))[None] for each in (one, other)]
-        for read in (
-            lambda shown, info: info["camera_pose"][view],
-            lambda shown, info: info["depth"][view],
-            lambda shown, info: shown["pixels"][camera.name].astype(np.float32) / 255,
-        )
+        for read in readers
     )
     matrix, projection = torch.from_numpy(intrinsics)[None], PROJECTIONS.get(camera.projection)
     points = unproject(depths[0], kind, matrix, poses[0], projection)

@@ -62,7 +62,8 @@ def test_rates_are_the_shares_given() -> None:
 
 def test_same_seed_same_report() -> None:
     assert strict(ranked(seed=3)) == strict(ranked(seed=3))
-    assert strict(ranked(seed=3))["pearson"] != strict(ranked(seed=4))["pearson"]
+    # By bootstrap: ends by test inversion may fall on the same step of their search.
+    assert strict(ranked(seed=3))["mmrv"] != strict(ranked(seed=4))["mmrv"]
 
 
 def test_permuting_policies_permutes_the_report_exactly() -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from worldsim.cameras.alignment import require_rotations
-from worldsim.config.limits import Count, OneOf, Positive, Weight, Whole, between
+from worldsim.config.limits import Count, OneOf, Positive, Text, Weight, Whole, between
 from worldsim.config.values import Checked
 from worldsim.memory.view import MemoryView
 from worldsim.registry import Registry
@@ -73,7 +73,7 @@ class MemoryConfig(Checked):
     detail: Annotated[int, between(1, 64)] = 2
     order: Annotated[int, between(1, 64)] = 16
     depth: Annotated[str, OneOf(registered_depths)] = "head"
-    reconstructor: str | None = None
+    reconstructor: Text | None = None
 
 
 @dataclass(frozen=True)
