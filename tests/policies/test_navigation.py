@@ -77,8 +77,8 @@ def test_walkers_are_policies_like_others(kind: str, options: dict[str, Any], ac
     """Shapes and limits; an episode depends on seed and env alone; nothing before reset."""
     env = make(ID, **{**SMALL, "actions": actions})
     spec: Any = env.unwrapped.spec_world  # type: ignore[attr-defined]
-    rows: list[Any] = [env.reset(seed=seed) for seed in range(3)]
-    batch = {
+    rows = [env.reset(seed=seed) for seed in range(3)]
+    batch: dict[str, Any] = {
         "agent_pos": np.stack([row[0]["agent_pos"] for row in rows]),
         "state": np.stack([row[1]["state"] for row in rows]),
         "task": [row[0]["task"] for row in rows],
