@@ -1,6 +1,7 @@
 """What points look like from a camera: closed forms, and a room whose truth is drawn by rays."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from worldsim.cameras.projection import (
     scale_intrinsics,
     whole_sphere_intrinsics,
 )
-from worldsim.cameras.splat import Points, splat
+from worldsim.cameras.splat import Points, Splatted, splat
 
 SPHERE = PROJECTIONS.get("equirectangular")
 PANORAMA = whole_sphere_intrinsics(HEIGHT, WIDTH)
@@ -198,3 +199,94 @@ def test_scenes_of_a_batch_are_independent() -> None:
             alone = splat(clouds[row], intrinsics[:1], poses[row : row + 1], size, SPHERE)
             torch.testing.assert_close(together.features[row : row + 1], alone.features)
             assert torch.equal(together.coverage[row : row + 1], alone.coverage)
+
+
+def unfiltered(
+    place: Tensor,
+    features: Tensor,
+    valid: Tensor,
+    intrinsics: Tensor,
+    poses: Tensor,
+    size: tuple[int, int],
+    projection: Projection = pinhole,
+) -> Splatted:
+    """Each point on the one pixel that it falls on: no finer image, none coarser."""
+    points = Points(place, features, torch.zeros(place.shape[:2]), valid)
+    return splat(points, intrinsics, poses, size, projection, finer=1, levels=0)
+
+
+@pytest.mark.parametrize("projection", ["pinhole", "equirectangular"])
+def test_a_frame_drawn_again_from_where_it_was_taken_is_the_frame(projection: str) -> None:
+    kind = PROJECTIONS.get(projection)
+    height, width = 16, 32
+    intrinsics = whole_sphere_intrinsics(16, 32) if kind.wrap else PINHOLE
+    generator = torch.Generator().manual_seed(0)
+    colour = torch.rand(2, 3, height, width, generator=generator)
+    depth = 1 + 3 * torch.rand(2, height, width, generator=generator)
+    poses = torch.eye(4).repeat(2, 1, 1)
+    poses[1, :3, 3] = torch.tensor([0.3, -0.2, 0.5])
+    many = intrinsics.expand(2, 3, 3)
+    points = unproject(depth, kind.depth, many, poses, kind).reshape(2, -1, 3)
+    features = colour.movedim(1, -1).reshape(2, -1, 3)
+    valid = torch.ones(points.shape[:2], dtype=torch.bool)
+    drawn = unfiltered(points, features, valid, many, poses, (height, width), kind)
+    seen_at = drawn.coverage > 0
+    error = (drawn.features - colour).square().mean()
+    assert seen_at.float().mean() > 0.999
+    assert error < 1e-4  # 40 dB
+    torch.testing.assert_close(drawn.depth[seen_at], depth[seen_at], atol=1e-3, rtol=0)
+
+
+def test_one_surface_is_averaged_and_padding_ignored() -> None:
+    points = torch.tensor([[[0.0, 0.0, 2.0], [0.0, 0.0, 2.01], [0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]])
+    features = torch.tensor([[[1.0], [3.0], [50.0], [70.0]]])
+    valid = torch.tensor([[True, True, False, True]])
+    camera = PINHOLE[None], torch.eye(4)[None], (32, 32)
+    drawn = unfiltered(points, features, valid, *camera)
+    seen_at = drawn.coverage > 0
+    assert drawn.features[seen_at[:, None]].tolist() == [2.0]
+    nothing = unfiltered(points, features, valid & False, *camera)
+    assert not nothing.coverage.any() and not nothing.features.any() and not nothing.depth.any()
+
+
+def plain_splat(points: np.ndarray, colours: np.ndarray, height: int, width: int) -> np.ndarray:
+    """What `unfiltered` does, point by point, of one panorama at the origin."""
+    near = np.full((height, width), np.inf)
+    place = []
+    for x, y, z in points:
+        u = int(width * (math.atan2(x, z) / (2 * math.pi) + 0.5)) % width
+        v = min(int(height * (math.atan2(y, math.hypot(x, z)) / math.pi + 0.5)), height - 1)
+        reach = math.sqrt(x * x + y * y + z * z)
+        near[v, u] = min(near[v, u], reach)
+        place.append((v, u, reach))
+    total, hits = np.zeros((height, width, 3)), np.zeros((height, width))
+    for (v, u, reach), colour in zip(place, colours, strict=True):
+        if reach <= near[v, u] * 1.02:
+            total[v, u] += colour
+            hits[v, u] += 1
+    return total / np.maximum(hits, 1)[..., None]
+
+
+def test_splatting_agrees_with_a_loop_over_points_and_is_much_faster() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(16, 4000, 3)).astype(np.float32)
+    colours = rng.random((16, 4000, 3)).astype(np.float32)
+    begin = time.process_time()
+    wanted = np.stack([plain_splat(p, c, 32, 64) for p, c in zip(points, colours, strict=True)])
+    slow = time.process_time() - begin
+    arguments = (
+        torch.from_numpy(points),
+        torch.from_numpy(colours),
+        torch.ones(16, 4000, dtype=torch.bool),
+        whole_sphere_intrinsics(32, 64).expand(16, 3, 3),
+        torch.eye(4).expand(16, 4, 4),
+        (32, 64),
+        SPHERE,
+    )
+    unfiltered(*arguments)
+    begin = time.process_time()
+    found = unfiltered(*arguments)
+    fast = time.process_time() - begin
+    agree = np.isclose(found.features.movedim(1, -1).numpy(), wanted, atol=1e-4).all(axis=-1)
+    assert agree.mean() > 0.999  # rounding may carry a point over a pixel's edge
+    assert slow > 5 * fast

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from worldsim.cameras.depth import splat_points, unproject
+from worldsim.cameras.depth import unproject
 from worldsim.cameras.projection import PROJECTIONS
+from worldsim.cameras.splat import Points, splat
 from worldsim.envs import make
 from worldsim.spec import CameraSpec, DepthKind
 
@@ -32,21 +33,21 @@ def carried(
     )
     matrix, projection = torch.from_numpy(intrinsics)[None], PROJECTIONS.get(camera.projection)
     points = unproject(depths[0], kind, matrix, poses[0], projection)
-    drawn = splat_points(
+    count = camera.height * camera.width
+    cloud = Points(
         points.reshape(1, -1, 3),
         images[0].reshape(1, -1, 3),
-        torch.ones(1, camera.height * camera.width, dtype=torch.bool),
-        matrix,
-        poses[1],
-        camera.height,
-        camera.width,
-        projection,
+        torch.zeros(1, count),
+        torch.ones(1, count, dtype=torch.bool),
     )
+    size = camera.height, camera.width
+    drawn = splat(cloud, matrix, poses[1], size, projection, finer=1, levels=0)
+    there = drawn.coverage > 0
     error = (drawn.depth / depths[1] - 1).abs()
-    agree = drawn.mask & (error < 0.02)
+    agree = there & (error < 0.02)
     square = (drawn.features.movedim(1, -1) - images[1]).square()[agree].mean()
     psnr = -10 * math.log10(max(float(square), 1e-12))
-    return float(error[drawn.mask].median()), psnr, float(drawn.mask.float().mean())
+    return float(error[there].median()), psnr, float(there.float().mean())
 
 
 @pytest.mark.parametrize("sensor", ["panorama", "front", "three"])
