@@ -24,7 +24,15 @@ from worldsim.envs.indoor.agent import (
 )
 from worldsim.envs.indoor.episode import Rules
 from worldsim.envs.indoor.journey import Journey
-from worldsim.envs.indoor.scene import FEWEST, MOST, SCENES, Split, build_scene, scene_number
+from worldsim.envs.indoor.scene import (
+    FEWEST,
+    MOST,
+    SCENES,
+    Split,
+    build_scene,
+    given_scene,
+    scene_number,
+)
 from worldsim.envs.indoor.sensors import Frame, Sensor, SensorConfig, agent_pose, look
 from worldsim.envs.indoor.world import HZ, world_of
 from worldsim.envs.registration import HasHorizon, reset_options
@@ -155,7 +163,7 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
             rng = np.random.default_rng([self._seed, _EPISODE])
             index = int(rng.integers(self._scenes))
             number = given.get("scene")
-            number = scene_number(self._split, index) if number is None else int(number)
+            number = scene_number(self._split, index) if number is None else given_scene(number)
             scene = build_scene(number, *self._rooms)
             self._journey = Journey.begin(rng, scene, self._body, self._rules, self._goals, given)
             self._step = 0

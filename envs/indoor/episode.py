@@ -6,6 +6,7 @@ Legend: metres; places are `[2]` on the floor, in the scene's own frame.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -54,6 +55,21 @@ class Start:
 
     place: Array
     yaw: float
+
+
+def given_start(given: Any) -> Start:
+    """A start as `reset` is given it.
+
+    Raises:
+        UsageError: it is not x, y and a heading.
+    """
+    try:
+        x, y, yaw = map(float, given)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"options['start'] is {given!r}; expected x and y in metres and a heading in radians"
+        ) from error
+    return Start(np.array([x, y]), yaw)
 
 
 def phrase(thing: Placed, rooms: Sequence[Room]) -> str:

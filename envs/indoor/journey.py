@@ -18,6 +18,7 @@ from worldsim.envs.indoor.episode import (
     draw_goals,
     draw_start,
     find_thing,
+    given_start,
     instruction,
     is_seen,
     paths_to,
@@ -89,17 +90,17 @@ class Journey:
             UsageError: a thing is absent, the start is not free, or a goal is out of reach.
         """
         names, fixed = given.get("goals"), given.get("start")
-        if names is not None and not names:
-            raise UsageError("options['goals'] is empty; name one or more things of the scene")
+        if names is not None and (not isinstance(names, list | tuple) or not names):
+            raise UsageError(
+                f"options['goals'] is {names!r}; expected a list of one or more things of the scene"
+            )
         goals = (
             draw_goals(rng, scene, body.radius, count)
             if names is None
             else [find_thing(scene, str(name)) for name in names]
         )
         start = (
-            draw_start(rng, scene, body.radius, goals[0])
-            if fixed is None
-            else Start(np.array([fixed[0], fixed[1]], np.float64), float(fixed[2]))
+            draw_start(rng, scene, body.radius, goals[0]) if fixed is None else given_start(fixed)
         )
         check_start(scene, body.radius, goals, start)
         wording = int(rng.integers(_WORDINGS))

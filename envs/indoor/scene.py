@@ -4,10 +4,11 @@ A scene is a function of its number. Numbers of the three splits never meet, so 
 seen in training and in test.
 """
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import mujoco
 import numpy as np
@@ -106,6 +107,20 @@ def scene_number(split: str, index: int) -> int:
     if not 0 <= index < SCENES:
         raise UsageError(f"scene {index} of split {split!r}: expected 0 to {SCENES - 1}")
     return SPLITS[split] + index
+
+
+def given_scene(given: Any) -> int:
+    """A scene's number as `reset` is given it.
+
+    Raises:
+        UsageError: it is no whole number.
+    """
+    try:
+        return operator.index(given)
+    except TypeError as error:
+        raise UsageError(
+            f"options['scene'] is {given!r}; expected a whole number, such as 7"
+        ) from error
 
 
 def split_of(number: int) -> str:

@@ -249,6 +249,14 @@ def test_what_is_no_panorama_is_refused() -> None:
         cube_to_panorama(torch.zeros(6, 1, 4, 4), 8, 8)
     with pytest.raises(UsageError, match="six square faces"):
         cube_to_panorama(torch.zeros(5, 1, 4, 4), 8, 16)
+    with pytest.raises(UsageError, match="six square faces"):
+        sample_cube(torch.zeros(6, 4, 4), sphere_rays(8, 16))
+
+
+@pytest.mark.parametrize(("pad", "poles"), [(17, False), (9, True), (-1, False)])
+def test_padding_beyond_what_a_panorama_shows_is_refused(pad: int, poles: bool) -> None:
+    with pytest.raises(UsageError, match="8 rows and 16 columns"):
+        wrap_pad(torch.zeros(3, 8, 16), pad, poles)
 
 
 def test_what_is_no_rotation_is_refused() -> None:

@@ -237,6 +237,14 @@ def test_a_frame_drawn_again_from_where_it_was_taken_is_the_frame(projection: st
     torch.testing.assert_close(drawn.depth[seen_at], depth[seen_at], atol=1e-3, rtol=0)
 
 
+def test_double_precision_is_kept() -> None:
+    cloud = points([[0.0, 0.0, 2.0]], [3.0])
+    double = (part.double() for part in (cloud.place, cloud.features, cloud.radius))
+    eye = torch.eye(4).double()[None]
+    drawn = splat(Points(*double, cloud.valid), PINHOLE.double()[None], eye, (32, 32))
+    assert drawn.features.dtype == torch.float64 and drawn.features.max() == 3.0
+
+
 def test_one_surface_is_averaged_and_padding_ignored() -> None:
     points = torch.tensor([[[0.0, 0.0, 2.0], [0.0, 0.0, 2.01], [0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]])
     features = torch.tensor([[[1.0], [3.0], [50.0], [70.0]]])

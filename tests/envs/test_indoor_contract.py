@@ -225,7 +225,12 @@ def test_achieved_actions_are_measured() -> None:
     ("options", "words"),
     [
         ({"goals": ["red spaceship in the kitchen"]}, "red spaceship"),
-        ({"goals": []}, "empty"),
+        ({"goals": []}, "one or more things"),
+        ({"goals": "red sofa in the living room"}, "expected a list"),
+        ({"start": (1.0, 2.0)}, "x and y in metres"),
+        ({"start": "hall"}, "x and y in metres"),
+        ({"scene": "first"}, "whole number"),
+        ({"scene": 1.5}, "whole number"),
         ({"start": (-5.0, -5.0, 0.0)}, "wall"),
         ({"start": (np.nan, 0.0, 0.0)}, "NaN"),
         ({"scene": -3}, "belongs to no split"),

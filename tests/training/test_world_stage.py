@@ -300,6 +300,12 @@ def test_gradients_reach_back_through_so_many_frames_of_its_own(
         assert felt == list(range(1 + frame - frame % through, 2 + frame))
 
 
+def test_a_way_back_that_further_steps_would_cut_is_refused() -> None:
+    with pytest.raises(UsageError, match="most_steps=1"):
+        RolloutConfig(most_steps=2, through=4)
+    assert RolloutConfig(most_steps=2).through == 1
+
+
 def test_rollout_shortens_to_fit_the_clip(model: WorldModel, batch: Batch) -> None:
     config = RolloutConfig(start=0.0, frames=50, frames_end=50)
     rolled = self_rollout(model, clip_of(model, batch), config, 1.0, generator())

@@ -75,8 +75,17 @@ def wrap_pad(images: Tensor, pad: int, poles: bool = False) -> Tensor:
 
     With `poles` they go on beyond the poles too, where the picture runs back half a turn away. So a
     convolution without padding of its own sees no edge.
+
+    Raises:
+        UsageError: `pad` is negative, or more than there is to continue with.
     """
-    width = images.shape[-1]
+    height, width = images.shape[-2:]
+    most = min(width, height) if poles else width
+    if not 0 <= pad <= most:
+        raise UsageError(
+            f"a panorama of {height} rows and {width} columns was to be padded by {pad}; expected "
+            f"0 to {most}"
+        )
     if poles:
         across = images.roll(width // 2, dims=-1)
         top, bottom = across[..., :pad, :].flip(-2), across[..., -pad:, :].flip(-2)
@@ -182,7 +191,7 @@ def sample_cube(
     Raises:
         UsageError: there are not six square faces.
     """
-    if faces.shape[-4] != 6 or faces.shape[-1] != faces.shape[-2]:
+    if faces.ndim < 4 or faces.shape[-4] != 6 or faces.shape[-1] != faces.shape[-2]:
         raise UsageError(
             f"a cube has six square faces [..., 6, C, S, S] in the order {', '.join(FACES)}; got "
             f"shape {tuple(faces.shape)}"

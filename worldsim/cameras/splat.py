@@ -199,7 +199,7 @@ class _Layer:
         place = self.place[near]
         drawn = self.drawn
         depth = drawn.depth.index_select(0, points)
-        features = drawn.features.index_select(0, drawn.index.index_select(0, points)).float()
+        features = drawn.features.index_select(0, drawn.index.index_select(0, points)).to(depth)
         total = depth.new_zeros(features.shape[1] + 2, limit.numel())
         # Channel by channel: whole rows to scattered places take ten times as long.
         for row, each in zip(total, [*features.mT, depth, torch.ones_like(depth)], strict=True):

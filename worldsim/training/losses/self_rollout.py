@@ -52,8 +52,10 @@ class RolloutConfig(Checked):
     bidirectional: whether frames in state see the later ones too, in rolling rollouts.
     solver: how chunks go down a rung.
     through: passes that gradients reach back through the frames a rollout made of itself; 1 trains
-        every pass on its own. A push too slow for one frame's error to count shows in later ones
-        (unrolled training, with gradients and without: 2402.12971).
+        every pass on its own. More needs `most_steps` 1: of several steps of a chunk the last alone
+        has gradients, and the first takes in the frames before. A push too slow for one frame's
+        error to count shows in later ones (unrolled training, with gradients and without:
+        2402.12971).
     """
 
     start: Share = 1.0
@@ -70,6 +72,15 @@ class RolloutConfig(Checked):
     bidirectional: bool = False
     solver: Solver = "ode"
     through: Count = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.through > 1 and self.most_steps > 1:
+            raise UsageError(
+                f"through is {self.through} and most_steps is {self.most_steps}; gradients pass "
+                "from frame to frame only where each is made in one step, since of several the "
+                "last alone has them. Set plan.rollout.most_steps=1, or plan.rollout.through=1"
+            )
 
     def length(self, fraction: float) -> int:
         """K after `fraction` of training."""
