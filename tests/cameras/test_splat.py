@@ -239,9 +239,13 @@ def test_a_frame_drawn_again_from_where_it_was_taken_is_the_frame(projection: st
 
 def test_double_precision_is_kept() -> None:
     cloud = points([[0.0, 0.0, 2.0]], [3.0])
-    double = (part.double() for part in (cloud.place, cloud.features, cloud.radius))
+    place, features, radius = (
+        each.double() for each in (cloud.place, cloud.features, cloud.radius)
+    )
     eye = torch.eye(4).double()[None]
-    drawn = splat(Points(*double, cloud.valid), PINHOLE.double()[None], eye, (32, 32))
+    drawn = splat(
+        Points(place, features, radius, cloud.valid), PINHOLE.double()[None], eye, (32, 32)
+    )
     assert drawn.features.dtype == torch.float64 and drawn.features.max() == 3.0
 
 
