@@ -22,7 +22,7 @@ step() {
 }
 
 rank() {
-  step rank "only=$policies" starts.count="$starts" sampling_steps=1 watch_simulator=false "$@"
+  step rank "only=$policies" starts.count="$starts" watch_simulator=false "$@"
 }
 
 step collect env=push episodes="$episodes" out="$out/data"

@@ -26,6 +26,7 @@ def imported(folder: Path, name: str) -> list[str]:
     return [*env, "env.image_size=16", f"env.import={file}"]
 
 
+@pytest.mark.slow
 def test_an_own_env_and_an_own_expert_are_recorded_in_workers(tmp_path: Path) -> None:
     out = tmp_path / "set"
     command = ["collect", *imported(tmp_path, "own_dots"), "own=expert", EXPERT, f"out={out}"]

@@ -325,6 +325,7 @@ def killed(config: CollectionConfig, root: Path, kill: signal.Signals) -> tuple[
     return process.returncode, output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_killed_collections_continue_to_the_same_files(
     tmp_path: Path, longer: tuple[CollectionConfig, Path], kill: signal.Signals

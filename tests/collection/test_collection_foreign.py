@@ -59,6 +59,7 @@ def rows(dataset: LeRobotDataset) -> list[np.ndarray]:
     return [part for e in episodes for part in (e.pixels["top"], e.state, e.success)]
 
 
+@pytest.mark.slow
 def test_a_collection_is_the_same_again_in_workers(tmp_path: Path) -> None:
     # Registered by this process alone: workers learn of it.
     gymnasium.register("ForeignInWorkers-v0", cast(Any, PythonGoal), max_episode_steps=50)
@@ -101,6 +102,7 @@ def test_code_of_ones_own_is_a_part_of_what_is_collected(tmp_path: Path) -> None
         collect(settings, tmp_path / "set", workers=0)
 
 
+@pytest.mark.slow
 def test_a_worker_says_why_it_cannot_make_the_env(tmp_path: Path) -> None:
     class Local(SlideEnv):
         """No other process finds this class."""

@@ -33,9 +33,8 @@ from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.ranking.report import RankingReport
 from worldsim.rollout.circumstances import Circumstances
 from worldsim.rollout.episodes import RolloutBatch
-from worldsim.rollout.eval_config import EvalConfig, StartPlan
+from worldsim.rollout.eval_config import EvalConfig, RankingOptions, StartPlan
 from worldsim.rollout.jobs import wanted_results
-from worldsim.rollout.ranking_options import RankingOptions
 from worldsim.rollout.results import Job, Outcomes, read_outcomes, write_eval_config, write_result
 from worldsim.rollout.rollouts import roll_out
 from worldsim.rollout.worlds import BatchWorld, ImaginedWorld

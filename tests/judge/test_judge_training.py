@@ -90,6 +90,7 @@ def world() -> CachedDataset:
     return draw_world(240)
 
 
+@pytest.mark.slow
 def test_learns_verdict_and_state_and_survives_the_disk(
     world: CachedDataset, tmp_path: Path
 ) -> None:

@@ -10,9 +10,10 @@ from room_memory import cameras, new, shown
 from torch import Tensor
 from toy_room import Walker
 
+from worldsim.cameras.poses import inverse_pose
 from worldsim.errors import UsageError
 from worldsim.memory.base import FrameCameras
-from worldsim.memory.frames import FrameMemory, RawMemory, inverse_pose
+from worldsim.memory.frames import FrameMemory, RawMemory
 from worldsim.memory.oracle import OracleMemory
 from worldsim.memory.recurrent import RecurrentMemory, legendre
 

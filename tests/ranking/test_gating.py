@@ -24,8 +24,7 @@ from worldsim.models.weights import CONFIG, WEIGHTS
 from worldsim.models.world_model import WorldModel
 from worldsim.ranking.gating import gated_table, unknown
 from worldsim.rollout.episodes import RolloutBatch, Trajectory
-from worldsim.rollout.packing import pack, unpack
-from worldsim.rollout.results import Job, read_result
+from worldsim.rollout.results import Job, pack, read_result, unpack
 from worldsim.training.run_folder import file_fingerprint
 
 LIMIT = GateLimit(2.0, 1, 0.95, 10, "weights")

@@ -24,7 +24,7 @@ from worldsim.rollout.episodes import (
     position_columns,
     register_metric,
 )
-from worldsim.rollout.ranking_options import RankingOptions
+from worldsim.rollout.eval_config import RankingOptions
 from worldsim.spec import VectorSpec
 
 NAMES = [f"policy_{i}" for i in range(6)]

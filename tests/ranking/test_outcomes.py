@@ -22,8 +22,7 @@ from worldsim.ranking.rank import rank
 from worldsim.ranking.verdict import foreword
 from worldsim.rollout.circumstances import Circumstances, developed_on
 from worldsim.rollout.episodes import RolloutBatch, World
-from worldsim.rollout.eval_config import EvalConfig, StartPlan
-from worldsim.rollout.ranking_options import RankingOptions
+from worldsim.rollout.eval_config import EvalConfig, RankingOptions, StartPlan
 from worldsim.rollout.results import (
     Job,
     Outcomes,

@@ -17,9 +17,8 @@ from worldsim.errors import UsageError
 from worldsim.ranking.clustered import FEWEST, ClusteredRate, effective_size
 from worldsim.ranking.judge_validation import JudgeValidation, RankedRate
 from worldsim.rollout.episodes import RolloutBatch, Trajectory
-from worldsim.rollout.eval_config import EvalConfig, StartPlan
+from worldsim.rollout.eval_config import EvalConfig, RankingOptions, StartPlan
 from worldsim.rollout.judge_validation import validation_of
-from worldsim.rollout.ranking_options import RankingOptions
 from worldsim.rollout.start_blocks import StartBlocks
 
 BLOCKS = StartBlocks.configured()
@@ -242,6 +241,7 @@ def rank_with(run: Path, out: Path, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_ranking_is_told_with_it_keeps_it_and_is_the_same_without(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

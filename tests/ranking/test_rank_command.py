@@ -54,6 +54,7 @@ def test_writes_results_ranking_films_and_report(finished: Path) -> None:
     assert ranking["judge"]["do_nothing"]["judged_in_simulation_rate"] is not None
 
 
+@pytest.mark.slow
 def test_goes_on_after_a_kill_to_the_same_ranking(
     nano_run: Path, finished: Path, tmp_path: Path
 ) -> None:
@@ -76,6 +77,7 @@ def test_goes_on_after_a_kill_to_the_same_ranking(
         assert path.stat().st_mtime_ns == written, "a finished result was made again"
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_ranking(
     nano_run: Path, finished: Path, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def traced() -> Iterator[Make]:
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(SCHEDULES))
 @pytest.mark.parametrize("backbone", ["stnet", "dit"])
 def test_traced_passes_are_the_passes_however_many_shapes_they_have(

@@ -91,6 +91,7 @@ def test_a_batch_shows_each_latent_the_frame_of_its_row(cache: CachedDataset) ->
         assert batch["latents"][place].item() == entry
 
 
+@pytest.mark.slow
 def test_only_the_decoder_changes_and_the_stage_begins_where_it_began(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

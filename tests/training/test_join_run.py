@@ -42,6 +42,7 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_stage_is_of_the_run_that_was_named(runs: Path) -> None:
     done = joined(runs)
     assert done.returncode == 0, done.stderr

@@ -215,6 +215,7 @@ def test_every_config_builds_a_run(choice: str) -> None:
         assert config.plan.rollout.frames_end < config.plan.length
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_trained_further(finished: Path, data: Path, tmp_path: Path) -> None:
     words = [f"start_from={finished}", "trainer.lr=1e-12", "dynamics.lr=1e-12"]
     for stage in ("tokenizer", "latents", "dynamics", "world"):
@@ -275,6 +276,7 @@ def test_unknown_names_are_refused_before_anything_is_trained(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_distilled(
     finished: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,6 +36,7 @@ def killed_at(
             yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro_step", [5, 14])
 def test_killed_run_ends_as_an_uninterrupted_one(
     finished: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_step: int
@@ -73,6 +74,7 @@ def test_kill_dash_nine_while_training_then_the_same_command_again(
     assert world_rows(tmp_path) == world_rows(finished)
 
 
+@pytest.mark.slow
 def test_a_killed_decoder_stage_goes_on(
     finished: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

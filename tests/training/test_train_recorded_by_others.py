@@ -39,6 +39,7 @@ def test_on_cameras_and_actions_alone(tmp_path: Path) -> None:
     assert main(["rollout", *rollout, f"out={tmp_path / 'rollout'}"]) == 0
 
 
+@pytest.mark.slow
 def test_on_frames_without_an_edge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ForeignSet(lengths=lengths(set()))
     data.films[TOP] = [

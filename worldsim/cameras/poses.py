@@ -67,6 +67,13 @@ def require_rotations(rotations: Tensor, what: str) -> None:
         )
 
 
+def inverse_pose(pose: Tensor) -> Tensor:
+    """World to camera `[..., 4, 4]` of camera to world, whose rotations are orthonormal."""
+    turn = pose[..., :3, :3].mT
+    shift = -turn @ pose[..., :3, 3:]
+    return torch.cat([torch.cat([turn, shift], dim=-1), pose[..., 3:, :]], dim=-2)
+
+
 @dataclass(frozen=True)
 class Frame:
     """Where a pose stands in a vector.

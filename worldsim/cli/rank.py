@@ -119,8 +119,8 @@ def read_settings(settings: dict[str, Any]) -> tuple[Any, Any]:
     Raises:
         UsageError: a value is wrong, or a policy is not in the pool.
     """
+    from worldsim.rollout.eval_config import RankingOptions
     from worldsim.rollout.logged import read_logged_rates
-    from worldsim.rollout.ranking_options import RankingOptions
 
     csv = settings["reference"]["csv"]
     pool = settings["policy"] or {}

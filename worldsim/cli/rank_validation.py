@@ -10,9 +10,9 @@ from worldsim.cli.console import say
 
 if TYPE_CHECKING:
     from worldsim.rollout.circumstances import Circumstances
-    from worldsim.rollout.eval_config import EvalConfig, Parts
+    from worldsim.rollout.dependencies import Parts
+    from worldsim.rollout.eval_config import EvalConfig, RankingOptions
     from worldsim.rollout.evaluator import Evaluator
-    from worldsim.rollout.ranking_options import RankingOptions
     from worldsim.rollout.results import Job
 
 
@@ -62,7 +62,7 @@ class JudgeValidationRun:
             circumstances: of the ranking.
         """
         from worldsim.cli.rank import roll_out_missing
-        from worldsim.rollout.ranking_options import JUDGE_VALIDATION
+        from worldsim.rollout.dependencies import JUDGE_VALIDATION
         from worldsim.rollout.results import write_eval_config
 
         folder = out / JUDGE_VALIDATION

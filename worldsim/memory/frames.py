@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from worldsim.cameras.alignment import angle
+from worldsim.cameras.poses import inverse_pose
 from worldsim.cameras.projection import Projection, projections_of
 from worldsim.memory.base import (
     FrameCameras,
@@ -145,13 +146,6 @@ class FrameStore(GrowingRows, Memory):
             "frames_kept": float(kept.mean()) if len(kept) else 0.0,
             "bytes": float(kept.mean()) * 4 * int(np.prod(self.latent)) if len(kept) else 0.0,
         }
-
-
-def inverse_pose(pose: Tensor) -> Tensor:
-    """World to camera `[..., 4, 4]` of camera to world, whose rotations are orthonormal."""
-    turn = pose[..., :3, :3].mT
-    shift = -turn @ pose[..., :3, 3:]
-    return torch.cat([torch.cat([turn, shift], dim=-1), pose[..., 3:, :]], dim=-2)
 
 
 @register_memory("raw")

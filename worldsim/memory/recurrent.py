@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from worldsim.cameras.alignment import nearest_rotation
+from worldsim.cameras.poses import inverse_pose
 from worldsim.memory.base import (
     FrameCameras,
     Memory,
@@ -25,7 +26,6 @@ from worldsim.memory.base import (
     ShownFrames,
     register_memory,
 )
-from worldsim.memory.frames import inverse_pose
 
 
 @register_memory("recurrent")

@@ -20,8 +20,8 @@ from worldsim.models.pretrained import SHIPPED
 from worldsim.models.weights import WEIGHTS
 from worldsim.ranking.report import RankingReport
 from worldsim.rollout.circumstances import ships
-from worldsim.rollout.dependencies import RELEASES, digest_file
-from worldsim.rollout.eval_config import EvalConfig, Parts, digest_of
+from worldsim.rollout.dependencies import RELEASES, Parts, digest_file, digest_of
+from worldsim.rollout.eval_config import EvalConfig
 from worldsim.rollout.results import Job
 
 FIGURES = ("pearson", "spearman", "kendall", "mmrv", "bias")

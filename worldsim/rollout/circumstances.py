@@ -14,8 +14,7 @@ from worldsim.models.weights import WEIGHTS
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.simple import keeps_still
 from worldsim.rollout.dependencies import digest_file
-from worldsim.rollout.eval_config import EvalConfig
-from worldsim.rollout.ranking_options import RankingOptions
+from worldsim.rollout.eval_config import EvalConfig, RankingOptions
 from worldsim.rollout.start_blocks import StartBlocks
 from worldsim.training.run_folder import file_fingerprint
 

@@ -4,6 +4,7 @@ A file counts by its content. Videos of a data set, which may be large, count by
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -11,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from worldsim.errors import UsageError
-from worldsim.rollout.own_code import code_digest
+from worldsim.rollout.own_code import code_digest, module_digest
+
+Parts = dict[str, str]
+"""Hashes of what a result depends on, by what it is."""
 
 RELEASES = "releases.json"
 """Log of the release runs of models, beside them."""
@@ -23,6 +27,30 @@ DESCRIPTIONS = frozenset(
 
 RESULT = "comparison.json"
 """Marks a folder that a ranking writes to: what lies there is made, not read."""
+
+JUDGE_VALIDATION = "judge_validation"
+"""Key of a ranking's config, and folder below its own."""
+
+
+def digest_of(parts: Parts) -> str:
+    """One hash of them all."""
+    return hash_of(parts)
+
+
+def hash_of(value: Any) -> str:
+    """Hash of plain data, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def digest_env(env_id: str | None, env_kwargs: Mapping[str, Any]) -> list[str | None]:
+    """Hashes of what an env's arguments name, and of the code of a foreign env."""
+    import gymnasium
+
+    registered = gymnasium.registry.get(str(env_kwargs.get("source", env_id)))
+    entry = registered.entry_point if registered else None
+    module = entry if isinstance(entry, str) else getattr(entry, "__module__", "")
+    code = module_digest(module.partition(":")[0]) if module else None
+    return [*digest_named(env_kwargs), code]
 
 
 def digest_network(folder: Path) -> str:

@@ -3,8 +3,6 @@
 Its digests decide whether a result on disk still belongs to it.
 """
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from worldsim.config.limits import Count, FewSteps, OneOf, Seed, Text, Whole
+from worldsim.config.limits import Count, FewSteps, OneOf, Seed, Text, Whole, between, inside
 from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
 from worldsim.errors import UsageError
@@ -23,13 +21,16 @@ from worldsim.models.weights import WEIGHTS
 from worldsim.own_imports import parts_in_use
 from worldsim.rollout.baselines import BASELINES, BaselineOptions
 from worldsim.rollout.dependencies import (
+    Parts,
     digest_dataset,
+    digest_env,
     digest_file,
     digest_named,
     digest_network,
+    hash_of,
 )
-from worldsim.rollout.episodes import World
-from worldsim.rollout.own_code import module_digest, place_digest
+from worldsim.rollout.episodes import METRICS, SUCCESS, World
+from worldsim.rollout.own_code import place_digest
 from worldsim.training.run_folder import file_fingerprint
 
 FORMAT = 3
@@ -43,8 +44,9 @@ DEVELOPMENT, VALIDATION, RELEASE = "development", "validation", "release"
 PoolName = Literal["development", "release"]
 GateName = Annotated[str, OneOf(lambda: GATES)]
 
-Parts = dict[str, str]
-"""Hashes of what a result depends on, by what it is."""
+Resamples = Annotated[int, between(1, 10**7)]
+Level = Annotated[float, inside(0, 1)]
+"""Of a confidence interval, such as 0.95."""
 
 
 @dataclass(frozen=True)
@@ -203,32 +205,33 @@ class EvalConfig(Checked):
         named = digest_named({key: value for key, value in entry.items() if key != "kind"})
         baseline = BASELINES.get(world) if world in BASELINES else None
         filmed = list(self.filmed) if baseline is None else []
+        files = digest_env(self.env_id, self.env_kwargs)
         parts = {
-            "worldsim or its packages": _hash([FORMAT, software()]),
-            "the policy": _hash([entry, named]),
-            "the simulator env": _hash([self.env_id, self.env_kwargs, self._env_files()]),
-            "the starts": _hash([starts, data and digest_dataset(Path(data))]),
-            "max_steps, seed or films": _hash([self.max_steps, self.seed, filmed]),
-            "the world": _hash(world),
+            "worldsim or its packages": hash_of([FORMAT, software()]),
+            "the policy": hash_of([entry, named]),
+            "the simulator env": hash_of([self.env_id, self.env_kwargs, files]),
+            "the starts": hash_of([starts, data and digest_dataset(Path(data))]),
+            "max_steps, seed or films": hash_of([self.max_steps, self.seed, filmed]),
+            "the world": hash_of(world),
         }
         if own := parts_in_use():
-            parts["the code of own parts"] = _hash([place_digest(place) for place in own])
+            parts["the code of own parts"] = hash_of([place_digest(place) for place in own])
         if baseline is not None:
-            parts[f"baselines.{world}"] = _hash(baseline.content(getattr(self.baselines, world)))
+            parts[f"baselines.{world}"] = hash_of(baseline.content(getattr(self.baselines, world)))
         reads = self._reads(world) if baseline is None else baseline.reads
         if "model" in reads:
             parts["the world model"] = digest_network(Path(self.model))
         if "sampling_steps" in reads:
-            parts["sampling_steps"] = _hash(self.sampling_steps)
+            parts["sampling_steps"] = hash_of(self.sampling_steps)
         if self.gated and world == "imagination":
             made_with = GATES.get(self.gate_kind).made_with
             parts["the gate"] = digest_file(self.gate_folder / made_with)
         if "judge" in reads:
             parts["the judge"] = digest_network(Path(self.judge))
             device = inference_device(self.device)
-            parts["the device"] = _hash([device.type, has_fast_bf16(device)])
+            parts["the device"] = hash_of([device.type, has_fast_bf16(device)])
             if self.hold is not None and world != "simulator":
-                parts["hold"] = _hash(self.hold)
+                parts["hold"] = hash_of(self.hold)
         return parts
 
     def _reads(self, world: World) -> tuple[str, ...]:
@@ -237,15 +240,50 @@ class EvalConfig(Checked):
             return "model", "sampling_steps", "judge"
         return ("judge",) if self.watch_simulator else ()
 
-    def _env_files(self) -> list[str | None]:
-        """Hashes of what the env's arguments name, and of the code of a foreign env."""
-        import gymnasium
 
-        registered = gymnasium.registry.get(str(self.env_kwargs.get("source", self.env_id)))
-        entry = registered.entry_point if registered else None
-        module = entry if isinstance(entry, str) else getattr(entry, "__module__", "")
-        code = module_digest(module.partition(":")[0]) if module else None
-        return [*digest_named(self.env_kwargs), code]
+@dataclass(frozen=True)
+class RankingOptions(Checked):
+    """What turns results into a ranking.
+
+    Attributes:
+        reference_csv: logged rates that stand for the reference; None takes the simulator.
+        groups: {policy: group} of policies that are compared among themselves too.
+        null_policy: the policy that does nothing, if it is in the pool.
+        bootstrap_samples: resamples of every interval.
+        level: of every interval.
+        seed: of the resampling.
+        metric: registered name of the episode metric that is ranked.
+        judge_validation: starts of the validation block from which policies that are not ranked run
+            in both worlds, to measure the judge; see `worldsim.rollout.judge_validation`.
+    """
+
+    reference_csv: str | None = None
+    groups: dict[str, str] = field(default_factory=dict)
+    null_policy: str | None = "zero"
+    bootstrap_samples: Resamples = 4000
+    level: Level = 0.95
+    seed: Seed = 0
+    metric: Text = SUCCESS
+    judge_validation: Whole = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        METRICS.get(self.metric)
+        if self.reference_csv is not None and self.metric != SUCCESS:
+            raise UsageError(
+                f"metric={self.metric}: logged rates are of success, so nothing else can be "
+                "compared with them; leave reference.csv out, or rank metric=success"
+            )
+        if self.reference_csv is not None and self.judge_validation:
+            raise UsageError(
+                f"judge_validation={self.judge_validation} holds imagination against a simulator, "
+                "and reference.csv says that rates are of another world; leave one of them out"
+            )
+
+    @property
+    def worlds(self) -> tuple[World, ...]:
+        """Worlds in which policies must be rolled out."""
+        return ("imagination",) if self.reference_csv else ("imagination", "simulator")
 
 
 def software() -> dict[str, str]:
@@ -257,12 +295,3 @@ def software() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def digest_of(parts: Parts) -> str:
-    """One hash of them all."""
-    return _hash(parts)
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

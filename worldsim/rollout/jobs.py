@@ -13,8 +13,9 @@ from typing import Any
 from worldsim.envs.registration import Registration, adopt, registration_of
 from worldsim.errors import WorldsimError
 from worldsim.own_imports import import_parts, parts_in_use
+from worldsim.rollout.dependencies import Parts, digest_of
 from worldsim.rollout.episodes import World
-from worldsim.rollout.eval_config import EvalConfig, Parts, digest_of
+from worldsim.rollout.eval_config import EvalConfig
 from worldsim.rollout.evaluator import Evaluator
 from worldsim.rollout.film_store import save_films
 from worldsim.rollout.results import Job, read_result, read_stored, result_path, write_result

@@ -11,10 +11,10 @@ from typing import Any
 
 from worldsim.errors import UsageError
 from worldsim.rollout.baselines import BaselineOptions
+from worldsim.rollout.dependencies import JUDGE_VALIDATION
 from worldsim.rollout.episodes import World
 from worldsim.rollout.eval_config import VALIDATION, EvalConfig, StartPlan
 from worldsim.rollout.evaluator import Evaluator
-from worldsim.rollout.ranking_options import JUDGE_VALIDATION
 from worldsim.rollout.start_blocks import StartBlocks
 
 WORLDS: tuple[World, ...] = ("imagination", "simulator")

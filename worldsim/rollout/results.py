@@ -6,7 +6,7 @@ It is written whole and last, so it is either there and valid, or it is made aga
 """
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,15 +19,20 @@ from worldsim.errors import DataError, UsageError
 from worldsim.files import atomic_path, read_json, write_json, write_text
 from worldsim.rollout.baselines import ACTION_ERROR
 from worldsim.rollout.circumstances import Circumstances
-from worldsim.rollout.dependencies import RESULT
-from worldsim.rollout.episodes import METRICS, RolloutBatch, Trajectory, World
-from worldsim.rollout.eval_config import EvalConfig, Parts, digest_of
+from worldsim.rollout.dependencies import JUDGE_VALIDATION, RESULT, Parts, digest_of
+from worldsim.rollout.episodes import FIELDS, METRICS, OPTIONAL, RolloutBatch, Trajectory, World
+from worldsim.rollout.eval_config import EvalConfig, RankingOptions
 from worldsim.rollout.logged import LoggedRates, read_logged_rates
-from worldsim.rollout.packing import pack, unpack
-from worldsim.rollout.ranking_options import JUDGE_VALIDATION, RankingOptions
 from worldsim.rollout.start_blocks import StartBlocks
 
 Float = NDArray[np.float64]
+Arrays = Mapping[str, NDArray[Any]]
+
+DIGITS = 4
+"""Decimals of probabilities and progress on disk."""
+ROUNDED = ("progress", "probability", "gate_error")
+OLDER = {"action_error": "gate_error"}
+"""Older names of arrays."""
 
 LOGGED = "reference.csv"
 """Copy of the logged rates, so that a folder says the same when the original has changed."""
@@ -110,6 +115,45 @@ def _to_json(batch: RolloutBatch) -> dict[str, Any]:
         "length": batch.length.tolist(),
         "outcomes": {name: _plain(batch.outcomes(name)) for name in METRICS},
     }
+
+
+def pack(trajectories: Sequence[Trajectory]) -> dict[str, NDArray[Any]]:
+    """Arrays of N episodes for an .npz file; inverse of `unpack` up to the stored decimals."""
+    arrays: dict[str, NDArray[Any]] = {
+        "frames": np.array([len(each.success) for each in trajectories], np.int64)
+    }
+    # An episode that never began may not know what the others tell.
+    begun = [each for each in trajectories if len(each.success)] or trajectories
+    for name in FIELDS:
+        parts = [getattr(each, name) for each in begun]
+        if parts and all(part is not None for part in parts):
+            joined = np.concatenate(parts)
+            if name in ROUNDED:
+                joined = np.round(joined.astype(np.float64), DIGITS).astype(np.float32)
+            arrays[name] = joined
+    return arrays
+
+
+def unpack(arrays: Arrays) -> tuple[Trajectory, ...]:
+    """Episodes out of `pack`'s arrays.
+
+    Raises:
+        DataError: an array has another number of rows than `frames` says.
+        KeyError: an array is missing.
+    """
+    arrays = {OLDER.get(name, name): rows for name, rows in arrays.items()}
+    frames = np.asarray(arrays["frames"], np.int64)
+    ends = {True: np.cumsum(np.maximum(frames - 1, 0)), False: np.cumsum(frames)}
+    columns: dict[str, list[NDArray[Any]]] = {}
+    for name in (name for name in FIELDS if name in arrays or name not in OPTIONAL):
+        bounds, rows = ends[name == "action"], arrays[name]
+        if len(rows) != (bounds[-1] if len(bounds) else 0):
+            raise DataError(f"{name} has {len(rows)} rows, but the episodes {bounds[-1:]}")
+        columns[name] = np.split(rows, bounds[:-1])
+    return tuple(
+        Trajectory(**{name: parts[i] for name, parts in columns.items()})
+        for i in range(len(frames))
+    )
 
 
 def _plain(values: Float) -> list[float | None]:

@@ -12,8 +12,7 @@ from worldsim.errors import UsageError
 from worldsim.ranking.releases import ReleaseOptions
 from worldsim.rollout.baselines import BaselineOptions
 from worldsim.rollout.episodes import METRICS
-from worldsim.rollout.eval_config import RELEASE, PoolName
-from worldsim.rollout.ranking_options import Level, Resamples
+from worldsim.rollout.eval_config import RELEASE, Level, PoolName, Resamples
 
 
 @dataclass(frozen=True)
