@@ -240,10 +240,16 @@ def sole_writer(folder: Path) -> Iterator[None]:
     """Hold a folder, which is made; folders that were made and stay empty are removed again.
 
     Raises:
-        UsageError: another process holds it.
+        UsageError: another process holds it, or no folder can be there.
     """
     made = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(each for each in (folder, *folder.parents) if each.is_file())
+        raise UsageError(f"{file} is a file, and results need a folder; name another") from error
+    except PermissionError as error:
+        raise UsageError(f"{folder} cannot be made: no permission; name another folder") from error
     try:
         lock = FileLock(folder / ".lock", wait=False)
     except BlockingIOError as error:

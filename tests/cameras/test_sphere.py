@@ -221,6 +221,9 @@ def test_a_view_inside_a_panorama() -> None:
     torch.testing.assert_close(view, exact, atol=2e-3, rtol=0)
     labels = pinhole_view(torch.arange(4 * 8).reshape(1, 4, 8), intrinsics, axes, 4, 4, "nearest")
     assert labels.dtype == torch.int64
+    large = (1 << 40) + torch.arange(4 * 8).reshape(1, 4, 8)
+    seen = pinhole_view(large, intrinsics, axes, 4, 4, "nearest")
+    assert torch.equal(seen - (1 << 40), labels), "labels are names, which nothing may round"
 
 
 def test_latitude_weights_make_means_over_pixels_means_over_directions() -> None:

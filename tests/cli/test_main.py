@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from worldsim.cli.commands import COMMANDS
 from worldsim.cli.main import main
 from worldsim.errors import DataError, SpecMismatchError
+from worldsim.errors import UsageError
 from worldsim.files import sole_writer
 
 
@@ -201,3 +202,12 @@ def test_a_folder_that_another_command_continues_is_left_to_it(
         assert "another process is writing to" in refused(capsys, *words)
     assert main(words) == 0 and ran == [str(folder)]
     assert not folder.exists(), "nothing was put into it"
+
+
+def test_a_file_where_results_should_go_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "run"
+    file.write_text("mine")
+    for folder in (file, file / "deeper"):
+        with pytest.raises(UsageError, match=f"{file} is a file"), sole_writer(folder):
+            pass
+    assert file.read_text() == "mine"
