@@ -13,8 +13,7 @@ from omegaconf import DictConfig
 
 from worldsim.cli.commands import COMMANDS
 from worldsim.cli.main import main
-from worldsim.errors import DataError, SpecMismatchError
-from worldsim.errors import UsageError
+from worldsim.errors import DataError, SpecMismatchError, UsageError
 from worldsim.files import sole_writer
 
 
