@@ -65,6 +65,7 @@ def recall_clip(
     latents: Tensor,
     frame_mask: Tensor,
     depth: Tensor | None = None,
+    frames: int | None = None,
 ) -> MemoryView:
     """What a memory tells about each frame of a recorded clip, once it has seen those before it.
 
@@ -75,15 +76,20 @@ def recall_clip(
         latents: `[B, T, V, c, h, w]` recorded.
         frame_mask: `[B, T]` 0 in the padding at the end.
         depth: `[B, T, V, H, W]` where it was recorded.
+        frames: how many of the first frames are asked for; None for all. Of the others it tells
+            nothing.
     """
     memory, views = memory.fork(), []
-    for frame in range(latents.shape[1]):
+    asked = latents.shape[1] if frames is None else min(frames, latents.shape[1])
+    for frame in range(asked):
         span = slice(frame, frame + 1)
         step = steps.frames(frame, frame + 1)
         views.append(memory.view(_cameras(model, step)))
         count, near = frame_mask[:, frame].long(), None if depth is None else depth[:, span]
         remember(model, memory, step, latents[:, span], count, near)
-    return reduce(MemoryView.then, views)
+    told = reduce(MemoryView.then, views)
+    silent = latents.shape[1] - asked
+    return told.then(told.silent(silent)) if silent else told
 
 
 def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: Tensor) -> Memory:

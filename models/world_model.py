@@ -109,7 +109,7 @@ class WorldModel(nn.Module):
     def reader(self) -> FrameReader:
         """What a memory may ask it about latents."""
         depth = None if self.depth_head is None else self.depth_head.metres
-        return FrameReader(self.decode, depth, self.spec.depth or "radial")
+        return FrameReader(self.decode, depth, self.spec.depth or "radial", self.encode)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """uint8 `[..., V, H, W, 3]`, wherever they are, to latents `[..., V, c, h, w]`."""

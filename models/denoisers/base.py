@@ -167,7 +167,11 @@ class Denoiser(nn.Module):
             # What is remembered is clean: where it covers, it is as good as a clean predecessor.
             seen = residual_base(x, sigma, render, torch.zeros_like(sigma))
             base = reference(base, seen, coverage)
-            stack = [*stack[:-1], reference(stack[-1], render, coverage)]
+            if self.config.pure_noise:
+                stack = [*stack[:-1], reference(stack[-1], render, coverage)]
+        if not self.config.pure_noise:
+            # In noise's place it is shown what it corrects, beside the predecessor as it was.
+            x = torch.where(per_frame(sigma) < 1.0, x, base)
         dtype = next(self.parameters()).dtype
         inputs = torch.cat([x, *stack, cond.maps.to(x.dtype)], dim=3).to(dtype)
         order = FrameOrder.of(positions, self.config.head_dim, blocks, context)

@@ -344,3 +344,25 @@ def test_a_clip_without_frames_before_it_begins_with_nothing(
     assert clip.memory is not None
     view = recall_clip(model, clip.memory, clip.steps, clip.x0, clip.frame_mask)
     assert float(view.coverage[:, 0].max()) == 0.0 and float(view.coverage[:, 1].min()) == 0.5
+
+
+def test_only_the_frames_asked_for_are_recalled(
+    clips: tuple[WorldModel, dict[str, Tensor]],
+) -> None:
+    model, batch = clips
+    whole = prepared(clips)
+    some = prepare_clip(
+        model, batch, DropoutConfig(0, 0, 0), torch.Generator().manual_seed(0), recalled=2
+    )
+    assert whole.cond.memory is not None and some.cond.memory is not None
+    for name, part in vars(whole.cond.memory).items():
+        found = getattr(some.cond.memory, name)
+        assert found.shape == part.shape and torch.equal(found[:, :2], part[:, :2])
+        assert not found[:, 2:].any()
+    assert whole.cond.memory.mask[:, 2:].any()
+
+
+def test_where_all_is_rollout_the_given_frames_alone_are_recalled() -> None:
+    sure = PlanConfig(rollout=RolloutConfig(start=0.1, share=1.0, history=3))
+    assert sure.recalled(0.5) == 3 and sure.recalled(0.05) is None
+    assert PlanConfig(rollout=RolloutConfig(start=0.1, share=0.9)).recalled(0.5) is None

@@ -1,5 +1,6 @@
 """Frames as a world model shows them keep the rows whose labels they carry."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -88,3 +89,16 @@ def test_frames_that_left_their_recording_are_found() -> None:
     twice = FrameBuffer(np.array([4, 3, 4]), np.stack([gone[4], gone[3], shown.pixels[4]]))
     assert strayed(model, data, twice, limit).tolist() == [True, False, False]
     assert strayed(model, data, twice, 1e9).sum() == 0
+
+
+def test_a_camera_that_rides_does_not_say_whether_things_are_elsewhere() -> None:
+    data, model = recorded(), nano_model()
+    data.pixels = np.full_like(data.pixels, 120)
+    *still, wrist = model.spec.cameras
+    shown = reconstruct(model, data, np.arange(3))
+    pixels = shown.pixels.copy()
+    pixels[:, -1] = 255
+    for carrier, expected in (("end_effector", [False] * 3), (None, [True] * 3)):
+        cameras = (*still, replace(wrist, carrier=carrier))
+        model.spec = replace(model.spec, cameras=cameras)
+        assert strayed(model, data, FrameBuffer(shown.rows, pixels), 2.0).tolist() == expected

@@ -94,8 +94,10 @@ def strayed(
 ) -> NDArray[np.bool_]:
     """Which imagined frames `[N]` no longer show what their row records, so that its labels lie.
 
-    The distance of two frames is that of the square where they differ most, over all views. It is
-    measured in distances of the row's frame as the tokenizer alone shows it.
+    The distance of two frames is that of the square where they differ most, over the views whose
+    cameras stand still, where there are any: one that rides sees a millimetre as many pixels, so
+    its view differs long before things are elsewhere. It is measured in distances of the row's
+    frame as the tokenizer alone shows it.
 
     Args:
         model: the world model that imagined.
@@ -106,10 +108,13 @@ def strayed(
     rows, place = np.unique(buffer.rows, return_inverse=True)
     shown = reconstruct(model, recorded, rows).pixels
     found = np.zeros(len(buffer.rows), bool)
+    still = [view for view, each in enumerate(model.spec.cameras) if each.carrier is None]
+    views = still or list(range(len(model.spec.cameras)))
     for row, frame in enumerate(shown):
-        truth, imagined = np.asarray(recorded.pixels[rows[row]]), np.flatnonzero(place == row)
-        scale = max(float(_distance(frame[None], truth)[0]), LEAST_ERROR)
-        found[imagined] = _distance(buffer.pixels[imagined], truth) > limit * scale
+        imagined = np.flatnonzero(place == row)
+        truth = np.asarray(recorded.pixels[rows[row]])[views]
+        scale = max(float(_distance(frame[None, views], truth)[0]), LEAST_ERROR)
+        found[imagined] = _distance(buffer.pixels[imagined][:, views], truth) > limit * scale
     return found
 
 

@@ -31,6 +31,7 @@ def registered_memories() -> "Registry[type[Memory]]":
     """The registry, with every row in it."""
     # The rows import this module, so they are named where a name is first looked up.
     import worldsim.memory.frames
+    import worldsim.memory.ground
     import worldsim.memory.oracle
     import worldsim.memory.points
     import worldsim.memory.recurrent  # noqa: F401
@@ -60,6 +61,7 @@ class MemoryConfig(Checked):
     order: coefficients of each latent's history in `recurrent`.
     depth: registered source of depth for maps.
     reconstructor: registered reconstructor of `depth=reconstructor`.
+    ground: metres, height of the plane that `ground` takes what moving cameras see to lie on.
     """
 
     name: Annotated[str, OneOf(registered_memories)] = "none"
@@ -74,6 +76,7 @@ class MemoryConfig(Checked):
     order: Annotated[int, between(1, 64)] = 16
     depth: Annotated[str, OneOf(registered_depths)] = "head"
     reconstructor: Text | None = None
+    ground: Annotated[float, between(-1e6, 1e6)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,13 @@ class FrameReader:
         pixels: latents `[..., V, c, h, w]` to uint8 `[..., V, H, W, 3]`.
         depth: latents to metres `[..., V, H, W]`; None if the model tells no depth.
         kind: of that depth.
+        latents: pixels uint8 `[..., V, H, W, 3]` to latents; None if there is no way back.
     """
 
     pixels: Callable[[Tensor], Tensor]
     depth: Callable[[Tensor], Tensor] | None = None
     kind: DepthKind = "radial"
+    latents: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,6 +57,12 @@ class MemoryView:
         """A view whose every part is what `change` makes of it."""
         return replace(self, **{f.name: change(getattr(self, f.name)) for f in fields(self)})
 
+    def silent(self, frames: int) -> "MemoryView":
+        """A view of so many frames, of the shape of this one, that tells nothing."""
+        return self.each(
+            lambda part: torch.zeros_like(part[:, :1]).expand(-1, frames, *part.shape[2:])
+        )
+
     def then(self, other: "MemoryView") -> "MemoryView":
         """These frames followed by those of `other`, which retrieved as many."""
         parts = {

@@ -96,6 +96,15 @@ class PlanConfig(Checked):
         """Whether the model that training starts from goes on as a frozen teacher."""
         return self.distillation.name != "none" or self.matching.share > 0
 
+    def recalled(self, fraction: float) -> int | None:
+        """First frames of a clip that a memory of the recording is asked about; None for all.
+
+        Where every batch is a rollout, it is asked about the given frames alone: of its own frames
+        a rollout asks its own memory.
+        """
+        sure = self.rollout.share >= 1 and fraction >= self.rollout.start
+        return self.rollout.history if sure and not self.has_teacher else None
+
     def ladder(self, before: TrainedLadder) -> TrainedLadder:
         """What a model knows of noise levels after this plan, from what it knew before."""
         rolls = self.rollout.start < 1 and min(self.rollout.share, self.rollout.rolling) > 0
@@ -166,7 +175,8 @@ class WorldModelLoss:
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of recorded clips, by one of the four branches below."""
-        clip = prepare_clip(self.model, batch, self.config.dropout, generator)
+        recalled = self.config.recalled(fraction)
+        clip = prepare_clip(self.model, batch, self.config.dropout, generator, recalled)
         if int(batch["micro_step"]) % self.config.objective.readings_every:
             clip = replace(clip, targets={})
         if self.teacher is not None:

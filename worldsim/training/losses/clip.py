@@ -94,9 +94,22 @@ class DropoutConfig(Checked):
 
 @torch.no_grad()
 def prepare_clip(
-    model: WorldModel, batch: Batch, dropout: DropoutConfig, generator: torch.Generator
+    model: WorldModel,
+    batch: Batch,
+    dropout: DropoutConfig,
+    generator: torch.Generator,
+    recalled: int | None = None,
 ) -> Clip:
-    """Normalise recorded clips, build their conditions, drop actions, views and calibration."""
+    """Normalise recorded clips, build their conditions, drop actions, views and calibration.
+
+    Args:
+        model: the world model.
+        batch: of clips.
+        dropout: chances.
+        generator: of all draws.
+        recalled: first frames that its memory is asked about, where no others are read; None for
+            all.
+    """
     x0 = model.normalizer.normalize("latent", batch["latents"].float())
     view_mask = batch["view_mask"].float() * _kept_views(batch["view_mask"], dropout, generator)
     x0 = x0 * view_mask[..., None, None, None]
@@ -111,7 +124,7 @@ def prepare_clip(
         memory, view = None, None
         if model.remembers:
             memory = recorded_memory(model, batch, view_mask[:, 0])
-            view = recall_clip(model, memory, steps, x0, batch["frame_mask"], depth)
+            view = recall_clip(model, memory, steps, x0, batch["frame_mask"], depth, recalled)
         cond = model.condition_frames(steps, view)
     targets = {
         "agent_pos": model.normalizer.normalize("agent_pos", batch["agent_pos"].float()),
