@@ -1,0 +1,370 @@
+"""A small stand-in for habitat-sim 0.3, written to its documented interface alone.
+
+It knows nothing of worldsim: it reads a stage configuration and its .glb (y up), draws by rays,
+and walks on a grid. As the real one it is strict where that ends processes or is silent where that
+is: see `navigation.md` of the project's notes and the pages under docs/pages of habitat-sim.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+from glb_reading import Mesh, colour_at, first_hits, read_glb
+from scipy.ndimage import distance_transform_edt
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import dijkstra
+
+INFINITY = float("inf")
+_NEAR = 2.0
+"""Metres around a point in which the mesh is looked for."""
+
+
+class Bag(SimpleNamespace):
+    """Attributes as they are set; equal where these are."""
+
+
+class GreedyFollowerError(RuntimeError):
+    """No way."""
+
+
+class PathFinder:
+    """A grid in the plane of the floor: rows along x, columns along z."""
+
+    def __init__(self) -> None:
+        self.is_loaded = False
+        self._fields: dict[Any, Any] = {}
+
+    def build(self, places: np.ndarray, settings: Any) -> bool:
+        """Free is what has a floor, and nothing above it within the agent's size."""
+        self._fields = {}
+        cell = self.cell = settings.cell_size
+        flat = places.reshape(-1, 3)
+        self.low = flat[:, [0, 2]].min(axis=0) - 3 * cell
+        shape = np.ceil((flat[:, [0, 2]].max(axis=0) + 3 * cell - self.low) / cell).astype(int)
+        floor, blocked = np.zeros(shape, bool), np.zeros(shape, bool)
+        for triangle in places:
+            low, high = triangle[:, 1].min(), triangle[:, 1].max()
+            level = high - low < 1e-3 and high < settings.agent_max_climb
+            if level or (high > settings.agent_max_climb and low < settings.agent_height):
+                points = _points_of(triangle, cell / 2)
+                tall = (points[:, 1] > settings.agent_max_climb) & (
+                    points[:, 1] < settings.agent_height
+                )
+                index = tuple(((points[:, [0, 2]] - self.low) / cell).astype(int).T)
+                if level:
+                    floor[index] = True
+                else:
+                    blocked[tuple(part[tall] for part in index)] = True
+        away = distance_transform_edt(~blocked) * cell
+        self.free = floor & (away > settings.agent_radius)
+        self._finish()
+        return bool(self.free.any())
+
+    def _finish(self) -> None:
+        self.room, (self.near_x, self.near_z) = distance_transform_edt(~self.free, return_indices=True)
+        self.away = distance_transform_edt(self.free) * self.cell
+        self.is_loaded = True
+
+    def save_nav_mesh(self, path: str) -> bool:
+        with open(path, "wb") as file:
+            np.savez(file, low=self.low, cell=self.cell, free=self.free)
+        return True
+
+    def load_nav_mesh(self, path: str) -> bool:
+        with np.load(path) as found:
+            self.low, self.cell = found["low"], float(found["cell"])
+            self.free, self._fields = found["free"], {}
+        self._finish()
+        return True
+
+    def _cell(self, point: Any) -> tuple[int, int]:
+        x, y, z = np.asarray(point, np.float32)
+        off = ((np.array([x, z]) - self.low) / self.cell).astype(int)
+        row, column = np.clip(off, 0, np.array(self.free.shape) - 1)
+        return int(row), int(column)
+
+    def snap_point(self, point: Any) -> np.ndarray:
+        row, column = self._cell(point)
+        if self.free[row, column] and self.is_navigable(point):
+            return np.float32([point[0], 0.0, point[2]])
+        near = np.array([self.near_x[row, column], self.near_z[row, column]])
+        x, z = self.low + (near + 0.5) * self.cell
+        if math.hypot(x - point[0], z - point[2]) > _NEAR:
+            return np.full(3, np.nan, np.float32)
+        return np.float32([x, 0.0, z])
+
+    def is_navigable(self, point: Any, max_y_delta: float = 0.5) -> bool:
+        off = (np.array([point[0], point[2]]) - self.low) / self.cell
+        inside = (off >= 0).all() and (off < self.free.shape).all()
+        return bool(inside and abs(point[1]) <= max_y_delta and self.free[self._cell(point)])
+
+    def distance_to_closest_obstacle(self, point: Any, max_search_radius: float = 2.0) -> float:
+        found = float(self.away[self._cell(point)])
+        return found if found <= max_search_radius else INFINITY
+
+    def try_step(self, start: Any, end: Any) -> np.ndarray:
+        return self._step(start, end, True)
+
+    def try_step_no_sliding(self, start: Any, end: Any) -> np.ndarray:
+        return self._step(start, end, False)
+
+    def _step(self, start: Any, end: Any, slide: bool) -> np.ndarray:
+        place, whole = np.asarray(start, np.float64), np.asarray(end, np.float64)
+        count = max(int(np.ceil(np.linalg.norm(whole - place) / 0.005)), 1)
+        step = (whole - place) / count
+        for _ in range(count):
+            ways = [step, step * (1, 0, 0), step * (0, 0, 1)] if slide else [step]
+            ahead = next((way for way in ways if self.is_navigable(place + way)), None)
+            if ahead is None:
+                break
+            place = place + ahead
+        if np.allclose(place, whole, atol=1e-7):
+            place = whole
+        return np.float32(place)
+
+    def find_path(self, path: Any) -> bool:
+        path.points, path.geodesic_distance, path.closest_end_point_index = [], INFINITY, -1
+        start = self.snap_point(path.requested_start)
+        ends = [self.snap_point(end) for end in path.requested_ends]
+        if np.isnan(start).any() or not ends:
+            return False
+        before, distance = self._field(ends)
+        node = int(np.ravel_multi_index(self._cell(start), self.free.shape))
+        if not np.isfinite(distance[node]):
+            return False
+        points = [np.asarray(start, np.float64)]
+        while node >= 0:
+            index = np.array(np.unravel_index(node, self.free.shape))
+            x, z = self.low + (index + 0.5) * self.cell
+            points.append(np.array([x, 0.0, z]))
+            node = int(before[node])
+        last = int(np.argmin([np.linalg.norm(end - points[-1]) for end in ends]))
+        path.points = self._straight([*points[:-1], np.asarray(ends[last], np.float64)])
+        lengths = np.linalg.norm(np.diff(path.points, axis=0), axis=1)
+        path.geodesic_distance, path.closest_end_point_index = float(lengths.sum()), last
+        return True
+
+    def _field(self, ends: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+        key = tuple(sorted({self._cell(end) for end in ends}))
+        if key not in self._fields:
+            index = np.arange(self.free.size).reshape(self.free.shape)
+            edges, lengths = [], []
+            for dx, dz in ((1, 0), (0, 1), (1, 1), (1, -1)):
+                one = index[: len(index) - dx, max(-dz, 0) : index.shape[1] - max(dz, 0)]
+                other = one + dx * index.shape[1] + dz
+                both = self.free.ravel()[one] & self.free.ravel()[other]
+                edges.append(np.stack([one[both], other[both]]))
+                lengths.append(np.full(both.sum(), math.hypot(dx, dz) * self.cell))
+            pairs, weights = np.concatenate(edges, axis=1), np.concatenate(lengths)
+            graph = coo_matrix((weights, pairs), shape=(self.free.size,) * 2).tocsr()
+            sources = [int(np.ravel_multi_index(each, self.free.shape)) for each in key]
+            distance, before, _ = dijkstra(
+                graph, False, sources, return_predecessors=True, min_only=True
+            )
+            self._fields[key] = before, distance
+        return self._fields[key]  # type: ignore[no-any-return]
+
+    def _straight(self, points: list[np.ndarray]) -> list[np.ndarray]:
+        """Without corners that can be cut."""
+        found, here = [points[0]], 0
+        while here < len(points) - 1:
+            ahead = len(points) - 1
+            while ahead > here + 1 and not self._sees(points[here], points[ahead]):
+                ahead -= max((ahead - here) // 8, 1)
+            here = ahead
+            found.append(points[here])
+        return found
+
+    def _sees(self, one: np.ndarray, other: np.ndarray) -> bool:
+        count = int(np.ceil(np.linalg.norm(other - one) / (self.cell / 2))) + 1
+        return all(self.is_navigable(point) for point in np.linspace(one, other, count))
+
+
+class GreedyGeodesicFollower:
+    """Heads for the next corner of the path."""
+
+    def __init__(self, simulator: Any, goal_radius: float) -> None:
+        self._simulator, self._radius = simulator, goal_radius
+
+    def reset(self) -> None:
+        pass
+
+    def next_action_along(self, goal: Any) -> str | None:
+        state, actions = self._simulator.agent.state, self._simulator.agent.config.action_space
+        path = Bag(requested_start=state.position, requested_ends=[goal])
+        if not self._simulator.pathfinder.find_path(path):
+            raise GreedyFollowerError()
+        if path.geodesic_distance <= self._radius:
+            return None
+        far = [point for point in path.points[1:] if np.linalg.norm(point - state.position) > 0.1]
+        toward = far[0] - state.position if far else path.points[-1] - state.position
+        x, _, z = _rotation(state.rotation).T @ toward
+        left = math.atan2(-x, -z)
+        turn = math.radians(actions["turn_left"].actuation.amount)
+        if abs(left) > turn / 2:
+            return "turn_left" if left > 0 else "turn_right"
+        return "move_forward"
+
+
+class Agent:
+    """Where it stands, by position and rotation [x, y, z, w]."""
+
+    def __init__(self, config: Any) -> None:
+        self.config, self.state = config, Bag(position=np.zeros(3), rotation=[0.0, 0.0, 0.0, 1.0])
+
+    def set_state(self, state: Any) -> None:
+        if not np.isfinite(state.position).all():
+            raise ValueError("non-finite values")
+        if not np.isclose(np.linalg.norm(state.rotation), 1.0, rtol=1e-4):
+            raise ValueError("not a unit length vector")
+        self.state = state
+
+
+class Simulator:
+    """Loads one stage, draws it and walks in it."""
+
+    made = 0
+
+    def __init__(self, config: Any) -> None:
+        type(self).made += 1
+        self._colours = self._has_colours(config)
+        self.closed = False
+        self._load(config)
+
+    def reconfigure(self, config: Any) -> None:
+        if self._has_colours(config) and not self._colours:
+            raise RuntimeError("requiresTextures was changed to True from False")
+        self._load(config)
+
+    def _has_colours(self, config: Any) -> bool:
+        (agent,) = config.agents
+        return any(spec.sensor_type == "COLOR" for spec in agent.sensor_specifications)
+
+    def _load(self, config: Any) -> None:
+        if config.sim_cfg.gpu_device_id != -1:
+            raise RuntimeError("unable to find CUDA device")  # the real one ends the process
+        file = Path(config.sim_cfg.scene_id)
+        assert file.name.endswith(".stage_config.json")
+        stage = json.loads(file.read_text())
+        # Without these a real .glb is taken for one whose z is up.
+        assert stage["up"] == [0, 1, 0] and stage["front"] == [0, 0, -1]
+        self.meshes: list[Mesh] = read_glb((file.parent / stage["render_asset"]).read_bytes())[1]
+        self.places = np.concatenate([mesh.places for mesh in self.meshes])
+        self.owner = np.repeat(
+            np.arange(len(self.meshes)), [len(mesh.places) for mesh in self.meshes]
+        )
+        self.agent = Agent(config.agents[0])
+        for spec in config.agents[0].sensor_specifications:
+            assert all(type(value) is float for value in [*spec.position, *spec.orientation])
+        self.pathfinder = PathFinder()
+
+    def get_agent(self, number: int) -> Agent:
+        assert number == 0
+        return self.agent
+
+    def recompute_navmesh(self, pathfinder: PathFinder, settings: Any) -> bool:
+        return pathfinder.build(self.places.astype(np.float64), settings)
+
+    def make_greedy_follower(self, agent_id: Any = None, goal_radius: Any = None, **more: Any) -> Any:
+        return GreedyGeodesicFollower(self, goal_radius)
+
+    def get_sensor_observations(self, agent_ids: int = 0) -> dict[str, np.ndarray]:
+        return {s.uuid: self._draw(s) for s in self.agent.config.sensor_specifications}
+
+    def close(self, destroy: bool = True) -> None:
+        self.closed = True
+
+    def _draw(self, spec: Any) -> np.ndarray:
+        height, width = spec.resolution
+        rays = _rays(spec, height, width).reshape(-1, 3)
+        turn = _rotation(self.agent.state.rotation)
+        eye = np.asarray(self.agent.state.position, np.float64) + turn @ np.array(spec.position)
+        aside = spec.orientation[1]
+        own = _rotation([0.0, math.sin(aside / 2), 0.0, math.cos(aside / 2)])
+        lengths = np.linalg.norm(rays, axis=1)
+        metres, hits, weights = first_hits(
+            self.places, eye, (rays / lengths[:, None]) @ (turn @ own).T
+        )
+        if spec.sensor_type == "DEPTH":
+            # Depth buffers hold what lies along the axis of the picture, or of the cube's face.
+            axis = np.abs(rays).max(axis=1) if spec.round_about else -rays[:, 2]
+            return np.float32((metres * axis / lengths).reshape(height, width))
+        first = np.concatenate([[0], np.cumsum([len(mesh.places) for mesh in self.meshes])])
+        colours = [
+            colour_at(self.meshes[self.owner[hit]], int(hit - first[self.owner[hit]]), weight)
+            for hit, weight in zip(hits, weights, strict=True)
+        ]
+        image = np.full((height, width, 4), 255, np.uint8)
+        image[..., :3] = np.round(colours).reshape(height, width, 3)
+        return image
+
+
+def _rays(spec: Any, height: int, width: int) -> np.ndarray:
+    """Directions `[H, W, 3]` of pixels in OpenGL's camera: x right, y up, looking along -z."""
+    row, column = np.mgrid[:height, :width] + 0.5
+    if spec.round_about:
+        phi, theta = 2 * math.pi * column / width, math.pi * (height - row) / height
+        level = np.sin(theta)
+        return np.stack([-np.sin(phi) * level, -np.cos(theta), np.cos(phi) * level], axis=-1)
+    half = math.tan(math.radians(spec.hfov) / 2)
+    x, y = (2 * column / width - 1) * half, (1 - 2 * row / height) * half * height / width
+    return np.stack([x, y, -np.ones_like(x)], axis=-1)
+
+
+def _rotation(quaternion: Any) -> np.ndarray:
+    x, y, z, w = quaternion
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _points_of(triangle: np.ndarray, step: float) -> np.ndarray:
+    """Points `[n, 3]` of a triangle, at most `step` apart."""
+    a, b, c = triangle
+    longest = max(np.linalg.norm(b - a), np.linalg.norm(c - a), np.linalg.norm(c - b))
+    count = int(np.ceil(longest / step)) + 1
+    u, v = np.meshgrid(np.linspace(0, 1, count), np.linspace(0, 1, count))
+    inside = u + v <= 1 + 1e-9
+    return np.asarray(a + u[inside, None] * (b - a) + v[inside, None] * (c - a))
+
+
+def make_module(version: str = "0.3.3") -> ModuleType:
+    """What `import habitat_sim` gives."""
+    module: Any = ModuleType("habitat_sim")
+    module.__version__ = version
+    module.Simulator, module.PathFinder = Simulator, PathFinder
+    module.SimulatorConfiguration = lambda: Bag(gpu_device_id=0, scene_id="NONE")
+    module.Configuration = lambda sim_cfg, agents: Bag(sim_cfg=sim_cfg, agents=agents)
+    module.NavMeshSettings = lambda: Bag(set_defaults=lambda: None)
+    module.MultiGoalShortestPath = lambda: Bag(requested_ends=[], points=[])
+    module.AgentState = Bag
+    module.CameraSensorSpec = lambda: Bag(round_about=False, position=[0.0, 1.5, 0.0])
+    module.EquirectangularSensorSpec = lambda: Bag(round_about=True, position=[0.0, 1.5, 0.0])
+    module.SensorType = SimpleNamespace(COLOR="COLOR", DEPTH="DEPTH")
+    module.errors = SimpleNamespace(GreedyFollowerError=GreedyFollowerError)
+    module.agent = SimpleNamespace(
+        AgentConfiguration=lambda: Bag(height=1.5, radius=0.1),
+        ActionSpec=lambda name, actuation: Bag(name=name, actuation=actuation),
+        ActuationSpec=lambda amount: Bag(amount=amount),
+    )
+    module.__spec__ = SimpleNamespace(name="habitat_sim")
+    return module  # type: ignore[no-any-return]
+
+
+def install(monkeypatch: Any, version: str = "0.3.3") -> ModuleType:
+    """Let `import habitat_sim` find the stand-in, and no viewer of an earlier one be left."""
+    from worldsim.envs.habitat import env, viewer
+
+    module = make_module(version)
+    monkeypatch.setitem(sys.modules, "habitat_sim", module)
+    monkeypatch.setattr(viewer, "_OF_THREAD", SimpleNamespace())
+    env._staged.cache_clear()
+    return module
