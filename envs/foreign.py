@@ -1,7 +1,6 @@
 """Any env that others wrote, made multi-view and recordable without code.
 
-`ForeignEnv("Pusher-v5", cameras=[...])` has the interface of worldsim's own simulators: images of
-several cameras, proprioception, privileged state, success, and starts that are the same again. A
+`ForeignEnv("Pusher-v5", cameras=[...])` has the interface of worldsim's own simulators. A
 MuJoCo-based source is drawn by cameras of our own choice and restored exactly. Any other shows its
 own pictures, and is brought back by its seed and actions.
 """
@@ -45,11 +44,10 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
     """An env of others with worldsim's observation, action and info.
 
     Observation: `pixels` {camera: uint8 [H,W,3]}, `agent_pos` float32 `[P]`, `task`. Action: Box
-    [-1,1]^A, or Discrete. Info: success, progress and `state` `[S]`,
-    which are the goals of a goal env, positions and velocities of all joints of another MuJoCo
-    env, else the numbers of the source's observation. `camera_pose` `[V,4,4]` is told where a
-    camera moves by itself. Terminated on success or when the env itself ends, truncated after
-    `max_episode_steps`.
+    [-1,1]^A, or Discrete. Info: success, progress and `state` `[S]`: the goals of a goal env,
+    positions and velocities of another MuJoCo env's joints, else the numbers observed; where it
+    is known, `camera_pose` `[V,4,4]` of cameras that move, and `depth`. Terminated on success or
+    when the env itself ends, truncated after `max_episode_steps`.
 
     Args:
         source: gymnasium id, such as "Pusher-v5" or "gym_pusht/PushT-v0".
@@ -66,6 +64,8 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         action: what an action means, see `ActionRequest`.
         proprioception: entries of what the source returns that a robot would measure.
         state: entries of what the source returns that only a simulator knows; [] for none.
+        pose: see `PoseRequest`; of a source without MuJoCo.
+        depth: see `DepthRequest`; likewise.
         repeatable: whether `check_simulator` asks that seeds and states fix episodes.
         source_kwargs: passed to the source env's constructor.
         render_mode: "rgb_array" or None.
@@ -91,6 +91,8 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         action: Mapping[str, Any] | None = None,
         proprioception: Sequence[str] | None = None,
         state: Sequence[str] | None = None,
+        pose: Mapping[str, Any] | None = None,
+        depth: Mapping[str, Any] | None = None,
         repeatable: bool = True,
         source_kwargs: Mapping[str, Any] | None = None,
         render_mode: Literal["rgb_array"] | None = None,
@@ -104,7 +106,8 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         self.max_episode_steps = max_episode_steps or self.asked_steps or -(-limit // stride)
         self._rate = control_rate(self._inner, source, fps, self._draws) / stride
         parts = (end_effector, success, geom_groups, action, proprioception, state, stride)
-        self._scene = self._make_scene(SceneRequest(source, cameras, *parts))
+        request = SceneRequest(source, cameras, *parts, pose, depth)
+        self._scene = self._make_scene(request)
         self._tell = instruction(task, source, self._inner.unwrapped)
         self.spec_world = world_of(self._scene, self._rate, image_size)
         self.observation_space = observation_space(self.spec_world)
@@ -119,7 +122,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         self._rig: CameraRig | None = None
         self._pixels: dict[str, NDArray[np.uint8]] = {}
         with self._draws:
-            self._returned = Returned(*self._inner.reset(seed=0))
+            self._returned = Returned(*self._inner.reset(seed=0), self._inner.unwrapped)
         self._measured: tuple[Vector, Vector]
         parts = (self._inner, request, self._draws, self._returned)
         drawn = physics_of(self._inner.unwrapped) is not None
@@ -219,16 +222,16 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         return np.concatenate(list(self._pixels.values()), axis=1)
 
     def close(self) -> None:
-        """Close the source env; the renderer is shared by the process and closed at its end."""
+        """Close the source env; the renderer is shared by the process."""
         self._inner.close()
 
     def _begin(self, seed: int | None) -> None:
         """Reset the source, and read what it shows."""
         if seed is not None:
             self._scene.rewind(seed)
-        self._returned = Returned(
-            *ask(lambda: self._inner.reset(seed=seed), self._draws, f"{self._name} failed in reset")
-        )
+        inner, failed = self._inner, f"{self._name} failed in reset"
+        first = ask(lambda: inner.reset(seed=seed), self._draws, failed)
+        self._returned = Returned(*first, inner.unwrapped)
         self._scene.adopt()
         if (now := world_of(self._scene, self._rate, self._size)) != self.spec_world:
             require_same_world(self.spec_world, now, self._name)
@@ -250,7 +253,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
             )
             observation, reward, ended, truncated, info = answer
             total += float(reward)
-            self._returned = Returned(observation, info)
+            self._returned = Returned(observation, info, self._inner.unwrapped)
             self._scene.refresh()
             stepped = Stepped(float(reward), bool(ended), info)
             outcome = self._scene.task.after_step(stepped)
@@ -296,4 +299,6 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         info["state"] = self._measured[1].copy()
         if self._scene.tells_poses:
             info["camera_pose"] = self._scene.poses()
+        if self._scene.depth_kind is not None:
+            info["depth"] = self._scene.depth(self._returned, self._size)
         return info

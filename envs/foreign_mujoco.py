@@ -129,6 +129,7 @@ class MujocoScene:
     """
 
     restores = True
+    depth_kind = None
 
     def __init__(
         self,
@@ -138,6 +139,11 @@ class MujocoScene:
         example: Returned,
     ) -> None:
         self._env, self._request = env, request
+        if request.pose is not None or request.depth is not None:
+            raise UsageError(
+                f"{request.name} is a MuJoCo environment, which worldsim draws itself, so it knows "
+                "where cameras stand; leave env.pose and env.depth out"
+            )
         self._bound = bind(env, request)
         warn_of_groups(self._bound.groups, request.geom_groups, request.name)
         asked = (request.proprioception, request.state)
@@ -229,6 +235,10 @@ class MujocoScene:
     def poses(self) -> Vector:
         """See `Scene`."""
         return np.stack([v.pose(self._bound.data) for v in self._bound.views]).astype(np.float32)
+
+    def depth(self, returned: Returned, size: int) -> Vector:
+        """See `Scene`."""
+        raise NotImplementedError("no depth is told")
 
     def achieved(self, command: Vector, before: Vector, now: Vector) -> Vector:
         """The displacement that happened, in units of the action; commanded where unknown."""
