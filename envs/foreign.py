@@ -26,6 +26,7 @@ from worldsim.envs.foreign_scene import (
     TaskRequest,
     Vector,
     instruction,
+    kept_readings,
     require_same_world,
     world_of,
 )
@@ -33,7 +34,7 @@ from worldsim.envs.foreign_source import ask, control_rate, make_source
 from worldsim.envs.foreign_success import Stepped, SuccessRequest
 from worldsim.envs.global_draws import GlobalDraws
 from worldsim.envs.physics import physics_of
-from worldsim.envs.registration import HasHorizon, reset_options
+from worldsim.envs.registration import HasHorizon, given_state, reset_options
 from worldsim.envs.spaces import observation_space
 from worldsim.errors import UsageError
 
@@ -50,22 +51,21 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
     when the env itself ends, truncated after `max_episode_steps`.
 
     Args:
-        source: gymnasium id, such as "Pusher-v5" or "gym_pusht/PushT-v0".
+        source: gymnasium id, such as "Pusher-v5".
         cameras: see `CameraRequest`; empty takes the pictures of a source without MuJoCo.
-        image_size: height and width in pixels.
+        image_size: height and width.
         max_episode_steps: None takes the source's own limit, divided by `stride`.
         task: instruction text, or where the source tells it; None takes the source id.
         end_effector: `{site, metres, fingers}` of a Cartesian-controlled arm; Fetch is known.
         success: a `SuccessRule`; None: as the env reports it; False for envs without success.
-        geom_groups: groups of shapes to draw, of 0 to 5; None: as MuJoCo, without group 0 where
-            that holds collision shapes in front of visual ones.
+        geom_groups: groups of shapes to draw, of 0 to 5; None: see `choose_groups`.
         fps: steps of the source a second; None: as its `dt`, `render_fps` or clock says.
         stride: steps of the source for which an action is repeated, at `fps / stride`.
         action: what an action means, see `ActionRequest`.
         proprioception: entries of what the source returns that a robot would measure.
         state: entries of what the source returns that only a simulator knows; [] for none.
-        pose: see `PoseRequest`; of a source without MuJoCo.
-        depth: see `DepthRequest`; likewise.
+        pose: of the camera of a source without MuJoCo, see `PoseRequest`.
+        depth: likewise, see `DepthRequest`.
         repeatable: whether `check_simulator` asks that seeds and states fix episodes.
         source_kwargs: passed to the source env's constructor.
         render_mode: "rgb_array" or None.
@@ -106,8 +106,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         self.max_episode_steps = max_episode_steps or self.asked_steps or -(-limit // stride)
         self._rate = control_rate(self._inner, source, fps, self._draws) / stride
         parts = (end_effector, success, geom_groups, action, proprioception, state, stride)
-        request = SceneRequest(source, cameras, *parts, pose, depth)
-        self._scene = self._make_scene(request)
+        self._scene = self._make_scene(SceneRequest(source, cameras, *parts, pose, depth))
         self._tell = instruction(task, source, self._inner.unwrapped)
         self.spec_world = world_of(self._scene, self._rate, image_size)
         self.observation_space = observation_space(self.spec_world)
@@ -148,8 +147,10 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         if given.get("factors"):
             raise UsageError("foreign envs have no factors of variation; leave `factors` out")
         state: State | None = given.get("initial_state")
+        if state is not None:
+            state = given_state(state, self._name)
         # What nothing saves of a scene, such as meshes that a reset compiles, its seed gives again.
-        first = seed if state is None or state.get("seed") is None else int(state["seed"])
+        first = seed if state is None or state.get("seed") is None else state["seed"]
         if first is None and not self._scene.restores:
             first = int(self.np_random.integers(2**31))
         self._begin(first)
@@ -176,8 +177,8 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
     def get_state(self) -> State:
         """Everything that decides what follows.
 
-        `physics` is a flat float64 array, empty where the source cannot be restored; `commands`
-        then hold what was done since the reset. `scene` holds what MuJoCo's state does not.
+        `physics` is flat float64, and empty where the source cannot be restored; `commands` then
+        hold what was done. `scene` holds what MuJoCo's state does not.
         """
         state = {
             "factors": {},
@@ -195,23 +196,21 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
     def set_state(self, state: State) -> None:
         """Restore `get_state` output exactly; without its `scene`, the present one stays.
 
-        A source that cannot be restored is reset with the state's seed, and its actions are played
-        again.
+        A source that cannot be restored is reset with the seed, and its actions are played again.
 
         Raises:
-            UsageError: the state belongs to another model, or to a scene with other meshes, or
-                has no seed where only that brings it back.
+            UsageError: the state is of another model or scene, or lacks the seed that is needed.
         """
+        state = given_state(state, self._name)
         if not self._scene.restores:
             self._replay(state)
             return
         self._scene.set_state(state)
-        self._seed, self._steps = state.get("seed"), int(state.get("step", 0))
+        self._seed, self._steps = state.get("seed"), state.get("step") or 0
         self._scene.refresh()
         self._scene.task.set_extras(state.get("extras", {}))
         if "readings" in state:
-            agent_pos, privileged = state["readings"]
-            self._measured = np.array(agent_pos, np.float32), np.array(privileged, np.float32)
+            self._measured = kept_readings(state["readings"], self.spec_world, self._name)
         elif not self._scene.keeps_readings:
             self._take()
 
@@ -222,7 +221,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         return np.concatenate(list(self._pixels.values()), axis=1)
 
     def close(self) -> None:
-        """Close the source env; the renderer is shared by the process."""
+        """Close the source env."""
         self._inner.close()
 
     def _begin(self, seed: int | None) -> None:
@@ -242,10 +241,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         self._take()
 
     def _advance(self, command: Vector) -> tuple[float, bool, bool, tuple[bool, float]]:
-        """Repeat a command; reward, whether the source ended or ran out of time, and the outcome.
-
-        Success is held to the frame that shows it: nothing is repeated past it.
-        """
+        """Repeat a command, not past success; reward, ended, out of time, and the outcome."""
         total, decoded = 0.0, self._scene.codec.decode(command)
         for _ in range(self._stride):
             answer = ask(
@@ -279,7 +275,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
             self._begin(int(state["seed"]))
         self._seed = int(state["seed"])
         for command in state.get("commands", ()):
-            self._advance(np.asarray(command, np.float32))
+            self._advance(self.spec_world.action.check(np.float32(command), self._name))
         self._scene.task.set_extras(state.get("extras", {}))
 
     def _take(self) -> None:

@@ -33,9 +33,7 @@ class MemoryMaze(gymnasium.Env[Any, Any]):
         "render_fps": 4,
     }
 
-    def __init__(
-        self, size: str = "9x9", render_mode: str | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, size: str = "9x9", render_mode: str | None = None, **kwargs: Any) -> None:
         make = getattr(import_module("memory_maze.tasks"), f"memory_maze_{size}")
         # The library warns at each reset that a rolling ball has no free joint.
         logging.getLogger("absl").setLevel(logging.ERROR)

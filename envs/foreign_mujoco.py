@@ -46,6 +46,9 @@ from worldsim.envs.rendering import shared_renderer
 from worldsim.errors import UsageError
 from worldsim.spec import END_EFFECTOR, CameraSpec, VectorSpec
 
+_KEPT = {"assets", "numbers", "attributes", "generators", "draws"}
+"""What a state's scene has."""
+
 
 @dataclass(frozen=True)
 class Binding:
@@ -264,13 +267,15 @@ class MujocoScene:
             UsageError: the state belongs to another model, or to a scene with other meshes.
         """
         scene, name = state.get("scene"), self._request.name
+        if scene is not None and (lacking := sorted(_KEPT - set(scene))):
+            raise UsageError(f"state of {name}: its scene lacks {', '.join(lacking)}")
         if scene is not None and scene["assets"] != self._assets:
             raise UsageError(
                 f"state of {name}: it is of a scene with other meshes or textures than "
                 "the present one; take it after a reset with a seed, and restore it with "
                 "reset(options={'initial_state': state})"
             )
-        physics = read_physics(self._bound.model, state["physics"], name)
+        physics = read_physics(self._bound.model, state.get("physics"), name)
         set_physics(self._bound.model, self._bound.data, physics)
         if scene is not None:
             self._memory.restore(self._bound.model, scene)

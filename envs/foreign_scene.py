@@ -174,6 +174,22 @@ def world_of(scene: Scene, fps: float, size: int) -> WorldSpec:
     )
 
 
+def kept_readings(
+    kept: Sequence[NDArray[np.float64]], spec: WorldSpec, name: str
+) -> tuple[Vector, Vector]:
+    """Proprioception `[P]` and privileged state `[S]` as a state holds them.
+
+    Raises:
+        UsageError: they are not of this env's sizes.
+    """
+    if [len(values) for values in kept] != [spec.agent_pos.dim, spec.state.dim]:
+        raise UsageError(
+            f"state of {name}: readings of {[len(values) for values in kept]} numbers, expected "
+            f"{[spec.agent_pos.dim, spec.state.dim]}; was it taken in another env?"
+        )
+    return kept[0].astype(np.float32), kept[1].astype(np.float32)
+
+
 def require_same_world(made: WorldSpec, now: WorldSpec, name: str) -> None:
     """Refuse an env that a reset turned into one of another robot or scene.
 

@@ -37,7 +37,7 @@ from worldsim.envs.indoor.scene import (
 )
 from worldsim.envs.indoor.sensors import Frame, Sensor, SensorConfig, agent_pose, look
 from worldsim.envs.indoor.world import HZ, world_of
-from worldsim.envs.registration import HasHorizon, reset_options
+from worldsim.envs.registration import HasHorizon, given_state, reset_options
 from worldsim.envs.spaces import observation_space
 from worldsim.errors import UsageError
 
@@ -160,7 +160,7 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         given = reset_options(options, _OPTIONS)
         self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
         if given.get("initial_state") is not None:
-            self.set_state({"seed": self._seed, **given["initial_state"]})
+            self.set_state({"seed": self._seed, **given_state(given["initial_state"], "IndoorNav")})
         else:
             rng = np.random.default_rng([self._seed, _EPISODE])
             index = int(rng.integers(self._scenes))
@@ -212,10 +212,13 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         Raises:
             UsageError: the numbers are no state of this env, or its agent stands in a wall.
         """
+        state = given_state(state, "IndoorNav")
         task = (state.get("extras") or {}).get("task")
+        if task is not None and not isinstance(task, str):
+            raise UsageError(f"state of IndoorNav: its task is {task!r}; expected a text")
         parts = (self._scene, self._body, self._rules, task)
         self._journey = Journey.from_numbers(state.get("physics"), *parts)
-        self._seed, self._step = int(state.get("seed") or 0), int(state.get("step") or 0)
+        self._seed, self._step = state.get("seed") or 0, state.get("step") or 0
         self._see()
 
     @property

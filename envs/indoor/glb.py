@@ -70,9 +70,7 @@ def _corners(model: mujoco.MjModel, geom: int) -> tuple[Float, Float, Float, NDA
     )
 
 
-def _light(
-    model: mujoco.MjModel, material: int, normals: NDArray[np.float64]
-) -> NDArray[np.uint8]:
+def _light(model: mujoco.MjModel, material: int, normals: NDArray[np.float64]) -> NDArray[np.uint8]:
     """What lights and glow give to corners, `[n, 4]`, by OpenGL's formula for directed lights."""
     facing = np.maximum(-normals @ model.light_dir.T, 0.0)
     found = facing @ model.light_diffuse + model.vis.headlight.ambient
@@ -168,9 +166,7 @@ class _Writer:
         start = len(self._binary)
         self._binary += data.tobytes()
         self._binary += bytes(-len(self._binary) % 4)
-        return self._add(
-            "bufferViews", buffer=0, byteOffset=start, byteLength=data.nbytes, **more
-        )
+        return self._add("bufferViews", buffer=0, byteOffset=start, byteLength=data.nbytes, **more)
 
     def _accessor(
         self,

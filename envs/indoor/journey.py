@@ -25,7 +25,7 @@ from worldsim.envs.indoor.episode import (
     phrase,
     space_of,
 )
-from worldsim.envs.indoor.scene import Scene
+from worldsim.envs.indoor.scene import Scene, checked_rooms
 from worldsim.envs.indoor.sensors import agent_pose
 from worldsim.errors import UsageError
 
@@ -271,13 +271,15 @@ class Journey:
             UsageError: the numbers are none of this env, or the agent stands in a wall.
         """
         numbers = np.asarray([] if given is None else given, np.float64)
-        count = int(numbers[_HEADER - 1]) if numbers.ndim == 1 and len(numbers) > _HEADER else 0
-        if count < 1 or len(numbers) != _HEADER + 2 * count or not np.isfinite(numbers).all():
+        whole = numbers.ndim == 1 and len(numbers) > _HEADER and np.isfinite(numbers).all()
+        count = int(numbers[_HEADER - 1]) if whole else 0
+        if count < 1 or len(numbers) != _HEADER + 2 * count:
             raise UsageError(
                 f"state of IndoorNav: physics has shape {numbers.shape}, expected ({_HEADER} + 2 x "
                 "goals,), all finite; was it taken in another env?"
             )
-        scene = build(int(numbers[0]), int(numbers[1]), int(numbers[2]))
+        number, few, many = map(int, numbers[:3])
+        scene = build(number, *checked_rooms((few, many)))
         goals = tuple(map(int, numbers[_HEADER : _HEADER + count]))
         if not all(0 <= goal < len(scene.things) for goal in goals):
             raise UsageError(

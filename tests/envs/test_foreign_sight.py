@@ -59,9 +59,7 @@ def test_a_place_and_a_heading_become_a_pose_in_our_axes() -> None:
     env = seeing(pose={**POSE, **FEET})
     _, info = env.reset(seed=0)
     pose = info["camera_pose"][0]
-    np.testing.assert_allclose(
-        pose[:3, 3], (0.3048 * 3, 0.3048 * 2, 0.3048 * 1 + 0.5), rtol=1e-6
-    )
+    np.testing.assert_allclose(pose[:3, 3], (0.3048 * 3, 0.3048 * 2, 0.3048 * 1 + 0.5), rtol=1e-6)
     np.testing.assert_allclose(pose[:3, 2], (0, 1, 0), atol=1e-6)  # ahead: a quarter turn left of x
     np.testing.assert_allclose(pose[:3, 0], (1, 0, 0), atol=1e-6)  # right
     np.testing.assert_allclose(pose[:3, 1], (0, 0, -1), atol=1e-6)  # down

@@ -92,7 +92,7 @@ def test_vizdooms_things_are_seen_where_their_places_project() -> None:
     for seed in range(12):
         _, info = env.reset(seed=seed)
         rig, source = env.camera_rig, env._inner.unwrapped
-        for turn in range(18):
+        for _ in range(18):
             for label in source.state.labels:
                 place = np.array(
                     [label.object_position_x, label.object_position_y, label.object_position_z]

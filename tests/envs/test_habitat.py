@@ -67,9 +67,7 @@ def true_depth(env: HabitatNav, info: dict[str, Any], view: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sensor", ["panorama", "front", "three"])
-def test_depth_is_that_of_mujocos_rays_through_the_same_pixels(
-    sensor: str, simulator: str
-) -> None:
+def test_depth_is_that_of_mujocos_rays_through_the_same_pixels(sensor: str, simulator: str) -> None:
     """So pose, axes, field of view, order of rows and columns, and kind of depth agree."""
     env = make_env(sensor=sensor, image_size=16, fov=80)
     env.reset(seed=2)
