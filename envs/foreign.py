@@ -46,16 +46,16 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
 
     Observation: `pixels` {camera: uint8 [H,W,3]}, `agent_pos` float32 `[P]`, `task`. Action: Box
     [-1,1]^A, or Discrete. Info: success, progress and `state` `[S]`: the goals of a goal env,
-    positions and velocities of another MuJoCo env's joints, else the numbers observed; where it
-    is known, `camera_pose` `[V,4,4]` of cameras that move, and `depth`. Terminated on success or
-    when the env itself ends, truncated after `max_episode_steps`.
+    positions and velocities of another MuJoCo env's joints, else the numbers observed; where known,
+    `camera_pose` `[V,4,4]` of cameras that move, and `depth`. Terminated on success or when the
+    env itself ends, truncated after `max_episode_steps`.
 
     Args:
         source: gymnasium id, such as "Pusher-v5".
         cameras: see `CameraRequest`; empty takes the pictures of a source without MuJoCo.
         image_size: height and width.
         max_episode_steps: None takes the source's own limit, divided by `stride`.
-        task: instruction text, or where the source tells it; None takes the source id.
+        task: instruction, or where the source tells it; None takes the source id.
         end_effector: `{site, metres, fingers}` of a Cartesian-controlled arm; Fetch is known.
         success: a `SuccessRule`; None: as the env reports it; False for envs without success.
         geom_groups: groups of shapes to draw, of 0 to 5; None: see `choose_groups`.
@@ -121,11 +121,12 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         self._rig: CameraRig | None = None
         self._pixels: dict[str, NDArray[np.uint8]] = {}
         with self._draws:
-            self._returned = Returned(*self._inner.reset(seed=0), self._inner.unwrapped)
+            observation, info = self._inner.reset(seed=0)
+        self._returned = Returned(observation, info, self._inner.unwrapped)
         self._measured: tuple[Vector, Vector]
         parts = (self._inner, request, self._draws, self._returned)
-        drawn = physics_of(self._inner.unwrapped) is not None
-        return MujocoScene(*parts) if drawn else PictureScene(*parts)
+        draws_itself = physics_of(self._inner.unwrapped) is None
+        return PictureScene(*parts) if draws_itself else MujocoScene(*parts)
 
     @property
     def camera_rig(self) -> CameraRig | None:
@@ -147,8 +148,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         if given.get("factors"):
             raise UsageError("foreign envs have no factors of variation; leave `factors` out")
         state: State | None = given.get("initial_state")
-        if state is not None:
-            state = given_state(state, self._name)
+        state = state if state is None else given_state(state, self._name)
         # What nothing saves of a scene, such as meshes that a reset compiles, its seed gives again.
         first = seed if state is None or state.get("seed") is None else state["seed"]
         if first is None and not self._scene.restores:
@@ -229,8 +229,8 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         if seed is not None:
             self._scene.rewind(seed)
         inner, failed = self._inner, f"{self._name} failed in reset"
-        first = ask(lambda: inner.reset(seed=seed), self._draws, failed)
-        self._returned = Returned(*first, inner.unwrapped)
+        observation, info = ask(lambda: inner.reset(seed=seed), self._draws, failed)
+        self._returned = Returned(observation, info, inner.unwrapped)
         self._scene.adopt()
         if (now := world_of(self._scene, self._rate, self._size)) != self.spec_world:
             require_same_world(self.spec_world, now, self._name)
@@ -275,7 +275,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
             self._begin(int(state["seed"]))
         self._seed = int(state["seed"])
         for command in state.get("commands", ()):
-            self._advance(self.spec_world.action.check(np.float32(command), self._name))
+            self._advance(self.spec_world.action.check(command.astype(np.float32), self._name))
         self._scene.task.set_extras(state.get("extras", {}))
 
     def _take(self) -> None:

@@ -141,7 +141,8 @@ class DepthRequest(Checked):
                 "finite numbers [H, W]"
             )
         depth = self.metres * image.astype(np.float32)
-        return np.asarray(cv2.resize(depth, (size, size), interpolation=cv2.INTER_NEAREST))[None]
+        near = cv2.resize(depth, (size, size), interpolation=cv2.INTER_NEAREST)
+        return np.asarray(near, np.float32)[None]
 
 
 def read_requests(

@@ -53,7 +53,7 @@ class HabitatSpace(FreeSpace):
         made, asked = reached - place, step
         return Moved(reached, bool(made @ made + _SHORTER < asked @ asked))
 
-    def _is_free(self, point: Array, margin: float) -> bool:
+    def _is_free(self, point: Float, margin: float) -> bool:
         if not self.pathfinder.is_navigable(point, _FLOOR):
             return False
         return margin <= 0 or self.pathfinder.distance_to_closest_obstacle(point, 1.0) > margin

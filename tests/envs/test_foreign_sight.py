@@ -45,10 +45,15 @@ class SeeingDot(DotEnv):
         return np.tile(np.arange(1, 17, dtype=np.float32), (16, 1))[..., None]
 
 
-POSE = {"position": "env.body.place", "heading": "env.body.turned", "fovx": 90, "fovy": 60}
-FEET = {"axes": ["x", "-z", "y"], "metres": 0.3048, "height": 0.5, "degrees": True}
-DEPTH = {"kind": "planar", "method": "depth", "metres": 0.01}
-ONE = {"cameras": ["view"]}
+POSE: dict[str, Any] = {
+    "position": "env.body.place",
+    "heading": "env.body.turned",
+    "fovx": 90,
+    "fovy": 60,
+}
+FEET: dict[str, Any] = {"axes": ["x", "-z", "y"], "metres": 0.3048, "height": 0.5, "degrees": True}
+DEPTH: dict[str, Any] = {"kind": "planar", "method": "depth", "metres": 0.01}
+ONE: dict[str, Any] = {"cameras": ["view"]}
 
 
 def seeing(**kwargs: Any) -> ForeignEnv:
@@ -65,7 +70,8 @@ def test_a_place_and_a_heading_become_a_pose_in_our_axes() -> None:
     np.testing.assert_allclose(pose[:3, 1], (0, 0, -1), atol=1e-6)  # down
     rig = env.camera_rig
     assert rig is not None and env.spec_world.camera_pose
-    np.testing.assert_allclose(rig.intrinsics[0], [[8, 0, 8], [0, 8 * 3**0.5, 8], [0, 0, 1]])
+    expected = np.array([[8.0, 0.0, 8.0], [0.0, 8.0 * 3**0.5, 8.0], [0.0, 0.0, 1.0]])
+    np.testing.assert_allclose(rig.intrinsics[0], expected, rtol=1e-6)
     moved = env.step(np.zeros(1, np.float32))[4]["camera_pose"][0]
     np.testing.assert_allclose(moved[:3, 3] - pose[:3, 3], (0, 0.3048, 0), atol=1e-6)
 
@@ -119,8 +125,9 @@ def test_rules_that_cannot_be(kwargs: dict[str, Any], said: str) -> None:
 
 
 def test_a_mujoco_env_knows_its_own_poses() -> None:
-    cameras = [{"name": "a", "position": [1, 0, 1], "target": [0, 0, 0]}]
-    for kwargs in ({"pose": POSE}, {"depth": DEPTH}):
+    cameras: list[dict[str, Any]] = [{"name": "a", "position": [1, 0, 1], "target": [0, 0, 0]}]
+    rules: list[dict[str, Any]] = [{"pose": POSE}, {"depth": DEPTH}]
+    for kwargs in rules:
         with pytest.raises(UsageError, match="is a MuJoCo environment"):
             ForeignEnv("Pusher-v5", cameras=cameras, success=False, **kwargs)
 

@@ -135,7 +135,8 @@ class Simulator:
         if spec.sensor_type == "DEPTH":
             # Depth buffers hold what lies along the axis of the picture, or of the cube's face.
             axis = np.abs(rays).max(axis=1) if spec.round_about else -rays[:, 2]
-            return np.float32((metres * axis / lengths).reshape(height, width))
+            depth: np.ndarray = (metres * axis / lengths).reshape(height, width)
+            return depth.astype(np.float32)
         first = np.concatenate([[0], np.cumsum([len(mesh.places) for mesh in self.meshes])])
         colours = [
             colour_at(self.meshes[self.owner[hit]], int(hit - first[self.owner[hit]]), weight)

@@ -74,12 +74,12 @@ class PathFinder:
     def snap_point(self, point: Any) -> np.ndarray:
         row, column = self._cell(point)
         if self.free[row, column] and self.is_navigable(point):
-            return np.float32([point[0], 0.0, point[2]])
+            return np.array([point[0], 0.0, point[2]], np.float32)
         near = np.array([self.near_x[row, column], self.near_z[row, column]])
         x, z = self.low + (near + 0.5) * self.cell
         if math.hypot(x - point[0], z - point[2]) > _NEAR:
             return np.full(3, np.nan, np.float32)
-        return np.float32([x, 0.0, z])
+        return np.array([x, 0.0, z], np.float32)
 
     def is_navigable(self, point: Any, max_y_delta: float = 0.5) -> bool:
         off = (np.array([point[0], point[2]]) - self.low) / self.cell
@@ -108,7 +108,7 @@ class PathFinder:
             place = place + ahead
         if np.allclose(place, whole, atol=1e-7):
             place = whole
-        return np.float32(place)
+        return place.astype(np.float32)
 
     def find_path(self, path: Any) -> bool:
         path.points, path.geodesic_distance, path.closest_end_point_index = [], INFINITY, -1

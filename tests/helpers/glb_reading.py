@@ -71,8 +71,8 @@ def read_glb(data: bytes) -> tuple[dict[str, Any], list[Mesh]]:
             assert part.get("mode", 4) == 4
             order, names = accessor(part["indices"]).reshape(-1, 3), part["attributes"]
             assert "min" in document["accessors"][names["POSITION"]]
-            arrays = [accessor(names[key])[order] for key in ATTRIBUTES]
-            meshes.append(Mesh(node["name"], *arrays, picture(part["material"])))
+            a, b, c, d = (accessor(names[key])[order] for key in ATTRIBUTES)
+            meshes.append(Mesh(node["name"], a, b, c, d, picture(part["material"])))
     return document, meshes
 
 

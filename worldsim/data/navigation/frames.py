@@ -39,7 +39,7 @@ def _turned(points: ArrayLike, rows: ArrayLike) -> Float:
     """Points `[..., 3]` by the rows of a matrix of signs; what is NaN stays in its place."""
     given, signs = np.asarray(points, np.float64), np.asarray(rows)
     order = np.abs(signs).argmax(axis=1)
-    return given[..., order] * signs[np.arange(3), order]
+    return np.asarray(given[..., order] * signs[np.arange(3), order], np.float64)
 
 
 def heading_of_quaternion(quaternion: ArrayLike) -> float:
