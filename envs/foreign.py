@@ -1,7 +1,6 @@
 """Any env that others wrote, made multi-view and recordable without code.
 
-`ForeignEnv("Pusher-v5", cameras=[...])` has the interface of worldsim's own simulators: images of
-several cameras, proprioception, privileged state, success, and starts that are the same again. A
+`ForeignEnv("Pusher-v5", cameras=[...])` has the interface of worldsim's own simulators. A
 MuJoCo-based source is drawn by cameras of our own choice and restored exactly. Any other shows its
 own pictures, and is brought back by its seed and actions.
 """
@@ -27,6 +26,7 @@ from worldsim.envs.foreign_scene import (
     TaskRequest,
     Vector,
     instruction,
+    kept_readings,
     require_same_world,
     world_of,
 )
@@ -34,7 +34,7 @@ from worldsim.envs.foreign_source import ask, control_rate, make_source
 from worldsim.envs.foreign_success import Stepped, SuccessRequest
 from worldsim.envs.global_draws import GlobalDraws
 from worldsim.envs.physics import physics_of
-from worldsim.envs.registration import HasHorizon, reset_options
+from worldsim.envs.registration import HasHorizon, given_state, reset_options
 from worldsim.envs.spaces import observation_space
 from worldsim.errors import UsageError
 
@@ -45,27 +45,27 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
     """An env of others with worldsim's observation, action and info.
 
     Observation: `pixels` {camera: uint8 [H,W,3]}, `agent_pos` float32 `[P]`, `task`. Action: Box
-    [-1,1]^A, or Discrete. Info: success, progress and `state` `[S]`,
-    which are the goals of a goal env, positions and velocities of all joints of another MuJoCo
-    env, else the numbers of the source's observation. `camera_pose` `[V,4,4]` is told where a
-    camera moves by itself. Terminated on success or when the env itself ends, truncated after
-    `max_episode_steps`.
+    [-1,1]^A, or Discrete. Info: success, progress and `state` `[S]`: the goals of a goal env,
+    positions and velocities of another MuJoCo env's joints, else the numbers observed; where known,
+    `camera_pose` `[V,4,4]` of cameras that move, and `depth`. Terminated on success or when the
+    env itself ends, truncated after `max_episode_steps`.
 
     Args:
-        source: gymnasium id, such as "Pusher-v5" or "gym_pusht/PushT-v0".
+        source: gymnasium id, such as "Pusher-v5".
         cameras: see `CameraRequest`; empty takes the pictures of a source without MuJoCo.
-        image_size: height and width in pixels.
+        image_size: height and width.
         max_episode_steps: None takes the source's own limit, divided by `stride`.
-        task: instruction text, or where the source tells it; None takes the source id.
+        task: instruction, or where the source tells it; None takes the source id.
         end_effector: `{site, metres, fingers}` of a Cartesian-controlled arm; Fetch is known.
         success: a `SuccessRule`; None: as the env reports it; False for envs without success.
-        geom_groups: groups of shapes to draw, of 0 to 5; None: as MuJoCo, without group 0 where
-            that holds collision shapes in front of visual ones.
+        geom_groups: groups of shapes to draw, of 0 to 5; None: see `choose_groups`.
         fps: steps of the source a second; None: as its `dt`, `render_fps` or clock says.
         stride: steps of the source for which an action is repeated, at `fps / stride`.
         action: what an action means, see `ActionRequest`.
         proprioception: entries of what the source returns that a robot would measure.
         state: entries of what the source returns that only a simulator knows; [] for none.
+        pose: of the camera of a source without MuJoCo, see `PoseRequest`.
+        depth: likewise, see `DepthRequest`.
         repeatable: whether `check_simulator` asks that seeds and states fix episodes.
         source_kwargs: passed to the source env's constructor.
         render_mode: "rgb_array" or None.
@@ -91,6 +91,8 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         action: Mapping[str, Any] | None = None,
         proprioception: Sequence[str] | None = None,
         state: Sequence[str] | None = None,
+        pose: Mapping[str, Any] | None = None,
+        depth: Mapping[str, Any] | None = None,
         repeatable: bool = True,
         source_kwargs: Mapping[str, Any] | None = None,
         render_mode: Literal["rgb_array"] | None = None,
@@ -104,7 +106,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         self.max_episode_steps = max_episode_steps or self.asked_steps or -(-limit // stride)
         self._rate = control_rate(self._inner, source, fps, self._draws) / stride
         parts = (end_effector, success, geom_groups, action, proprioception, state, stride)
-        self._scene = self._make_scene(SceneRequest(source, cameras, *parts))
+        self._scene = self._make_scene(SceneRequest(source, cameras, *parts, pose, depth))
         self._tell = instruction(task, source, self._inner.unwrapped)
         self.spec_world = world_of(self._scene, self._rate, image_size)
         self.observation_space = observation_space(self.spec_world)
@@ -119,11 +121,12 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         self._rig: CameraRig | None = None
         self._pixels: dict[str, NDArray[np.uint8]] = {}
         with self._draws:
-            self._returned = Returned(*self._inner.reset(seed=0))
+            observation, info = self._inner.reset(seed=0)
+        self._returned = Returned(observation, info, self._inner.unwrapped)
         self._measured: tuple[Vector, Vector]
         parts = (self._inner, request, self._draws, self._returned)
-        drawn = physics_of(self._inner.unwrapped) is not None
-        return MujocoScene(*parts) if drawn else PictureScene(*parts)
+        draws_itself = physics_of(self._inner.unwrapped) is None
+        return PictureScene(*parts) if draws_itself else MujocoScene(*parts)
 
     @property
     def camera_rig(self) -> CameraRig | None:
@@ -145,8 +148,9 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         if given.get("factors"):
             raise UsageError("foreign envs have no factors of variation; leave `factors` out")
         state: State | None = given.get("initial_state")
+        state = state if state is None else given_state(state, self._name)
         # What nothing saves of a scene, such as meshes that a reset compiles, its seed gives again.
-        first = seed if state is None or state.get("seed") is None else int(state["seed"])
+        first = seed if state is None or state.get("seed") is None else state["seed"]
         if first is None and not self._scene.restores:
             first = int(self.np_random.integers(2**31))
         self._begin(first)
@@ -173,8 +177,8 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
     def get_state(self) -> State:
         """Everything that decides what follows.
 
-        `physics` is a flat float64 array, empty where the source cannot be restored; `commands`
-        then hold what was done since the reset. `scene` holds what MuJoCo's state does not.
+        `physics` is flat float64, and empty where the source cannot be restored; `commands` then
+        hold what was done. `scene` holds what MuJoCo's state does not.
         """
         state = {
             "factors": {},
@@ -192,23 +196,21 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
     def set_state(self, state: State) -> None:
         """Restore `get_state` output exactly; without its `scene`, the present one stays.
 
-        A source that cannot be restored is reset with the state's seed, and its actions are played
-        again.
+        A source that cannot be restored is reset with the seed, and its actions are played again.
 
         Raises:
-            UsageError: the state belongs to another model, or to a scene with other meshes, or
-                has no seed where only that brings it back.
+            UsageError: the state is of another model or scene, or lacks the seed that is needed.
         """
+        state = given_state(state, self._name)
         if not self._scene.restores:
             self._replay(state)
             return
         self._scene.set_state(state)
-        self._seed, self._steps = state.get("seed"), int(state.get("step", 0))
+        self._seed, self._steps = state.get("seed"), state.get("step") or 0
         self._scene.refresh()
         self._scene.task.set_extras(state.get("extras", {}))
         if "readings" in state:
-            agent_pos, privileged = state["readings"]
-            self._measured = np.array(agent_pos, np.float32), np.array(privileged, np.float32)
+            self._measured = kept_readings(state["readings"], self.spec_world, self._name)
         elif not self._scene.keeps_readings:
             self._take()
 
@@ -219,16 +221,16 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         return np.concatenate(list(self._pixels.values()), axis=1)
 
     def close(self) -> None:
-        """Close the source env; the renderer is shared by the process and closed at its end."""
+        """Close the source env."""
         self._inner.close()
 
     def _begin(self, seed: int | None) -> None:
         """Reset the source, and read what it shows."""
         if seed is not None:
             self._scene.rewind(seed)
-        self._returned = Returned(
-            *ask(lambda: self._inner.reset(seed=seed), self._draws, f"{self._name} failed in reset")
-        )
+        inner, failed = self._inner, f"{self._name} failed in reset"
+        observation, info = ask(lambda: inner.reset(seed=seed), self._draws, failed)
+        self._returned = Returned(observation, info, inner.unwrapped)
         self._scene.adopt()
         if (now := world_of(self._scene, self._rate, self._size)) != self.spec_world:
             require_same_world(self.spec_world, now, self._name)
@@ -239,10 +241,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         self._take()
 
     def _advance(self, command: Vector) -> tuple[float, bool, bool, tuple[bool, float]]:
-        """Repeat a command; reward, whether the source ended or ran out of time, and the outcome.
-
-        Success is held to the frame that shows it: nothing is repeated past it.
-        """
+        """Repeat a command, not past success; reward, ended, out of time, and the outcome."""
         total, decoded = 0.0, self._scene.codec.decode(command)
         for _ in range(self._stride):
             answer = ask(
@@ -250,7 +249,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
             )
             observation, reward, ended, truncated, info = answer
             total += float(reward)
-            self._returned = Returned(observation, info)
+            self._returned = Returned(observation, info, self._inner.unwrapped)
             self._scene.refresh()
             stepped = Stepped(float(reward), bool(ended), info)
             outcome = self._scene.task.after_step(stepped)
@@ -276,7 +275,7 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
             self._begin(int(state["seed"]))
         self._seed = int(state["seed"])
         for command in state.get("commands", ()):
-            self._advance(np.asarray(command, np.float32))
+            self._advance(self.spec_world.action.check(command.astype(np.float32), self._name))
         self._scene.task.set_extras(state.get("extras", {}))
 
     def _take(self) -> None:
@@ -296,4 +295,6 @@ class ForeignEnv(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         info["state"] = self._measured[1].copy()
         if self._scene.tells_poses:
             info["camera_pose"] = self._scene.poses()
+        if self._scene.depth_kind is not None:
+            info["depth"] = self._scene.depth(self._returned, self._size)
         return info

@@ -1,4 +1,7 @@
-"""Entries of what a source env returns, named in configs: `agent_pos`, `info.block_pose[0:2]`."""
+"""Entries of what a source env returns, named in configs: `agent_pos`, `info.block_pose[0:2]`.
+
+`env.agent.pos` is an attribute of the env itself, for those that return little.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,7 +18,7 @@ Vector = NDArray[np.float32]
 
 WHOLE = "observation"
 """Name of an observation that is one array."""
-_INFO = "info"
+_INFO, _ENV = "info", "env"
 _WRITTEN = re.compile(r"(?P<path>[\w./:-]+)(\[(?P<low>\d*)(?P<colon>:)?(?P<high>\d*)\])?")
 _MOST = 4096
 """Numbers that a state may have; what is larger is no state."""
@@ -28,10 +31,12 @@ class Returned:
     Attributes:
         observation: of the source's own form.
         info: with it.
+        env: the source itself, without wrappers.
     """
 
     observation: Any
     info: Mapping[str, Any]
+    env: Any = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Entry:
 
     Attributes:
         text: as it was written.
-        path: keys that lead to it; the first is `info` for the info.
+        path: keys that lead to it; the first is `info` for the info, `env` for attributes.
         part: which of its numbers, flattened.
     """
 
@@ -50,7 +55,7 @@ class Entry:
 
     @staticmethod
     def parse(text: str) -> "Entry":
-        """Read `key`, `info.key`, `key.inner[2]` or `key[0:3]`.
+        """Read `key`, `info.key`, `env.attribute`, `key.inner[2]` or `key[0:3]`.
 
         Raises:
             UsageError: it is written otherwise.
@@ -68,7 +73,7 @@ class Entry:
     @property
     def name(self) -> str:
         """For the numbers it holds."""
-        return "_".join(self.path[1:] if self.path[0] == _INFO else self.path)
+        return "_".join(self.path[1:] if self.path[0] in (_INFO, _ENV) else self.path)
 
     def find(self, returned: Returned) -> Any:
         """The whole value at the path.
@@ -80,6 +85,8 @@ class Entry:
         value: Any = returned.observation
         if path[0] == _INFO:
             value, path = returned.info, path[1:]
+        elif path[0] == _ENV and not (isinstance(value, Mapping) and _ENV in value):
+            return self._attribute(returned.env)
         elif path == (WHOLE,) and not isinstance(value, Mapping):
             path = ()
         for key in path:
@@ -90,6 +97,21 @@ class Entry:
                 )
             value = value[key]
         return value
+
+    def _attribute(self, holder: Any) -> Any:
+        """What attributes of the env lead to; private ones are nobody's.
+
+        Raises:
+            UsageError: there is none.
+        """
+        for name in self.path[1:]:
+            inner = None if name.startswith("_") else getattr(holder, name, None)
+            if inner is None or callable(inner):
+                raise UsageError(
+                    f"entry {self.text!r}: {type(holder).__name__} has no public attribute {name!r}"
+                )
+            holder = inner
+        return holder
 
     def numbers(self, returned: Returned) -> Vector:
         """Its numbers, flat.
@@ -168,6 +190,11 @@ def _take(found: dict[str, NDArray[Any]], name: str, value: Any) -> None:
 def is_image(array: NDArray[Any]) -> bool:
     """Whether an array is a colour picture, uint8 `[H, W, 3]`."""
     return array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 3
+
+
+def is_grey(array: NDArray[Any]) -> bool:
+    """Whether an array is a picture of one channel, uint8 `[H, W, 1]`."""
+    return array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] == 1
 
 
 def numbers_of_observation(returned: Returned) -> list[str]:

@@ -46,6 +46,9 @@ from worldsim.envs.rendering import shared_renderer
 from worldsim.errors import UsageError
 from worldsim.spec import END_EFFECTOR, CameraSpec, VectorSpec
 
+_KEPT = {"assets", "numbers", "attributes", "generators", "draws"}
+"""What a state's scene has."""
+
 
 @dataclass(frozen=True)
 class Binding:
@@ -129,6 +132,7 @@ class MujocoScene:
     """
 
     restores = True
+    depth_kind = None
 
     def __init__(
         self,
@@ -138,6 +142,11 @@ class MujocoScene:
         example: Returned,
     ) -> None:
         self._env, self._request = env, request
+        if request.pose is not None or request.depth is not None:
+            raise UsageError(
+                f"{request.name} is a MuJoCo environment, which worldsim draws itself, so it knows "
+                "where cameras stand; leave env.pose and env.depth out"
+            )
         self._bound = bind(env, request)
         warn_of_groups(self._bound.groups, request.geom_groups, request.name)
         asked = (request.proprioception, request.state)
@@ -230,6 +239,10 @@ class MujocoScene:
         """See `Scene`."""
         return np.stack([v.pose(self._bound.data) for v in self._bound.views]).astype(np.float32)
 
+    def depth(self, returned: Returned, size: int) -> Vector:
+        """See `Scene`."""
+        raise NotImplementedError("no depth is told")
+
     def achieved(self, command: Vector, before: Vector, now: Vector) -> Vector:
         """The displacement that happened, in units of the action; commanded where unknown."""
         achieved = command.copy()
@@ -254,13 +267,15 @@ class MujocoScene:
             UsageError: the state belongs to another model, or to a scene with other meshes.
         """
         scene, name = state.get("scene"), self._request.name
+        if scene is not None and (lacking := sorted(_KEPT - set(scene))):
+            raise UsageError(f"state of {name}: its scene lacks {', '.join(lacking)}")
         if scene is not None and scene["assets"] != self._assets:
             raise UsageError(
                 f"state of {name}: it is of a scene with other meshes or textures than "
                 "the present one; take it after a reset with a seed, and restore it with "
                 "reset(options={'initial_state': state})"
             )
-        physics = read_physics(self._bound.model, state["physics"], name)
+        physics = read_physics(self._bound.model, state.get("physics"), name)
         set_physics(self._bound.model, self._bound.data, physics)
         if scene is not None:
             self._memory.restore(self._bound.model, scene)

@@ -1,13 +1,14 @@
 """A source without MuJoCo: it shows pictures of its own, and its seed and actions restore it."""
 
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.envs.foreign_actions import make_codec
 from worldsim.envs.foreign_drawing import NamedCamera, flipped, read_camera
 from worldsim.envs.foreign_entries import (
@@ -15,16 +16,18 @@ from worldsim.envs.foreign_entries import (
     Readings,
     Returned,
     entries_of,
+    is_grey,
     is_image,
     numbers_of_observation,
 )
 from worldsim.envs.foreign_memory import PythonMemory
 from worldsim.envs.foreign_scene import SceneRequest, State, Vector
+from worldsim.envs.foreign_sight import read_requests
 from worldsim.envs.foreign_source import ask
 from worldsim.envs.foreign_success import make_task
 from worldsim.envs.global_draws import GlobalDraws
 from worldsim.errors import QualityWarning, UsageError
-from worldsim.spec import CameraSpec
+from worldsim.spec import CameraSpec, DepthKind
 
 RENDER = "render"
 """The camera that is the source's own `render()`."""
@@ -46,7 +49,6 @@ class PictureScene:
     """
 
     restores = False
-    tells_poses = False
     keeps_readings = False
 
     def __init__(
@@ -63,11 +65,43 @@ class PictureScene:
                 "mean nothing there; leave them out"
             )
         self._cameras = _cameras(request, example, env)
+        self._pose, self._depth = read_requests(request.pose, request.depth)
+        self._seen = example
+        self._check_sight(env, example)
         self._agent_pos, self._state = _readings(request, example)
         self.agent_pos, self.state = self._agent_pos.spec, self._state.spec
         self.codec = make_codec(env.action_space, request.action_request, self.agent_pos.names)
         self.task = make_task(env, request.success)
         self._memory = PythonMemory(env, draws)
+
+    @property
+    def tells_poses(self) -> bool:
+        """See `Scene`."""
+        return self._pose is not None
+
+    @property
+    def depth_kind(self) -> DepthKind | None:
+        """See `Scene`."""
+        return None if self._depth is None else self._depth.kind
+
+    def _check_sight(self, env: gymnasium.Env[Any, Any], example: Returned) -> None:
+        """Read pose and depth once.
+
+        Raises:
+            UsageError: one cannot be read, or does not go with the cameras.
+        """
+        flips = [camera.name for camera in self._cameras if camera.flip != "none"]
+        if self._pose is not None and flips:
+            raise UsageError(f"env.pose does not go with turned pictures, cameras {flips}")
+        if self._depth is not None and len(self._cameras) > 1:
+            raise UsageError(
+                f"env.depth is of one camera, and {self._name} has {len(self._cameras)}; name one "
+                "in env.cameras"
+            )
+        if self._pose is not None:
+            self._pose.pose(example)
+        if self._depth is not None:
+            self.depth(example, 8)
 
     def cameras(self, size: int) -> tuple[CameraSpec, ...]:
         """See `Scene`."""
@@ -81,6 +115,7 @@ class PictureScene:
 
     def measure(self, returned: Returned) -> Vector:
         """See `Scene`."""
+        self._seen = returned
         return self._agent_pos.read(returned)
 
     def privileged(self, returned: Returned) -> Vector:
@@ -100,21 +135,36 @@ class PictureScene:
                 found = np.asarray(ask(self._env.render, self._draws, failed))
             else:
                 found = np.asarray(Entry.parse(camera.source).find(returned))
+            if is_grey(found):
+                found = np.repeat(found, 3, axis=-1)
             if not is_image(found):
                 raise UsageError(
                     f"camera {camera.name!r} of {self._name}: {camera.source} is {found.dtype} "
-                    f"{found.shape}, expected uint8 [H, W, 3]"
+                    f"{found.shape}, expected uint8 [H, W, 3] or [H, W, 1]"
                 )
             pictures[camera.name] = flipped(_resized(found, size), camera.flip)
         return pictures
 
-    def rig(self, size: int) -> None:
-        """See `Scene`: nobody knows how these pictures were taken."""
-        return None
+    def rig(self, size: int) -> CameraRig | None:
+        """See `Scene`: without a pose nobody knows how these pictures were taken."""
+        if self._pose is None:
+            return None
+        return self._pose.rig(tuple(each.name for each in self._cameras), size, self._seen)
 
     def poses(self) -> Vector:
         """See `Scene`."""
-        raise NotImplementedError("no camera has a pose")
+        if self._pose is None:
+            raise NotImplementedError("no camera has a pose")
+        return np.stack([self._pose.pose(self._seen)] * len(self._cameras))
+
+    def depth(self, returned: Returned, size: int) -> Vector:
+        """See `Scene`."""
+        assert self._depth is not None, "the caller has looked for its kind"
+        request, failed = self._depth, f"{self._name} failed to tell depth"
+        return cast(
+            Vector,
+            ask(lambda: request.read(self._env.unwrapped, size, returned), self._draws, failed),
+        )
 
     def achieved(self, command: Vector, before: Vector, now: Vector) -> Vector:
         """See `Scene`: not known, so what was commanded."""
@@ -141,12 +191,14 @@ def _cameras(
     Raises:
         UsageError: one is no picture of this env, or there is none.
     """
-    images = [name for name, array in entries_of(example).items() if is_image(array)]
+    entries = entries_of(example)
+    images = [name for name, array in entries.items() if is_image(array)]
     renders = env.render_mode == "rgb_array"
-    known = [*images, *([RENDER] if renders else [])]
+    grey = [name for name, array in entries.items() if is_grey(array)]
+    known = [*images, *grey, *([RENDER] if renders else [])]
     if isinstance(request.cameras, str):
         raise UsageError(f"cameras must be a list, got {request.cameras!r}")
-    wanted = request.cameras or images or known
+    wanted = request.cameras or images or ([RENDER] if renders else [])
     if not wanted:
         raise UsageError(
             f"{request.name} shows no picture: it is no MuJoCo environment, its observation holds "

@@ -16,7 +16,7 @@ from worldsim.envs.foreign_drawing import CameraRequest
 from worldsim.envs.foreign_entries import Entry, Returned
 from worldsim.envs.foreign_success import SuccessRequest, Task
 from worldsim.errors import UsageError
-from worldsim.spec import CameraSpec, VectorSpec, WorldSpec
+from worldsim.spec import CameraSpec, DepthKind, VectorSpec, WorldSpec
 
 Vector = NDArray[np.float32]
 State = dict[str, Any]
@@ -39,6 +39,8 @@ class SceneRequest:
         proprioception: entries that a robot measures; None: what the scene knows.
         state: entries of the simulator's state; None: what the scene knows.
         stride: steps of the source for which an action is repeated.
+        pose: where the camera of a source without MuJoCo stands, see `PoseRequest`.
+        depth: of its pixels, see `DepthRequest`.
     """
 
     name: str
@@ -50,6 +52,8 @@ class SceneRequest:
     proprioception: Sequence[str] | None = None
     state: Sequence[str] | None = None
     stride: int = 1
+    pose: Mapping[str, Any] | None = None
+    depth: Mapping[str, Any] | None = None
 
     @property
     def action_request(self) -> ActionRequest:
@@ -87,6 +91,11 @@ class Scene(Protocol):
     @property
     def tells_poses(self) -> bool:
         """Whether some camera moves by itself, so that every frame has its pose."""
+        ...
+
+    @property
+    def depth_kind(self) -> DepthKind | None:
+        """Kind of the depth that it tells; None if it tells none."""
         ...
 
     @property
@@ -131,6 +140,10 @@ class Scene(Protocol):
         """`[V, 4, 4]` cameras to world."""
         ...
 
+    def depth(self, returned: Returned, size: int) -> Vector:
+        """`[V, size, size]`, metres."""
+        ...
+
     def achieved(self, command: Vector, before: Vector, now: Vector) -> Vector:
         """What became of `command` `[A]`, from proprioception `[P]` before and after it."""
         ...
@@ -157,7 +170,24 @@ def world_of(scene: Scene, fps: float, size: int) -> WorldSpec:
         agent_pos=scene.agent_pos,
         state=scene.state,
         camera_pose=scene.tells_poses,
+        depth=scene.depth_kind,
     )
+
+
+def kept_readings(
+    kept: Sequence[NDArray[np.float64]], spec: WorldSpec, name: str
+) -> tuple[Vector, Vector]:
+    """Proprioception `[P]` and privileged state `[S]` as a state holds them.
+
+    Raises:
+        UsageError: they are not of this env's sizes.
+    """
+    if [len(values) for values in kept] != [spec.agent_pos.dim, spec.state.dim]:
+        raise UsageError(
+            f"state of {name}: readings of {[len(values) for values in kept]} numbers, expected "
+            f"{[spec.agent_pos.dim, spec.state.dim]}; was it taken in another env?"
+        )
+    return kept[0].astype(np.float32), kept[1].astype(np.float32)
 
 
 def require_same_world(made: WorldSpec, now: WorldSpec, name: str) -> None:

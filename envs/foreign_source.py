@@ -14,6 +14,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from worldsim.conventions import plain_rate
 from worldsim.envs.foreign_dm import DmEnv, speaks_dm_env
+from worldsim.envs.foreign_worlds import adapted, register_world, usual_arguments
 from worldsim.envs.global_draws import GlobalDraws
 from worldsim.envs.physics import physics_of, read_attribute
 from worldsim.errors import MissingExtraError, UsageError, WorldsimError, unknown_name
@@ -46,6 +47,7 @@ def make_source(
         MissingExtraError: the id belongs to a package that is not installed.
     """
     _require_registered(source)
+    kwargs = {**usual_arguments(source), **kwargs}
     limit = gymnasium.spec(source).max_episode_steps or DEFAULT_LIMIT
     env = _make_and_reset(source, kwargs, draws)
     drawn = "render_mode" in kwargs or env.render_mode is not None
@@ -79,7 +81,7 @@ def _make_and_reset(
             f"env {source!r} with source_kwargs {dict(kwargs)} cannot be made and reset: "
             f"{type(error).__name__}: {error}"
         ) from error
-    return env
+    return adapted(source, env)
 
 
 def _is_env_class(creator: Any) -> bool:
@@ -107,6 +109,8 @@ def ask(call: Callable[[], Any], draws: GlobalDraws, failed: str) -> Any:
     try:
         with draws:
             return call()
+    except WorldsimError:
+        raise
     except Exception as error:  # whatever somebody else's env raises
         raise WorldsimError(f"{failed}: {type(error).__name__}: {error}") from error
 
@@ -164,6 +168,7 @@ def _require_registered(source: str) -> None:
             "sets; give env.import=MODULE on the command line (worldsim.envs.import_modules in "
             "Python), and the id alone"
         )
+    register_world(source)
     if importlib.util.find_spec("gymnasium_robotics") is not None:
         # Importing it prints notices about other envs.
         with contextlib.redirect_stderr(io.StringIO()):

@@ -5,6 +5,7 @@ which can end an episode before the env does and never after. An env with a hori
 to look at the call that makes it.
 """
 
+import operator
 import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -16,7 +17,9 @@ from types import FrameType
 from typing import Any, Self
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec, make
+from numpy.typing import NDArray
 
 from worldsim.errors import EXTRAS, MissingExtraError, UsageError
 
@@ -127,12 +130,69 @@ def reset_options(options: Mapping[str, Any] | None, known: Sequence[str]) -> di
     """The options of a `reset`.
 
     Raises:
-        UsageError: one of them is not `known`.
+        UsageError: they are no mapping, or one of them is not `known` or of another kind.
     """
+    if options is not None and not isinstance(options, Mapping):
+        raise UsageError(f"reset options are {options!r}; expected a mapping, or None")
     given = dict(options or {})
     if unknown := sorted(set(given) - set(known)):
         raise UsageError(f"reset options {unknown} are unknown; known: {', '.join(known)}")
+    for name, kind in (("factors", Mapping), ("task", str)):
+        if given.get(name) is not None and not isinstance(given[name], kind):
+            expected = "a mapping" if kind is Mapping else "a text"
+            raise UsageError(f"reset option {name!r} is {given[name]!r}; expected {expected}")
     return given
+
+
+def given_state(state: Any, where: str) -> dict[str, Any]:
+    """A simulator's state as a caller gives it back, with its parts of the kinds that they have.
+
+    Args:
+        state: what `get_state` gave, perhaps as JSON keeps it; parts may be left out.
+        where: whose state it is, for messages.
+
+    Raises:
+        UsageError: it is no mapping, or a part is of another kind.
+    """
+    if not isinstance(state, Mapping):
+        raise UsageError(
+            f"state of {where}: it is {state!r}; expected a mapping as get_state() gives it, with "
+            "physics, seed and step"
+        )
+    found = dict(state)
+    for name in ("extras", "factors", "scene"):
+        if found.get(name) is not None and not isinstance(found[name], Mapping):
+            raise UsageError(f"state of {where}: {name} is {found[name]!r}; expected a mapping")
+    for name in ("seed", "step"):
+        if (value := found.get(name)) is not None:
+            found[name] = _counted(value, f"state of {where}: {name}")
+    for name in ("commands", "readings"):
+        if name in found:
+            rows = found[name] if isinstance(found[name], list | tuple) else [found[name]]
+            found[name] = [_numbers(row, f"state of {where}: {name}") for row in rows]
+    if found.get("physics") is not None:
+        found["physics"] = _numbers(found["physics"], f"state of {where}: physics")
+    return found
+
+
+def _counted(value: Any, what: str) -> int:
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = -1
+    if count < 0 or isinstance(value, bool):
+        raise UsageError(f"{what} is {value!r}; expected a whole number from 0")
+    return count
+
+
+def _numbers(value: Any, what: str) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{what} is {value!r}; expected numbers") from error
+    if array.ndim != 1:
+        raise UsageError(f"{what} has shape {array.shape}; expected a flat list of numbers")
+    return array
 
 
 _MAKE = make.__code__

@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # `import worldsim.envs` and the specs of a world do without 
 Observation = Mapping[str, Any]
 """`pixels` {camera: uint8 [N,H,W,3]}, `agent_pos` float32 [N,P], `task` sequence of N strings."""
 
+HABITAT_AXES = ((0, 0, -1), (-1, 0, 0), (0, 1, 0))
+"""Rows of the matrix from Habitat's world (y up, an unturned agent looks along -z) to ours (z up,
+heading 0 looks along +x). glTF's axes are Habitat's."""
+
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
 

@@ -27,15 +27,17 @@ from worldsim.envs.indoor.journey import Journey
 from worldsim.envs.indoor.scene import (
     FEWEST,
     MOST,
-    SCENES,
+    Scene,
     Split,
     build_scene,
+    checked_rooms,
+    checked_scenes,
     given_scene,
     scene_number,
 )
 from worldsim.envs.indoor.sensors import Frame, Sensor, SensorConfig, agent_pose, look
 from worldsim.envs.indoor.world import HZ, world_of
-from worldsim.envs.registration import HasHorizon, reset_options
+from worldsim.envs.registration import HasHorizon, given_state, reset_options
 from worldsim.envs.spaces import observation_space
 from worldsim.errors import UsageError
 
@@ -110,8 +112,8 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
     ) -> None:
         given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_arguments(IndoorNav, given, "env")
-        self._rooms = _checked_rooms(rooms)
-        self._scenes = _checked_scenes(scenes)
+        self._rooms = checked_rooms(rooms)
+        self._scenes = checked_scenes(scenes)
         _check_height(camera_height, height)
         self._split, self._goals = split, goals
         self._body = Body(actions, float(forward), float(np.deg2rad(turn)), sliding, float(radius))
@@ -158,13 +160,13 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         given = reset_options(options, _OPTIONS)
         self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
         if given.get("initial_state") is not None:
-            self.set_state({"seed": self._seed, **given["initial_state"]})
+            self.set_state({"seed": self._seed, **given_state(given["initial_state"], "IndoorNav")})
         else:
             rng = np.random.default_rng([self._seed, _EPISODE])
             index = int(rng.integers(self._scenes))
             number = given.get("scene")
             number = scene_number(self._split, index) if number is None else given_scene(number)
-            scene = build_scene(number, *self._rooms)
+            scene = self._scene(number, *self._rooms)
             self._journey = Journey.begin(rng, scene, self._body, self._rules, self._goals, given)
             self._step = 0
         self._see()
@@ -210,9 +212,13 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         Raises:
             UsageError: the numbers are no state of this env, or its agent stands in a wall.
         """
+        state = given_state(state, "IndoorNav")
         task = (state.get("extras") or {}).get("task")
-        self._journey = Journey.from_numbers(state.get("physics"), self._body, self._rules, task)
-        self._seed, self._step = int(state.get("seed") or 0), int(state.get("step") or 0)
+        if task is not None and not isinstance(task, str):
+            raise UsageError(f"state of IndoorNav: its task is {task!r}; expected a text")
+        parts = (self._scene, self._body, self._rules, task)
+        self._journey = Journey.from_numbers(state.get("physics"), *parts)
+        self._seed, self._step = state.get("seed") or 0, state.get("step") or 0
         self._see()
 
     @property
@@ -232,9 +238,16 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
             raise UsageError("this env gives no depth; make it with depth=True and reset it")
         return dict(zip(self.spec_world.camera_names, self._frame.depth, strict=True))
 
+    def _scene(self, number: int, fewest: int, most: int) -> Scene:
+        """The scene of a number and of bounds of its rooms."""
+        return build_scene(number, fewest, most)
+
+    def _look(self, journey: Journey) -> Frame:
+        """What the agent sees."""
+        return look(journey.scene, self._sensor, agent_pose(journey.place, journey.yaw))
+
     def _see(self) -> None:
-        journey = self.journey
-        self._frame = look(journey.scene, self._sensor, agent_pose(journey.place, journey.yaw))
+        self._frame = self._look(self.journey)
 
     def _observe(self) -> Observation:
         assert self._frame is not None
@@ -272,29 +285,3 @@ def _check_height(cameras: float, agent: float) -> None:
             f"env.camera_height is {cameras}, above the agent's height {agent}; lower the cameras "
             "or raise env.height"
         )
-
-
-def _checked_rooms(rooms: tuple[int, int]) -> tuple[int, int]:
-    """Bounds of the number of rooms.
-
-    Raises:
-        UsageError: they are no bounds, or beyond what plans are made for.
-    """
-    low, high = int(rooms[0]), int(rooms[1])
-    if not FEWEST <= low <= high <= MOST:
-        raise UsageError(
-            f"env.rooms is {list(rooms)}; expected two counts from {FEWEST} to {MOST}, the fewest "
-            "first"
-        )
-    return low, high
-
-
-def _checked_scenes(scenes: int | None) -> int:
-    """How many scenes of a split are drawn from.
-
-    Raises:
-        UsageError: a split has fewer.
-    """
-    if scenes is not None and scenes > SCENES:
-        raise UsageError(f"env.scenes is {scenes}; a split has {SCENES}")
-    return SCENES if scenes is None else int(scenes)

@@ -124,8 +124,7 @@ def paths_to(scene: Scene, radius: float, goal: int) -> ShortestPaths:
         along = np.linspace(-half[k, 0], half[k, 1], count + 1)
         tangent = np.array([-normal[1], normal[0]])
         places.append(middle[k] + 2 * SLACK * normal + along[:, None] * tangent)
-    found = np.concatenate(places)
-    return ShortestPaths(space, found[space.is_free(found)])
+    return scene.paths(space, np.concatenate(places))
 
 
 def _half_edges(bounds: Array, angle: float) -> Array:

@@ -3,7 +3,7 @@
 Legend: metres and radians, in the scene's frame unless the start's is named.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -25,8 +25,7 @@ from worldsim.envs.indoor.episode import (
     phrase,
     space_of,
 )
-from worldsim.envs.indoor.guide import waypoint
-from worldsim.envs.indoor.scene import Scene, build_scene
+from worldsim.envs.indoor.scene import Scene, checked_rooms
 from worldsim.envs.indoor.sensors import agent_pose
 from worldsim.errors import UsageError
 
@@ -197,7 +196,7 @@ class Journey:
     def waypoint(self) -> Array:
         """`[2]` to head for, see `worldsim.envs.indoor.guide`."""
         paths = paths_to(self.scene, self.body.radius, self.goal)
-        return waypoint(paths, self.body, self.place, self.yaw, self._next)
+        return self.scene.waypoint(paths, self.body, self.place, self.yaw, self._next)
 
     @cached_property
     def to_start(self) -> Array:
@@ -258,20 +257,29 @@ class Journey:
         )
 
     @classmethod
-    def from_numbers(cls, given: Any, body: Body, rules: Rules, task: str | None) -> Self:
+    def from_numbers(
+        cls,
+        given: Any,
+        build: Callable[[int, int, int], Scene],
+        body: Body,
+        rules: Rules,
+        task: str | None,
+    ) -> Self:
         """Inverse of `to_numbers`.
 
         Raises:
             UsageError: the numbers are none of this env, or the agent stands in a wall.
         """
         numbers = np.asarray([] if given is None else given, np.float64)
-        count = int(numbers[_HEADER - 1]) if numbers.ndim == 1 and len(numbers) > _HEADER else 0
-        if count < 1 or len(numbers) != _HEADER + 2 * count or not np.isfinite(numbers).all():
+        whole = numbers.ndim == 1 and len(numbers) > _HEADER and np.isfinite(numbers).all()
+        count = int(numbers[_HEADER - 1]) if whole else 0
+        if count < 1 or len(numbers) != _HEADER + 2 * count:
             raise UsageError(
                 f"state of IndoorNav: physics has shape {numbers.shape}, expected ({_HEADER} + 2 x "
                 "goals,), all finite; was it taken in another env?"
             )
-        scene = build_scene(*map(int, numbers[:3]))
+        number, few, many = map(int, numbers[:3])
+        scene = build(number, *checked_rooms((few, many)))
         goals = tuple(map(int, numbers[_HEADER : _HEADER + count]))
         if not all(0 <= goal < len(scene.things) for goal in goals):
             raise UsageError(

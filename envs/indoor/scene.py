@@ -13,6 +13,7 @@ from typing import Any, Literal
 import mujoco
 import numpy as np
 
+from worldsim.envs.indoor.agent import Body
 from worldsim.envs.indoor.colours import (
     FLOORS,
     Picture,
@@ -28,7 +29,9 @@ from worldsim.envs.indoor.colours import (
 from worldsim.envs.indoor.floor_plan import Room, floor_plan
 from worldsim.envs.indoor.free_space import Array, FreeSpace, support
 from worldsim.envs.indoor.furnish import Placed, furnish
+from worldsim.envs.indoor.guide import waypoint
 from worldsim.envs.indoor.shell import CURTAINS, Finish, before_side, build_shell, wall_supports
+from worldsim.envs.indoor.shortest_path import ShortestPaths
 from worldsim.envs.indoor.solids import GLOW, PALETTE, Solids
 from worldsim.errors import UsageError
 
@@ -83,6 +86,16 @@ class Scene:
         """Where an agent of this radius can stand."""
         return FreeSpace(self.supports, radius)
 
+    def paths(self, space: FreeSpace, places: Array) -> ShortestPaths:
+        """Shortest paths in `space` to those of the places `[G, 2]` that are free."""
+        return ShortestPaths(space, places[space.is_free(places)])
+
+    def waypoint(
+        self, paths: ShortestPaths, body: Body, place: Array, yaw: float, way: tuple[float, Array]
+    ) -> Array:
+        """See `worldsim.envs.indoor.guide.waypoint`."""
+        return waypoint(paths, body, place, yaw, way)
+
     @property
     def threshold(self) -> Array:
         """A place `[2]` before a door, which furniture leaves free in every scene."""
@@ -136,6 +149,32 @@ def split_of(number: int) -> str:
         f"scene {number} belongs to no split; scenes go from 0 to "
         f"{max(SPLITS.values()) + SCENES - 1}"
     )
+
+
+def checked_rooms(rooms: tuple[int, int]) -> tuple[int, int]:
+    """Bounds of the number of rooms.
+
+    Raises:
+        UsageError: they are no bounds, or beyond what plans are made for.
+    """
+    low, high = int(rooms[0]), int(rooms[1])
+    if not FEWEST <= low <= high <= MOST:
+        raise UsageError(
+            f"env.rooms is {list(rooms)}; expected two counts from {FEWEST} to {MOST}, the fewest "
+            "first"
+        )
+    return low, high
+
+
+def checked_scenes(scenes: int | None) -> int:
+    """How many scenes of a split are drawn from.
+
+    Raises:
+        UsageError: a split has fewer.
+    """
+    if scenes is not None and scenes > SCENES:
+        raise UsageError(f"env.scenes is {scenes}; a split has {SCENES}")
+    return SCENES if scenes is None else int(scenes)
 
 
 @lru_cache(maxsize=8)

@@ -14,7 +14,7 @@ from worldsim.cameras.rig import CameraRig
 from worldsim.config.limits import Count, ImageSize
 from worldsim.config.values import check_arguments
 from worldsim.envs.physics import get_physics, read_physics, set_physics
-from worldsim.envs.registration import HasHorizon, reset_options
+from worldsim.envs.registration import HasHorizon, given_state, reset_options
 from worldsim.envs.rendering import (
     SceneRenderer,
     camera_indices,
@@ -127,7 +127,8 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
         given = reset_options(options, ("factors", "initial_state"))
         self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
         if given.get("initial_state") is not None:
-            self.set_state({"seed": self._seed, **given["initial_state"]})
+            state = given_state(given["initial_state"], type(self).__name__)
+            self.set_state({"seed": self._seed, **state})
         else:
             self._begin(given.get("factors") or {})
         return self._observe(), self._info()
@@ -175,11 +176,12 @@ class TabletopEnv(HasHorizon, gymnasium.Env[Observation, Float]):
         Raises:
             UsageError: the physics vector does not fit this env, or a factor is wrong.
         """
+        state = given_state(state, type(self).__name__)
         physics = read_physics(self.model, state.get("physics"), type(self).__name__)
         factors = self.factor_space.nominal
         factors.update(self.factor_space.check(state.get("factors") or {}))
         self._set_factors(factors)
-        self._seed, self._step = int(state.get("seed") or 0), int(state.get("step") or 0)
+        self._seed, self._step = state.get("seed") or 0, state.get("step") or 0
         mujoco.mj_resetData(self.model, self.data)
         set_physics(self.model, self.data, physics)
         self._refresh()

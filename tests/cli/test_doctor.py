@@ -71,3 +71,26 @@ def test_a_check_that_raises_is_a_failure_of_its_own() -> None:
 
     finding = doctor_checks._guarded("GL", broken)
     assert finding == Finding("GL", "FAIL", "OSError: no such device")
+
+
+def habitat(folder: Path, code: str, monkeypatch: pytest.MonkeyPatch) -> Finding:
+    """What is found of a habitat-sim whose module holds this code."""
+    (folder / "habitat_sim.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+    root = str(Path(__file__).resolve().parents[2])
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{root}")
+    return doctor_checks._habitat()
+
+
+def test_habitat_sim_is_told_with_its_version_or_the_way_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = habitat(tmp_path, "__version__ = '0.3.4'", monkeypatch)
+    assert found.status == "OK" and "version 0.3.4" in found.detail
+    found = habitat(tmp_path, "__version__ = '0.2.4'", monkeypatch)
+    assert found.status == "absent" and "version 0.2.4, expected 0.3.x" in found.detail
+    found = habitat(tmp_path, "import os; os.abort()", monkeypatch)
+    assert found.status == "absent" and "ends with" in found.detail
+    monkeypatch.setattr("worldsim.envs.habitat.library.find_spec", lambda name: None)
+    found = doctor_checks._habitat()
+    assert found.status == "absent" and "conda install habitat-sim" in found.detail

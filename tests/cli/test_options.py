@@ -26,6 +26,7 @@ NEEDED = {
     "play": ["out={tmp}/out"],
     "export": ["out={tmp}/out", "source={tmp}"],
     "data": ["root={tmp}"],
+    "scene": ["out={tmp}/out"],
     "doctor": [],
 }
 OTHER_GROUPS = [

@@ -1,9 +1,14 @@
-"""IndoorNav keeps the promises that the rest of the package builds on."""
+"""IndoorNav and HabitatNav keep the promises that the rest of the package builds on.
+
+HabitatNav does so with a stand-in for habitat-sim, and with the real one where that is installed.
+"""
 
 import json
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
+import fake_habitat
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -16,7 +21,7 @@ from worldsim.envs.simulator_check import check_simulator
 from worldsim.errors import UsageError
 from worldsim.spec import WorldSpec
 
-SMALL = {"image_size": 16, "rooms": (2, 3)}
+SMALL: dict[str, Any] = {"image_size": 16, "rooms": (2, 3)}
 KINDS: tuple[dict[str, Any], ...] = (
     {"sensor": "panorama"},
     {"sensor": "three", "actions": "continuous"},
@@ -24,8 +29,25 @@ KINDS: tuple[dict[str, Any], ...] = (
 )
 
 
+WORLD = {"id": "worldsim/IndoorNav-v0"}
+_REAL = pytest.mark.skipif(find_spec("habitat_sim") is None, reason="habitat-sim is not installed")
+
+
+@pytest.fixture(params=["indoor", "stand-in", pytest.param("habitat-sim", marks=_REAL)])
+def both(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make_env` makes an env of each simulator."""
+    if request.param == "stand-in":
+        fake_habitat.install(monkeypatch)
+    if request.param != "indoor":
+        monkeypatch.setitem(WORLD, "id", "worldsim/HabitatNav-v0")
+        monkeypatch.setitem(SMALL, "image_size", 8)
+
+
+every_simulator = pytest.mark.usefixtures("both")
+
+
 def make_env(**kwargs: Any) -> IndoorNav:
-    env = make("worldsim/IndoorNav-v0", **{**SMALL, **kwargs}).unwrapped
+    env = make(WORLD["id"], **{**SMALL, **kwargs}).unwrapped
     assert isinstance(env, IndoorNav)
     return env
 
@@ -55,19 +77,22 @@ def actions(env: IndoorNav, seed: int, count: int) -> list[Any]:
     return [rng.uniform(low, high).astype(np.float32) for _ in range(count)]
 
 
+@every_simulator
 @pytest.mark.parametrize("kind", KINDS)
 def test_check_env_is_clean(kind: dict[str, Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # Its advice on spaces takes a batch of pixels for granted and concerns no rule.
         warnings.filterwarnings("ignore", message=".*not within the observation space.*")
-        check_env(make_env(render_mode="rgb_array", **kind), skip_render_check=True)
+        check_env(make_env(render_mode="rgb_array", scenes=1, **kind), skip_render_check=True)
 
 
+@every_simulator
 def test_two_envs_show_the_same_episode_and_states_restore_it() -> None:
     check_simulator(make_env, "IndoorNav")
 
 
+@every_simulator
 @pytest.mark.parametrize("kind", KINDS)
 def test_spec_describes_what_is_returned(kind: dict[str, Any]) -> None:
     env = make_env(**kind)
@@ -90,6 +115,7 @@ def test_spec_describes_what_is_returned(kind: dict[str, Any]) -> None:
     )
 
 
+@every_simulator
 @pytest.mark.parametrize("kind", KINDS)
 def test_cameras_stand_where_the_agent_carries_them(kind: dict[str, Any]) -> None:
     import torch
@@ -105,6 +131,7 @@ def test_cameras_stand_where_the_agent_carries_them(kind: dict[str, Any]) -> Non
         np.testing.assert_allclose(carried, info["camera_pose"], atol=1e-5)
 
 
+@every_simulator
 @pytest.mark.parametrize("kind", KINDS)
 def test_seed_fixes_the_episode_and_differs_from_the_next(kind: dict[str, Any]) -> None:
     env, other = make_env(**kind), make_env(**kind)
@@ -119,6 +146,7 @@ def test_seed_fixes_the_episode_and_differs_from_the_next(kind: dict[str, Any]) 
     assert env.journey.scene.number != first
 
 
+@every_simulator
 @pytest.mark.parametrize("kind", KINDS)
 def test_state_restores_bit_for_bit_in_another_env(kind: dict[str, Any]) -> None:
     env, other = make_env(**kind), make_env(**kind)
@@ -140,6 +168,7 @@ def test_state_restores_bit_for_bit_in_another_env(kind: dict[str, Any]) -> None
     np.testing.assert_array_equal(env.get_state()["physics"], saved["physics"])
 
 
+@every_simulator
 def test_answers_share_no_memory() -> None:
     env = make_env()
     kept = flat(*env.reset(seed=0))
@@ -149,6 +178,7 @@ def test_answers_share_no_memory() -> None:
     assert_same(kept, copies)
 
 
+@every_simulator
 def test_a_full_turn_ends_where_it_began() -> None:
     env = make_env(turn=15)
     first = flat(*env.reset(seed=2))
@@ -190,6 +220,7 @@ def test_few_scenes_come_again() -> None:
     assert numbers <= {0, 1}
 
 
+@every_simulator
 def test_stop_far_from_the_goal_ends_the_episode_without_success() -> None:
     env = make_env()
     env.reset(seed=0)
@@ -198,6 +229,7 @@ def test_stop_far_from_the_goal_ends_the_episode_without_success() -> None:
     assert info["events"].tolist()[2] == 1.0 and info["progress"] < 1.0
 
 
+@every_simulator
 def test_still_continuous_actions_stop() -> None:
     env = make_env(actions="continuous")
     env.reset(seed=0)
@@ -205,6 +237,7 @@ def test_still_continuous_actions_stop() -> None:
     assert env.step(np.zeros(2, np.float32))[2]
 
 
+@every_simulator
 def test_achieved_actions_are_measured() -> None:
     env = make_env(actions="continuous", max_episode_steps=400)
     env.reset(seed=0)
@@ -221,6 +254,7 @@ def test_achieved_actions_are_measured() -> None:
     assert bumped == info["collisions"] > 0
 
 
+@every_simulator
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -245,6 +279,7 @@ def test_bad_options_are_refused(options: dict[str, Any], words: str) -> None:
         env.reset(seed=0, options=options)
 
 
+@every_simulator
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -272,6 +307,7 @@ def test_bad_actions_are_refused(action: Any) -> None:
         env.step(action)
 
 
+@every_simulator
 def test_no_episode_before_reset() -> None:
     with pytest.raises(UsageError, match="reset"):
         make_env().step(1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldsim.conventions import HABITAT_AXES
 from worldsim.registry import Registry
 
 
@@ -46,11 +47,10 @@ def _homogeneous(rows: tuple[tuple[int, int, int], ...], like: Tensor) -> Tensor
 
 _SAME = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
 _OPENGL = ((1, 0, 0), (0, -1, 0), (0, 0, -1))
-_Y_UP = ((1, 0, 0), (0, 0, -1), (0, 1, 0))
 
 CONVENTIONS: Registry[Convention] = Registry("pose convention")
 CONVENTIONS.register("mujoco")(Convention(_SAME, _OPENGL))
-CONVENTIONS.register("habitat")(Convention(_Y_UP, _OPENGL))
+CONVENTIONS.register("habitat")(Convention(HABITAT_AXES, _OPENGL))
 # Left-handed, y up: the world is mirrored, and so is the camera, whose y points up.
 CONVENTIONS.register("unity")(
     Convention(((1, 0, 0), (0, 0, 1), (0, 1, 0)), ((1, 0, 0), (0, -1, 0), (0, 0, 1)))

@@ -67,6 +67,11 @@ COMMANDS: dict[str, Command] = {
         "nothing was changed in the source data",
         actions=("inspect", "verify", "merge", "preview"),
     ),
+    "scene": Command(
+        "write apartments as .glb for habitat-sim and other programs",
+        "scenes already written are whole",
+        actions=("export",),
+    ),
     "doctor": Command(
         "check this machine: torch, rendering, video codecs, optional packages",
         "nothing was changed",

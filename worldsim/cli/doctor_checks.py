@@ -81,7 +81,8 @@ def all_findings(matmul_size: int, disk: Path) -> list[Finding]:
         ("disk", lambda: _disk(disk)),
     ]
     findings = [_guarded(name, check) for name, check in required]
-    return findings + [_optional(package, extra) for package, extra in EXTRAS.items()]
+    optional = [_optional(package, extra) for package, extra in EXTRAS.items()]
+    return [*findings, _habitat(), *optional]
 
 
 def _guarded(name: str, check: Callable[[], str]) -> Finding:
@@ -191,3 +192,36 @@ def _optional(package: str, extra: str) -> Finding:
     if importlib.util.find_spec(package) is None:
         return Finding(package, "absent", f"optional: pip install 'worldsim[{extra}]'")
     return Finding(package, "OK", f"optional, extra {extra!r}")
+
+
+HABITAT_SCRIPT = """
+from worldsim.envs.habitat.library import habitat_sim
+from worldsim.errors import UsageError
+try:
+    print(f"version {habitat_sim().__version__}")
+except UsageError as error:
+    raise SystemExit(str(error))
+"""
+"""Its compiled parts may end a process, so it is imported in one of its own."""
+
+
+def _habitat() -> Finding:
+    """Whether habitat-sim is here, and of a version that is known; it has no wheel, so no extra."""
+    from worldsim.envs.habitat.library import ROUTE, is_there
+
+    name = "habitat_sim"
+    if not is_there():
+        return Finding(name, "absent", f"optional, for env=habitat: {ROUTE}")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", HABITAT_SCRIPT],
+            capture_output=True,
+            text=True,
+            timeout=FRAME_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(name, "absent", f"its import takes over {FRAME_SECONDS:.0f} s; {ROUTE}")
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"its import ends with {done.returncode}"]
+        return Finding(name, "absent", f"optional, for env=habitat: {said[-1]}")
+    return Finding(name, "OK", f"optional, for env=habitat: {done.stdout.strip()}")

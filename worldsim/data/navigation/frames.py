@@ -1,8 +1,9 @@
-"""The one adapter from Habitat's frame to ours, and back.
+"""Places and headings in Habitat's frame, as ours, and back.
 
 Habitat: y up, an unturned agent looks along -z. Ours: z up, heading 0 looks along +x. So that an
 unturned agent looks the same way in both, ours is (-z, -x, y) of theirs, as in LH-VLN's
-`transform_position`. A heading is then Habitat's yaw about its y axis.
+`transform_position`. A heading is then Habitat's yaw about its y axis. The axes are those by which
+`worldsim.cameras.adapters` turns poses.
 
 LHPR files give a yaw in degrees that is 180 for an unturned agent and grows to the left
 (`nav_gen/habitat_base/simulation.py`, `self.yaw`).
@@ -13,6 +14,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from worldsim.conventions import HABITAT_AXES
 from worldsim.data.navigation.walk import as_numbers
 from worldsim.errors import DataError
 
@@ -24,14 +26,20 @@ UNTURNED = 180.0
 
 def from_habitat(points: ArrayLike) -> Float:
     """Points `[..., 3]`, y up, to points `[..., 3]`, z up."""
-    given = np.asarray(points, np.float64)
-    return np.stack([-given[..., 2], -given[..., 0], given[..., 1]], axis=-1)
+    return _turned(points, HABITAT_AXES)
 
 
 def to_habitat(points: ArrayLike) -> Float:
     """Points `[..., 3]`, z up, to points `[..., 3]`, y up; inverse of `from_habitat`."""
-    given = np.asarray(points, np.float64)
-    return np.stack([-given[..., 1], given[..., 2], -given[..., 0]], axis=-1)
+    # The change of axes is orthogonal, so transposed it is undone.
+    return _turned(points, np.transpose(HABITAT_AXES))
+
+
+def _turned(points: ArrayLike, rows: ArrayLike) -> Float:
+    """Points `[..., 3]` by the rows of a matrix of signs; what is NaN stays in its place."""
+    given, signs = np.asarray(points, np.float64), np.asarray(rows)
+    order = np.abs(signs).argmax(axis=1)
+    return np.asarray(given[..., order] * signs[np.arange(3), order], np.float64)
 
 
 def heading_of_quaternion(quaternion: ArrayLike) -> float:

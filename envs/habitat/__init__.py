@@ -1,0 +1,1 @@
+"""The apartments of IndoorNav in habitat-sim."""

@@ -1,0 +1,236 @@
+"""One habitat-sim simulator for each thread, which shows one scene after the other.
+
+Making one costs seconds, another scene milliseconds. Its OpenGL context belongs to the thread that
+made it. Places are in our frame (z up); `worldsim.data.navigation.frames` turns them.
+
+Legend: V views, H W pixels; metres.
+"""
+
+import atexit
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+
+from worldsim.data.navigation.frames import quaternion_of_heading, to_habitat
+from worldsim.envs.habitat.library import habitat_sim
+from worldsim.envs.indoor.agent import Array, Body
+from worldsim.envs.indoor.cube_faces import FINE
+from worldsim.envs.indoor.sensors import FAR, VIEWS, Float, Frame, SensorConfig
+from worldsim.errors import WorldsimError
+
+_CELLS = 6
+"""Cells of a navigation mesh in the agent's radius, which recast rounds up to whole cells."""
+_CELL_HEIGHT, _CLIMB = 0.05, 0.1
+"""Metres; the agent steps over rugs and onto no furniture."""
+MOVES = ("move_forward", "turn_left", "turn_right")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A scene as habitat-sim loads it, and who walks and looks there.
+
+    Attributes:
+        file: its `.stage_config.json`.
+        sensor: what is seen; a simulator that began without colours cannot have them later.
+        body: of the agent.
+        height: of the agent, metres.
+        gpu: number of the graphics device; -1 takes whichever EGL has, a processor included.
+    """
+
+    file: Path
+    sensor: SensorConfig
+    body: Body
+    height: float
+    gpu: int
+
+    @property
+    def walker(self) -> tuple[Path, float, float]:
+        """What a navigation mesh depends on."""
+        return self.file, self.body.radius, self.height
+
+
+class Viewer:
+    """A simulator and the navigation meshes that it made."""
+
+    def __init__(self) -> None:
+        self.library = habitat_sim()
+        self._folder = TemporaryDirectory(prefix="worldsim_navmesh_")
+        self._simulator: Any = None
+        self._stage: Stage | None = None
+        self._follower: Any = None
+        self._meshes: dict[tuple[Path, float, float], Path] = {}
+
+    def look(self, stage: Stage, place: Array, yaw: float) -> Frame:
+        """What an agent at `place` `[2]` with a heading sees."""
+        self._show(stage)
+        self._stand(place, yaw)
+        return _frame(self._simulator.get_sensor_observations(), stage.sensor)
+
+    def pathfinder(self, stage: Stage) -> Any:
+        """A `PathFinder` of its own for a scene and an agent.
+
+        Raises:
+            WorldsimError: the scene has no floor to stand on.
+        """
+        if stage.walker not in self._meshes:
+            self._show(stage)
+        found = self.library.PathFinder()
+        found.load_nav_mesh(str(self._meshes[stage.walker]))
+        return found
+
+    def follow(self, stage: Stage, place: Array, yaw: float, goal: Float) -> str | None:
+        """What habitat-sim's greedy follower does next; None where it is there or knows no way.
+
+        Args:
+            stage: where; the follower's turns and steps are those of its body.
+            place: `[2]` of the agent.
+            yaw: its heading.
+            goal: `[3]` in Habitat's frame.
+        """
+        self._show(stage)
+        self._stand(place, yaw)
+        if self._follower is None:
+            self._follower = self._simulator.make_greedy_follower(
+                goal_radius=stage.body.forward / 2, fix_thrashing=True
+            )
+        # Its memory of turns would make an answer depend on earlier questions.
+        self._follower.reset()
+        try:
+            action: str | None = self._follower.next_action_along(goal)
+        except self.library.errors.GreedyFollowerError:
+            return None
+        return action
+
+    def close(self) -> None:
+        """End the simulator."""
+        if self._simulator is not None:
+            self._simulator.close()
+        self._simulator = self._stage = self._follower = None
+        self._folder.cleanup()
+
+    def _show(self, stage: Stage) -> None:
+        """Let the simulator have a scene, its sensors and its agent."""
+        if stage == self._stage:
+            return
+        self._follower = self._stage = None
+        configuration = _configuration(self.library, stage)
+        if self._simulator is None:
+            self._simulator = self.library.Simulator(configuration)
+        else:
+            self._simulator.reconfigure(configuration)
+        self._load_mesh(stage)
+        self._stage = stage
+
+    def _load_mesh(self, stage: Stage) -> None:
+        """Give the simulator the navigation mesh of its scene, and keep that as a file.
+
+        Raises:
+            WorldsimError: none could be made.
+        """
+        simulator, path = self._simulator, self._meshes.get(stage.walker)
+        if path is not None:
+            simulator.pathfinder.load_nav_mesh(str(path))
+            return
+        settings = self.library.NavMeshSettings()
+        settings.set_defaults()
+        settings.agent_radius, settings.agent_height = stage.body.radius, stage.height
+        settings.cell_size = stage.body.radius / _CELLS
+        settings.cell_height, settings.agent_max_climb = _CELL_HEIGHT, _CLIMB
+        path = Path(self._folder.name) / f"{len(self._meshes)}.navmesh"
+        made = simulator.recompute_navmesh(simulator.pathfinder, settings)
+        if not made or not simulator.pathfinder.save_nav_mesh(str(path)):
+            raise WorldsimError(
+                f"habitat-sim made no navigation mesh of {stage.file}; is it an apartment that "
+                "`worldsim scene export` wrote?"
+            )
+        self._meshes[stage.walker] = path
+
+    def _stand(self, place: Array, yaw: float) -> None:
+        """Stand the agent on the floor at `place` `[2]`."""
+        state = self.library.AgentState()
+        state.position = to_habitat([place[0], place[1], 0.0]).astype(np.float32)
+        state.rotation = list(quaternion_of_heading(yaw))
+        self._simulator.get_agent(0).set_state(state)
+
+
+def _configuration(library: Any, stage: Stage) -> Any:
+    """habitat-sim's configuration of a scene with one agent."""
+    backend, agent = library.SimulatorConfiguration(), library.agent.AgentConfiguration()
+    backend.scene_id = str(stage.file)
+    backend.gpu_device_id = stage.gpu
+    backend.enable_physics = False
+    backend.allow_sliding = stage.body.sliding
+    agent.height, agent.radius = stage.height, stage.body.radius
+    agent.sensor_specifications = _specs(library, stage.sensor)
+    turn = float(np.rad2deg(stage.body.turn))
+    amounts = dict(zip(MOVES, (stage.body.forward, turn, turn), strict=True))
+    agent.action_space = {
+        name: library.agent.ActionSpec(name, library.agent.ActuationSpec(amount=amount))
+        for name, amount in amounts.items()
+    }
+    return library.Configuration(backend, [agent])
+
+
+def _specs(library: Any, sensor: SensorConfig) -> list[Any]:
+    """Colour at twice the size for each view, and depth at its own, as habitat-sim's specs."""
+    found = []
+    round_about = sensor.kind == "panorama"
+    for name, degrees in VIEWS[sensor.kind]:
+        for what in ("color", "depth") if sensor.depth else ("color",):
+            cls = library.EquirectangularSensorSpec if round_about else library.CameraSensorSpec
+            spec = cls()
+            spec.uuid = f"{what} {name}"
+            spec.sensor_type = getattr(library.SensorType, what.upper())
+            rows = sensor.size * (FINE if what == "color" else 1)
+            spec.resolution = [rows, 2 * rows if round_about else rows]
+            spec.position = [0.0, float(sensor.height), 0.0]
+            spec.orientation = [0.0, float(np.deg2rad(degrees)), 0.0]
+            spec.channels = 4 if what == "color" else 1
+            spec.far = FAR
+            if not round_about:
+                spec.hfov = float(sensor.fov)
+            found.append(spec)
+    return found
+
+
+def _frame(seen: Any, sensor: SensorConfig) -> Frame:
+    """A frame of what the sensors gave."""
+    pixels, depths = {}, []
+    for name, _ in VIEWS[sensor.kind]:
+        fine = np.ascontiguousarray(np.asarray(seen[f"color {name}"])[..., :3])
+        size = (fine.shape[1] // FINE, fine.shape[0] // FINE)
+        pixels[name] = np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.uint8)
+        if sensor.depth:
+            depth = np.array(seen[f"depth {name}"], np.float32)
+            round_about = sensor.kind == "panorama"
+            depths.append(depth * radial_stretch(*depth.shape) if round_about else depth)
+    return Frame(pixels, np.stack(depths) if depths else None)
+
+
+def radial_stretch(height: int, width: int) -> Float:
+    """Distance over what habitat-sim calls the depth of an equirectangular pixel, `[H, W]`.
+
+    Its `equirectangular.frag` reads the depth buffers of a cube's faces, so a pixel has the depth
+    along the axis of its face, and not the distance (release 0.3.4).
+    """
+    from worldsim.cameras.sphere import sphere_rays
+
+    rays = sphere_rays(height, width).numpy()
+    return np.asarray(1.0 / np.abs(rays).max(axis=0), np.float32)
+
+
+_OF_THREAD = threading.local()
+
+
+def viewer() -> Viewer:
+    """This thread's viewer."""
+    if not hasattr(_OF_THREAD, "viewer"):
+        _OF_THREAD.viewer = Viewer()
+        atexit.register(_OF_THREAD.viewer.close)
+    found: Viewer = _OF_THREAD.viewer
+    return found
