@@ -107,7 +107,8 @@ def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: T
     latents = model.normalizer.normalize("latent", past["latents"].float())
     latents = latents * seen[..., None, None, None]
     count = past["frame_mask"].sum(1).long()
-    remember(model, memory, steps, latents, count, past.get("depth"), past["number"])
+    depth = model.turned_depth(past.get("depth"), state)
+    remember(model, memory, steps, latents, count, depth, past["number"])
     memory.now = batch["start"].clone()
     return memory
 
@@ -116,7 +117,8 @@ def _cameras(model: WorldModel, steps: FrameSteps) -> FrameCameras:
     # Poses need full precision whatever the networks run in.
     with torch.autocast(steps.action.device.type, enabled=False):
         scaled = steps.rig.scaled(model.latent_shape[1] / model.spec.cameras[0].height)
-        return FrameCameras(steps.cameras(model.dynamics)[1], scaled, steps.rig.known)
+        poses = steps.cameras(model.dynamics, model.facing)[1]
+        return FrameCameras(poses, scaled, steps.rig.known)
 
 
 def point_colours(model: WorldModel, features: Tensor) -> Tensor:

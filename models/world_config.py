@@ -39,6 +39,8 @@ class WorldModelConfig(Checked):
         sink: first frames that are never forgotten.
         conditioners: which maps frames are conditioned on, by registered names, in the order of
             their channels.
+        derotate: whether panoramas that ride on an agent are turned to heading zero before they are
+            encoded. A turn then is exact resampling, and the networks model translation alone.
         condition_on_state: whether frames are conditioned on the state before and after each
             action. With False and no conditioners they have the actions alone, as plain video
             models do.
@@ -62,6 +64,7 @@ class WorldModelConfig(Checked):
     sink: Whole = 1
     conditioners: tuple[ConditionerName, ...] = TABLETOP
     condition_on_state: bool = True
+    derotate: bool = False
     ladder: TrainedLadder = field(default_factory=TrainedLadder)
     calibrated: bool = False
     state_labels: bool = False

@@ -107,6 +107,19 @@ class Denoiser(nn.Module):
         self.config, self.shape = config, shape
         self.input_channels = (1 + config.history) * shape.channels + shape.map_channels
 
+    @torch.no_grad()
+    def begin_silent(self, maps: Sequence[int]) -> None:
+        """Set the weights of some map channels to zero, in the layer `enter` that takes the input.
+
+        So a network begins as one without them. Patches of a channel stand side by side.
+        """
+        weight = getattr(getattr(self, "enter", None), "weight", None)
+        if weight is None or not len(maps):
+            return
+        each = weight.shape[1] // self.input_channels
+        first = self.input_channels - self.shape.map_channels
+        weight.unflatten(1, (-1, each))[:, [first + index for index in maps]] = 0.0
+
     @property
     def context_shape(self) -> ContextShape:
         """Size of what `context` must hold."""

@@ -227,7 +227,9 @@ class Memory:
 
     def view(self, cameras: FrameCameras) -> MemoryView:
         """What it tells about the frames that these cameras will see, independent of it."""
-        return MemoryView(*self.render(cameras), *self.retrieve(cameras))
+        render, coverage = self.render(cameras)
+        none = torch.zeros_like(coverage)
+        return MemoryView(render, coverage, *self.retrieve(cameras), none, none)
 
     def stats(self) -> Mapping[str, float]:
         """Figures about the whole batch for logs."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from worldsim.cameras.projection import Projection, projections_of
-from worldsim.cameras.splat import Points, Splatted, splat
+from worldsim.cameras.splat import NEAREST, Points, Splatted, splat
 from worldsim.errors import QualityWarning
 from worldsim.memory.base import (
     FrameCameras,
@@ -32,6 +32,7 @@ from worldsim.memory.depth import DEPTHS, Depth, DepthSource
 from worldsim.memory.frames import FrameMemory, RawMemory
 from worldsim.memory.ply import Colours, write_ply
 from worldsim.memory.surfaces import Surface, surface
+from worldsim.memory.view import MemoryView
 from worldsim.memory.voxels import (
     EMPTY,
     MERGED_EVERY,
@@ -159,23 +160,40 @@ class PointMemory(Memory):
         return Voxels(key, place, features, weight, radius, number[:, None].expand_as(key))
 
     def seen_by(self, cameras: FrameCameras, frame: int, view: int) -> Splatted:
-        """The map from one camera of N rows."""
+        """The map from one camera of N rows; the last feature is the number of the frame."""
         valid = self.map.valid & (cameras.known > 0)[:, None]
         # Merged points stand as far apart as voxels do.
         radius = self.map.radius.clamp_min(self.config.voxel / 2)
-        points = Points(self.map.place, self.map.features, radius, valid)
+        shown = self.map.number[..., None].to(self.map.features)
+        points = Points(self.map.place, torch.cat([self.map.features, shown], -1), radius, valid)
         intrinsics, pose = cameras.intrinsics[:, view].float(), cameras.pose[:, frame, view].float()
         size = (self.latent[2], self.latent[3])
         return splat(points, intrinsics, pose, size, self.projections[view])
 
     def render(self, cameras: FrameCameras) -> tuple[Tensor, Tensor]:
+        found = self._rendered(cameras)
+        return super().render(cameras) if found is None else found[:2]
+
+    def view(self, cameras: FrameCameras) -> MemoryView:
+        found = self._rendered(cameras)
+        if found is None:
+            return super().view(cameras)
+        return MemoryView(*found[:2], *self.retrieve(cameras), *found[2:])
+
+    def _rendered(self, cameras: FrameCameras) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """Render, coverage, nearness and age of it; None where there are no points."""
         if not self.map.width:
-            return super().render(cameras)
+            return None
         frames, views = cameras.pose.shape[1], self.latent[0]
         seen = [[self.seen_by(cameras, t, v) for v in range(views)] for t in range(frames)]
-        render = torch.stack([torch.stack([s.features for s in each], 1) for each in seen], 1)
+        told = torch.stack([torch.stack([s.features for s in each], 1) for each in seen], 1)
         covered = torch.stack([torch.stack([s.coverage for s in each], 1) for each in seen], 1)
-        return render, covered[:, :, :, None]
+        depth = torch.stack([torch.stack([s.depth for s in each], 1) for each in seen], 1)
+        render, number = told[:, :, :, :-1], told[:, :, :, -1:]
+        covered, there = covered[:, :, :, None], depth[:, :, :, None] > 0
+        nearness = torch.where(there, 1.0 / depth[:, :, :, None].clamp_min(NEAREST), 0.0)
+        ahead = self.coming(frames)[:, :, None, None, None, None]
+        return render, covered, nearness, torch.where(there, ahead - number, 0.0)
 
     def save_ply(self, path: Path, row: int, colours: Colours | None = None) -> None:
         """Write one row's points as a PLY file; see `write_ply`."""
@@ -223,6 +241,11 @@ class FramesPointsMemory(Memory):
 
     def render(self, cameras: FrameCameras) -> tuple[Tensor, Tensor]:
         return self.points.render(cameras)
+
+    def view(self, cameras: FrameCameras) -> MemoryView:
+        shown, found = self.points.view(cameras), self.retrieve(cameras)
+        names = ("retrieved", "poses", "mask", "age")
+        return replace(shown, **dict(zip(names, found, strict=True)))
 
     def retrieve(self, cameras: FrameCameras) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         self.frames.now = self.now

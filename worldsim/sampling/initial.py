@@ -52,7 +52,7 @@ def initial_rows(
     told = checked_extras(extras or {}, model.spec, "stream", count)
     known = {name: torch.from_numpy(rows).to(device) for name, rows in told.items()}
     view_mask = _seen(model, views, count)
-    latents = model.encode(frames) * view_mask[:, 0, :, None, None, None]
+    latents = model.encode(frames, agent) * view_mask[:, 0, :, None, None, None]
     world_state = model.dynamics.join(agent, _known_state(model, latents, view_mask, state))
     calibration = _calibration(model, rig, world_state, known.get("camera_pose"))
     none = world_state.new_zeros(count, 1, model.spec.action.dim)
@@ -64,6 +64,7 @@ def initial_rows(
     sampling = new_sampler_state(model, schedule, latents[:, None], cond, keys, uncommitted=1)
     if memory is not None:
         depth = known["depth"][:, None] if "depth" in known else None
+        depth = model.turned_depth(depth, first)
         one = torch.ones(count, dtype=torch.long, device=device)
         remember(model, memory, steps, latents[:, None], one, depth)
     empty = world_state.new_zeros(count, 0, world_state.shape[1])

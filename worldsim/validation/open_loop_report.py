@@ -230,9 +230,11 @@ class OpenLoopTally:
         self.each.add(h, places[own], errors, distances)
         views = self.cache.views_seen[self.episodes[places[own]]]
         seen = torch.from_numpy(views).float()
-        for into, shown in ((self.seen, frames.pixels[own]), (self.recorded, truth[own])):
+        imagined = (self.seen, frames.pixels[own], frames.agent_pos[own])
+        recorded = (self.recorded, truth[own], np.asarray(self.cache.agent_pos[rows[own]]))
+        for into, shown, agent in (imagined, recorded):
             with torch.inference_mode():
-                latents = self.model.encode(torch.from_numpy(shown))
+                latents = self.model.encode(torch.from_numpy(shown), torch.from_numpy(agent))
                 reading = self.model.read_state(latents[:, None], seen[:, None])
             agent_pos = reading.agent_pos[:, 0].cpu().numpy()
             state = reading.state[:, 0].cpu().numpy()

@@ -107,7 +107,7 @@ def prepare_clip(
     # Poses and rays need full precision whatever the networks run in.
     with torch.autocast(x0.device.type, enabled=False):
         steps = FrameSteps.of({**batch, "view_mask": view_mask}, model.dynamics).acted(keep)
-        depth = batch.get("depth")
+        depth = model.turned_depth(batch.get("depth"), steps.after)
         memory, view = None, None
         if model.remembers:
             memory = recorded_memory(model, batch, view_mask[:, 0])
