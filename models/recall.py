@@ -31,7 +31,7 @@ def new_memory(model: WorldModel, rows: int) -> Memory:
 
 def recall(model: WorldModel, memory: Memory, steps: FrameSteps) -> MemoryView:
     """What a memory tells about the frames that `steps` lead to."""
-    return memory.view(_cameras(model, steps))
+    return memory.view(frame_cameras(model, steps))
 
 
 def remember(
@@ -49,7 +49,7 @@ def remember(
     `depth`, from a source that is the simulator's, is shown it: so no model has it and does not
     say so.
     """
-    cameras = _cameras(model, steps)
+    cameras = frame_cameras(model, steps)
     number = memory.coming(latents.shape[1]) if number is None else number
     if not memory.reads_depth or not registered_depths().get(model.config.memory.depth).privileged:
         depth = None
@@ -80,7 +80,7 @@ def recall_clip(
     for frame in range(latents.shape[1]):
         span = slice(frame, frame + 1)
         step = steps.frames(frame, frame + 1)
-        views.append(memory.view(_cameras(model, step)))
+        views.append(memory.view(frame_cameras(model, step)))
         count, near = frame_mask[:, frame].long(), None if depth is None else depth[:, span]
         remember(model, memory, step, latents[:, span], count, near)
     return reduce(MemoryView.then, views)
@@ -113,7 +113,8 @@ def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: T
     return memory
 
 
-def _cameras(model: WorldModel, steps: FrameSteps) -> FrameCameras:
+def frame_cameras(model: WorldModel, steps: FrameSteps) -> FrameCameras:
+    """Cameras of the frames that `steps` lead to, as latents show them and in their cells."""
     # Poses need full precision whatever the networks run in.
     with torch.autocast(steps.action.device.type, enabled=False):
         scaled = steps.rig.scaled(model.latent_shape[1] / model.spec.cameras[0].height)

@@ -92,7 +92,9 @@ class WorldModel(nn.Module):
         self.head = StateHead(config.head, self.views, self.latent_shape, p, s)
         self.depth_head = None
         if config.head.depth:
-            self.depth_head = DepthHead(config.head.width, self.latent_shape[0])
+            self.depth_head = DepthHead(
+                config.head.width, self.latent_shape[0], config.head.finer
+            )
         self.normalizer = Normalizer(config.tokenizer.channels, p, s)
         surround_convolutions(self, spec.cameras)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -117,7 +119,8 @@ class WorldModel(nn.Module):
     def reader(self) -> FrameReader:
         """What a memory may ask it about latents."""
         depth = None if self.depth_head is None else self.depth_head.metres
-        return FrameReader(self.decode, depth, self.spec.depth or "radial")
+        kind = "radial" if self.spec.cameras[0].wrap else "planar"
+        return FrameReader(self.decode, depth, self.spec.depth or kind, self.encode_video)
 
     def encode(self, pixels: Tensor, state: Tensor | None = None) -> Tensor:
         """Frames to latents `[..., V, c, h, w]`.
@@ -130,6 +133,10 @@ class WorldModel(nn.Module):
         video = to_model_video(pixels).to(self.device)
         if self.facing is not None and state is not None:
             video = self.facing.back(video.float(), state.to(self.device))
+        return self.encode_video(video)
+
+    def encode_video(self, video: Tensor) -> Tensor:
+        """float `[..., V, 3, H, W]` in [-1, 1], as latents show them, to latents."""
         video = video.to(self._dtype(self.tokenizer))
         return self.normalizer.normalize("latent", self.tokenizer.encode(video).float())
 
@@ -143,14 +150,19 @@ class WorldModel(nn.Module):
             seen: `[..., V]` bool, False where a frame shall be black.
             state: see `encode`.
         """
-        raw = self.normalizer.denormalize("latent", latents.float())
-        video = self.tokenizer.decode(raw.to(self._dtype(self.tokenizer)))
+        video = self.decode_video(latents)
         if self.facing is not None and state is not None:
             video = self.facing.away(video.float(), state.to(video.device))
         frames = to_pixels(video)
         if seen is None or bool(seen.all()):
             return frames
         return frames.masked_fill(~seen[..., None, None, None], 0)
+
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """The inverse of `encode_video`."""
+        raw = self.normalizer.denormalize("latent", latents.float())
+        video: Tensor = self.tokenizer.decode(raw.to(self._dtype(self.tokenizer)))
+        return video
 
     def turned_depth(self, depth: Tensor | None, state: Tensor) -> Tensor | None:
         """Depth `[..., V, H, W]` of frames in states `[..., D]`, turned as their latents are."""

@@ -37,11 +37,13 @@ class HeadConfig(Checked):
     width: channels of the convolutions.
     keypoints: places looked for in each view.
     depth: whether depth is told too, by a head of its own (`worldsim.models.heads.depth`).
+    finer: points of depth along each side of a latent's cell.
     """
 
     width: Count = 48
     keypoints: Count = 32
     depth: bool = False
+    finer: Count = 2
 
 
 class StateHead(nn.Module):

@@ -17,17 +17,19 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from worldsim.cameras.projection import Projection, projections_of
+from worldsim.cameras.projection import Projection, projections_of, scale_intrinsics
 from worldsim.cameras.splat import NEAREST, Points, Splatted, splat
 from worldsim.errors import QualityWarning
 from worldsim.memory.base import (
     FrameCameras,
+    FrameReader,
     Memory,
     MemoryConfig,
     MemorySize,
     ShownFrames,
     register_memory,
 )
+from worldsim.memory.colours import cell_means, encoded, fine_depth, pictures, reader_of, to_bytes
 from worldsim.memory.depth import DEPTHS, Depth, DepthSource
 from worldsim.memory.frames import FrameMemory, RawMemory
 from worldsim.memory.ply import Colours, write_ply
@@ -60,7 +62,9 @@ class PointMemory(Memory):
         unmerged: `[N]` frames whose points lie behind the others, not merged yet.
         config: of the memory.
         source: of depth.
+        newest: `[N, V, 3, H, W]` the newest picture, where points carry colours; else `[N, 0]`.
         projections: of the V cameras.
+        reader: what the model told of latents last.
     """
 
     reads_depth = True
@@ -70,23 +74,28 @@ class PointMemory(Memory):
     without_depth: Tensor
     lost: Tensor
     unmerged: Tensor
+    newest: Tensor
     config: MemoryConfig
     source: DepthSource
     projections: tuple[Projection, ...]
+    reader: FrameReader | None = None
 
     @classmethod
     def new(cls, config: MemoryConfig, size: MemorySize) -> Self:
         source = DEPTHS.get(config.depth)(size.spec, config.reconstructor)
         window = replace(config, name="raw", retrieved=source.window, skipped=0)
+        camera, views = size.spec.cameras[0], size.latent[0]
+        picture = (views, 3, camera.height, camera.width) if config.colours else (0,)
         return cls(
             size.latent,
             size.zeros(),
             size.zeros(),
-            Voxels.none(size.rows, size.latent[1], size.device),
+            Voxels.none(size.rows, 3 if config.colours else size.latent[1], size.device),
             RawMemory.new(window, size) if source.window else None,
             size.zeros(),
             size.zeros(),
             size.zeros(),
+            torch.zeros(size.rows, *picture, device=size.device),
             config,
             source,
             projections_of(size.spec.cameras),
@@ -98,23 +107,43 @@ class PointMemory(Memory):
         depth = self.source.depth(shown, past)
         if self.recent is not None:
             self.recent.update(shown)
+        painted = None
+        if self.config.colours:
+            painted, self.reader = pictures(shown), reader_of(shown)
+            last = (shown.count - 1).clamp_min(0)
+            rows = torch.arange(len(last), device=last.device)
+            here = (shown.count > 0)[:, None, None, None, None]
+            self.newest = torch.where(here, painted[rows, last], self.newest)
         if depth is None:
             self.without_depth = self.without_depth + shown.count
         else:
+            if painted is not None:
+                size = (painted.shape[-2], painted.shape[-1])
+                depth = fine_depth(depth, size, self.projections[0].wrap)
             for frame in range(shown.latents.shape[1]):
-                self._take_in(shown, depth, frame)
+                self._take_in(shown, depth, frame, painted)
         super().update(shown)
 
-    def _take_in(self, shown: ShownFrames, depth: Depth, frame: int) -> None:
+    def _take_in(
+        self, shown: ShownFrames, depth: Depth, frame: int, painted: Tensor | None
+    ) -> None:
         use = shown.real[:, frame] & (shown.cameras.known > 0)
         views, told = [], torch.zeros_like(use)
         for view in range(self.latent[0]):
             there = use & (shown.view_mask[:, frame, view] > 0)
+            image = shown.latents if painted is None else painted
+            detail = self.config.detail if painted is None else 1
             sampled = surface(
-                shown, depth, (frame, view), there, self.projections[view], self.config.detail
+                replace(shown, latents=image),
+                depth,
+                (frame, view),
+                there,
+                self.projections[view],
+                detail,
+                shown.latents.shape[-1],
             )
-            latents = shown.latents[:, frame, view].float()
-            cells = latents[:, :, sampled.row[:, None], sampled.column].flatten(2).mT
+            seen = image[:, frame, view].float()
+            cells = seen[:, :, sampled.row[:, None], sampled.column].flatten(2).mT
             new = self._points(sampled, cells, shown.number[:, frame])
             views.append(sampled)
             told |= new.valid.any(1)
@@ -168,6 +197,9 @@ class PointMemory(Memory):
         points = Points(self.map.place, torch.cat([self.map.features, shown], -1), radius, valid)
         intrinsics, pose = cameras.intrinsics[:, view].float(), cameras.pose[:, frame, view].float()
         size = (self.latent[2], self.latent[3])
+        if self.config.colours:
+            size = (self.newest.shape[-2], self.newest.shape[-1])
+            intrinsics = scale_intrinsics(intrinsics, size[0] / self.latent[2])
         return splat(points, intrinsics, pose, size, self.projections[view])
 
     def render(self, cameras: FrameCameras) -> tuple[Tensor, Tensor]:
@@ -193,12 +225,20 @@ class PointMemory(Memory):
         covered, there = covered[:, :, :, None], depth[:, :, :, None] > 0
         nearness = torch.where(there, 1.0 / depth[:, :, :, None].clamp_min(NEAREST), 0.0)
         ahead = self.coming(frames)[:, :, None, None, None, None]
-        return render, covered, nearness, torch.where(there, ahead - number, 0.0)
+        age = torch.where(there, ahead - number, 0.0)
+        if not self.config.colours:
+            return render, covered, nearness, age
+        assert self.reader is not None
+        size, every = (self.latent[2], self.latent[3]), torch.ones_like(covered)
+        nearness, age = (cell_means(each, covered, size) for each in (nearness, age))
+        render = encoded(self.reader, render, covered, self.newest)
+        return render, cell_means(covered, every, size), nearness, age
 
     def save_ply(self, path: Path, row: int, colours: Colours | None = None) -> None:
         """Write one row's points as a PLY file; see `write_ply`."""
         valid = self.map.valid[row]
         features = self.map.features[row, valid]
+        colours = to_bytes if self.config.colours else colours
         write_ply(path, self.map.place[row, valid], features, self.map.number[row, valid], colours)
 
     def stats(self) -> dict[str, float]:

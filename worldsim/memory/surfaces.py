@@ -71,6 +71,7 @@ def surface(
     there: Tensor,
     projection: Projection,
     detail: int,
+    cells: int | None = None,
 ) -> Surface:
     """What a view of shown frames sees: `detail` pixels along each side of a latent's cell, or all.
 
@@ -81,12 +82,14 @@ def surface(
         there: `[N]` bool, rows whose view is known.
         projection: of the view.
         detail: pixels along the side of a cell.
+        cells: w, across which the intrinsics tell the image; None: as many as the latents have.
     """
     (frame, view), (high, wide) = which, shown.latents.shape[-2:]
     metres = depth.metres[:, frame, view].float()
     whole = metres.shape[-1] / wide
     step = max(metres.shape[-2] // (high * detail), 1)
-    intrinsics = scale_intrinsics(shown.cameras.intrinsics[:, view].float(), whole)
+    factor = metres.shape[-1] / (wide if cells is None else cells)
+    intrinsics = scale_intrinsics(shown.cameras.intrinsics[:, view].float(), factor)
     metres = convert_depth(metres, depth.kind, projection.depth, projection, intrinsics)
     first = step // 2
     rows, columns = (

@@ -39,6 +39,7 @@ from worldsim.training.losses.objective import (
     reading_losses,
     weighted_error,
 )
+from worldsim.training.losses.photometric import clip_photometric
 from worldsim.training.losses.self_rollout import Rolled, RolloutConfig, self_rollout
 
 
@@ -167,6 +168,17 @@ class WorldModelLoss:
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of recorded clips, by one of the four branches below."""
         clip = prepare_clip(self.model, batch, self.config.dropout, generator)
+        loss = self._branch(clip, batch, fraction, generator)
+        weight = self.config.objective.photometric
+        if self.model.depth_head is None or weight == 0:
+            return loss
+        depth = clip_photometric(self.model, self.model.depth_head, clip, generator)
+        logs = loss.logs | {"read_photometric": depth.detach()}
+        return Loss(loss.total + weight * depth, logs)
+
+    def _branch(
+        self, clip: Clip, batch: Batch, fraction: float, generator: torch.Generator
+    ) -> Loss:
         if int(batch["micro_step"]) % self.config.objective.readings_every:
             clip = replace(clip, targets={})
         if self.teacher is not None:
