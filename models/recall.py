@@ -31,7 +31,8 @@ def new_memory(model: WorldModel, rows: int) -> Memory:
 
 def recall(model: WorldModel, memory: Memory, steps: FrameSteps) -> MemoryView:
     """What a memory tells about the frames that `steps` lead to."""
-    return memory.view(frame_cameras(model, steps))
+    with torch.autocast(steps.action.device.type, enabled=False):
+        return memory.view(frame_cameras(model, steps))
 
 
 def remember(
@@ -53,9 +54,10 @@ def remember(
     number = memory.coming(latents.shape[1]) if number is None else number
     if not memory.reads_depth or not registered_depths().get(model.config.memory.depth).privileged:
         depth = None
-    memory.update(
-        ShownFrames(latents.detach(), cameras, steps.view_mask, count, number, depth, model.reader)
-    )
+    told = (latents.detach(), cameras, steps.view_mask, count, number, depth, model.reader)
+    # Places of points need full precision whatever the networks run in.
+    with torch.autocast(latents.device.type, enabled=False):
+        memory.update(ShownFrames(*told))
 
 
 def recall_clip(
@@ -65,8 +67,9 @@ def recall_clip(
     latents: Tensor,
     frame_mask: Tensor,
     depth: Tensor | None = None,
-) -> MemoryView:
-    """What a memory tells about each frame of a recorded clip, once it has seen those before it.
+) -> tuple[MemoryView, Memory]:
+    """What a memory tells about each frame of a recorded clip, once it has seen those before it;
+    and the memory that has seen all of them.
 
     Args:
         model: the world model.
@@ -80,10 +83,10 @@ def recall_clip(
     for frame in range(latents.shape[1]):
         span = slice(frame, frame + 1)
         step = steps.frames(frame, frame + 1)
-        views.append(memory.view(frame_cameras(model, step)))
+        views.append(recall(model, memory, step))
         count, near = frame_mask[:, frame].long(), None if depth is None else depth[:, span]
         remember(model, memory, step, latents[:, span], count, near)
-    return reduce(MemoryView.then, views)
+    return reduce(MemoryView.then, views), memory
 
 
 def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: Tensor) -> Memory:

@@ -218,7 +218,7 @@ def test_a_clip_tells_what_a_stream_would_have_told(
             whole = getattr(clip.cond.memory, part.name)[:, frame : frame + 1]
             torch.testing.assert_close(getattr(told, part.name), whole)
         clip.show(model, memory, frame, clip.x0[:, frame : frame + 1])
-    at_once = clip.memory_after(model, 6)
+    at_once = clip.recalled(model, 6)[1]
     assert isinstance(at_once, NearestMemory) and isinstance(memory, NearestMemory)
     assert torch.equal(at_once.latents, memory.latents)
     assert (
@@ -243,7 +243,7 @@ def test_ages_count_the_frames_of_the_episode_not_those_remembered(
         assert errors.min() < 1e-5 and view.age[row, frame, place] == age
         skipped += age > memory.seen[row] + frame
     assert skipped, "some remembered frame is older than all that were taken in"
-    later = clip.memory_after(model, 2)
+    later = clip.recalled(model, 2)[1]
     assert later is not None and later.now.tolist() == (batch["start"] + 2).tolist()
     assert later.seen.tolist() == (memory.seen + 2).tolist()
 
@@ -254,7 +254,7 @@ def test_rollouts_remember_their_own_frames(clips: tuple[WorldModel, dict[str, T
     rolled = self_rollout(model, clip, config, 1.0, torch.Generator().manual_seed(2))
     assert rolled.first == 1 and rolled.cond.memory is not None and clip.cond.memory is not None
     assert rolled.cond.action.shape[1] == 5
-    memory = clip.memory_after(model, 1)
+    memory = clip.recalled(model, 1)[1]
     assert memory is not None
     for frame in range(4):
         told = clip.conditions(model, memory, 1 + frame, 2 + frame).memory
@@ -342,5 +342,5 @@ def test_a_clip_without_frames_before_it_begins_with_nothing(
     bare = {name: value for name, value in batch.items() if not name.startswith("memory_")}
     clip = prepared((model, bare))
     assert clip.memory is not None
-    view = recall_clip(model, clip.memory, clip.steps, clip.x0, clip.frame_mask)
+    view, _ = recall_clip(model, clip.memory, clip.steps, clip.x0, clip.frame_mask)
     assert float(view.coverage[:, 0].max()) == 0.0 and float(view.coverage[:, 1].min()) == 0.5

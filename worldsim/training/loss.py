@@ -200,7 +200,7 @@ class WorldModelLoss:
         sigma = self.draw_levels(clip.shape, generator).to(clip.x0.device)
         noise = torch.randn(clip.x0.shape, generator=generator).to(clip.x0.device)
         x = add_noise(clip.x0, noise, sigma) * clip.view_mask[..., None, None, None]
-        predicted = self.model.denoiser(x, sigma, clip.cond)
+        predicted = self.model.denoiser(x, sigma, clip.whole(self.model).cond)
         frames = self.draw_mask(clip.shape, generator).to(clip.x0.device)
         levels = level_weight(sigma, self.config.objective)
         loss = self._compare("denoise", clip, predicted, 0, frames * levels)
@@ -215,6 +215,7 @@ class WorldModelLoss:
 
     def distillation(self, clip: Clip, teacher: WorldModel, generator: torch.Generator) -> Loss:
         """Agree with itself along the teacher's flow."""
+        clip = clip.whole(self.model)
         made = distil(self.model, teacher, clip, self.config.distillation, generator)
         frames = torch.ones(made.predicted.shape[:2], device=clip.x0.device)
         return self._compare("distil", clip, made.predicted, made.first, frames, made.target)
