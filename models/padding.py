@@ -56,7 +56,12 @@ class SurroundConv2d(nn.Conv2d):
         pad = self.padding[0]
         assert isinstance(pad, int)
         return nn.functional.conv2d(
-            self.surround.pad(x, pad), self.weight, self.bias, self.stride, 0, self.dilation,
+            self.surround.pad(x, pad),
+            self.weight,
+            self.bias,
+            self.stride,
+            0,
+            self.dilation,
             self.groups,
         )
 

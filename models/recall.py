@@ -3,7 +3,7 @@
 Legend: B rows, T frames, V views, c h w latent, H W pixels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 
 import torch
@@ -89,13 +89,19 @@ def recall_clip(
     return reduce(MemoryView.then, views), memory
 
 
-def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: Tensor) -> Memory:
+def recorded_memory(
+    model: WorldModel,
+    batch: Mapping[str, Tensor],
+    view_mask: Tensor,
+    blur: Callable[[Tensor], Tensor] | None = None,
+) -> Memory:
     """The memory of B clips before they begin: of the frames that a sampler chose, if any.
 
     Args:
         model: the world model.
         batch: clips with the `memory_` entries of `worldsim.data.clips`.
         view_mask: `[B, V]` 0 for views that are dropped.
+        blur: what becomes of remembered latents of unit variance; None leaves them as they are.
     """
     memory = new_memory(model, len(view_mask))
     if "memory_rows" not in batch:
@@ -108,6 +114,7 @@ def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: T
     poses = None if pose is None else (pose.float(), pose.float())
     steps = FrameSteps(none, none[..., 0], state, state, seen, rig, poses)
     latents = model.normalizer.normalize("latent", past["latents"].float())
+    latents = latents if blur is None else blur(latents)
     latents = latents * seen[..., None, None, None]
     count = past["frame_mask"].sum(1).long()
     depth = model.turned_depth(past.get("depth"), state)

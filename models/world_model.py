@@ -92,9 +92,7 @@ class WorldModel(nn.Module):
         self.head = StateHead(config.head, self.views, self.latent_shape, p, s)
         self.depth_head = None
         if config.head.depth:
-            self.depth_head = DepthHead(
-                config.head.width, self.latent_shape[0], config.head.finer
-            )
+            self.depth_head = DepthHead(config.head.width, self.latent_shape[0], config.head.finer)
         self.normalizer = Normalizer(config.tokenizer.channels, p, s)
         surround_convolutions(self, spec.cameras)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -89,9 +89,7 @@ class Retrieved(Recalled):
         where = torch.einsum("...axhw,...x->...ahw", axes, apart)
         cells = (*where.shape[:-3], 1, *step.size)
         age = memory.age.clamp_min(0.0).log1p() / _LONG
-        flags = [
-            value[..., None, None, None, None].expand(cells) for value in (memory.mask, age)
-        ]
+        flags = [value[..., None, None, None, None].expand(cells) for value in (memory.mask, age)]
         parts = torch.cat([memory.retrieved, *flags, where], dim=4)
         # Fewer than K where the memory holds no more; the others are zero.
         lacking = self.told.retrieved - frames

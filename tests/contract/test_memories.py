@@ -199,7 +199,8 @@ def clips(square_data: CachedDataset) -> tuple[WorldModel, dict[str, Tensor]]:
 
 def prepared(clips: tuple[WorldModel, dict[str, Tensor]]) -> Clip:
     generator = torch.Generator().manual_seed(0)
-    return prepare_clip(clips[0], clips[1], DropoutConfig(0.0, 0.0, 0.0), generator)
+    clip = prepare_clip(clips[0], clips[1], DropoutConfig(0.0, 0.0, 0.0), generator)
+    return clip.whole(clips[0])
 
 
 def test_a_clip_tells_what_a_stream_would_have_told(

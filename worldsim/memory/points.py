@@ -132,18 +132,14 @@ class PointMemory(Memory):
         for view in range(self.latent[0]):
             there = use & (shown.view_mask[:, frame, view] > 0)
             image = shown.latents if painted is None else painted
-            detail = self.config.detail if painted is None else 1
             sampled = surface(
-                replace(shown, latents=image),
-                depth,
-                (frame, view),
-                there,
-                self.projections[view],
-                detail,
-                shown.latents.shape[-1],
+                shown, depth, (frame, view), there, self.projections[view], self.config.detail
             )
+            row, column = sampled.row, sampled.column
+            if painted is not None:
+                row, column = sampled.pixels(depth.metres.shape[-2:])
             seen = image[:, frame, view].float()
-            cells = seen[:, :, sampled.row[:, None], sampled.column].flatten(2).mT
+            cells = seen[:, :, row[:, None], column].flatten(2).mT
             new = self._points(sampled, cells, shown.number[:, frame])
             views.append(sampled)
             told |= new.valid.any(1)

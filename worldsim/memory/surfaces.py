@@ -50,6 +50,16 @@ class Surface:
         found = unproject(self.metres, kind, self.intrinsics, self.pose, self.projection)
         return found.flatten(1, 2)
 
+    def pixels(self, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Rows `[a]` and columns `[b]` of its pixels in an image of `size`, as many apart."""
+        steps = (size[0] // self.metres.shape[1], size[1] // self.metres.shape[2])
+        device = self.metres.device
+        rows, columns = (
+            torch.arange(step // 2, whole, step, device=device)
+            for step, whole in zip(steps, size, strict=True)
+        )
+        return rows, columns
+
     def looks_through(self, place: Tensor) -> Tensor:
         """`[N, P]` bool, whether it sees clearly further than points `[N, P, 3]`, and all round."""
         high, wide = self.metres.shape[1:]
@@ -71,7 +81,6 @@ def surface(
     there: Tensor,
     projection: Projection,
     detail: int,
-    cells: int | None = None,
 ) -> Surface:
     """What a view of shown frames sees: `detail` pixels along each side of a latent's cell, or all.
 
@@ -82,14 +91,12 @@ def surface(
         there: `[N]` bool, rows whose view is known.
         projection: of the view.
         detail: pixels along the side of a cell.
-        cells: w, across which the intrinsics tell the image; None: as many as the latents have.
     """
     (frame, view), (high, wide) = which, shown.latents.shape[-2:]
     metres = depth.metres[:, frame, view].float()
     whole = metres.shape[-1] / wide
     step = max(metres.shape[-2] // (high * detail), 1)
-    factor = metres.shape[-1] / (wide if cells is None else cells)
-    intrinsics = scale_intrinsics(shown.cameras.intrinsics[:, view].float(), factor)
+    intrinsics = scale_intrinsics(shown.cameras.intrinsics[:, view].float(), whole)
     metres = convert_depth(metres, depth.kind, projection.depth, projection, intrinsics)
     first = step // 2
     rows, columns = (

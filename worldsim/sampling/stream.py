@@ -280,12 +280,9 @@ class Stream:
     def show(
         self, latents: Tensor, rows: Rows = None, agent_pos: Tensor | None = None
     ) -> np.ndarray:
-        """Frames of finished latents, uint8 `[n, V, H, W, 3]`; those of missing cameras black.
+        """Frames uint8 `[n, V, H, W, 3]` of latents `[n, V, c, h, w]`; of missing cameras black.
 
-        Args:
-            latents: `[n, V, c, h, w]`.
-            rows: of the batch, whose frames they are; all by default.
-            agent_pos: `[n, P]` in these frames, such as of a `Chunk`; None for the newest ones.
+        `rows` of the batch are theirs, all by default, and `agent_pos` `[n, P]`; None: the newest.
         """
         index = list(range(self.num_envs)) if rows is None else list(rows)
         mask = self._running.view_mask[index, 0].bool()

@@ -167,7 +167,8 @@ class WorldModelLoss:
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of recorded clips, by one of the four branches below."""
-        clip = prepare_clip(self.model, batch, self.config.dropout, generator)
+        config = self.config
+        clip = prepare_clip(self.model, batch, config.dropout, generator, config.memory, fraction)
         loss = self._branch(clip, batch, fraction, generator)
         weight = self.config.objective.photometric
         if self.model.depth_head is None or weight == 0:

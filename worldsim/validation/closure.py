@@ -16,10 +16,10 @@ from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
-from worldsim.spec import ActionSpec
+from worldsim.spec import ActionSpec, CameraSpec
 from worldsim.validation.action_swap import Replay, simulator_replay
 from worldsim.validation.open_loop import Drive, Float, Pixels, imagine, recorded_actions
-from worldsim.validation.video_metrics import frame_errors, psnr_of
+from worldsim.validation.video_metrics import area_weights, frame_errors, psnr_of
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,9 @@ def loop_closure(
         returns = np.stack([simulate(drive.episode, drive.actions)[1][-1] for drive in drives])
     first = np.asarray(cache.pixels[cache.episode_start[[drive.episode for drive in drives]]])
     shown = np.stack(ends)
-    return ClosureReport(steps, _psnr(shown, first), _psnr(returns, first), _psnr(shown, returns))
+    pairs, cameras = ((shown, first), (returns, first), (shown, returns)), cache.spec.cameras
+    return ClosureReport(steps, *(_psnr(*pair, cameras) for pair in pairs))
 
 
-def _psnr(left: Pixels, right: Pixels) -> float:
-    return psnr_of(frame_errors(left, right, right).mse.mean())
+def _psnr(left: Pixels, right: Pixels, cameras: Sequence[CameraSpec]) -> float:
+    return psnr_of(frame_errors(left, right, right, area_weights(cameras)).mse.mean())

@@ -23,7 +23,7 @@ from worldsim.ranking.bootstrap import Interval, finite
 from worldsim.sampling.sampler import Sampler, default_steps
 from worldsim.validation.episode_errors import EpisodeErrors
 from worldsim.validation.open_loop import DrivenFrames, imagine, paired_drives
-from worldsim.validation.video_metrics import HorizonErrors
+from worldsim.validation.video_metrics import HorizonErrors, area_weights
 
 Float = NDArray[np.float64]
 SOURCES = ("model", "first_frame", "shuffled_actions")
@@ -200,10 +200,11 @@ class OpenLoopTally:
     ) -> None:
         self.model, self.cache, self.episodes = model, cache, np.asarray(episodes)
         views = len(cache.spec.cameras)
-        self.errors = {name: HorizonErrors(horizons, views) for name in SOURCES}
+        sizes = (horizons, views, area_weights(cache.spec.cameras))
+        self.errors = {name: HorizonErrors(*sizes) for name in SOURCES}
         self._also = 0 if len(episodes) < 2 else exchanged or len(episodes)
         some = self._also < len(episodes)
-        self.exchanged = HorizonErrors(horizons, views) if some else self.errors["model"]
+        self.exchanged = HorizonErrors(*sizes) if some else self.errors["model"]
         self.counts = np.zeros(horizons, np.int64)
         self.agent_groups = position_entries(cache.spec.agent_pos)
         self.state_groups = position_entries(cache.spec.state)

@@ -4,6 +4,7 @@ Legend: B batch, T frames, V views, c h w latent.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,12 +13,14 @@ from torch import Tensor
 
 from worldsim.config.limits import Share
 from worldsim.config.values import Checked
+from worldsim.data.memory_sampler import MemorySamplerConfig
 from worldsim.memory.base import Memory
 from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.recall import recall, recall_clip, recorded_memory, remember
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, stream
+from worldsim.training.losses.remembered import noised, thinned
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +105,24 @@ class DropoutConfig(Checked):
 
 @torch.no_grad()
 def prepare_clip(
-    model: WorldModel, batch: Batch, dropout: DropoutConfig, generator: torch.Generator
+    model: WorldModel,
+    batch: Batch,
+    dropout: DropoutConfig,
+    generator: torch.Generator,
+    remembered: MemorySamplerConfig | None = None,
+    fraction: float = 1.0,
 ) -> Clip:
-    """Normalise recorded clips, build their conditions, drop actions, views and calibration."""
+    """Normalise recorded clips, build their conditions, drop actions, views and calibration.
+
+    Args:
+        model: the world model.
+        batch: of `worldsim.data.clips`.
+        dropout: chances.
+        generator: of the draws.
+        remembered: what of their memories is dropped, see `worldsim.training.losses.remembered`;
+            None leaves them whole.
+        fraction: of training that is done.
+    """
     x0 = model.normalizer.normalize("latent", batch["latents"].float())
     view_mask = batch["view_mask"].float() * _kept_views(batch["view_mask"], dropout, generator)
     x0 = x0 * view_mask[..., None, None, None]
@@ -112,11 +130,18 @@ def prepare_clip(
     # A stream of its own: whatever the chance, all else is drawn as without it.
     draws = stream(generator.initial_seed(), "rig")
     batch = hide_rigs(batch, _kept(x0.shape[0], dropout.rig, draws))
+    blur = None
+    if remembered is not None and model.remembers:
+        draws = stream(generator.initial_seed(), "memory")
+        batch = thinned(batch, remembered, fraction, draws)
+        blur = partial(noised, config=remembered, generator=draws)
     # Poses and rays need full precision whatever the networks run in.
     with torch.autocast(x0.device.type, enabled=False):
         steps = FrameSteps.of({**batch, "view_mask": view_mask}, model.dynamics).acted(keep)
         depth = model.turned_depth(batch.get("depth"), steps.after)
-        memory = recorded_memory(model, batch, view_mask[:, 0]) if model.remembers else None
+        memory = None
+        if model.remembers:
+            memory = recorded_memory(model, batch, view_mask[:, 0], blur)
         cond = model.condition_frames(steps)
     targets = {
         "agent_pos": model.normalizer.normalize("agent_pos", batch["agent_pos"].float()),
