@@ -50,8 +50,8 @@ class WorldModelConfig(Checked):
         depth_labels: whether its depth head learnt from the simulator's depth.
 
     Raises:
-        UsageError: a conditioner stands there twice, or a memory needs a depth head and there is
-            none.
+        UsageError: a conditioner stands there twice, a memory needs a depth head and there is
+            none, or a stride head needs panoramas that are turned.
     """
 
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -73,6 +73,11 @@ class WorldModelConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_distinct(self.conditioners)
+        if self.head.stride and not self.derotate:
+            raise UsageError(
+                "model.head.stride=true looks ahead in panoramas that are turned to one heading; "
+                "set model.derotate=true beside it, or model.head.stride=false"
+            )
         memory = registered_memories().get(self.memory.name)
         if memory.reads_depth and self.memory.depth == "head" and not self.head.depth:
             raise UsageError(

@@ -26,6 +26,7 @@ from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.dynamics.base import build_dynamics
 from worldsim.models.heads.depth import DepthHead
 from worldsim.models.heads.state import StateHead, StateReading
+from worldsim.models.heads.stride import StrideHead
 from worldsim.models.migrate import CONFIG_VERSION
 from worldsim.models.padding import surround_convolutions
 from worldsim.models.pretrained import own_parts_told, resolve_folder
@@ -93,6 +94,9 @@ class WorldModel(nn.Module):
         self.depth_head = None
         if config.head.depth:
             self.depth_head = DepthHead(config.head.width, self.latent_shape[0], config.head.finer)
+        self.stride_head = None
+        if config.head.stride:
+            self.stride_head = StrideHead(config.head.width, self.latent_shape)
         self.normalizer = Normalizer(config.tokenizer.channels, p, s)
         surround_convolutions(self, spec.cameras)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

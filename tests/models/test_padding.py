@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import torch
-from toy_room_data import SPEC
 from torch import nn
+from toy_room_data import SPEC
 from worldsim_testing import nano_spec
 
 from worldsim.cameras.sphere import wrap_pad

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy_room_data import SPEC
 from torch import Tensor
+from toy_room_data import SPEC
 
 from worldsim.cameras.projection import PROJECTIONS, whole_sphere_intrinsics
 from worldsim.memory.base import MemoryConfig

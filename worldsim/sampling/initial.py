@@ -68,7 +68,7 @@ def initial_rows(
         one = torch.ones(count, dtype=torch.long, device=device)
         remember(model, memory, steps, latents[:, None], one, depth)
     empty = world_state.new_zeros(count, 0, world_state.shape[1])
-    queue = Queue(none[:, :0], empty, empty, np.zeros(count, dtype=np.int64))
+    queue = Queue(none[:, :0], empty, empty, none[:, :0, :1], np.zeros(count, dtype=np.int64))
     pushed, shown = (StatePair(world_state.clone(), world_state.clone()) for _ in range(2))
     return StreamRows(sampling, queue, pushed, shown, calibration, view_mask, memory)
 

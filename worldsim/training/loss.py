@@ -41,6 +41,7 @@ from worldsim.training.losses.objective import (
 )
 from worldsim.training.losses.photometric import clip_photometric
 from worldsim.training.losses.self_rollout import Rolled, RolloutConfig, self_rollout
+from worldsim.training.losses.stride import stride_loss
 
 
 @dataclass(frozen=True)
@@ -170,12 +171,21 @@ class WorldModelLoss:
         config = self.config
         clip = prepare_clip(self.model, batch, config.dropout, generator, config.memory, fraction)
         loss = self._branch(clip, batch, fraction, generator)
-        weight = self.config.objective.photometric
-        if self.model.depth_head is None or weight == 0:
+        return self._with_geometry(loss, clip, generator)
+
+    def _with_geometry(self, loss: Loss, clip: Clip, generator: torch.Generator) -> Loss:
+        """The loss with what poses alone teach the heads of depth and strides."""
+        config, model = self.config.objective, self.model
+        parts: dict[str, tuple[float, Tensor]] = {}
+        if model.depth_head is not None and config.photometric > 0:
+            depth = clip_photometric(model, model.depth_head, clip, generator)
+            parts["read_photometric"] = config.photometric, depth
+        if model.stride_head is not None and config.stride > 0:
+            parts["read_stride"] = config.stride, stride_loss(model, clip, generator)
+        if not parts:
             return loss
-        depth = clip_photometric(self.model, self.model.depth_head, clip, generator)
-        logs = loss.logs | {"read_photometric": depth.detach()}
-        return Loss(loss.total + weight * depth, logs)
+        total = loss.total + sum(weight * value for weight, value in parts.values())
+        return Loss(total, loss.logs | {name: value.detach() for name, (_, value) in parts.items()})
 
     def _branch(
         self, clip: Clip, batch: Batch, fraction: float, generator: torch.Generator
