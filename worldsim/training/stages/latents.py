@@ -37,7 +37,12 @@ class LatentsStage(Stage):
 
     def make(self) -> dict[str, Any]:
         """Encode the data set."""
-        run = self.config.run
+        run, facing = self.config.run, None
+        if self.config.model.derotate:
+            facing = Facing.of(self.cache.spec)
+            rigs = self.cache.rigs
+            known = np.asarray(rigs.known).all(axis=1)
+            facing.require_upright(torch.from_numpy(np.asarray(rigs.extrinsics)[known]))
         encode_cache(
             self.cache,
             load_tokenizer(self.folder.tokenizer),
@@ -45,7 +50,7 @@ class LatentsStage(Stage):
             bf16=choose_precision(run.precision, run.accelerator) == "bf16-mixed",
             device=training_device(run.accelerator),
             progress=run.progress,
-            facing=Facing.of(self.cache.spec) if self.config.model.derotate else None,
+            facing=facing,
         )
         return {}
 
