@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from worldsim.cameras.facing import Facing
+from worldsim.cameras.projection import projections_of
 from worldsim.conventions import to_model_video, to_pixels
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json, write_text
@@ -121,8 +122,8 @@ class WorldModel(nn.Module):
     def reader(self) -> FrameReader:
         """What a memory may ask it about latents."""
         depth = None if self.depth_head is None else self.depth_head.metres
-        kind = "radial" if self.spec.cameras[0].wrap else "planar"
-        return FrameReader(self.decode, depth, self.spec.depth or kind, self.encode_video)
+        kind = self.spec.depth or projections_of(self.spec.cameras)[0].depth
+        return FrameReader(self.decode, depth, kind, self.encode_video)
 
     def encode(self, pixels: Tensor, state: Tensor | None = None) -> Tensor:
         """Frames to latents `[..., V, c, h, w]`.

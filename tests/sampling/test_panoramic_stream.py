@@ -1,4 +1,4 @@
-"""Streams of panoramas that are turned to one heading: turns are exact, walls that are seen stop."""
+"""Streams of panoramas turned to one heading: turns are exact, walls that are seen stop."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from worldsim.memory.base import MemoryConfig
 from worldsim.models.denoisers.base import DenoiserConfig
 from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.heads.state import HeadConfig
+from worldsim.models.heads.stride import StrideHead
 from worldsim.models.tokenizers.base import TokenizerConfig
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.sampler import Sampler
@@ -52,6 +53,10 @@ def begun(model: WorldModel, starts: list[Walker] = STARTS) -> Stream:
 
 def moves(*each: Move) -> np.ndarray:
     return SPEC.action.vector(np.array(each, np.int64), "test")
+
+
+def last_bias(head: StrideHead) -> torch.Tensor:
+    return list(head.parameters())[-1]
 
 
 def test_frames_turn_with_the_agent_and_come_back_as_they_were() -> None:
@@ -109,7 +114,7 @@ def test_a_wall_that_is_seen_stops_the_step_and_all_that_follow_it() -> None:
     gone = (free.world_state - before)[:, :2].norm(dim=-1)
     torch.testing.assert_close(gone, torch.tensor([FORWARD, 0.0]), atol=1e-5, rtol=0)
     with torch.no_grad():  # half of a typical step back, and a fifth aside
-        head.mix[-1].bias.copy_(torch.tensor([-0.5, 0.2]))
+        last_bias(head).copy_(torch.tensor([-0.5, 0.2]))
     stopped = begun(model)
     ahead = torch.tensor([np.cos(STARTS[0].yaw), np.sin(STARTS[0].yaw)], dtype=torch.float32)
     stopped.act(moves(Move.FORWARD, Move.LEFT))
@@ -130,7 +135,7 @@ def test_walls_do_not_stop_where_it_is_known_where_an_action_led() -> None:
     model = model_of(stride=True)
     assert model.stride_head is not None
     with torch.no_grad():
-        model.stride_head.mix[-1].bias.fill_(-0.5)
+        last_bias(model.stride_head).fill_(-0.5)
     stream = begun(model)
     given = stream.world_state.clone()
     given[:, 0] += 0.1

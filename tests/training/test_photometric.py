@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from toy_room import Walker, seen
 from toy_room_data import SPEC
-from torch import Tensor
 
 from worldsim.cameras.projection import projections_of, whole_sphere_intrinsics
 from worldsim.memory.base import FrameCameras
@@ -50,7 +50,7 @@ def test_descent_finds_the_scale_of_depth_in_metres() -> None:
     optimizer = torch.optim.Adam([log_scale], 0.03)
     for _ in range(60):
         optimizer.zero_grad()
-        loss_of(depth[:, TARGETS] * log_scale.exp(), video, cameras).backward()
+        loss_of(depth[:, TARGETS] * log_scale.exp(), video, cameras).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert abs(float(log_scale.detach())) < 0.1
 
@@ -69,7 +69,8 @@ def test_padding_and_unknown_cameras_do_not_count() -> None:
     there = torch.ones(1, 8, 1)
     there[:, 4:] = 0.0
     told = depth[:, TARGETS].log().requires_grad_(True)
-    photometric_loss(told, video, cameras, there, KINDS, TARGETS).backward()
+    loss = photometric_loss(told, video, cameras, there, KINDS, TARGETS)
+    loss.backward()  # type: ignore[no-untyped-call]
     assert told.grad is not None and told.grad[:, 1].abs().max() == 0
     assert told.grad[:, 0].abs().max() > 0
     lost = FrameCameras(cameras.pose, cameras.intrinsics, torch.zeros(1))

@@ -55,7 +55,8 @@ def turn_poses(poses: Tensor, yaw: Tensor) -> Tensor:
     none, one = torch.zeros_like(cos), torch.ones_like(cos)
     entries = [cos, none, -sin, none, none, one, none, none, sin, none, cos, none]
     turn = torch.stack([*entries, none, none, none, one], dim=-1)
-    return poses @ turn.unflatten(-1, (4, 4)).to(poses)
+    found: Tensor = poses @ turn.reshape(*yaw.shape, 4, 4).to(poses)
+    return found
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def padded(queue: Queue, width: int) -> Queue:
     """The same queue, at least `width` wide."""
     lacking = max(width - queue.action.shape[1], 0)
     wide = [torch.nn.functional.pad(part, (0, 0, 0, lacking)) for part in queue.parts]
-    return Queue(*wide, queue.length)
+    return Queue(wide[0], wide[1], wide[2], wide[3], queue.length)
 
 
 def appended(queue: Queue, rows: list[int], new: tuple[Tensor, Tensor, Tensor, Tensor]) -> Queue:
@@ -85,18 +85,18 @@ def appended(queue: Queue, rows: list[int], new: tuple[Tensor, Tensor, Tensor, T
         fresh = part.clone()
         fresh[index, columns] = entries
         parts.append(fresh)
-    return Queue(*parts, length)
+    return Queue(parts[0], parts[1], parts[2], parts[3], length)
 
 
 def dropped(queue: Queue, frames: np.ndarray) -> Queue:
     """A queue without the first `frames` `[N]` entries of each row."""
-    length = queue.length - frames
+    length, device = queue.length - frames, queue.action.device
     width = int(length.max())
-    device = queue.action.device
     columns = torch.as_tensor(frames, device=device)[:, None] + torch.arange(width, device=device)
     columns = columns.clamp(max=max(queue.action.shape[1] - 1, 0))
     index = torch.arange(len(frames), device=device)[:, None]
-    return Queue(*(part[index, columns] for part in queue.parts), length)
+    kept = [part[index, columns] for part in queue.parts]
+    return Queue(kept[0], kept[1], kept[2], kept[3], length)
 
 
 @dataclass(eq=False)

@@ -26,6 +26,7 @@ from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, Loss
 from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip
 from worldsim.training.losses.distillation import DistillationConfig, distil
+from worldsim.training.losses.dynamics import stride_loss
 from worldsim.training.losses.matching import MatchingConfig, match_rollout
 from worldsim.training.losses.noise_levels import NoiseConfig, noise_policy
 from worldsim.training.losses.objective import (
@@ -41,7 +42,6 @@ from worldsim.training.losses.objective import (
 )
 from worldsim.training.losses.photometric import clip_photometric
 from worldsim.training.losses.self_rollout import Rolled, RolloutConfig, self_rollout
-from worldsim.training.losses.stride import stride_loss
 
 
 @dataclass(frozen=True)

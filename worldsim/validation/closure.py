@@ -16,7 +16,7 @@ from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
-from worldsim.spec import ActionSpec, CameraSpec
+from worldsim.spec import ActionSpec
 from worldsim.validation.action_swap import Replay, simulator_replay
 from worldsim.validation.open_loop import Drive, Float, Pixels, imagine, recorded_actions
 from worldsim.validation.video_metrics import area_weights, frame_errors, psnr_of
@@ -101,9 +101,9 @@ def loop_closure(
         returns = np.stack([simulate(drive.episode, drive.actions)[1][-1] for drive in drives])
     first = np.asarray(cache.pixels[cache.episode_start[[drive.episode for drive in drives]]])
     shown = np.stack(ends)
-    pairs, cameras = ((shown, first), (returns, first), (shown, returns)), cache.spec.cameras
-    return ClosureReport(steps, *(_psnr(*pair, cameras) for pair in pairs))
-
-
-def _psnr(left: Pixels, right: Pixels, cameras: Sequence[CameraSpec]) -> float:
-    return psnr_of(frame_errors(left, right, right, area_weights(cameras)).mse.mean())
+    weight = area_weights(cache.spec.cameras)
+    out, back, both = (
+        psnr_of(frame_errors(left, right, right, weight).mse.mean())
+        for left, right in ((shown, first), (returns, first), (shown, returns))
+    )
+    return ClosureReport(steps, out, back, both)

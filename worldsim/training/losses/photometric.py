@@ -115,7 +115,7 @@ def _looked_up(
     inside = (depth > 0) & (pixel[..., 1] >= 0) & (pixel[..., 1] <= high)
     if not projection.wrap:
         inside = inside & (pixel[..., 0] >= 0) & (pixel[..., 0] <= wide)
-    return found.unflatten(0, frames.shape[:2]), inside
+    return found.reshape(frames.shape), inside
 
 
 def _roughness(told: Tensor, frames: Tensor, wrap: bool) -> Tensor:
