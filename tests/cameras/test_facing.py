@@ -26,7 +26,8 @@ def smooth(*shape: int) -> torch.Tensor:
     """Pictures without the one wave that a fraction of a column cannot move."""
     series = torch.fft.rfft(torch.randn(*shape, generator=torch.Generator().manual_seed(0)))
     series[..., -1] = 0.0
-    return torch.fft.irfft(series, n=shape[-1])
+    found: torch.Tensor = torch.fft.irfft(series, n=shape[-1])
+    return found
 
 
 def test_every_panorama_turns_by_its_own_angle_as_one_alone_does() -> None:
