@@ -3,7 +3,7 @@
 Legend: B rows, T frames, V views, c h w latent, H W pixels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 
 import torch
@@ -31,7 +31,8 @@ def new_memory(model: WorldModel, rows: int) -> Memory:
 
 def recall(model: WorldModel, memory: Memory, steps: FrameSteps) -> MemoryView:
     """What a memory tells about the frames that `steps` lead to."""
-    return memory.view(_cameras(model, steps))
+    with torch.autocast(steps.action.device.type, enabled=False):
+        return memory.view(frame_cameras(model, steps))
 
 
 def remember(
@@ -49,13 +50,14 @@ def remember(
     `depth`, from a source that is the simulator's, is shown it: so no model has it and does not
     say so.
     """
-    cameras = _cameras(model, steps)
+    cameras = frame_cameras(model, steps)
     number = memory.coming(latents.shape[1]) if number is None else number
     if not memory.reads_depth or not registered_depths().get(model.config.memory.depth).privileged:
         depth = None
-    memory.update(
-        ShownFrames(latents.detach(), cameras, steps.view_mask, count, number, depth, model.reader)
-    )
+    told = (latents.detach(), cameras, steps.view_mask, count, number, depth, model.reader)
+    # Places of points need full precision whatever the networks run in.
+    with torch.autocast(latents.device.type, enabled=False):
+        memory.update(ShownFrames(*told))
 
 
 def recall_clip(
@@ -65,9 +67,9 @@ def recall_clip(
     latents: Tensor,
     frame_mask: Tensor,
     depth: Tensor | None = None,
-    frames: int | None = None,
-) -> MemoryView:
-    """What a memory tells about each frame of a recorded clip, once it has seen those before it.
+) -> tuple[MemoryView, Memory]:
+    """What a memory tells about each frame of a recorded clip, once it has seen those before it;
+    and the memory that has seen all of them.
 
     Args:
         model: the world model.
@@ -76,29 +78,30 @@ def recall_clip(
         latents: `[B, T, V, c, h, w]` recorded.
         frame_mask: `[B, T]` 0 in the padding at the end.
         depth: `[B, T, V, H, W]` where it was recorded.
-        frames: how many of the first frames are asked for; None for all. Of the others it tells
-            nothing.
     """
     memory, views = memory.fork(), []
-    asked = latents.shape[1] if frames is None else min(frames, latents.shape[1])
-    for frame in range(asked):
+    for frame in range(latents.shape[1]):
         span = slice(frame, frame + 1)
         step = steps.frames(frame, frame + 1)
-        views.append(memory.view(_cameras(model, step)))
+        views.append(recall(model, memory, step))
         count, near = frame_mask[:, frame].long(), None if depth is None else depth[:, span]
         remember(model, memory, step, latents[:, span], count, near)
-    told = reduce(MemoryView.then, views)
-    silent = latents.shape[1] - asked
-    return told.then(told.silent(silent)) if silent else told
+    return reduce(MemoryView.then, views), memory
 
 
-def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: Tensor) -> Memory:
+def recorded_memory(
+    model: WorldModel,
+    batch: Mapping[str, Tensor],
+    view_mask: Tensor,
+    blur: Callable[[Tensor], Tensor] | None = None,
+) -> Memory:
     """The memory of B clips before they begin: of the frames that a sampler chose, if any.
 
     Args:
         model: the world model.
         batch: clips with the `memory_` entries of `worldsim.data.clips`.
         view_mask: `[B, V]` 0 for views that are dropped.
+        blur: what becomes of remembered latents of unit variance; None leaves them as they are.
     """
     memory = new_memory(model, len(view_mask))
     if "memory_rows" not in batch:
@@ -111,18 +114,22 @@ def recorded_memory(model: WorldModel, batch: Mapping[str, Tensor], view_mask: T
     poses = None if pose is None else (pose.float(), pose.float())
     steps = FrameSteps(none, none[..., 0], state, state, seen, rig, poses)
     latents = model.normalizer.normalize("latent", past["latents"].float())
+    latents = latents if blur is None else blur(latents)
     latents = latents * seen[..., None, None, None]
     count = past["frame_mask"].sum(1).long()
-    remember(model, memory, steps, latents, count, past.get("depth"), past["number"])
+    depth = model.turned_depth(past.get("depth"), state)
+    remember(model, memory, steps, latents, count, depth, past["number"])
     memory.now = batch["start"].clone()
     return memory
 
 
-def _cameras(model: WorldModel, steps: FrameSteps) -> FrameCameras:
+def frame_cameras(model: WorldModel, steps: FrameSteps) -> FrameCameras:
+    """Cameras of the frames that `steps` lead to, as latents show them and in their cells."""
     # Poses need full precision whatever the networks run in.
     with torch.autocast(steps.action.device.type, enabled=False):
         scaled = steps.rig.scaled(model.latent_shape[1] / model.spec.cameras[0].height)
-        return FrameCameras(steps.cameras(model.dynamics)[1], scaled, steps.rig.known)
+        poses = steps.cameras(model.dynamics, model.facing)[1]
+        return FrameCameras(poses, scaled, steps.rig.known)
 
 
 def point_colours(model: WorldModel, features: Tensor) -> Tensor:

@@ -39,6 +39,8 @@ class WorldModelConfig(Checked):
         sink: first frames that are never forgotten.
         conditioners: which maps frames are conditioned on, by registered names, in the order of
             their channels.
+        derotate: whether panoramas that ride on an agent are turned to heading zero before they are
+            encoded. A turn then is exact resampling, and the networks model translation alone.
         condition_on_state: whether frames are conditioned on the state before and after each
             action. With False and no conditioners they have the actions alone, as plain video
             models do.
@@ -48,8 +50,8 @@ class WorldModelConfig(Checked):
         depth_labels: whether its depth head learnt from the simulator's depth.
 
     Raises:
-        UsageError: a conditioner stands there twice, or a memory needs a depth head and there is
-            none.
+        UsageError: a conditioner stands there twice, a memory needs a depth head and there is
+            none, or a stride head needs panoramas that are turned.
     """
 
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -62,6 +64,7 @@ class WorldModelConfig(Checked):
     sink: Whole = 1
     conditioners: tuple[ConditionerName, ...] = TABLETOP
     condition_on_state: bool = True
+    derotate: bool = False
     ladder: TrainedLadder = field(default_factory=TrainedLadder)
     calibrated: bool = False
     state_labels: bool = False
@@ -70,6 +73,11 @@ class WorldModelConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_distinct(self.conditioners)
+        if self.head.stride and not self.derotate:
+            raise UsageError(
+                "model.head.stride=true looks ahead in panoramas that are turned to one heading; "
+                "set model.derotate=true beside it, or model.head.stride=false"
+            )
         memory = registered_memories().get(self.memory.name)
         if memory.reads_depth and self.memory.depth == "head" and not self.head.depth:
             raise UsageError(

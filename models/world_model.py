@@ -12,20 +12,24 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from worldsim.cameras.facing import Facing
+from worldsim.cameras.projection import projections_of
 from worldsim.conventions import to_model_video, to_pixels
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json, write_text
 from worldsim.memory.base import FrameReader, MemoryConfig, registered_memories
 from worldsim.memory.view import MemoryView
 from worldsim.models.blocks import Normalizer
-from worldsim.models.conditioners.base import ConditionerList
+from worldsim.models.conditioners.base import ConditionerList, RecalledShape
 from worldsim.models.conditioners.steps import FrameSteps, RigTensors
 from worldsim.models.denoisers.base import DenoiserShape, build_denoiser
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.dynamics.base import build_dynamics
 from worldsim.models.heads.depth import DepthHead
 from worldsim.models.heads.state import StateHead, StateReading
+from worldsim.models.heads.stride import StrideHead
 from worldsim.models.migrate import CONFIG_VERSION
+from worldsim.models.padding import surround_convolutions
 from worldsim.models.pretrained import own_parts_told, resolve_folder
 from worldsim.models.quality import QUALITY, StepQuality
 from worldsim.models.tokenizers.base import build_tokenizer, require_image_size
@@ -49,10 +53,11 @@ class WorldModel(nn.Module):
 
     Attributes:
         remembers: whether it has a memory that tells anything.
+        facing: which views its latents show turned to heading zero; None if none.
 
     Raises:
-        UsageError: cameras differ in size, the size does not divide into latents, or the tokenizer
-            packs frames.
+        UsageError: cameras differ in size, the size does not divide into latents, the tokenizer
+            packs frames, or panoramas that cannot be turned are to be.
     """
 
     def __init__(self, config: WorldModelConfig, spec: WorldSpec) -> None:
@@ -76,17 +81,25 @@ class WorldModel(nn.Module):
         p, s = spec.agent_pos.dim, spec.state.dim
         self.dynamics = build_dynamics(config.dynamics, spec)
         self.remembers = registered_memories().get(config.memory.name).tells
-        self.conditioners = ConditionerList(config.conditioners, spec, self.dynamics)
+        self.facing = Facing.of(spec) if config.derotate else None
+        told = RecalledShape(self.latent_shape[0], config.memory.retrieved)
+        names, world = config.conditioners, (spec, self.dynamics)
+        self.conditioners = ConditionerList(names, *world, told, self.facing)
         maps = len(self.conditioners.channels)
         shape = DenoiserShape(
             self.views, *self.latent_shape, spec.action.dim, self.dynamics.dim, maps
         )
         self.denoiser = build_denoiser(config.denoiser, shape)
+        self.denoiser.begin_silent(self.conditioners.silent)
         self.head = StateHead(config.head, self.views, self.latent_shape, p, s)
         self.depth_head = None
         if config.head.depth:
-            self.depth_head = DepthHead(config.head.width, self.latent_shape[0])
+            self.depth_head = DepthHead(config.head.width, self.latent_shape[0], config.head.finer)
+        self.stride_head = None
+        if config.head.stride:
+            self.stride_head = StrideHead(config.head.width, self.latent_shape)
         self.normalizer = Normalizer(config.tokenizer.channels, p, s)
+        surround_convolutions(self, spec.cameras)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
@@ -109,21 +122,56 @@ class WorldModel(nn.Module):
     def reader(self) -> FrameReader:
         """What a memory may ask it about latents."""
         depth = None if self.depth_head is None else self.depth_head.metres
-        return FrameReader(self.decode, depth, self.spec.depth or "radial", self.encode)
+        kind = self.spec.depth or projections_of(self.spec.cameras)[0].depth
+        return FrameReader(self.decode, depth, kind, self.encode_video)
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        """uint8 `[..., V, H, W, 3]`, wherever they are, to latents `[..., V, c, h, w]`."""
-        video = to_model_video(pixels).to(self.device, self._dtype(self.tokenizer))
+    def encode(self, pixels: Tensor, state: Tensor | None = None) -> Tensor:
+        """Frames to latents `[..., V, c, h, w]`.
+
+        Args:
+            pixels: uint8 `[..., V, H, W, 3]`, wherever they are.
+            state: `[..., D]` or proprioception `[..., P]`, by whose heading panoramas are turned
+                back where the model has them so; None leaves them as they are.
+        """
+        video = to_model_video(pixels).to(self.device)
+        if self.facing is not None and state is not None:
+            video = self.facing.back(video.float(), state.to(self.device))
+        return self.encode_video(video)
+
+    def encode_video(self, video: Tensor) -> Tensor:
+        """float `[..., V, 3, H, W]` in [-1, 1], as latents show them, to latents."""
+        video = video.to(self._dtype(self.tokenizer))
         return self.normalizer.normalize("latent", self.tokenizer.encode(video).float())
 
-    def decode(self, latents: Tensor, seen: Tensor | None = None) -> Tensor:
-        """Latents `[..., V, c, h, w]` to uint8 `[..., V, H, W, 3]`, black where `seen` `[..., V]`
-        is False."""
-        raw = self.normalizer.denormalize("latent", latents.float())
-        frames = to_pixels(self.tokenizer.decode(raw.to(self._dtype(self.tokenizer))))
+    def decode(
+        self, latents: Tensor, seen: Tensor | None = None, state: Tensor | None = None
+    ) -> Tensor:
+        """Latents to frames uint8 `[..., V, H, W, 3]`; the inverse of `encode`.
+
+        Args:
+            latents: `[..., V, c, h, w]`.
+            seen: `[..., V]` bool, False where a frame shall be black.
+            state: see `encode`.
+        """
+        video = self.decode_video(latents)
+        if self.facing is not None and state is not None:
+            video = self.facing.away(video.float(), state.to(video.device))
+        frames = to_pixels(video)
         if seen is None or bool(seen.all()):
             return frames
         return frames.masked_fill(~seen[..., None, None, None], 0)
+
+    def decode_video(self, latents: Tensor) -> Tensor:
+        """The inverse of `encode_video`."""
+        raw = self.normalizer.denormalize("latent", latents.float())
+        video: Tensor = self.tokenizer.decode(raw.to(self._dtype(self.tokenizer)))
+        return video
+
+    def turned_depth(self, depth: Tensor | None, state: Tensor) -> Tensor | None:
+        """Depth `[..., V, H, W]` of frames in states `[..., D]`, turned as their latents are."""
+        if depth is None or self.facing is None:
+            return depth
+        return self.facing.depth(depth, state)
 
     def condition(
         self, batch: Mapping[str, Tensor], memory: MemoryView | None = None

@@ -10,11 +10,13 @@ M map channels, h w map size.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from worldsim.cameras.facing import Facing
 from worldsim.cameras.projection import camera_rays, projections_of
 from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView
@@ -27,6 +29,19 @@ MOTION_GAIN = 10.0
 """How rays change in a step is a fraction of what they are; this evens them."""
 
 
+@dataclass(frozen=True)
+class RecalledShape:
+    """Sizes of what a memory tells.
+
+    Attributes:
+        channels: c of latents.
+        retrieved: most past frames for each frame to come.
+    """
+
+    channels: int
+    retrieved: int
+
+
 class Conditioner:
     """Base of all conditioners.
 
@@ -37,9 +52,12 @@ class Conditioner:
     Attributes:
         channels: a name for each of its M channels, unique among all conditioners.
         calibrated: whether it needs calibrated cameras; its maps are zero without.
+        recalls: whether it draws what a memory tells. It is then made with a further argument
+            `told`, a `RecalledShape`, and the weights of its channels begin at zero.
     """
 
     calibrated: ClassVar[bool] = True
+    recalls: ClassVar[bool] = False
 
     def __init__(self, spec: WorldSpec, *, objects: bool) -> None:
         self.spec = spec
@@ -105,19 +123,38 @@ class ConditionerList:
         names: registered names, in order.
         spec: the world.
         dynamics: say whether objects are tracked.
+        told: sizes of what a memory tells, for those that draw it.
+        facing: which views are turned to heading zero; None if none.
+
+    Attributes:
+        channels: names of all M channels.
+        silent: which of these, by their number, begin with weights of zero.
 
     Raises:
         UsageError: a name is not registered, or stands there twice.
     """
 
-    def __init__(self, names: Sequence[str], spec: WorldSpec, dynamics: Dynamics) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        spec: WorldSpec,
+        dynamics: Dynamics,
+        told: RecalledShape | None = None,
+        facing: Facing | None = None,
+    ) -> None:
         require_distinct(names)
         objects = dynamics.state_dim > 0
-        rows = [registered_conditioners().get(name) for name in names]
-        self.rows = tuple(row(spec, objects=objects) for row in rows)
+        rows: list[Conditioner] = []
+        for name in names:
+            row: Any = registered_conditioners().get(name)
+            own = {"told": told} if getattr(row, "recalls", False) else {}
+            rows.append(row(spec, objects=objects, **own))
+        self.rows = tuple(rows)
         self.channels = tuple(name for row in self.rows for name in row.channels)
+        recalled = [row.recalls for row in self.rows for _ in row.channels]
+        self.silent = [index for index, recalls in enumerate(recalled) if recalls]
         self.calibrated = any(row.calibrated for row in self.rows)
-        self._dynamics = dynamics
+        self._dynamics, self._facing = dynamics, facing
 
     def maps(
         self, steps: FrameSteps, size: tuple[int, int], memory: MemoryView | None = None
@@ -134,7 +171,7 @@ class ConditionerList:
         """
         if not self.rows:
             return steps.action.new_zeros(*steps.view_mask.shape, 0, *size)
-        step = StepGeometry.of(steps, self._dynamics, size)
+        step = StepGeometry.of(steps, self._dynamics, size, self._facing)
         known = steps.rig.known[:, None, None, None, None, None]
         parts = []
         for row in self.rows:
@@ -159,6 +196,8 @@ def require_distinct(names: Sequence[str]) -> None:
 def registered_conditioners() -> Registry[Callable[..., Conditioner]]:
     """The registry, with every row in it."""
     # The rows import this module, so they are named where a name is first looked up.
+    import worldsim.models.conditioners.motion
+    import worldsim.models.conditioners.recalled
     import worldsim.models.tabletop.maps  # noqa: F401
 
     return CONDITIONERS

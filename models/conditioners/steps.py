@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from worldsim.cameras.facing import Facing
 from worldsim.cameras.poses import mounted_poses, require_carriers
 from worldsim.cameras.projection import scale_intrinsics
 from worldsim.models.dynamics.base import Dynamics
@@ -128,8 +129,12 @@ class FrameSteps:
         """The same with unknown actions in the rows where `keep` `[B]` is 0 (dropout)."""
         return replace(self, mask=self.mask * keep[:, None])
 
-    def cameras(self, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
+    def cameras(self, dynamics: Dynamics, facing: Facing | None = None) -> tuple[Tensor, Tensor]:
         """Poses `[B, T, V, 4, 4]` of the cameras before and after.
+
+        Args:
+            dynamics: of the model.
+            facing: turns views to heading zero, see `worldsim.cameras.facing`.
 
         Raises:
             UsageError: a camera is mounted on a pose that nobody tells.
@@ -147,7 +152,7 @@ class FrameSteps:
             pose = mounted_poses(self.rig.extrinsics, self.rig.mounted, carrier)
             if given is not None:
                 pose = torch.where(_whole(given[place]), given[place], pose)
-            poses.append(pose)
+            poses.append(pose if facing is None else facing.poses(pose, state))
         return poses[0], poses[1]
 
 
@@ -182,8 +187,10 @@ class StepGeometry:
     size: tuple[int, int]
 
     @staticmethod
-    def of(steps: FrameSteps, dynamics: Dynamics, size: tuple[int, int]) -> "StepGeometry":
-        """The geometry of steps on maps of `size`.
+    def of(
+        steps: FrameSteps, dynamics: Dynamics, size: tuple[int, int], facing: Facing | None = None
+    ) -> "StepGeometry":
+        """The geometry of steps on maps of `size`, of views as `facing` turns them.
 
         Raises:
             UsageError: a camera is mounted on a pose that nobody tells.
@@ -193,7 +200,7 @@ class StepGeometry:
             steps.action,
             (before[0], after[0]),
             (before[1], after[1]),
-            steps.cameras(dynamics),
+            steps.cameras(dynamics, facing),
             steps.rig.scaled(size[0] / dynamics.spec.cameras[0].height).unsqueeze(1),
             size,
         )

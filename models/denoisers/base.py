@@ -48,6 +48,9 @@ class DenoiserConfig(Checked):
         pure_noise: whether it is shown a frame that is noise alone (level 1). The mean of what may
             come does not depend on it, so a network that is not shown it has nothing to leak into
             what stays still; one distilled to few steps needs it (`plan=consistency`, `ctm`).
+        render_reference: whether a memory's render stands for the predecessor where it covers.
+            Where views are turned to one heading the predecessor is the sharper of both, and
+            conditioner `memory` shows the render beside it.
     """
 
     name: Annotated[str, OneOf(lambda: registered_denoisers())] = "stnet"
@@ -58,6 +61,7 @@ class DenoiserConfig(Checked):
     history: Count = 2
     jumps: bool = False
     pure_noise: bool = True
+    render_reference: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,6 +110,19 @@ class Denoiser(nn.Module):
         super().__init__()
         self.config, self.shape = config, shape
         self.input_channels = (1 + config.history) * shape.channels + shape.map_channels
+
+    @torch.no_grad()
+    def begin_silent(self, maps: Sequence[int]) -> None:
+        """Set the weights of some map channels to zero, in the layer `enter` that takes the input.
+
+        So a network begins as one without them. Patches of a channel stand side by side.
+        """
+        weight = getattr(getattr(self, "enter", None), "weight", None)
+        if weight is None or not len(maps):
+            return
+        each = weight.shape[1] // self.input_channels
+        first = self.input_channels - self.shape.map_channels
+        weight.unflatten(1, (-1, each))[:, [first + index for index in maps]] = 0.0
 
     @property
     def context_shape(self) -> ContextShape:
@@ -162,7 +179,7 @@ class Denoiser(nn.Module):
         stack, levels = self._with_predecessors(x, sigma, context)
         sigma_previous = levels[-1]
         base = residual_base(x, sigma, stack[-1], sigma_previous)
-        if cond.memory is not None:
+        if cond.memory is not None and self.config.render_reference:
             render, coverage = cond.memory.render.to(x.dtype), cond.memory.coverage.to(x.dtype)
             # What is remembered is clean: where it covers, it is as good as a clean predecessor.
             seen = residual_base(x, sigma, render, torch.zeros_like(sigma))

@@ -6,15 +6,18 @@ trained where recordings hold depth (`plan.objective.depth`), on recorded latent
 Legend: F images, c h w latent, D times finer map.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from worldsim.models.blocks import ResBlock
 
-FINER = 2
-"""D, points told along each side of a latent's cell."""
 LEAST, MOST = 0.05, 100.0
 """Metres that can be told."""
+
+USUAL = 2.5
+"""Metres, about, that a fresh head tells everywhere; losses by colours find what is near it."""
 
 
 class DepthHead(nn.Module):
@@ -23,9 +26,10 @@ class DepthHead(nn.Module):
     Args:
         width: channels.
         channels: c.
+        finer: D, points told along each side of a latent's cell.
     """
 
-    def __init__(self, width: int, channels: int) -> None:
+    def __init__(self, width: int, channels: int, finer: int = 2) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
@@ -33,9 +37,12 @@ class DepthHead(nn.Module):
             ResBlock(width, width),
             ResBlock(width, width),
             nn.SiLU(),
-            nn.Conv2d(width, FINER**2, 3, padding=1),
-            nn.PixelShuffle(FINER),
+            nn.Conv2d(width, finer**2, 3, padding=1),
+            nn.PixelShuffle(finer),
         )
+        last = self.body[-2]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        nn.init.constant_(last.bias, math.log(USUAL))
 
     def forward(self, latents: Tensor) -> Tensor:
         """Latents `[..., c, h, w]` to the logarithm of metres `[..., D h, D w]`."""

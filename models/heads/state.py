@@ -37,11 +37,16 @@ class HeadConfig(Checked):
     width: channels of the convolutions.
     keypoints: places looked for in each view.
     depth: whether depth is told too, by a head of its own (`worldsim.models.heads.depth`).
+    finer: points of depth along each side of a latent's cell.
+    stride: whether walls that are seen stop the agent (`worldsim.models.heads.stride`); needs
+        `model.derotate`.
     """
 
     width: Count = 48
     keypoints: Count = 32
     depth: bool = False
+    finer: Count = 2
+    stride: bool = False
 
 
 class StateHead(nn.Module):

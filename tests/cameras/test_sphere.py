@@ -112,6 +112,7 @@ def test_the_stretch_makes_planar_depth_radial() -> None:
 def test_against_py360convert() -> None:
     """That package reads faces and panoramas from edge to edge; so do the grids it is met on."""
     import py360convert as other
+
     side, picture = 32, panorama(64)
     image = picture.movedim(0, -1).numpy().astype(np.float64)
     theirs = other.e2c(image, face_w=side, mode="bilinear", cube_format="dict")

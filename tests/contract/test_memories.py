@@ -199,7 +199,8 @@ def clips(square_data: CachedDataset) -> tuple[WorldModel, dict[str, Tensor]]:
 
 def prepared(clips: tuple[WorldModel, dict[str, Tensor]]) -> Clip:
     generator = torch.Generator().manual_seed(0)
-    return prepare_clip(clips[0], clips[1], DropoutConfig(0.0, 0.0, 0.0), generator)
+    clip = prepare_clip(clips[0], clips[1], DropoutConfig(0.0, 0.0, 0.0), generator)
+    return clip.whole(clips[0])
 
 
 def test_a_clip_tells_what_a_stream_would_have_told(
@@ -218,7 +219,7 @@ def test_a_clip_tells_what_a_stream_would_have_told(
             whole = getattr(clip.cond.memory, part.name)[:, frame : frame + 1]
             torch.testing.assert_close(getattr(told, part.name), whole)
         clip.show(model, memory, frame, clip.x0[:, frame : frame + 1])
-    at_once = clip.memory_after(model, 6)
+    at_once = clip.recalled(model, 6)[1]
     assert isinstance(at_once, NearestMemory) and isinstance(memory, NearestMemory)
     assert torch.equal(at_once.latents, memory.latents)
     assert (
@@ -243,7 +244,7 @@ def test_ages_count_the_frames_of_the_episode_not_those_remembered(
         assert errors.min() < 1e-5 and view.age[row, frame, place] == age
         skipped += age > memory.seen[row] + frame
     assert skipped, "some remembered frame is older than all that were taken in"
-    later = clip.memory_after(model, 2)
+    later = clip.recalled(model, 2)[1]
     assert later is not None and later.now.tolist() == (batch["start"] + 2).tolist()
     assert later.seen.tolist() == (memory.seen + 2).tolist()
 
@@ -254,7 +255,7 @@ def test_rollouts_remember_their_own_frames(clips: tuple[WorldModel, dict[str, T
     rolled = self_rollout(model, clip, config, 1.0, torch.Generator().manual_seed(2))
     assert rolled.first == 1 and rolled.cond.memory is not None and clip.cond.memory is not None
     assert rolled.cond.action.shape[1] == 5
-    memory = clip.memory_after(model, 1)
+    memory = clip.recalled(model, 1)[1]
     assert memory is not None
     for frame in range(4):
         told = clip.conditions(model, memory, 1 + frame, 2 + frame).memory
@@ -342,27 +343,5 @@ def test_a_clip_without_frames_before_it_begins_with_nothing(
     bare = {name: value for name, value in batch.items() if not name.startswith("memory_")}
     clip = prepared((model, bare))
     assert clip.memory is not None
-    view = recall_clip(model, clip.memory, clip.steps, clip.x0, clip.frame_mask)
+    view, _ = recall_clip(model, clip.memory, clip.steps, clip.x0, clip.frame_mask)
     assert float(view.coverage[:, 0].max()) == 0.0 and float(view.coverage[:, 1].min()) == 0.5
-
-
-def test_only_the_frames_asked_for_are_recalled(
-    clips: tuple[WorldModel, dict[str, Tensor]],
-) -> None:
-    model, batch = clips
-    whole = prepared(clips)
-    some = prepare_clip(
-        model, batch, DropoutConfig(0, 0, 0), torch.Generator().manual_seed(0), recalled=2
-    )
-    assert whole.cond.memory is not None and some.cond.memory is not None
-    for name, part in vars(whole.cond.memory).items():
-        found = getattr(some.cond.memory, name)
-        assert found.shape == part.shape and torch.equal(found[:, :2], part[:, :2])
-        assert not found[:, 2:].any()
-    assert whole.cond.memory.mask[:, 2:].any()
-
-
-def test_where_all_is_rollout_the_given_frames_alone_are_recalled() -> None:
-    sure = PlanConfig(rollout=RolloutConfig(start=0.1, share=1.0, history=3))
-    assert sure.recalled(0.5) == 3 and sure.recalled(0.05) is None
-    assert PlanConfig(rollout=RolloutConfig(start=0.1, share=0.9)).recalled(0.5) is None

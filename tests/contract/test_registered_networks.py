@@ -16,7 +16,11 @@ from torch import Tensor
 
 from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView
-from worldsim.models.conditioners.base import ConditionerList, registered_conditioners
+from worldsim.models.conditioners.base import (
+    ConditionerList,
+    RecalledShape,
+    registered_conditioners,
+)
 from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.denoisers.base import (
     DENOISERS,
@@ -120,7 +124,8 @@ def conditioned(name: str) -> tuple[ConditionerList, Case, Dynamics]:
     for case, dynamics in ((table(), "contact"), (room(), "pose")):
         carried = build_dynamics(DynamicsConfig(dynamics, 8, 1), case.spec)
         try:
-            return ConditionerList((name,), case.spec, carried), case, carried
+            told = RecalledShape(3, 2)
+            return ConditionerList((name,), case.spec, carried, told), case, carried
         except UsageError:
             continue
     raise AssertionError(f"no world here in which conditioner {name!r} can be built; add one")
@@ -131,7 +136,18 @@ def maps_of(listed: ConditionerList, case: Case, states: Tensor, rows: list[int]
     known, seen = torch.ones(ROWS, 2), torch.ones(ROWS, 2, views)
     steps = take_rows(FrameSteps(case.action, known, before, states, seen, case.rig), rows)
     size = (4, 4 * case.spec.cameras[0].width // case.spec.cameras[0].height)
-    memory = MemoryView.null(torch.zeros(len(rows), 2, views, 3, *size))
+    shape = (ROWS, 2, views, 3, *size)
+    nothing = MemoryView.null(torch.zeros(shape))
+    told = replace(
+        nothing,
+        render=drawn(*shape),
+        coverage=nothing.coverage + 1.0,
+        retrieved=drawn(ROWS, 2, 2, *shape[2:]),
+        poses=torch.eye(4).expand(ROWS, 2, 2, views, 4, 4),
+        mask=torch.ones(ROWS, 2, 2),
+        age=torch.ones(ROWS, 2, 2),
+    )
+    memory = take_rows(told, rows)
     return listed.maps(steps, size, memory)
 
 

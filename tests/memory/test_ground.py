@@ -54,7 +54,8 @@ def as_latents(pixels: Tensor) -> Tensor:
 
 
 READER = FrameReader(
-    lambda latents: (latents.movedim(-3, -1) * 255).round().to(torch.uint8), latents=as_latents
+    lambda latents: (latents.movedim(-3, -1) * 255).round().to(torch.uint8),
+    latents=lambda video: (video + 1) / 2,
 )
 
 

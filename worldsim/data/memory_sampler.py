@@ -13,7 +13,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from worldsim.config.limits import Count, OneOf
+from worldsim.config.limits import Count, OneOf, Share
 from worldsim.config.values import Checked
 from worldsim.registry import Registry
 
@@ -27,10 +27,20 @@ class MemorySamplerConfig(Checked):
     """Attributes:
     name: registered memory sampler; `none` lets memories begin empty with each clip.
     frames: K, most frames that a clip remembers.
+    empty: chance that a clip remembers nothing, as a stream that begins.
+    drop: chance of each remembered frame to be missing.
+    noise: highest noise level of remembered frames, each uniform from 0.
+    widen: fraction of training over which clips come to remember what is older; 0 has no bound.
+    near: frames before the clip that are remembered at the beginning of that.
     """
 
     name: Annotated[str, OneOf(lambda: MEMORY_SAMPLERS)] = "none"
     frames: Count = 8
+    empty: Share = 0.0
+    drop: Share = 0.0
+    noise: Share = 0.0
+    widen: Share = 0.0
+    near: Count = 16
 
 
 @MEMORY_SAMPLERS.register("none")

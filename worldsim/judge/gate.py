@@ -186,6 +186,7 @@ def encoded(model: WorldModel, data: CachedDataset, rows: Rows) -> Tensor:
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH):
             pixels = torch.from_numpy(np.asarray(data.pixels[rows[start : start + BATCH]]))
-            parts.append(model.encode(pixels[:, None])[:, 0].float().cpu().numpy())
+            agent = torch.from_numpy(np.asarray(data.agent_pos[rows[start : start + BATCH]]))
+            parts.append(model.encode(pixels[:, None], agent[:, None])[:, 0].float().cpu().numpy())
     # Made anew out of that mode, in which no tensor can be trained on.
     return torch.from_numpy(np.concatenate(parts))

@@ -56,6 +56,8 @@ class MemoryConfig(Checked):
     reach: metres within which two cameras see the same.
     age_penalty: overlap that the oldest frame must have more than a new one to be retrieved.
     points: most points that a map keeps of a stream.
+    colours: whether points carry the colours of pixels, rather than the latents of cells. A map
+        then is as fine as pictures are; its render is encoded as a picture is.
     voxel: metres within which points are one.
     detail: points along each side of a latent's cell.
     order: coefficients of each latent's history in `recurrent`.
@@ -74,6 +76,7 @@ class MemoryConfig(Checked):
     voxel: Positive = 0.15
     detail: Annotated[int, between(1, 64)] = 2
     order: Annotated[int, between(1, 64)] = 16
+    colours: bool = False
     depth: Annotated[str, OneOf(registered_depths)] = "head"
     reconstructor: Text | None = None
     ground: Annotated[float, between(-1e6, 1e6)] = 0.0
@@ -135,7 +138,8 @@ class FrameReader:
         pixels: latents `[..., V, c, h, w]` to uint8 `[..., V, H, W, 3]`.
         depth: latents to metres `[..., V, H, W]`; None if the model tells no depth.
         kind: of that depth.
-        latents: pixels uint8 `[..., V, H, W, 3]` to latents; None if there is no way back.
+        latents: the reverse of `pixels`, of floats in [-1, 1] `[..., V, 3, H, W]`; None if the
+            model does not tell.
     """
 
     pixels: Callable[[Tensor], Tensor]
@@ -232,7 +236,9 @@ class Memory:
 
     def view(self, cameras: FrameCameras) -> MemoryView:
         """What it tells about the frames that these cameras will see, independent of it."""
-        return MemoryView(*self.render(cameras), *self.retrieve(cameras))
+        render, coverage = self.render(cameras)
+        none = torch.zeros_like(coverage)
+        return MemoryView(render, coverage, *self.retrieve(cameras), none, none)
 
     def stats(self) -> Mapping[str, float]:
         """Figures about the whole batch for logs."""

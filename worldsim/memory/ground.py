@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from worldsim.cameras.projection import Projection, projections_of, scale_intrinsics
+from worldsim.conventions import to_model_video
 from worldsim.memory.base import (
     FrameCameras,
     FrameReader,
@@ -95,7 +96,7 @@ class GroundMemory(Memory):
         if self.reader is None or self.reader.latents is None or not bool(self.held.any()):
             return render, coverage
         frames, moving = cameras.pose.shape[1], list(self.moving)
-        pixels = self.reader.pixels(self.newest).movedim(-1, -3).float()
+        pixels = to_model_video(self.reader.pixels(self.newest))
         cells = self.newest.shape[-2]
         intrinsics = scale_intrinsics(
             cameras.intrinsics[:, moving].to(self.pose), pixels.shape[-2] / cells
@@ -117,8 +118,7 @@ class GroundMemory(Memory):
                     )
                 )
                 seen.append(inside)
-            drawn = torch.stack(found, dim=1).clamp(0, 255).round().to(torch.uint8)
-            latents = self.reader.latents(drawn.movedim(-3, -1)).to(render)
+            latents = self.reader.latents(torch.stack(found, dim=1).clamp(-1, 1)).to(render)
             whole = (torch.stack(seen, dim=1) & self.held[..., None, None]).to(render)
             # A cell counts as far as all of it was seen.
             covered = -functional.adaptive_max_pool2d(-whole, latents.shape[-2:])

@@ -17,21 +17,24 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from worldsim.cameras.projection import Projection, projections_of
-from worldsim.cameras.splat import Points, Splatted, splat
+from worldsim.cameras.projection import Projection, projections_of, scale_intrinsics
+from worldsim.cameras.splat import NEAREST, Points, Splatted, splat
 from worldsim.errors import QualityWarning
 from worldsim.memory.base import (
     FrameCameras,
+    FrameReader,
     Memory,
     MemoryConfig,
     MemorySize,
     ShownFrames,
     register_memory,
 )
+from worldsim.memory.colours import cell_means, encoded, fine_depth, pictures, reader_of, to_bytes
 from worldsim.memory.depth import DEPTHS, Depth, DepthSource
 from worldsim.memory.frames import FrameMemory, RawMemory
 from worldsim.memory.ply import Colours, write_ply
 from worldsim.memory.surfaces import Surface, surface
+from worldsim.memory.view import MemoryView
 from worldsim.memory.voxels import (
     EMPTY,
     MERGED_EVERY,
@@ -59,7 +62,9 @@ class PointMemory(Memory):
         unmerged: `[N]` frames whose points lie behind the others, not merged yet.
         config: of the memory.
         source: of depth.
+        newest: `[N, V, 3, H, W]` the newest picture, where points carry colours; else `[N, 0]`.
         projections: of the V cameras.
+        reader: what the model told of latents last.
     """
 
     reads_depth = True
@@ -69,23 +74,28 @@ class PointMemory(Memory):
     without_depth: Tensor
     lost: Tensor
     unmerged: Tensor
+    newest: Tensor
     config: MemoryConfig
     source: DepthSource
     projections: tuple[Projection, ...]
+    reader: FrameReader | None = None
 
     @classmethod
     def new(cls, config: MemoryConfig, size: MemorySize) -> Self:
         source = DEPTHS.get(config.depth)(size.spec, config.reconstructor)
         window = replace(config, name="raw", retrieved=source.window, skipped=0)
+        camera, views = size.spec.cameras[0], size.latent[0]
+        picture = (views, 3, camera.height, camera.width) if config.colours else (0,)
         return cls(
             size.latent,
             size.zeros(),
             size.zeros(),
-            Voxels.none(size.rows, size.latent[1], size.device),
+            Voxels.none(size.rows, 3 if config.colours else size.latent[1], size.device),
             RawMemory.new(window, size) if source.window else None,
             size.zeros(),
             size.zeros(),
             size.zeros(),
+            torch.zeros(size.rows, *picture, device=size.device),
             config,
             source,
             projections_of(size.spec.cameras),
@@ -97,23 +107,39 @@ class PointMemory(Memory):
         depth = self.source.depth(shown, past)
         if self.recent is not None:
             self.recent.update(shown)
+        painted = None
+        if self.config.colours:
+            painted, self.reader = pictures(shown), reader_of(shown)
+            last = (shown.count - 1).clamp_min(0)
+            rows = torch.arange(len(last), device=last.device)
+            here = (shown.count > 0)[:, None, None, None, None]
+            self.newest = torch.where(here, painted[rows, last], self.newest)
         if depth is None:
             self.without_depth = self.without_depth + shown.count
         else:
+            if painted is not None:
+                size = (painted.shape[-2], painted.shape[-1])
+                depth = fine_depth(depth, size, self.projections[0].wrap)
             for frame in range(shown.latents.shape[1]):
-                self._take_in(shown, depth, frame)
+                self._take_in(shown, depth, frame, painted)
         super().update(shown)
 
-    def _take_in(self, shown: ShownFrames, depth: Depth, frame: int) -> None:
+    def _take_in(
+        self, shown: ShownFrames, depth: Depth, frame: int, painted: Tensor | None
+    ) -> None:
         use = shown.real[:, frame] & (shown.cameras.known > 0)
         views, told = [], torch.zeros_like(use)
         for view in range(self.latent[0]):
             there = use & (shown.view_mask[:, frame, view] > 0)
+            image = shown.latents if painted is None else painted
             sampled = surface(
                 shown, depth, (frame, view), there, self.projections[view], self.config.detail
             )
-            latents = shown.latents[:, frame, view].float()
-            cells = latents[:, :, sampled.row[:, None], sampled.column].flatten(2).mT
+            row, column = sampled.row, sampled.column
+            if painted is not None:
+                row, column = sampled.pixels(depth.metres.shape[-2:])
+            seen = image[:, frame, view].float()
+            cells = seen[:, :, row[:, None], column].flatten(2).mT
             new = self._points(sampled, cells, shown.number[:, frame])
             views.append(sampled)
             told |= new.valid.any(1)
@@ -159,28 +185,56 @@ class PointMemory(Memory):
         return Voxels(key, place, features, weight, radius, number[:, None].expand_as(key))
 
     def seen_by(self, cameras: FrameCameras, frame: int, view: int) -> Splatted:
-        """The map from one camera of N rows."""
+        """The map from one camera of N rows; the last feature is the number of the frame."""
         valid = self.map.valid & (cameras.known > 0)[:, None]
         # Merged points stand as far apart as voxels do.
         radius = self.map.radius.clamp_min(self.config.voxel / 2)
-        points = Points(self.map.place, self.map.features, radius, valid)
+        shown = self.map.number[..., None].to(self.map.features)
+        points = Points(self.map.place, torch.cat([self.map.features, shown], -1), radius, valid)
         intrinsics, pose = cameras.intrinsics[:, view].float(), cameras.pose[:, frame, view].float()
         size = (self.latent[2], self.latent[3])
+        if self.config.colours:
+            size = (self.newest.shape[-2], self.newest.shape[-1])
+            intrinsics = scale_intrinsics(intrinsics, size[0] / self.latent[2])
         return splat(points, intrinsics, pose, size, self.projections[view])
 
     def render(self, cameras: FrameCameras) -> tuple[Tensor, Tensor]:
+        found = self._rendered(cameras)
+        return super().render(cameras) if found is None else found[:2]
+
+    def view(self, cameras: FrameCameras) -> MemoryView:
+        found = self._rendered(cameras)
+        if found is None:
+            return super().view(cameras)
+        return MemoryView(*found[:2], *self.retrieve(cameras), *found[2:])
+
+    def _rendered(self, cameras: FrameCameras) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """Render, coverage, nearness and age of it; None where there are no points."""
         if not self.map.width:
-            return super().render(cameras)
+            return None
         frames, views = cameras.pose.shape[1], self.latent[0]
         seen = [[self.seen_by(cameras, t, v) for v in range(views)] for t in range(frames)]
-        render = torch.stack([torch.stack([s.features for s in each], 1) for each in seen], 1)
+        told = torch.stack([torch.stack([s.features for s in each], 1) for each in seen], 1)
         covered = torch.stack([torch.stack([s.coverage for s in each], 1) for each in seen], 1)
-        return render, covered[:, :, :, None]
+        depth = torch.stack([torch.stack([s.depth for s in each], 1) for each in seen], 1)
+        render, number = told[:, :, :, :-1], told[:, :, :, -1:]
+        covered, there = covered[:, :, :, None], depth[:, :, :, None] > 0
+        nearness = torch.where(there, 1.0 / depth[:, :, :, None].clamp_min(NEAREST), 0.0)
+        ahead = self.coming(frames)[:, :, None, None, None, None]
+        age = torch.where(there, ahead - number, 0.0)
+        if not self.config.colours:
+            return render, covered, nearness, age
+        assert self.reader is not None
+        size, every = (self.latent[2], self.latent[3]), torch.ones_like(covered)
+        nearness, age = (cell_means(each, covered, size) for each in (nearness, age))
+        render = encoded(self.reader, render, covered, self.newest)
+        return render, cell_means(covered, every, size), nearness, age
 
     def save_ply(self, path: Path, row: int, colours: Colours | None = None) -> None:
         """Write one row's points as a PLY file; see `write_ply`."""
         valid = self.map.valid[row]
         features = self.map.features[row, valid]
+        colours = to_bytes if self.config.colours else colours
         write_ply(path, self.map.place[row, valid], features, self.map.number[row, valid], colours)
 
     def stats(self) -> dict[str, float]:
@@ -223,6 +277,11 @@ class FramesPointsMemory(Memory):
 
     def render(self, cameras: FrameCameras) -> tuple[Tensor, Tensor]:
         return self.points.render(cameras)
+
+    def view(self, cameras: FrameCameras) -> MemoryView:
+        shown, found = self.points.view(cameras), self.retrieve(cameras)
+        names = ("retrieved", "poses", "mask", "age")
+        return replace(shown, **dict(zip(names, found, strict=True)))
 
     def retrieve(self, cameras: FrameCameras) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         self.frames.now = self.now

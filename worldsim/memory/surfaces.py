@@ -50,6 +50,16 @@ class Surface:
         found = unproject(self.metres, kind, self.intrinsics, self.pose, self.projection)
         return found.flatten(1, 2)
 
+    def pixels(self, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Rows `[a]` and columns `[b]` of its pixels in an image of `size`, as many apart."""
+        steps = (size[0] // self.metres.shape[1], size[1] // self.metres.shape[2])
+        device = self.metres.device
+        rows, columns = (
+            torch.arange(step // 2, whole, step, device=device)
+            for step, whole in zip(steps, size, strict=True)
+        )
+        return rows, columns
+
     def looks_through(self, place: Tensor) -> Tensor:
         """`[N, P]` bool, whether it sees clearly further than points `[N, P, 3]`, and all round."""
         high, wide = self.metres.shape[1:]

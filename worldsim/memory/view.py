@@ -26,6 +26,8 @@ class MemoryView:
         poses: `[B, T, K, V, 4, 4]` from the cameras of a retrieved frame to those of the frame.
         mask: `[B, T, K]` 1 where there is a retrieved frame.
         age: `[B, T, K]` how many frames before the frame it was shown.
+        nearness: `[B, T, V, 1, h, w]` 1 over metres to what the render shows, zero where unknown.
+        render_age: `[B, T, V, 1, h, w]` how many frames before the frame that was shown.
     """
 
     render: Tensor
@@ -34,6 +36,8 @@ class MemoryView:
     poses: Tensor
     mask: Tensor
     age: Tensor
+    nearness: Tensor
+    render_age: Tensor
 
     @staticmethod
     def null(latents: Tensor) -> "MemoryView":
@@ -43,25 +47,21 @@ class MemoryView:
             latents: `[B, T, V, c, h, w]` of the size, precision and device that it shall have.
         """
         batch, frames, views = latents.shape[:3]
-        none = latents.new_zeros(batch, frames, 0)
+        none, cells = latents.new_zeros(batch, frames, 0), torch.zeros_like(latents[:, :, :, :1])
         return MemoryView(
             torch.zeros_like(latents),
-            torch.zeros_like(latents[:, :, :, :1]),
+            cells,
             latents.new_zeros(batch, frames, 0, *latents.shape[2:]),
             latents.new_zeros(batch, frames, 0, views, 4, 4),
             none,
             none,
+            cells,
+            cells,
         )
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "MemoryView":
         """A view whose every part is what `change` makes of it."""
         return replace(self, **{f.name: change(getattr(self, f.name)) for f in fields(self)})
-
-    def silent(self, frames: int) -> "MemoryView":
-        """A view of so many frames, of the shape of this one, that tells nothing."""
-        return self.each(
-            lambda part: torch.zeros_like(part[:, :1]).expand(-1, frames, *part.shape[2:])
-        )
 
     def then(self, other: "MemoryView") -> "MemoryView":
         """These frames followed by those of `other`, which retrieved as many."""

@@ -172,7 +172,9 @@ class PlaySession:
         for k in range(int(chunk.frames[0])):
             self._finished.append(
                 {
-                    "imagined": self._stream.show(chunk.latents[:, k])[0],
+                    "imagined": self._stream.show(
+                        chunk.latents[:, k], agent_pos=chunk.agent_pos[:, k]
+                    )[0],
                     "agent_pos": chunk.agent_pos[0, k].float().cpu().numpy(),
                     "state": chunk.state[0, k].float().cpu().numpy(),
                 }

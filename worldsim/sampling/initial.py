@@ -52,22 +52,22 @@ def initial_rows(
     told = checked_extras(extras or {}, model.spec, "stream", count)
     known = {name: torch.from_numpy(rows).to(device) for name, rows in told.items()}
     view_mask = _seen(model, views, count)
-    latents = model.encode(frames) * view_mask[:, 0, :, None, None, None]
+    latents = model.encode(frames, agent) * view_mask[:, 0, :, None, None, None]
     world_state = model.dynamics.join(agent, _known_state(model, latents, view_mask, state))
     calibration = _calibration(model, rig, world_state, known.get("camera_pose"))
-    none = world_state.new_zeros(count, 1, model.spec.action.dim)
-    first, unknown = world_state[:, None], world_state.new_zeros(count, 1)
-    steps = FrameSteps(none, unknown, first, first, view_mask, calibration)
+    none, first = world_state.new_zeros(count, 1, model.spec.action.dim), world_state[:, None]
+    steps = FrameSteps(none, none[..., 0], first, first, view_mask, calibration)
     memory = new_memory(model, count) if model.remembers else None
     view = None if memory is None else recall(model, memory, steps)
     cond = model.condition_frames(steps, view)
     sampling = new_sampler_state(model, schedule, latents[:, None], cond, keys, uncommitted=1)
     if memory is not None:
-        depth = known["depth"][:, None] if "depth" in known else None
+        depth = model.turned_depth(known.get("depth"), world_state)
+        depth = None if depth is None else depth[:, None]
         one = torch.ones(count, dtype=torch.long, device=device)
         remember(model, memory, steps, latents[:, None], one, depth)
     empty = world_state.new_zeros(count, 0, world_state.shape[1])
-    queue = Queue(none[:, :0], empty, empty, np.zeros(count, dtype=np.int64))
+    queue = Queue(none[:, :0], empty, empty, none[:, :0, :1], np.zeros(count, dtype=np.int64))
     pushed, shown = (StatePair(world_state.clone(), world_state.clone()) for _ in range(2))
     return StreamRows(sampling, queue, pushed, shown, calibration, view_mask, memory)
 
@@ -83,6 +83,8 @@ def _calibration(
     device = world_state.device
     batch = {name: torch.as_tensor(value, device=device) for name, value in (rig or {}).items()}
     calibration = model.rig({"agent_pos": world_state[:, None], **batch})
+    if model.facing is not None:
+        model.facing.require_upright(calibration.extrinsics[calibration.known > 0])
     if camera_pose is None:
         return calibration
     return calibration.posed(camera_pose, model.dynamics.pose(world_state))

@@ -277,15 +277,17 @@ class Stream:
         return self.show(self.newest)
 
     @torch.inference_mode()
-    def show(self, latents: Tensor, rows: Rows = None) -> np.ndarray:
-        """Frames of finished latents, uint8 `[n, V, H, W, 3]`; those of missing cameras black.
+    def show(
+        self, latents: Tensor, rows: Rows = None, agent_pos: Tensor | None = None
+    ) -> np.ndarray:
+        """Frames uint8 `[n, V, H, W, 3]` of latents `[n, V, c, h, w]`; of missing cameras black.
 
-        Args:
-            latents: `[n, V, c, h, w]`.
-            rows: of the batch, whose frames they are; all by default.
+        `rows` of the batch are theirs, all by default, and `agent_pos` `[n, P]`; None: the newest.
         """
-        mask = self._running.view_mask if rows is None else self._running.view_mask[list(rows)]
-        return np.asarray(self.model.decode(latents, mask[:, 0].bool()).cpu().numpy())
+        index = list(range(self.num_envs)) if rows is None else list(rows)
+        mask = self._running.view_mask[index, 0].bool()
+        state = self._running.shown.current[index] if agent_pos is None else agent_pos
+        return np.asarray(self.model.decode(latents, mask, state).cpu().numpy())
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order; the others cost nothing from now on."""

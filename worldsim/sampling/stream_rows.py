@@ -20,6 +20,7 @@ from worldsim.models.recall import recall, remember
 from worldsim.models.world_model import WorldModel
 from worldsim.rows import take_rows
 from worldsim.sampling.chunk_sampler import SamplerState
+from worldsim.sampling.walls import meet_walls
 from worldsim.spec import WorldSpec
 
 Array = np.ndarray | Tensor
@@ -48,28 +49,31 @@ class Queue:
         action: `[N, Q, A]`.
         before: `[N, Q, D]` world state before each.
         after: `[N, Q, D]` world state after it.
+        free: `[N, Q, 1]` 1 where the dynamics say so, 0 where it was given.
         length: `[N]` how many of Q are real.
     """
 
     action: Tensor
     before: Tensor
     after: Tensor
+    free: Tensor
     length: np.ndarray
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.action, self.before, self.after, self.free
 
 
 def padded(queue: Queue, width: int) -> Queue:
     """The same queue, at least `width` wide."""
     lacking = max(width - queue.action.shape[1], 0)
-    wide = [
-        torch.nn.functional.pad(part, (0, 0, 0, lacking))
-        for part in (queue.action, queue.before, queue.after)
-    ]
-    return Queue(wide[0], wide[1], wide[2], queue.length)
+    wide = [torch.nn.functional.pad(part, (0, 0, 0, lacking)) for part in queue.parts]
+    return Queue(wide[0], wide[1], wide[2], wide[3], queue.length)
 
 
-def appended(queue: Queue, rows: list[int], action: Tensor, before: Tensor, after: Tensor) -> Queue:
-    """A queue with K more entries in `rows`: `[n, K, A]`, `[n, K, D]` and `[n, K, D]`."""
-    added, length = action.shape[1], queue.length.copy()
+def appended(queue: Queue, rows: list[int], new: tuple[Tensor, Tensor, Tensor, Tensor]) -> Queue:
+    """A queue with K more entries in `rows`: `parts` of these, `[n, K, ...]`."""
+    added, length = new[0].shape[1], queue.length.copy()
     length[rows] += added
     wide = padded(queue, int(length.max()))
     device = queue.action.device
@@ -77,23 +81,22 @@ def appended(queue: Queue, rows: list[int], action: Tensor, before: Tensor, afte
     columns = torch.as_tensor(queue.length[rows], device=device)[:, None]
     columns = columns + torch.arange(added, device=device)
     parts = []
-    for part, new in ((wide.action, action), (wide.before, before), (wide.after, after)):
+    for part, entries in zip(wide.parts, new, strict=True):
         fresh = part.clone()
-        fresh[index, columns] = new
+        fresh[index, columns] = entries
         parts.append(fresh)
-    return Queue(parts[0], parts[1], parts[2], length)
+    return Queue(parts[0], parts[1], parts[2], parts[3], length)
 
 
 def dropped(queue: Queue, frames: np.ndarray) -> Queue:
     """A queue without the first `frames` `[N]` entries of each row."""
-    length = queue.length - frames
+    length, device = queue.length - frames, queue.action.device
     width = int(length.max())
-    device = queue.action.device
     columns = torch.as_tensor(frames, device=device)[:, None] + torch.arange(width, device=device)
     columns = columns.clamp(max=max(queue.action.shape[1] - 1, 0))
     index = torch.arange(len(frames), device=device)[:, None]
-    parts = [part[index, columns] for part in (queue.action, queue.before, queue.after)]
-    return Queue(parts[0], parts[1], parts[2], length)
+    kept = [part[index, columns] for part in queue.parts]
+    return Queue(kept[0], kept[1], kept[2], kept[3], length)
 
 
 @dataclass(eq=False)
@@ -179,7 +182,8 @@ def push_actions(
         rows.pushed = rollout.end
     else:
         pushed.current[index], pushed.previous[index] = rollout.end.current, rollout.end.previous
-    rows.queue = appended(rows.queue, index, actions, rollout.before, rollout.after)
+    free = torch.full_like(actions[..., :1], float(given is None))
+    rows.queue = appended(rows.queue, index, (actions, rollout.before, rollout.after, free))
 
 
 def _next_steps(rows: StreamRows, frames: int) -> FrameSteps:
@@ -202,7 +206,9 @@ def _next_steps(rows: StreamRows, frames: int) -> FrameSteps:
 
 
 def next_conditions(model: WorldModel, rows: StreamRows) -> Conditioning:
-    """Conditions of the L frames after the newest one, of which the memory is asked."""
+    """Conditions of the L frames after the newest one, of which memory and walls are asked."""
+    if model.stride_head is not None and rows.queue.action.shape[1]:
+        meet_walls(model, rows, _next_steps(rows, 1))
     steps = _next_steps(rows, rows.sampling.x.shape[1])
     view = None if rows.memory is None else recall(model, rows.memory, steps)
     return model.condition_frames(steps, view)

@@ -26,6 +26,7 @@ from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, Loss
 from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip
 from worldsim.training.losses.distillation import DistillationConfig, distil
+from worldsim.training.losses.dynamics import stride_loss
 from worldsim.training.losses.matching import MatchingConfig, match_rollout
 from worldsim.training.losses.noise_levels import NoiseConfig, noise_policy
 from worldsim.training.losses.objective import (
@@ -39,6 +40,7 @@ from worldsim.training.losses.objective import (
     reading_losses,
     weighted_error,
 )
+from worldsim.training.losses.photometric import clip_photometric
 from worldsim.training.losses.self_rollout import Rolled, RolloutConfig, self_rollout
 
 
@@ -95,15 +97,6 @@ class PlanConfig(Checked):
     def has_teacher(self) -> bool:
         """Whether the model that training starts from goes on as a frozen teacher."""
         return self.distillation.name != "none" or self.matching.share > 0
-
-    def recalled(self, fraction: float) -> int | None:
-        """First frames of a clip that a memory of the recording is asked about; None for all.
-
-        Where every batch is a rollout, it is asked about the given frames alone: of its own frames
-        a rollout asks its own memory.
-        """
-        sure = self.rollout.share >= 1 and fraction >= self.rollout.start
-        return self.rollout.history if sure and not self.has_teacher else None
 
     def ladder(self, before: TrainedLadder) -> TrainedLadder:
         """What a model knows of noise levels after this plan, from what it knew before."""
@@ -175,8 +168,28 @@ class WorldModelLoss:
 
     def __call__(self, batch: Batch, fraction: float, generator: torch.Generator) -> Loss:
         """Loss of one batch of recorded clips, by one of the four branches below."""
-        recalled = self.config.recalled(fraction)
-        clip = prepare_clip(self.model, batch, self.config.dropout, generator, recalled)
+        config = self.config
+        clip = prepare_clip(self.model, batch, config.dropout, generator, config.memory, fraction)
+        loss = self._branch(clip, batch, fraction, generator)
+        return self._with_geometry(loss, clip, generator)
+
+    def _with_geometry(self, loss: Loss, clip: Clip, generator: torch.Generator) -> Loss:
+        """The loss with what poses alone teach the heads of depth and strides."""
+        config, model = self.config.objective, self.model
+        parts: dict[str, tuple[float, Tensor]] = {}
+        if model.depth_head is not None and config.photometric > 0:
+            depth = clip_photometric(model, model.depth_head, clip, generator)
+            parts["read_photometric"] = config.photometric, depth
+        if model.stride_head is not None and config.stride > 0:
+            parts["read_stride"] = config.stride, stride_loss(model, clip, generator)
+        if not parts:
+            return loss
+        total = loss.total + sum(weight * value for weight, value in parts.values())
+        return Loss(total, loss.logs | {name: value.detach() for name, (_, value) in parts.items()})
+
+    def _branch(
+        self, clip: Clip, batch: Batch, fraction: float, generator: torch.Generator
+    ) -> Loss:
         if int(batch["micro_step"]) % self.config.objective.readings_every:
             clip = replace(clip, targets={})
         if self.teacher is not None:
@@ -198,7 +211,7 @@ class WorldModelLoss:
         sigma = self.draw_levels(clip.shape, generator).to(clip.x0.device)
         noise = torch.randn(clip.x0.shape, generator=generator).to(clip.x0.device)
         x = add_noise(clip.x0, noise, sigma) * clip.view_mask[..., None, None, None]
-        predicted = self.model.denoiser(x, sigma, clip.cond)
+        predicted = self.model.denoiser(x, sigma, clip.whole(self.model).cond)
         frames = self.draw_mask(clip.shape, generator).to(clip.x0.device)
         levels = level_weight(sigma, self.config.objective)
         loss = self._compare("denoise", clip, predicted, 0, frames * levels)
@@ -213,6 +226,7 @@ class WorldModelLoss:
 
     def distillation(self, clip: Clip, teacher: WorldModel, generator: torch.Generator) -> Loss:
         """Agree with itself along the teacher's flow."""
+        clip = clip.whole(self.model)
         made = distil(self.model, teacher, clip, self.config.distillation, generator)
         frames = torch.ones(made.predicted.shape[:2], device=clip.x0.device)
         return self._compare("distil", clip, made.predicted, made.first, frames, made.target)

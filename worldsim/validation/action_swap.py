@@ -24,7 +24,14 @@ from worldsim.models.world_model import WorldModel
 from worldsim.rollout.recorded_env import begin_again, recorded_env
 from worldsim.sampling.sampler import Sampler, default_steps
 from worldsim.spec import EE_POSITION
-from worldsim.validation.open_loop import Drive, Float, Pixels, imagine, recorded_actions
+from worldsim.validation.open_loop import (
+    Drive,
+    DrivenFrames,
+    Float,
+    Pixels,
+    imagine,
+    recorded_actions,
+)
 from worldsim.validation.video_metrics import psnr_of
 
 Replay = Callable[[int, Float], tuple[Float, Pixels]]
@@ -144,7 +151,7 @@ def _imagine_all(
     """Of every drive T steps of the model's hand, of the hand in its frames, and the frames."""
     imagined: list[tuple[list[NDArray[Any]], ...]] = [([], [], []) for _ in drives]
     for frames in imagine(model, cache, drives, Sampler.of(model, sampling_steps)):
-        seen = _hand_in(frames.pixels, model)
+        seen = _hand_in(frames, model)
         parts: tuple[NDArray[Any], ...] = (frames.agent_pos, seen, frames.pixels)
         for row, drive in enumerate(frames.drives):
             for kept, part in zip(imagined[drive], parts, strict=True):
@@ -153,9 +160,9 @@ def _imagine_all(
 
 
 @torch.inference_mode()
-def _hand_in(pixels: Pixels, model: WorldModel) -> Float:
-    """Proprioception `[N, P]` as the model's head reads it off frames `[N, V, H, W, 3]`."""
-    latents = model.encode(torch.from_numpy(pixels))
+def _hand_in(frames: DrivenFrames, model: WorldModel) -> Float:
+    """Proprioception `[N, P]` as the model's head reads it off imagined frames."""
+    latents = model.encode(torch.from_numpy(frames.pixels), torch.from_numpy(frames.agent_pos))
     read: Float = model.read_state(latents[:, None]).agent_pos[:, 0].cpu().numpy()
     return read
 

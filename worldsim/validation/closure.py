@@ -19,7 +19,7 @@ from worldsim.sampling.sampler import Sampler
 from worldsim.spec import ActionSpec
 from worldsim.validation.action_swap import Replay, simulator_replay
 from worldsim.validation.open_loop import Drive, Float, Pixels, imagine, recorded_actions
-from worldsim.validation.video_metrics import frame_errors, psnr_of
+from worldsim.validation.video_metrics import area_weights, frame_errors, psnr_of
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,9 @@ def loop_closure(
         returns = np.stack([simulate(drive.episode, drive.actions)[1][-1] for drive in drives])
     first = np.asarray(cache.pixels[cache.episode_start[[drive.episode for drive in drives]]])
     shown = np.stack(ends)
-    return ClosureReport(steps, _psnr(shown, first), _psnr(returns, first), _psnr(shown, returns))
-
-
-def _psnr(left: Pixels, right: Pixels) -> float:
-    return psnr_of(frame_errors(left, right, right).mse.mean())
+    weight = area_weights(cache.spec.cameras)
+    out, back, both = (
+        psnr_of(frame_errors(left, right, right, weight).mse.mean())
+        for left, right in ((shown, first), (returns, first), (shown, returns))
+    )
+    return ClosureReport(steps, out, back, both)

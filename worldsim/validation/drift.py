@@ -28,7 +28,7 @@ from worldsim.validation.episode_errors import ratio_interval
 from worldsim.validation.open_loop import DrivenFrames, imagine, paired_drives
 from worldsim.validation.open_loop_report import OpenLoopTally
 from worldsim.validation.probe import ProbeTally, Reader
-from worldsim.validation.video_metrics import frame_errors, psnr_of
+from worldsim.validation.video_metrics import area_weights, frame_errors, psnr_of
 
 Float = NDArray[np.float64]
 
@@ -131,7 +131,7 @@ class _Looks:
         places: ProbeTally | None,
     ) -> None:
         self.cache, self.episodes, self.samples = cache, episodes, samples
-        self.places = places
+        self.places, self.weight = places, area_weights(cache.spec.cameras)
         shape = (horizons, samples * len(episodes))
         self.values = {
             name: np.full((*shape, len(MEASURES)), np.nan) for name in ("imagined", "simulated")
@@ -152,7 +152,8 @@ class _Looks:
         }
         for name, values in looks.items():
             self.values[name][frames.horizon - 1, streams] = values.mean(axis=1)
-        self.mse[frames.horizon - 1, streams] = frame_errors(shown, truth, truth).mse.mean(axis=1)
+        errors = frame_errors(shown, truth, truth, self.weight)
+        self.mse[frames.horizon - 1, streams] = errors.mse.mean(axis=1)
         self.before[streams] = shown
         if self.places is not None:
             agent_pos, state = self.cache.agent_pos[rows], self.cache.state[rows]

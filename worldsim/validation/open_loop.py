@@ -173,7 +173,9 @@ def imagine(
             yield DrivenFrames(
                 horizon,
                 running[alive],
-                stream.show(chunk.latents[alive, frame], alive.tolist()),
+                stream.show(
+                    chunk.latents[alive, frame], alive.tolist(), chunk.agent_pos[alive, frame]
+                ),
                 chunk.agent_pos[alive, frame].cpu().numpy(),
                 chunk.state[alive, frame].float().cpu().numpy(),
             )

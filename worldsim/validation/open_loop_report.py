@@ -23,7 +23,7 @@ from worldsim.ranking.bootstrap import Interval, finite
 from worldsim.sampling.sampler import Sampler, default_steps
 from worldsim.validation.episode_errors import EpisodeErrors
 from worldsim.validation.open_loop import DrivenFrames, imagine, paired_drives
-from worldsim.validation.video_metrics import HorizonErrors
+from worldsim.validation.video_metrics import HorizonErrors, area_weights
 
 Float = NDArray[np.float64]
 SOURCES = ("model", "first_frame", "shuffled_actions")
@@ -200,10 +200,11 @@ class OpenLoopTally:
     ) -> None:
         self.model, self.cache, self.episodes = model, cache, np.asarray(episodes)
         views = len(cache.spec.cameras)
-        self.errors = {name: HorizonErrors(horizons, views) for name in SOURCES}
+        sizes = (horizons, views, area_weights(cache.spec.cameras))
+        self.errors = {name: HorizonErrors(*sizes) for name in SOURCES}
         self._also = 0 if len(episodes) < 2 else exchanged or len(episodes)
         some = self._also < len(episodes)
-        self.exchanged = HorizonErrors(horizons, views) if some else self.errors["model"]
+        self.exchanged = HorizonErrors(*sizes) if some else self.errors["model"]
         self.counts = np.zeros(horizons, np.int64)
         self.agent_groups = position_entries(cache.spec.agent_pos)
         self.state_groups = position_entries(cache.spec.state)
@@ -230,9 +231,11 @@ class OpenLoopTally:
         self.each.add(h, places[own], errors, distances)
         views = self.cache.views_seen[self.episodes[places[own]]]
         seen = torch.from_numpy(views).float()
-        for into, shown in ((self.seen, frames.pixels[own]), (self.recorded, truth[own])):
+        imagined = (self.seen, frames.pixels[own], frames.agent_pos[own])
+        recorded = (self.recorded, truth[own], np.asarray(self.cache.agent_pos[rows[own]]))
+        for into, shown, agent in (imagined, recorded):
             with torch.inference_mode():
-                latents = self.model.encode(torch.from_numpy(shown))
+                latents = self.model.encode(torch.from_numpy(shown), torch.from_numpy(agent))
                 reading = self.model.read_state(latents[:, None], seen[:, None])
             agent_pos = reading.agent_pos[:, 0].cpu().numpy()
             state = reading.state[:, 0].cpu().numpy()

@@ -3,12 +3,15 @@
 Images are uint8 `[..., H, W, 3]`. Legend: N episodes, V views, H W pixels, K horizons.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.cameras.projection import projections_of
 from worldsim.errors import UsageError
+from worldsim.spec import CameraSpec
 
 Pixels = NDArray[np.uint8]
 Float = NDArray[np.float64]
@@ -35,8 +38,23 @@ def psnr_of(mse: float) -> float:
     return float(psnr(np.asarray(mse, np.float64)))
 
 
-def ssim(predicted: Pixels, truth: Pixels) -> Float:
+def area_weights(cameras: Sequence[CameraSpec]) -> Float | None:
+    """How much each pixel of V cameras counts, `[V, H, W]` of mean 1; None where all count alike.
+
+    By solid angle: the rows of a panorama shrink towards its poles (WS-PSNR, Sun, Lu and Yu, IEEE
+    Signal Processing Letters 24, 2017).
+    """
+    kinds = projections_of(cameras)
+    parts = [kind.area_weight(c.height, c.width) for kind, c in zip(kinds, cameras, strict=True)]
+    if all(bool((part == 1).all()) for part in parts):
+        return None
+    return np.stack([part.double().numpy() for part in parts])
+
+
+def ssim(predicted: Pixels, truth: Pixels, weight: Float | None = None) -> Float:
     """Structural similarity of each image, `[...]`; 1 is equal.
+
+    `weight` `[..., H, W]` of mean 1 says how much each pixel counts, see `area_weights`.
 
     Gaussian window of 11 pixels, sigma 1.5, images mirrored at their border, averaged over pixels
     and channels (Wang et al. 2004, "Image quality assessment", equation 13), as torchmetrics.
@@ -46,11 +64,15 @@ def ssim(predicted: Pixels, truth: Pixels) -> Float:
     """
     _require_same(predicted, truth)
     lead, size = truth.shape[:-3], truth.shape[-3:]
-    pairs = zip(predicted.reshape(-1, *size), truth.reshape(-1, *size), strict=True)
-    return np.array([_ssim_of_pair(left, right) for left, right in pairs]).reshape(lead)
+    flat = predicted.reshape(-1, *size), truth.reshape(-1, *size)
+    if weight is None:
+        return np.array([_ssim_of_pair(*pair) for pair in zip(*flat, strict=True)]).reshape(lead)
+    each = np.broadcast_to(weight, truth.shape[:-1]).reshape(-1, *size[:2])
+    found = [_ssim_of_pair(*pair) for pair in zip(*flat, each, strict=True)]
+    return np.array(found).reshape(lead)
 
 
-def _ssim_of_pair(left: Pixels, right: Pixels) -> float:
+def _ssim_of_pair(left: Pixels, right: Pixels, weight: Float | None = None) -> float:
     import cv2
 
     x, y = left.astype(np.float32), right.astype(np.float32)
@@ -65,7 +87,8 @@ def _ssim_of_pair(left: Pixels, right: Pixels) -> float:
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (var_x + var_y + c2)
-    return float((luminance * structure).mean())
+    alike = luminance * structure
+    return float(alike.mean() if weight is None else (alike * weight[..., None]).mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +110,17 @@ class FrameErrors:
     static_count: Float
 
 
-def frame_errors(predicted: Pixels, truth: Pixels, first: Pixels) -> FrameErrors:
+def frame_errors(
+    predicted: Pixels, truth: Pixels, first: Pixels, weight: Float | None = None
+) -> FrameErrors:
     """Errors of `predicted` against `truth`; a pixel moved if `truth` differs from `first` there.
+
+    Args:
+        predicted: uint8 `[..., H, W, 3]`.
+        truth: of the same shape.
+        first: of the same shape.
+        weight: `[..., H, W]` of mean 1, how much each pixel counts; None counts all alike. Counts
+            of pixels are then sums of weights.
 
     Raises:
         UsageError: shapes differ.
@@ -98,13 +130,16 @@ def frame_errors(predicted: Pixels, truth: Pixels, first: Pixels) -> FrameErrors
     actual = truth.astype(np.int16)
     squared = np.square(predicted.astype(np.int16) - actual, dtype=np.float32).mean(-1)
     moved = np.abs(actual - first).max(-1) > MOVED
-    axes = (-2, -1)
+    still = ~moved
+    if weight is not None:
+        squared, moved, still = squared * weight, moved * weight, still * weight
+    there, axes = moved > 0, (-2, -1)
     return FrameErrors(
         mse=squared.mean(axes).astype(np.float64),
-        moving_sum=(squared * moved).sum(axes, dtype=np.float64),
+        moving_sum=(squared * there).sum(axes, dtype=np.float64),
         moving_count=moved.sum(axes).astype(np.float64),
-        static_sum=(squared * ~moved).sum(axes, dtype=np.float64),
-        static_count=(~moved).sum(axes).astype(np.float64),
+        static_sum=(squared * ~there).sum(axes, dtype=np.float64),
+        static_count=still.sum(axes).astype(np.float64),
     )
 
 
@@ -122,9 +157,11 @@ class HorizonErrors:
     Args:
         horizons: K, most steps from the first frame.
         views: V.
+        weight: `[V, H, W]`, see `frame_errors`.
     """
 
-    def __init__(self, horizons: int, views: int) -> None:
+    def __init__(self, horizons: int, views: int, weight: Float | None = None) -> None:
+        self._weight = weight
         shape = (horizons, views)
         names = (*(field.name for field in fields(FrameErrors)), "ssim")
         self._sums = {name: np.zeros(shape) for name in names}
@@ -136,9 +173,10 @@ class HorizonErrors:
         Returns:
             Errors of each of them.
         """
-        errors = frame_errors(predicted, truth, first)
+        weight = self._weight
+        errors = frame_errors(predicted, truth, first, weight)
         for name in self._sums:
-            values = ssim(predicted, truth) if name == "ssim" else getattr(errors, name)
+            values = ssim(predicted, truth, weight) if name == "ssim" else getattr(errors, name)
             self._sums[name][horizon - 1] += values.sum(axis=0)
         self._count[horizon - 1] += len(truth)
         return errors

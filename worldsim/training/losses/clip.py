@@ -3,7 +3,8 @@
 Legend: B batch, T frames, V views, c h w latent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,19 +13,22 @@ from torch import Tensor
 
 from worldsim.config.limits import Share
 from worldsim.config.values import Checked
+from worldsim.data.memory_sampler import MemorySamplerConfig
 from worldsim.memory.base import Memory
 from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.recall import recall, recall_clip, recorded_memory, remember
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, stream
+from worldsim.training.losses.remembered import noised, thinned
 
 
 @dataclass(frozen=True, eq=False)
 class Clip:
     """Attributes:
     x0: `[B, T, V, c, h, w]` clean latents, unit variance; missing views are zero.
-    cond: actions and maps of the T frames; row t leads to frame t.
+    cond: actions and maps of the T frames; row t leads to frame t. What a memory tells of them is
+        lacking, see `recalled`.
     targets: normalised `agent_pos`, `state`, and `success`, `progress` `[B, T]`; empty where no
         readings are taken.
     view_mask: `[B, T, V]`.
@@ -48,15 +52,22 @@ class Clip:
         """(B, T)."""
         return self.x0.shape[0], self.x0.shape[1]
 
-    def memory_after(self, model: WorldModel, frames: int) -> Memory | None:
-        """The memory once it has seen the first `frames` recorded frames."""
+    @torch.no_grad()
+    def recalled(self, model: WorldModel, frames: int) -> tuple[Conditioning, Memory | None]:
+        """Conditions of the first `frames` frames, of each of which the memory tells once it has
+        seen those before it; and the memory that has seen all of them."""
         if self.memory is None:
-            return None
-        memory = self.memory.fork()
+            return self.cond.frames(0, frames), None
         depth = None if self.depth is None else self.depth[:, :frames]
-        count = self.frame_mask[:, :frames].sum(1).long()
-        remember(model, memory, self.steps.frames(0, frames), self.x0[:, :frames], count, depth)
-        return memory
+        steps, shown = self.steps.frames(0, frames), self.x0[:, :frames]
+        seen = self.frame_mask[:, :frames]
+        view, memory = recall_clip(model, self.memory, steps, shown, seen, depth)
+        with torch.autocast(self.x0.device.type, enabled=False):
+            return model.condition_frames(steps, view), memory
+
+    def whole(self, model: WorldModel) -> "Clip":
+        """The clip with what the memory tells of all its frames, as they were recorded."""
+        return replace(self, cond=self.recalled(model, self.shape[1])[0])
 
     def show(self, model: WorldModel, memory: Memory, start: int, frames: Tensor) -> None:
         """Have `memory` take in a model's own `frames` `[B, K, V, c, h, w]` from `start` on."""
@@ -98,17 +109,19 @@ def prepare_clip(
     batch: Batch,
     dropout: DropoutConfig,
     generator: torch.Generator,
-    recalled: int | None = None,
+    remembered: MemorySamplerConfig | None = None,
+    fraction: float = 1.0,
 ) -> Clip:
     """Normalise recorded clips, build their conditions, drop actions, views and calibration.
 
     Args:
         model: the world model.
-        batch: of clips.
+        batch: of `worldsim.data.clips`.
         dropout: chances.
-        generator: of all draws.
-        recalled: first frames that its memory is asked about, where no others are read; None for
-            all.
+        generator: of the draws.
+        remembered: what of their memories is dropped, see `worldsim.training.losses.remembered`;
+            None leaves them whole.
+        fraction: of training that is done.
     """
     x0 = model.normalizer.normalize("latent", batch["latents"].float())
     view_mask = batch["view_mask"].float() * _kept_views(batch["view_mask"], dropout, generator)
@@ -117,15 +130,19 @@ def prepare_clip(
     # A stream of its own: whatever the chance, all else is drawn as without it.
     draws = stream(generator.initial_seed(), "rig")
     batch = hide_rigs(batch, _kept(x0.shape[0], dropout.rig, draws))
+    blur = None
+    if remembered is not None and model.remembers:
+        draws = stream(generator.initial_seed(), "memory")
+        batch = thinned(batch, remembered, fraction, draws)
+        blur = partial(noised, config=remembered, generator=draws)
     # Poses and rays need full precision whatever the networks run in.
     with torch.autocast(x0.device.type, enabled=False):
         steps = FrameSteps.of({**batch, "view_mask": view_mask}, model.dynamics).acted(keep)
-        depth = batch.get("depth")
-        memory, view = None, None
+        depth = model.turned_depth(batch.get("depth"), steps.after)
+        memory = None
         if model.remembers:
-            memory = recorded_memory(model, batch, view_mask[:, 0])
-            view = recall_clip(model, memory, steps, x0, batch["frame_mask"], depth, recalled)
-        cond = model.condition_frames(steps, view)
+            memory = recorded_memory(model, batch, view_mask[:, 0], blur)
+        cond = model.condition_frames(steps)
     targets = {
         "agent_pos": model.normalizer.normalize("agent_pos", batch["agent_pos"].float()),
         "state": model.normalizer.normalize("state", batch["state"].float()),

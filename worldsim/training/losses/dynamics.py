@@ -16,12 +16,17 @@ import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional
 
 from worldsim.config.limits import Count, Share, Weight, at_least, below
 from worldsim.config.values import Checked
 from worldsim.data.cache import CachedDataset
 from worldsim.models.dynamics.base import Dynamics
+from worldsim.models.recall import frame_cameras
+from worldsim.models.world_model import WorldModel
+from worldsim.sampling.walls import walk
 from worldsim.training.batches import Batch, Loss
+from worldsim.training.losses.clip import Clip
 
 GROWN = 0.9
 """Share of training after which rollouts have their full length."""
@@ -30,6 +35,9 @@ SHARPNESS = 0.1
 
 SOFTNESS = 0.02
 """By how much one mode of a step must be nearer than another to be e times as likely its cause."""
+
+BLUR = 0.1
+"""Noise on recorded latents for the stride head, since a model's own frames are not as clean."""
 
 
 @dataclass(frozen=True)
@@ -214,3 +222,22 @@ def open_loop_gaps(
             gap = (place - recorded[name]).norm(dim=-1)[alive]
             found.setdefault(name, {})[k + 1] = round(float(gap.median()), 6)
     return found
+
+
+def stride_loss(model: WorldModel, clip: Clip, generator: torch.Generator) -> Tensor:
+    """Mean distance, in typical steps, of where the agent came to from where the head says."""
+    assert model.facing is not None
+    plane = list(model.facing.frame.plane)
+    frames = slice(0, clip.shape[1] - 1)
+    later = clip.steps.frames(1, clip.shape[1])
+    with torch.no_grad(), torch.autocast(clip.x0.device.type, enabled=False):
+        cameras = frame_cameras(model, clip.steps).pose[:, frames]
+    grain = torch.randn(clip.x0[:, frames].shape, generator=generator).to(clip.x0)
+    latents = clip.x0[:, frames] + BLUR * grain
+    parts = (latents, cameras, later.before, later.action, later.mask)
+    told = walk(model, *(part.flatten(0, 1) for part in parts))
+    gap = told[:, plane] - later.after.flatten(0, 1)[:, plane]
+    scale = model.dynamics.step_size[plane].mean()
+    known = (later.mask * clip.frame_mask[:, 1:]).flatten()
+    each = functional.smooth_l1_loss(gap / scale, torch.zeros_like(gap), reduction="none").sum(-1)
+    return (each * known).sum() / known.sum().clamp_min(1e-6)

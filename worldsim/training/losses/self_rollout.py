@@ -23,6 +23,7 @@ from worldsim.config.values import Checked
 from worldsim.diffusion.flow import per_frame, sampling_sigmas
 from worldsim.diffusion.schedule import Schedule, autoregressive, rolling
 from worldsim.errors import UsageError
+from worldsim.memory.base import Memory
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.chunk_sampler import ChunkSampler, SamplerState, new_sampler_state
@@ -155,6 +156,8 @@ def self_rollout(
     schedule = config.schedule(generator)
     offset = int(torch.randint(schedule.steps, (), generator=generator))
     given = clip if config.fade == 0 else faded(clip, config.fade, generator)
+    told, memory = clip.recalled(model, first)
+    given = replace(given, cond=told)
     state = given_frames(model, given, first, schedule, config.history_level, generator)
 
     def noise(names: list[tuple[int, ...]], shape: Sequence[int]) -> Tensor:
@@ -168,7 +171,10 @@ def self_rollout(
         noise=noise,
         detached=config.through == 1,
     )
-    return _rolled(model, sampler, state, clip, first, count // chunk, offset, config.through)
+    rolled = _rolled(
+        model, sampler, state, clip, memory, first, count // chunk, offset, config.through
+    )
+    return replace(rolled, cond=told.then(rolled.cond))
 
 
 def _rolled(
@@ -176,19 +182,19 @@ def _rolled(
     sampler: ChunkSampler,
     state: SamplerState,
     clip: Clip,
+    memory: Memory | None,
     first: int,
     chunks: int,
     offset: int,
     through: int,
 ) -> Rolled:
-    """Estimates of the passes that carry gradients, in order of frames.
+    """Estimates of the passes that carry gradients, in order of frames, and their conditions.
 
     A memory takes in the model's own frames as it finishes them, as in a stream.
     """
     schedule, size = sampler.schedule, sampler.schedule.chunk
     estimates: dict[int, Tensor] = {}
-    memory, cond = clip.memory_after(model, first), clip.cond.frames(0, first + size * chunks)
-    shown = [clip.cond.frames(0, first)]
+    shown, cond = [], clip.cond.frames(first, first + size * chunks)
     trained = gradient_passes(schedule, chunks, offset)
     for number, (row, chosen) in enumerate(zip(schedule.rows(chunks), trained, strict=True)):
         if number % through == 0:

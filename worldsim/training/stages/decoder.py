@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
+from worldsim.conventions import to_model_video, to_pixels
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
 from worldsim.hardware import training_device
@@ -28,6 +29,7 @@ from worldsim.training.batches import Batch, StepBatches
 from worldsim.training.loop import Fitted
 from worldsim.training.losses.decoder import DecoderConfig, DecoderLoss
 from worldsim.training.losses.tokenizer import REFERENCES
+from worldsim.training.stages.latents import CHUNK
 from worldsim.training.stages.stage import Stage, TrainingRun
 from worldsim.training.stages.world import Measure, Validate
 
@@ -94,7 +96,7 @@ class DecoderStage(Stage):
             show=run.progress,
         )
         model.tokenizer.decoder.requires_grad_(True)
-        pixels, rows = self.cache.pixels, self.run.rows
+        pixels, rows = shown_pixels(model, self.cache), self.run.rows
         batches = StepBatches(
             lambda chosen, draws: decoder_batch(
                 buffer, pixels, rows, config.encoded, chosen, draws
@@ -153,6 +155,19 @@ def imagine_buffer(
             rows.append(reached)
             latents.append(stream.newest.half().cpu())
     return LatentBuffer(np.concatenate(rows), torch.cat(latents))
+
+
+def shown_pixels(model: WorldModel, cache: CachedDataset) -> NDArray[np.uint8]:
+    """Frames `[N, V, H, W, 3]` as latents show them: panoramas turned back where a model has so."""
+    if model.facing is None:
+        return cache.pixels
+    frames = np.empty_like(cache.pixels)
+    for start in range(0, len(frames), CHUNK):
+        span = slice(start, start + CHUNK)
+        agent = torch.from_numpy(np.array(cache.agent_pos[span]))
+        video = to_model_video(np.array(cache.pixels[span]))
+        frames[span] = to_pixels(model.facing.back(video, agent)).numpy()
+    return frames
 
 
 def decoder_batch(

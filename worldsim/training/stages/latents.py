@@ -13,11 +13,13 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from worldsim.cameras.facing import Facing
 from worldsim.conventions import to_model_video
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import DataError
 from worldsim.files import allocate_array, atomic_path
 from worldsim.hardware import training_device
+from worldsim.models.padding import surround_convolutions
 from worldsim.models.tokenizers.base import Tokenizer
 from worldsim.training.config import choose_precision
 from worldsim.training.run_folder import load_tokenizer
@@ -35,7 +37,12 @@ class LatentsStage(Stage):
 
     def make(self) -> dict[str, Any]:
         """Encode the data set."""
-        run = self.config.run
+        run, facing = self.config.run, None
+        if self.config.model.derotate:
+            facing = Facing.of(self.cache.spec)
+            rigs = self.cache.rigs
+            known = np.asarray(rigs.known).all(axis=1)
+            facing.require_upright(torch.from_numpy(np.asarray(rigs.extrinsics)[known]))
         encode_cache(
             self.cache,
             load_tokenizer(self.folder.tokenizer),
@@ -43,6 +50,7 @@ class LatentsStage(Stage):
             bf16=choose_precision(run.precision, run.accelerator) == "bf16-mixed",
             device=training_device(run.accelerator),
             progress=run.progress,
+            facing=facing,
         )
         return {}
 
@@ -56,6 +64,7 @@ def encode_cache(
     bf16: bool,
     device: torch.device | str = "cpu",
     progress: bool = True,
+    facing: Facing | None = None,
 ) -> Path:
     """Write raw latents float16 `[N, V, c, h, w]` of all rows of `cache`; whole or absent.
 
@@ -66,19 +75,24 @@ def encode_cache(
         bf16: autocast.
         device: where to encode.
         progress: show a bar.
+        facing: turns panoramas to heading zero first.
 
     Returns:
         The file.
     """
     rows = len(cache.pixels)
     path = folder / FILE
-    tokenizer = tokenizer.to(device)
+    tokenizer = surround_convolutions(tokenizer.to(device), cache.spec.cameras)
     with atomic_path(path) as temporary:
         out: Any = None
         chunks = range(0, rows, CHUNK)
         bar = track(chunks, "encode latents", console=Console(stderr=True), disable=not progress)
         for start in bar:
-            frames = to_model_video(np.array(cache.pixels[start : start + CHUNK])).to(device)
+            span = slice(start, start + CHUNK)
+            frames = to_model_video(np.array(cache.pixels[span])).to(device)
+            if facing is not None:
+                agent = torch.from_numpy(np.array(cache.agent_pos[span])).to(device)
+                frames = facing.back(frames, agent)
             with torch.autocast(frames.device.type, torch.bfloat16, enabled=bf16):
                 latents = tokenizer.encode(frames).to(torch.float16).cpu().numpy()
             if out is None:

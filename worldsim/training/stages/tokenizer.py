@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from worldsim.models.padding import surround_convolutions
 from worldsim.models.tokenizers.base import build_tokenizer
 from worldsim.training.batches import Batch, StepBatches
 from worldsim.training.losses.tokenizer import REFERENCES, TokenizerLoss, gather_frames
@@ -28,6 +29,7 @@ class TokenizerStage(Stage):
         if not network.learns:
             save_tokenizer(network, self.folder.tokenizer)
             return {"steps": 0}
+        surround_convolutions(network, self.cache.spec.cameras)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         loss = TokenizerLoss(network, self.config.tokenizer)
         fitted = self.fit(network, loss, self._batches(), self.config.tokenizer_fit)
