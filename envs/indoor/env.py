@@ -24,12 +24,14 @@ from worldsim.envs.indoor.agent import (
 )
 from worldsim.envs.indoor.episode import Rules
 from worldsim.envs.indoor.journey import Journey
+from worldsim.envs.indoor.map_guide import MapGuide
 from worldsim.envs.indoor.scene import (
     FEWEST,
     MOST,
-    SCENES,
     Split,
     build_scene,
+    checked_rooms,
+    checked_scenes,
     given_scene,
     scene_number,
 )
@@ -85,6 +87,8 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         "render_modes": ["rgb_array"],
         "render_fps": HZ,
     }
+    side_by_side: ClassVar[int] = 12
+    """Envs of a thread that draw in turn without having to load a scene again."""
 
     def __init__(
         self,
@@ -110,8 +114,8 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
     ) -> None:
         given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         check_arguments(IndoorNav, given, "env")
-        self._rooms = _checked_rooms(rooms)
-        self._scenes = _checked_scenes(scenes)
+        self._rooms = checked_rooms(rooms)
+        self._scenes = checked_scenes(scenes)
         _check_height(camera_height, height)
         self._split, self._goals = split, goals
         self._body = Body(actions, float(forward), float(np.deg2rad(turn)), sliding, float(radius))
@@ -160,15 +164,25 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         if given.get("initial_state") is not None:
             self.set_state({"seed": self._seed, **given["initial_state"]})
         else:
-            rng = np.random.default_rng([self._seed, _EPISODE])
-            index = int(rng.integers(self._scenes))
-            number = given.get("scene")
-            number = scene_number(self._split, index) if number is None else given_scene(number)
-            scene = build_scene(number, *self._rooms)
-            self._journey = Journey.begin(rng, scene, self._body, self._rules, self._goals, given)
-            self._step = 0
+            self._journey, self._step = self.planned(self._seed, given), 0
         self._see()
         return self._observe(), self._info(stopped=False)
+
+    def planned(self, seed: int, given: Mapping[str, Any] | None = None) -> Journey:
+        """The episode that `reset(seed=seed)` begins, not begun: no picture is drawn.
+
+        Args:
+            seed: of the episode.
+            given: options as `reset` has them, without `initial_state`.
+
+        Raises:
+            UsageError: as `reset` does.
+        """
+        given, rng = given or {}, np.random.default_rng([seed, _EPISODE])
+        index, number = int(rng.integers(self._scenes)), given.get("scene")
+        number = scene_number(self._split, index) if number is None else given_scene(number)
+        scene = build_scene(number, *self._rooms)
+        return Journey.begin(rng, scene, self._body, self._rules, self._goals, given)
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """A quarter of a second.
@@ -216,6 +230,11 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         self._see()
 
     @property
+    def map_guide(self) -> MapGuide:
+        """What tells experts of the map, in any world that shares this env's starts."""
+        return MapGuide(self.planned)
+
+    @property
     def camera_rig(self) -> CameraRig:
         """Calibration of the cameras, relative to the agent."""
         return self._rig
@@ -247,8 +266,9 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
     def _info(self, stopped: bool) -> dict[str, Any]:
         assert self._frame is not None
         journey = self.journey
-        told = {**journey.report(), "camera_pose": journey.to_start @ self._camera_poses()}
-        told["camera_pose"] = told["camera_pose"].astype(np.float32)
+        told = journey.report()
+        for name, pose in (("camera_pose", self._camera_poses()), ("pose", self._agent_pose())):
+            told[name] = (journey.to_start @ pose).astype(np.float32)
         events = (told["collided"], told["goal_seen"], stopped)
         told["events"] = np.array(events, np.float32)
         if self._frame.depth is not None:
@@ -257,8 +277,11 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
 
     def _camera_poses(self) -> Array:
         """Cameras to the scene's frame, `[V, 4, 4]`."""
-        pose = agent_pose(self.journey.place, self.journey.yaw)
-        return np.asarray(pose @ self._rig.extrinsics.astype(np.float64))
+        return np.asarray(self._agent_pose() @ self._rig.extrinsics.astype(np.float64))
+
+    def _agent_pose(self) -> Array:
+        """The agent to the scene's frame, `[4, 4]`."""
+        return agent_pose(self.journey.place, self.journey.yaw)
 
 
 def _check_height(cameras: float, agent: float) -> None:
@@ -272,29 +295,3 @@ def _check_height(cameras: float, agent: float) -> None:
             f"env.camera_height is {cameras}, above the agent's height {agent}; lower the cameras "
             "or raise env.height"
         )
-
-
-def _checked_rooms(rooms: tuple[int, int]) -> tuple[int, int]:
-    """Bounds of the number of rooms.
-
-    Raises:
-        UsageError: they are no bounds, or beyond what plans are made for.
-    """
-    low, high = int(rooms[0]), int(rooms[1])
-    if not FEWEST <= low <= high <= MOST:
-        raise UsageError(
-            f"env.rooms is {list(rooms)}; expected two counts from {FEWEST} to {MOST}, the fewest "
-            "first"
-        )
-    return low, high
-
-
-def _checked_scenes(scenes: int | None) -> int:
-    """How many scenes of a split are drawn from.
-
-    Raises:
-        UsageError: a split has fewer.
-    """
-    if scenes is not None and scenes > SCENES:
-        raise UsageError(f"env.scenes is {scenes}; a split has {SCENES}")
-    return SCENES if scenes is None else int(scenes)

@@ -103,13 +103,13 @@ def find_thing(scene: Scene, named: str) -> int:
     return names.index(named)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=128)
 def space_of(scene: Scene, radius: float) -> FreeSpace:
     """The free space of a scene, kept with its visibility graph."""
     return scene.free_space(radius)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def paths_to(scene: Scene, radius: float, goal: int) -> ShortestPaths:
     """Shortest paths to where an agent touches a thing, or the furniture that it stands on."""
     space = space_of(scene, radius)
@@ -208,7 +208,7 @@ def check_start(scene: Scene, radius: float, goals: Sequence[int], start: Start)
             )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=128)
 def _resting(scene: Scene) -> mujoco.MjData:
     data = mujoco.MjData(scene.model)
     mujoco.mj_forward(scene.model, data)

@@ -77,6 +77,21 @@ class FreeSpace:
         off = (places @ NORMALS.T)[..., None, :] - self.bounds
         return np.asarray((off.max(axis=-1) > margin - SLACK).all(axis=-1))
 
+    def nearest(self, place: Array) -> Array:
+        """A free place `[2]` close to any place `[2]`: the place itself, or one on rings around.
+
+        Odometry that is a little off may lie in a wall.
+        """
+        if self.is_free(place):
+            return place
+        radii = np.array([1e-5, 1e-4, 1e-3, *np.geomspace(0.01, 4.0, 40)])
+        rings = place + radii[:, None, None] * NORMALS
+        free = self.is_free(rings)
+        if not free.any():
+            return place
+        ring = int(free.any(axis=1).argmax())
+        return np.asarray(rings[ring, int(free[ring].argmax())])
+
     def move(self, place: Array, step: Array, slide: bool) -> Moved:
         """Go from `place` `[2]` by `step` `[2]` until something is in the way.
 

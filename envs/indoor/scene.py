@@ -138,6 +138,32 @@ def split_of(number: int) -> str:
     )
 
 
+def checked_rooms(rooms: tuple[int, int]) -> tuple[int, int]:
+    """Bounds of the number of rooms.
+
+    Raises:
+        UsageError: they are no bounds, or beyond what plans are made for.
+    """
+    low, high = int(rooms[0]), int(rooms[1])
+    if not FEWEST <= low <= high <= MOST:
+        raise UsageError(
+            f"env.rooms is {list(rooms)}; expected two counts from {FEWEST} to {MOST}, the fewest "
+            "first"
+        )
+    return low, high
+
+
+def checked_scenes(scenes: int | None) -> int:
+    """How many scenes of a split are drawn from.
+
+    Raises:
+        UsageError: a split has fewer.
+    """
+    if scenes is not None and scenes > SCENES:
+        raise UsageError(f"env.scenes is {scenes}; a split has {SCENES}")
+    return SCENES if scenes is None else int(scenes)
+
+
 @lru_cache(maxsize=8)
 def build_scene(number: int, fewest: int = FEWEST, most: int = MOST) -> Scene:
     """The scene of a number, with as many rooms as its generator draws between two bounds."""

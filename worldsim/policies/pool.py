@@ -24,7 +24,8 @@ def register_policies() -> None:
     import worldsim.policies.sb3
     import worldsim.policies.scripted.play
     import worldsim.policies.scripted.policy
-    import worldsim.policies.simple  # noqa: F401
+    import worldsim.policies.simple
+    import worldsim.policies.wandering  # noqa: F401
 
 
 def pool_entries(pool: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

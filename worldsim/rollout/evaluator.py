@@ -1,5 +1,6 @@
 """Does the rollouts of a `EvalConfig` in one process, keeping model, envs and starts between."""
 
+import sys
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -22,6 +23,7 @@ from worldsim.policies.pool import load_pool
 from worldsim.rollout.baselines import BASELINES, Stage
 from worldsim.rollout.episodes import RolloutBatch, World
 from worldsim.rollout.eval_config import EvalConfig
+from worldsim.rollout.guided import GuidedPolicy
 from worldsim.rollout.rollouts import roll_out
 from worldsim.rollout.worlds import ImaginedWorld, SimulatorWorld
 from worldsim.spec import WorldSpec
@@ -179,7 +181,8 @@ class Evaluator:
             )
         if "imagination" in worlds:
             _ = self.imagination
-        load_pool({"policies": self.eval_config.policies}, self.policy_spec)
+        for name in self.eval_config.policies:
+            self.policy(name)
         for world in worlds:
             if world in BASELINES:
                 self.stage(world)
@@ -199,9 +202,22 @@ class Evaluator:
         return replace(spec, state=simulated.state)
 
     def policy(self, name: str) -> Policy:
-        """A fresh policy of the pool."""
+        """A fresh policy of the pool; one that asks for the scene's map is told of it.
+
+        Raises:
+            UsageError: it asks, and the simulator has none.
+        """
         pool = {"policies": self.eval_config.policies}
-        return load_pool(pool, self.policy_spec, only=[name])[0]
+        policy = load_pool(pool, self.policy_spec, only=[name])[0]
+        if not getattr(policy, "privileged", False):
+            return policy
+        guide = None if self.eval_config.env_id is None else self.simulator.map_guide
+        if guide is None:
+            raise UsageError(
+                f"policy {name!r} has `map: true`, and env {self.eval_config.env_id} has no map; "
+                "take env=indoor, or leave the policy out"
+            )
+        return GuidedPolicy(policy, guide, self.starts, self.model.spec.action)
 
     def stage(self, world: World) -> Stage:
         """Where rollouts in a world happen.
@@ -226,7 +242,9 @@ class Evaluator:
             stage.starts(),
             max_steps=stage.max_steps(),
             seed=self.eval_config.seed,
-            batch_size=self.eval_config.batch_size,
+            batch_size=min(
+                self.eval_config.batch_size, getattr(stage.world, "most", None) or sys.maxsize
+            ),
             film=() if world in BASELINES else self.eval_config.filmed,
         )
 
