@@ -19,8 +19,10 @@ from worldsim.ranking.report import NullPolicy, RankingReport
 from worldsim.rollout.baselines import ACTION_ERROR, BASELINES
 from worldsim.rollout.circumstances import Circumstances
 from worldsim.rollout.episodes import METRICS, SUCCESS, RolloutBatch
+from worldsim.rollout.guided import privileged_names
 from worldsim.rollout.recorded_world import action_errors
 from worldsim.rollout.results import Outcomes
+from worldsim.validation.navigation.ranked import RANKED
 
 CLONED = "behaviour_cloning"
 """Kind of policy that learns from recorded actions."""
@@ -32,6 +34,10 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     Raises:
         UsageError: the logged rates lack a policy, or the results do not tell the metric.
     """
+    if walked := any(each.stages is not None for b in outcomes.imagined for each in b.trajectories):
+        from worldsim.cli.rank_courses import on_courses
+
+        outcomes = on_courses(outcomes)
     names, options = list(outcomes.eval_config.policies), outcomes.options
     around, truth, imagined = outcomes.circumstances, outcomes.truth, outcomes.imagined
     others: dict[str, Any] = {}
@@ -39,7 +45,8 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     if truth is None:
         seen = metric_table(imagined, options.metric)
     else:
-        tables = {m: (metric_table(truth, m), metric_table(imagined, m)) for m in METRICS}
+        shown = [metric for metric in METRICS if walked or metric not in RANKED]
+        tables = {m: (metric_table(truth, m), metric_table(imagined, m)) for m in shown}
         others = {m: pair for m, pair in tables.items() if all(map(_tells, pair))}
         if options.metric not in others:
             raise UsageError(
@@ -69,9 +76,19 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
         _with_circumstances(ranking, outcomes),
         baselines=baselines,
         judge_validation=validation,
-        notes=(*ranking.notes, *told, *baseline_notes(baselines)),
+        notes=(*ranking.notes, *_privileged(outcomes), *told, *baseline_notes(baselines)),
         gated=_gated(outcomes, reference, seen, asked),
     )
+
+
+def _privileged(outcomes: Outcomes) -> tuple[str, ...]:
+    """Which policies were told of the scene's map."""
+    names = privileged_names(outcomes.eval_config.policies)
+    said = (
+        f"Privileged policies: {', '.join(names)}. In both worlds they are told of the scene's map "
+        "at the place where odometry puts them, which no robot is."
+    )
+    return (said,) if names else ()
 
 
 def _with_circumstances(ranking: RankingReport, outcomes: Outcomes) -> RankingReport:

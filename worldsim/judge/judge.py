@@ -147,12 +147,14 @@ class Judge(Protocol):
         rule: from probabilities to verdicts.
         report: its error on held-out simulated episodes.
         env: the simulator of those episodes, or None if there was none.
+        reads_instructions: whether it must be told what is asked, and judges stops alone.
     """
 
     spec: WorldSpec
     rule: VerdictRule
     report: JudgeReport
     env: EnvReference | None
+    reads_instructions = False
 
     def read(self, observation: ObservedFrame, action: Float | None) -> Judgement:
         """Read N observations.
@@ -279,6 +281,8 @@ def load_pretrained_judge(folder: str | Path) -> Judge:
         DataError: files are missing, truncated or do not describe a judge.
         UsageError: the kind is not registered.
     """
+    import worldsim.judge.stops  # noqa: F401  (files its kind)
+
     folder = Path(folder)
     data = read_json(folder / REPORT)
     with own_parts_told(folder):

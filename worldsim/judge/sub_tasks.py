@@ -8,10 +8,29 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.data.cache import CachedDataset
 from worldsim.data.navigation.sub_tasks import stopping, sub_tasks
 from worldsim.judge.judge import Bool, Float, JudgeTracker
 from worldsim.judge.report import VerdictRule
 from worldsim.spec import ActionSpec
+
+
+def all_closed(data: CachedDataset, episode: int) -> bool:
+    """Whether somebody stopped in a recorded episode once for each of its sub-tasks."""
+    stops = stopping(data.spec.action, np.asarray(data.action[data.rows(episode)])[:-1])
+    return int(stops.sum()) >= len(sub_tasks(data.tasks[episode]))
+
+
+def asked_at(data: CachedDataset, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    """The sub-task under way when the actions that led to recorded rows `[N]` were taken."""
+    episodes = np.searchsorted(np.asarray(data.episode_start), rows, side="right") - 1
+    found = []
+    for row, episode in zip(rows, episodes, strict=True):
+        parts, first = sub_tasks(data.tasks[int(episode)]), int(data.episode_start[episode])
+        before = np.asarray(data.action[first : max(int(row) - 1, first)])
+        stage = int(stopping(data.spec.action, before).sum())
+        found.append(parts[min(stage, len(parts) - 1)])
+    return tuple(found)
 
 
 class SubTaskTracker(JudgeTracker):
