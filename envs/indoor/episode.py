@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 
 from worldsim.envs.indoor.floor_plan import Room
-from worldsim.envs.indoor.free_space import NORMALS, SLACK, Array, FreeSpace, support
+from worldsim.envs.indoor.free_space import NORMALS, SLACK, Array, Flags, FreeSpace, support
 from worldsim.envs.indoor.furnish import Placed
 from worldsim.envs.indoor.scene import Scene
 from worldsim.envs.indoor.shortest_path import ShortestPaths
@@ -107,6 +107,17 @@ def find_thing(scene: Scene, named: str) -> int:
 def space_of(scene: Scene, radius: float) -> FreeSpace:
     """The free space of a scene, kept with its visibility graph."""
     return scene.free_space(radius)
+
+
+def floor_place(scene: Scene, radius: float, place: Array) -> Array:
+    """The place `[2]` near any other, at which an agent can stand in a room or doorway."""
+    low, high = np.split(np.array([room.rect for room in scene.rooms]), 2, axis=1)
+
+    def inside(places: Array) -> Flags:
+        off = places[..., None, :]
+        return np.asarray(((off >= low) & (off <= high)).all(axis=-1).any(axis=-1))
+
+    return space_of(scene, radius).nearest(np.asarray(place, np.float64), inside)
 
 
 @lru_cache(maxsize=256)

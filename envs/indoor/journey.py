@@ -18,6 +18,7 @@ from worldsim.envs.indoor.episode import (
     draw_goals,
     draw_start,
     find_thing,
+    floor_place,
     given_start,
     instruction,
     is_seen,
@@ -183,8 +184,8 @@ class Journey:
             self.whole = self.distance
 
     def stand(self, place: Array) -> None:
-        """Put the agent to the free place nearest to `place` `[2]`."""
-        self.place = space_of(self.scene, self.body.radius).nearest(np.asarray(place, np.float64))
+        """Put the agent to the place nearest to `place` `[2]` at which it can stand."""
+        self.place = floor_place(self.scene, self.body.radius, place)
         self._way = None
 
     def walk(self, metres: float, turn: float) -> None:

@@ -31,10 +31,14 @@ class HeldWorld:
         model: whose world it is.
         judge: must know the same world.
         moves: whether the robot moves; else its proprioception stays too.
+        tells_stages: whether the judge's word on sub-tasks is told; else metrics go by distances.
     """
 
-    def __init__(self, kind: World, model: WorldModel, judge: Judge, moves: bool) -> None:
+    def __init__(
+        self, kind: World, model: WorldModel, judge: Judge, moves: bool, tells_stages: bool = True
+    ) -> None:
         self.kind, self.spec, self.moves = kind, model.spec, moves
+        self._tells_stages = tells_stages
         self.judge: Judge | None = judge
         self._judge = judge
         self.tells_progress = judge.report.reads_progress
@@ -89,5 +93,5 @@ class HeldWorld:
             probability=seen.success_probability,
             judged=judged,
             pose=placed,
-            stages=self._tracker.stages,
+            stages=self._tracker.stages if self._tells_stages else None,
         )

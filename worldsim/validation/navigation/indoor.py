@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.indoor.episode import paths_to, space_of
+from worldsim.envs.indoor.episode import floor_place, paths_to
 from worldsim.envs.indoor.journey import Journey
 from worldsim.envs.indoor.shortest_path import ShortestPaths
 from worldsim.validation.navigation.course import Course
@@ -58,9 +58,8 @@ class JourneyDistances:
         for index in things:
             if np.linalg.norm(point - self.goal(index)) < _SAME:
                 return min(paths.distance(place) for place in self._to(index).goals)
-        space = space_of(self.journey.scene, self.journey.body.radius)
         place = (np.linalg.inv(self.journey.to_start) @ np.array([*point, 1.0]))[:2]
-        return paths.distance(space.nearest(place))
+        return paths.distance(floor_place(self.journey.scene, self.journey.body.radius, place))
 
     def _to(self, index: int) -> ShortestPaths:
         if index not in self._paths:

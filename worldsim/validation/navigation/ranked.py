@@ -117,6 +117,8 @@ def _measured(
         return BY_WORD[metric.name](met)
     if trajectory.pose is None or not len(trajectory.pose) or course is None:
         return math.nan
+    if trajectory.stages is None and trajectory.action.shape[1] != len(actions):
+        return math.nan  # continuous actions name no stop
     try:
         return metric(walk_of(trajectory, actions), course)
     except UndefinedMetricError:
