@@ -174,5 +174,5 @@ class RememberingNet(nn.Module):
         share = share * (self.retrieved(seen) + _FLOOR)
         share = share / share.sum(dim=1, keepdim=True)
         for memory, feature, confidence in zip(memories, seen, share.amax(dim=1), strict=True):
-            memory.add(feature, float(confidence))
+            memory.add(feature, confidence.item())
         return share

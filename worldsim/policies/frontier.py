@@ -28,8 +28,13 @@ CELL, CELLS = 0.25, 128
 UNKNOWN, FREE, TAKEN = 0, 1, 2
 _REACH = 3.0
 """Metres beyond which a guess is not trusted: a row is then many metres deep."""
+_SURE = 0.8
+"""Metres within which the end of a floor is taken for an obstacle. Further off it may be a rug's
+edge or a shadow, which is no more than unknown floor."""
 _EDGE, _FLOOR_ROWS = 22.0, 3
 """Grey levels from one row to the next at which the floor ends; rows that surely show it."""
+_FINER, _BESIDE = 4, 2
+"""Rays for each column; cells around an agent that it would see if they were floor."""
 _AHEAD, _KEEP = 3, 4
 """Cells of a path that are headed for at once; steps for which a path is kept."""
 _STUCK = 0.3
@@ -70,7 +75,7 @@ class FloorMap:
     @staticmethod
     def cell(x: float, y: float) -> tuple[int, int]:
         """The cell of a place; places beyond the map are in its outermost ones."""
-        index = np.clip(np.floor(np.array([x, y]) / CELL) + CELLS // 2, 1, CELLS - 2)
+        index = np.clip(np.floor(np.array([x, y]) / CELL) + CELLS // 2, 3, CELLS - 4)
         return int(index[0]), int(index[1])
 
     @staticmethod
@@ -81,16 +86,20 @@ class FloorMap:
 
     def look(self, x: float, y: float, yaw: float, ranges: NDArray[np.float64]) -> None:
         """Mark what ranges `[C]` tell from a place, the middle column along the heading."""
+        ranges = np.repeat(ranges, _FINER)  # so that no cell lies between two rays
         count = len(ranges)
         bearing = yaw + 2 * np.pi * (0.5 - (np.arange(count) + 0.5) / count)
         along = np.arange(0.0, _REACH, CELL / 2)
         seen = np.minimum(ranges, _REACH)
-        for part, mark in ((along[None] < seen[:, None] - CELL / 2, FREE),):
-            column, step = np.nonzero(part)
-            self._mark(x, y, bearing[column], along[step], mark)
-        ends = np.flatnonzero(ranges < _REACH)
+        column, step = np.nonzero(along[None] < seen[:, None] - CELL / 2)
+        self._mark(x, y, bearing[column], along[step], FREE)
+        ends = np.flatnonzero(ranges < _SURE)
         self._mark(x, y, bearing[ends], ranges[ends], TAKEN)
-        self.cells[self.cell(x, y)] = FREE
+        here = self.cell(x, y)
+        near = self.cells[here[0] - _BESIDE : here[0] + _BESIDE + 1]
+        near = near[:, here[1] - _BESIDE : here[1] + _BESIDE + 1]
+        near[near == UNKNOWN] = TAKEN  # who stands beside a floor sees it
+        self.cells[here] = FREE
 
     def _mark(
         self, x: float, y: float, bearing: NDArray[np.float64], away: NDArray[np.float64], mark: int
@@ -117,11 +126,16 @@ class FloorMap:
                 return way[::-1]
             for dx, dy in _AROUND:
                 there = here[0] + dx, here[1] + dy
-                inside = 0 < there[0] < CELLS - 1 and 0 < there[1] < CELLS - 1
-                if inside and there not in before and self.cells[there] == FREE:
+                inside = 2 < there[0] < CELLS - 3 and 2 < there[1] < CELLS - 3
+                if inside and there not in before and self._is_clear(there):
                     before[there] = here
                     waiting.append(there)
         return []
+
+    def _is_clear(self, cell: tuple[int, int]) -> bool:
+        """Whether somebody can stand in a cell: it is free, and so is what is next to it."""
+        beside = (self.cells[cell[0] + dx, cell[1] + dy] != TAKEN for dx, dy in _AROUND)
+        return bool(self.cells[cell] == FREE) and all(beside)
 
     def _is_frontier(self, cell: tuple[int, int]) -> bool:
         return any(self.cells[cell[0] + dx, cell[1] + dy] == UNKNOWN for dx, dy in _AROUND)
