@@ -31,18 +31,21 @@ def test_a_floor_that_ends_at_a_row_ends_at_its_distance() -> None:
 
 def test_a_map_leads_to_what_is_not_known_yet() -> None:
     known = FloorMap()
-    ranges = np.full(64, 1.0)
-    ranges[28:36] = 9.0  # an opening ahead
+    ranges = np.full(64, 0.7)
+    ranges[26:38] = 9.0  # an opening ahead
     known.look(0.0, 0.0, 0.0, ranges)
     assert known.cells[known.cell(0.5, 0.0)] == FREE
-    # An end of the floor that is further off may be a rug's edge; one that is near is none.
-    assert known.cells[known.cell(-1.3, 0.0)] == UNKNOWN == known.cells[known.cell(5.0, 0.0)]
-    beside = FloorMap()
-    beside.look(0.0, 0.0, 0.0, np.full(64, 0.7))
-    assert beside.cells[beside.cell(-0.7, 0.0)] == TAKEN and beside.path(0.0, 0.0) == []
+    assert known.cells[known.cell(-0.7, 0.0)] == TAKEN
+    # An end of the floor that is further off may be a rug's edge.
+    open_ = FloorMap()
+    open_.look(0.0, 0.0, 0.0, np.full(64, 1.2))
+    assert open_.cells[open_.cell(-1.3, 0.0)] == UNKNOWN == known.cells[known.cell(5.0, 0.0)]
+    shut = FloorMap()
+    shut.look(0.0, 0.0, 0.0, np.full(64, 0.7))
+    assert open_.path(0.0, 0.0) and shut.path(0.0, 0.0) == []
     way = known.path(0.0, 0.0)
     x, y = known.place(way[-1])
-    assert way[0] == known.cell(0.0, 0.0) and x > 0.7
+    assert way[0] == known.cell(0.0, 0.0) and x > 0.5
     steps = np.abs(np.diff(np.array(way), axis=0)).sum(axis=1)
     assert (steps == 1).all() and abs(y) < x + 2 * CELL
 
