@@ -170,9 +170,9 @@ class RememberingNet(nn.Module):
         seen = self.plain.glance(frames[:, 0], text)
         held, there = zip(*(memory.padded(seen.shape[1]) for memory in memories), strict=True)
         added = self.corrections(seen, text, torch.stack(held), torch.stack(there))
-        share = (self.plain(frames, trail, tokens) + added).softmax(dim=1)
-        share = share * (self.retrieved(seen) + _FLOOR)
-        share = share / share.sum(dim=1, keepdim=True)
+        weight = (self.plain(frames, trail, tokens) + added).softmax(dim=1)
+        weight = weight * (self.retrieved(seen) + _FLOOR)
+        share: Tensor = weight / weight.sum(dim=1, keepdim=True)
         for memory, feature, confidence in zip(memories, seen, share.amax(dim=1), strict=True):
             memory.add(feature, confidence.item())
         return share

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from indoor_testing import ENV, ID, indoor_model, stop_judge
 
+from worldsim.cli.rank_results import privileged_names
 from worldsim.envs import make
 from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.envs.imagination.starts import SimulatorStarts
 from worldsim.errors import UsageError
 from worldsim.policies.pool import build_policy
-from worldsim.rollout.guided import GuidedPolicy, privileged_names
+from worldsim.rollout.guided import GuidedPolicy
 from worldsim.rollout.rollouts import roll_out
 from worldsim.rollout.worlds import ImaginedWorld, SimulatorWorld
 from worldsim.validation.navigation.ranked import met_sub_tasks

@@ -56,16 +56,11 @@ def map_panels(
     """
     if start not in found or outcomes.truth is None:
         return None
-    from worldsim.reporting.floor_ways import ways_from_above
+    from worldsim.reporting.floor_ways import growing_ways
 
     index = list(outcomes.eval_config.policies).index(policy)
     ways = {
         batch.world: batch.trajectories[start].agent_pos[:, list(batch.position)]
         for batch in (outcomes.truth[index], outcomes.imagined[index])
     }
-    longest = max(len(way) for way in ways.values())
-    frames = [
-        ways_from_above(found[start], {world: way[: step + 1] for world, way in ways.items()})
-        for step in range(longest)
-    ]
-    return np.stack(frames)
+    return growing_ways(found[start], ways)

@@ -216,6 +216,22 @@ def train_walking(
 
         return [LambdaCallback(on_train_batch_end=keep)]
 
+    batches = _batches(lesson, config, shape)
+    loss, place = ChoiceLoss(network, config.augmentation), RunFolder(out)
+    run = run or RunConfig()
+    fit("walking", network, loss, batches, config.fit, run, place, config.seed, keeping)
+    found = list(folders.values())
+    if config.memory_slots:
+        from worldsim.imitation.remembering import train_memory
+
+        found.append(train_memory(lesson, config, found[-1], out / "walking" / "mgdm"))
+    return found
+
+
+def _batches(
+    lesson: WalkingLesson, config: WalkingTraining, shape: InstructedConfig
+) -> StepBatches:
+    """Items of a lesson, of which a share are stops."""
     stops = np.flatnonzero(lesson.stops)
 
     def gather(items: Tensor, generator: torch.Generator) -> Batch:
@@ -226,25 +242,7 @@ def train_walking(
             index = np.where(drawn.numpy(), stops[again], index)
         return lesson.gather(index, shape)
 
-    batches = StepBatches(gather, len(lesson.rows), config.fit.batch_size, config.seed)
-    loss, folder = ChoiceLoss(network, config.augmentation), RunFolder(out)
-    fit(
-        "walking",
-        network,
-        loss,
-        batches,
-        config.fit,
-        run or RunConfig(),
-        folder,
-        config.seed,
-        keeping,
-    )
-    found = list(folders.values())
-    if config.memory_slots:
-        from worldsim.imitation.remembering import train_memory
-
-        found.append(train_memory(lesson, config, found[-1], out / "walking" / "mgdm"))
-    return found
+    return StepBatches(gather, len(lesson.rows), config.fit.batch_size, config.seed)
 
 
 class ChoiceLoss:

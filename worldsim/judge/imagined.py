@@ -86,6 +86,11 @@ def decided_episodes(
     return chosen
 
 
+def reads_instructions(judge: Judge) -> bool:
+    """Whether a judge must be told what is asked; one that does not say need not."""
+    return bool(getattr(judge, "reads_instructions", False))
+
+
 def later_replays(whole: list[Replay], width: int, seed: int) -> list[Replay]:
     """Each episode once more for every band that it reaches beside its own, at a random depth."""
     rng, found = np.random.default_rng(seed), []
@@ -131,7 +136,7 @@ def measure_imagined(
     Returns:
         The counts, or None where nothing was asked for or there is no held-out episode.
     """
-    whole = decided_episodes(data, config.replays, config.seed, judge.reads_instructions)
+    whole = decided_episodes(data, config.replays, config.seed, reads_instructions(judge))
     if not whole:
         return None
     width = band_width([replay.depth for replay in whole], config.depth_band)
@@ -197,7 +202,7 @@ class _Watcher:
             action = np.asarray(data.action[rows - 1], np.float32)
             pose = None if stream.pose is None else stream.pose.cpu().numpy()
             agent_pos = stream.world_state[:, :agent].cpu().numpy()
-            asked = asked_at(data, rows) if self.judge.reads_instructions else None
+            asked = asked_at(data, rows) if reads_instructions(self.judge) else None
             shown = ObservedFrame(stream.pixels(), agent_pos, pose, asked)
             probability = self.judge.read(shown, action).success_probability
             for place, value in zip(running, probability, strict=True):

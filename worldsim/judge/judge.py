@@ -154,7 +154,7 @@ class Judge(Protocol):
     rule: VerdictRule
     report: JudgeReport
     env: EnvReference | None
-    reads_instructions = False
+    reads_instructions: bool = False
 
     def read(self, observation: ObservedFrame, action: Float | None) -> Judgement:
         """Read N observations.

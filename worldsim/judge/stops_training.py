@@ -100,7 +100,7 @@ def _away(data: CachedDataset, rows: Rows, stop: int) -> Rows:
     pose, last = np.asarray(data.agent_pos[rows]), np.asarray(data.agent_pos[stop])
     apart = np.hypot(*(pose[:, :2] - last[:2]).T)
     turned = np.arccos(np.clip(pose[:, 2:4] @ last[2:4], -1, 1))
-    return rows[(apart > APART) | ((apart < SPOT) & (turned > TURNED))]
+    return np.asarray(rows[(apart > APART) | ((apart < SPOT) & (turned > TURNED))], np.int64)
 
 
 class StopTrainer:

@@ -158,7 +158,8 @@ class InstructedPolicy:
         if isinstance(self._network, RememberingNet):
             memories = [walk.memory for walk in walks if walk.memory is not None]
             return self._network.decide(frames, torch.stack(trails), tokens, memories)
-        return self._network(frames, torch.stack(trails), tokens).softmax(dim=-1)
+        logits: Tensor = self._network(frames, torch.stack(trails), tokens)
+        return logits.softmax(dim=-1)
 
 
 def save_instructed(folder: Path, network: InstructedNet | RememberingNet, spec: WorldSpec) -> None:

@@ -25,3 +25,15 @@ def ways_from_above(journey: Journey, ways: Mapping[str, NDArray[np.float32]]) -
         places = np.column_stack([way, np.zeros(len(way)), np.ones(len(way))])
         drawn = drawn.with_way((places @ back.T)[:, :2], COLOURS[WAYS[world]])
     return drawn.image
+
+
+def growing_ways(journey: Journey, ways: Mapping[str, NDArray[np.float32]]) -> NDArray[np.uint8]:
+    """The same for each step of the longest way, uint8 `[T, H, W, 3]`; the others wait at their end.
+
+    Args:
+        journey: the episode.
+        ways: as `ways_from_above` takes them.
+    """
+    longest = max(len(way) for way in ways.values())
+    grown = ({world: way[: t + 1] for world, way in ways.items()} for t in range(longest))
+    return np.stack([ways_from_above(journey, each) for each in grown])

@@ -20,7 +20,7 @@ from worldsim.judge.resampling import require_noise
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.policies.pool import load_pool
-from worldsim.rollout.baselines import BASELINES, Stage
+from worldsim.rollout.baselines import ACTION_ERROR, BASELINES, Stage
 from worldsim.rollout.episodes import RolloutBatch, World
 from worldsim.rollout.eval_config import EvalConfig
 from worldsim.rollout.guided import GuidedPolicy
@@ -201,15 +201,19 @@ class Evaluator:
             return spec
         return replace(spec, state=simulated.state)
 
-    def policy(self, name: str) -> Policy:
+    def policy(self, name: str, guided: bool = True) -> Policy:
         """A fresh policy of the pool; one that asks for the scene's map is told of it.
+
+        Args:
+            name: of the policy.
+            guided: whether it acts from the starts, of whose maps it can be told.
 
         Raises:
             UsageError: it asks, and the simulator has none.
         """
         pool = {"policies": self.eval_config.policies}
         policy = load_pool(pool, self.policy_spec, only=[name])[0]
-        if not getattr(policy, "privileged", False):
+        if not (guided and getattr(policy, "privileged", False)):
             return policy
         guide = None if self.eval_config.env_id is None else self.simulator.map_guide
         if guide is None:
@@ -237,7 +241,7 @@ class Evaluator:
         """All starts of one policy in one world; baselines are not filmed."""
         stage = self.stage(world)
         return roll_out(
-            self.policy(name),
+            self.policy(name, guided=world != ACTION_ERROR),
             stage.world,
             stage.starts(),
             max_steps=stage.max_steps(),

@@ -7,7 +7,7 @@ Reports name such policies.
 Legend: N envs, K actions of a chunk, A action, S state.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,8 +86,3 @@ class GuidedPolicy:
             for env_id, stops in zip(map(int, env_ids), closed, strict=True):
                 self._stops[env_id] += int(stops)
         return chunk
-
-
-def privileged_names(policies: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Names of the entries of a pool that are told of the map."""
-    return [name for name, entry in policies.items() if entry.get("map")]

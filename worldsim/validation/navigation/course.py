@@ -187,7 +187,7 @@ def stages(walk: Walk, course: Course) -> tuple[Stage, ...]:
     rows = list(
         zip([0, *(stop + 1 for stop in stops)], [*(s + 1 for s in stops), None], strict=True)
     )
-    found = []
+    found: list[Stage] = []
     for goals, (first, last) in zip(course.goals, rows, strict=False):
         part = slice(first, None if last is None else last + 1)
         metres = distances_to(course.geodesic, walk.positions[part], goals, course.name)

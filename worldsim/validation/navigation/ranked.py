@@ -68,7 +68,7 @@ def met_sub_tasks(trajectory: Trajectory) -> list[bool] | None:
     if stages is None or not len(stages):
         return None
     closed = np.diff(stages[:, 0]) < 0
-    met = (np.diff(stages[:, 1])[closed] > 0).tolist()
+    met = [bool(word) for word in np.diff(stages[:, 1])[closed] > 0]
     return met + [False] * (int(stages[0, 0]) - len(met))
 
 
