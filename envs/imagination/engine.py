@@ -33,9 +33,11 @@ class ImaginedObservation:
         judgement: the judge's reading of `pixels`.
         success: `[N]` verdicts so far; once given they stay.
         reward: `[N]`.
+        over: `[N]` whether the episode has ended, by success or with its last sub-task.
         pose: `[N, 4, 4]` of the agent in the world; None in worlds that record no poses.
         gate_error: `[N]` how little to rely on the step, see `worldsim.judge.gates`; NaN in first
             observations, None where nobody looks.
+        stages: `[N, 2]` sub-tasks left and met; None where the judge knows none.
     """
 
     pixels: NDArray[np.uint8]
@@ -43,8 +45,10 @@ class ImaginedObservation:
     judgement: Judgement
     success: Bool
     reward: Float
+    over: Bool
     pose: Float | None = None
     gate_error: Float | None = None
+    stages: Float | None = None
 
 
 class ImaginationEngine:
@@ -142,14 +146,17 @@ class ImaginationEngine:
             self._tracker = self.judge.tracker(len(starts))
             self._progress = judgement.progress.copy()
         else:
-            self._tracker.reset(np.isin(np.arange(self.num_envs), rows))
             self._progress[rows] = judgement.progress
+        self._tracker.begin([start.task for start in starts], rows)
         zero, pose = np.zeros(len(starts), np.float32), self._pose()
         if pose is not None and rows is not None:
             pose = pose[rows]
         error = None if self.gate is None else np.full_like(zero, np.nan)
         seen = shown.pixels, shown.agent_pos, judgement
-        return ImaginedObservation(*seen, zero.astype(bool), zero, pose, error)
+        never, stages = zero.astype(bool), self._tracker.stages
+        if stages is not None and rows is not None:
+            stages = stages[rows]
+        return ImaginedObservation(*seen, never, zero, never, pose, error, stages)
 
     def _pose(self) -> Float | None:
         pose = self.stream.pose
@@ -169,15 +176,16 @@ class ImaginationEngine:
         pixels = self.stream.pixels()
         agent_pos = frame.agent_pos[:, 0].cpu().numpy()
         pose = self._pose()
-        shown = ObservedFrame(pixels, agent_pos, pose)
+        shown = ObservedFrame(pixels, agent_pos, pose, self._tracker.asked)
         judgement = self.judge.read(shown, np.asarray(actions, np.float32))
         error = None if check is None else check(self.stream, judgement.success_probability)
         before = self._tracker.succeeded
-        success = self._tracker.update(judgement.success_probability)
+        success = self._tracker.update(judgement.success_probability, actions=actions)
         reward = judgement.progress - self._progress + self.success_bonus * (success & ~before)
         self._progress = judgement.progress.copy()
         reward = reward.astype(np.float32)
-        return ImaginedObservation(pixels, agent_pos, judgement, success, reward, pose, error)
+        said = pixels, agent_pos, judgement, success, reward, self._tracker.over
+        return ImaginedObservation(*said, pose, error, self._tracker.stages)
 
     def select(self, rows: Indices) -> None:
         """Keep only `rows`; the others cost nothing from now on and change nothing in these."""

@@ -108,8 +108,9 @@ class ImaginationEnv(HasHorizon, ImaginationBase, gymnasium.Env[dict[str, Any], 
     Observation, action and info are those of the simulator env. Reward: the change of the
     judge's progress, plus `success_bonus` on success; a judge whose recordings told no progress
     leaves the bonus alone, of which the env warns. `metadata["reward"]` names the terms.
-    Terminated on the judge's verdict of success, truncated after `max_episode_steps`. Info:
-    `is_success`, `success`, `progress`, `state` (estimate), `success_probability`.
+    Terminated on the judge's verdict of success or with the last sub-task, truncated after
+    `max_episode_steps`. Info: `is_success`, `success`, `progress`, `state` (estimate),
+    `success_probability`.
 
     Args:
         model: a world model, its folder, `shipped/<name>` or `hub:owner/name`.
@@ -185,7 +186,7 @@ class ImaginationEnv(HasHorizon, ImaginationBase, gymnasium.Env[dict[str, Any], 
         self._steps += 1
         observation, info = self._show(seen)
         truncated = self._steps >= self.max_episode_steps
-        return observation, float(seen.reward[0]), bool(seen.success[0]), truncated, info
+        return observation, float(seen.reward[0]), bool(seen.over[0]), truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:
         """The cameras side by side, uint8 `[H, V*W, 3]`; None without a render mode."""

@@ -119,7 +119,7 @@ class ImaginationVectorEnv(ImaginationBase, VectorEnv[dict[str, Any], Float, NDA
         self._pixels, self._agent_pos = seen.pixels, seen.agent_pos
         info = info_arrays(seen)
         reward = seen.reward.astype(np.float64)
-        terminated = seen.success.copy()
+        terminated = seen.over.copy()
         truncated = self._steps >= self.max_episode_steps
         if again.any():  # NEXT_STEP: these begin now, whatever they did in the call above
             self._begin(again, info)

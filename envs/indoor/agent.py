@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.config.limits import between
+from worldsim.data.navigation.sub_tasks import STILL
 from worldsim.envs.indoor.furnish import WIDEST_AGENT
 from worldsim.spec import ActionSpec, discrete_actions
 
@@ -23,8 +24,6 @@ Fov = Annotated[float, between(20, 150)]
 
 STOP, FORWARD, LEFT, RIGHT = range(4)
 CHOICES = ("stop", "forward", "turn_left", "turn_right")
-_STILL = 0.05
-"""Share of a full step and of a full turn below which a continuous action is to stop."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def motion_of(body: Body, vector: Float) -> tuple[float, float] | None:
         turn = {LEFT: body.turn, RIGHT: -body.turn}.get(choice, 0.0)
         return None if choice == STOP else (body.forward if choice == FORWARD else 0.0, turn)
     ahead, aside = float(vector[0]), float(vector[1])
-    if abs(ahead) < _STILL and abs(aside) < _STILL:
+    if abs(ahead) < STILL and abs(aside) < STILL:
         return None
     return ahead * body.forward, aside * body.turn
 

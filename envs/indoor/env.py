@@ -24,6 +24,7 @@ from worldsim.envs.indoor.agent import (
 )
 from worldsim.envs.indoor.episode import Rules
 from worldsim.envs.indoor.journey import Journey
+from worldsim.envs.indoor.map_guide import MapGuide
 from worldsim.envs.indoor.scene import (
     FEWEST,
     MOST,
@@ -87,6 +88,8 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         "render_modes": ["rgb_array"],
         "render_fps": HZ,
     }
+    side_by_side: ClassVar[int] = 12
+    """Envs of a thread that draw in turn without having to load a scene again."""
 
     def __init__(
         self,
@@ -162,15 +165,25 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         if given.get("initial_state") is not None:
             self.set_state({"seed": self._seed, **given_state(given["initial_state"], "IndoorNav")})
         else:
-            rng = np.random.default_rng([self._seed, _EPISODE])
-            index = int(rng.integers(self._scenes))
-            number = given.get("scene")
-            number = scene_number(self._split, index) if number is None else given_scene(number)
-            scene = self._scene(number, *self._rooms)
-            self._journey = Journey.begin(rng, scene, self._body, self._rules, self._goals, given)
-            self._step = 0
+            self._journey, self._step = self.planned(self._seed, given), 0
         self._see()
         return self._observe(), self._info(stopped=False)
+
+    def planned(self, seed: int, given: Mapping[str, Any] | None = None) -> Journey:
+        """The episode that `reset(seed=seed)` begins, not begun: no picture is drawn.
+
+        Args:
+            seed: of the episode.
+            given: options as `reset` has them, without `initial_state`.
+
+        Raises:
+            UsageError: as `reset` does.
+        """
+        given, rng = given or {}, np.random.default_rng([seed, _EPISODE])
+        index, number = int(rng.integers(self._scenes)), given.get("scene")
+        number = scene_number(self._split, index) if number is None else given_scene(number)
+        scene = self._scene(number, *self._rooms)
+        return Journey.begin(rng, scene, self._body, self._rules, self._goals, given)
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """A quarter of a second.
@@ -222,6 +235,11 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         self._see()
 
     @property
+    def map_guide(self) -> MapGuide:
+        """What tells experts of the map, in any world that shares this env's starts."""
+        return MapGuide(self.planned)
+
+    @property
     def camera_rig(self) -> CameraRig:
         """Calibration of the cameras, relative to the agent."""
         return self._rig
@@ -260,8 +278,9 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
     def _info(self, stopped: bool) -> dict[str, Any]:
         assert self._frame is not None
         journey = self.journey
-        told = {**journey.report(), "camera_pose": journey.to_start @ self._camera_poses()}
-        told["camera_pose"] = told["camera_pose"].astype(np.float32)
+        told = journey.report()
+        for name, pose in (("camera_pose", self._camera_poses()), ("pose", self._agent_pose())):
+            told[name] = (journey.to_start @ pose).astype(np.float32)
         events = (told["collided"], told["goal_seen"], stopped)
         told["events"] = np.array(events, np.float32)
         if self._frame.depth is not None:
@@ -270,8 +289,11 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
 
     def _camera_poses(self) -> Array:
         """Cameras to the scene's frame, `[V, 4, 4]`."""
-        pose = agent_pose(self.journey.place, self.journey.yaw)
-        return np.asarray(pose @ self._rig.extrinsics.astype(np.float64))
+        return np.asarray(self._agent_pose() @ self._rig.extrinsics.astype(np.float64))
+
+    def _agent_pose(self) -> Array:
+        """The agent to the scene's frame, `[4, 4]`."""
+        return agent_pose(self.journey.place, self.journey.yaw)
 
 
 def _check_height(cameras: float, agent: float) -> None:

@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 
 from worldsim.envs.indoor.floor_plan import Room
-from worldsim.envs.indoor.free_space import NORMALS, SLACK, Array, FreeSpace, support
+from worldsim.envs.indoor.free_space import NORMALS, SLACK, Array, Flags, FreeSpace, support
 from worldsim.envs.indoor.furnish import Placed
 from worldsim.envs.indoor.scene import Scene
 from worldsim.envs.indoor.shortest_path import ShortestPaths
@@ -103,13 +103,24 @@ def find_thing(scene: Scene, named: str) -> int:
     return names.index(named)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=128)
 def space_of(scene: Scene, radius: float) -> FreeSpace:
     """The free space of a scene, kept with its visibility graph."""
     return scene.free_space(radius)
 
 
-@lru_cache(maxsize=64)
+def floor_place(scene: Scene, radius: float, place: Array) -> Array:
+    """The place `[2]` near any other, at which an agent can stand in a room or doorway."""
+    low, high = np.split(np.array([room.rect for room in scene.rooms]), 2, axis=1)
+
+    def inside(places: Array) -> Flags:
+        off = places[..., None, :]
+        return np.asarray(((off >= low) & (off <= high)).all(axis=-1).any(axis=-1))
+
+    return space_of(scene, radius).nearest(np.asarray(place, np.float64), inside)
+
+
+@lru_cache(maxsize=256)
 def paths_to(scene: Scene, radius: float, goal: int) -> ShortestPaths:
     """Shortest paths to where an agent touches a thing, or the furniture that it stands on."""
     space = space_of(scene, radius)
@@ -207,7 +218,7 @@ def check_start(scene: Scene, radius: float, goals: Sequence[int], start: Start)
             )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=128)
 def _resting(scene: Scene) -> mujoco.MjData:
     data = mujoco.MjData(scene.model)
     mujoco.mj_forward(scene.model, data)

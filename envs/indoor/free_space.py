@@ -10,6 +10,7 @@ Legend: M obstacles, K directions, V corners, S segments.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,6 +77,25 @@ class FreeSpace:
         """Whether the agent can stand at places `[..., 2]`, `margin` metres off every obstacle."""
         off = (places @ NORMALS.T)[..., None, :] - self.bounds
         return np.asarray((off.max(axis=-1) > margin - SLACK).all(axis=-1))
+
+    def nearest(self, place: Array, inside: Callable[[Array], Flags]) -> Array:
+        """A free place `[2]` close to any place `[2]`: the place itself, or one on rings around.
+
+        Odometry that is a little off may lie in a wall, and one that is further off outside.
+
+        Args:
+            place: any.
+            inside: which places `[..., 2]` will do, if they are free.
+        """
+        if self.is_free(place) and inside(place):
+            return place
+        radii = np.array([1e-5, 1e-4, 1e-3, *np.geomspace(0.01, 16.0, 48)])
+        rings = place + radii[:, None, None] * NORMALS
+        free = self.is_free(rings) & inside(rings)
+        if not free.any():
+            return place
+        ring = int(free.any(axis=1).argmax())
+        return np.asarray(rings[ring, int(free[ring].argmax())])
 
     def move(self, place: Array, step: Array, slide: bool) -> Moved:
         """Go from `place` `[2]` by `step` `[2]` until something is in the way.

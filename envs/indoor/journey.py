@@ -18,6 +18,7 @@ from worldsim.envs.indoor.episode import (
     draw_goals,
     draw_start,
     find_thing,
+    floor_place,
     given_start,
     instruction,
     is_seen,
@@ -29,7 +30,8 @@ from worldsim.envs.indoor.scene import Scene, checked_rooms
 from worldsim.envs.indoor.sensors import agent_pose
 from worldsim.errors import UsageError
 
-_PENDING = -1.0
+PENDING = -1.0
+"""Outcome of a goal that is not closed."""
 _HEADER = 15
 _WORDINGS = 1000
 
@@ -107,14 +109,14 @@ class Journey:
         journey = cls(
             scene, body, rules, start, tuple(goals), wording, task, start.place, start.yaw
         )
-        journey.outcomes = [_PENDING] * len(goals)
+        journey.outcomes = [PENDING] * len(goals)
         journey.whole = journey.distance
         return journey
 
     @property
     def stage(self) -> int:
         """Goals that were closed."""
-        return sum(outcome != _PENDING for outcome in self.outcomes)
+        return sum(outcome != PENDING for outcome in self.outcomes)
 
     @property
     def over(self) -> bool:
@@ -180,6 +182,11 @@ class Journey:
         if not self.over:
             self.whole = self.distance
 
+    def stand(self, place: Array) -> None:
+        """Put the agent to the place nearest to `place` `[2]` at which it can stand."""
+        self.place = floor_place(self.scene, self.body.radius, place)
+        self._way = None
+
     def walk(self, metres: float, turn: float) -> None:
         """Go forward along an arc, as far as the way is free, and turn."""
         heading, length = self.yaw + turn / 2, metres * chord(turn / 2)
@@ -236,6 +243,7 @@ class Journey:
             "goal_seen": seen,
             "goal": phrase(self.scene.things[self.goal], self.scene.rooms),
             "stage": self.stage,
+            "stages": np.array([left, self.outcomes.count(1.0)], np.float32),
             "outcomes": np.array(self.outcomes, np.float32),
             "stage_distance": float(self.whole),
             "path_length": self.travelled,

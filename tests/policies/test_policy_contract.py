@@ -93,8 +93,8 @@ BUILDERS: dict[str, Callable[[Workshop], dict[str, Any]]] = {
     "zero": lambda workshop: {},
 }
 
-WALKERS = {"forward", "geodesic"}
-"""Held to the same in `test_navigation.py`, in a world that one walks in."""
+WALKERS = {"forward", "frontier", "geodesic", "instructed"}
+"""Held to the same in `test_navigation.py` and `test_walkers.py`, in a world that one walks in."""
 
 
 def observations(steps: int = STEPS, rows: int = len(ENVS)) -> list[dict[str, Any]]:

@@ -21,10 +21,10 @@ from worldsim.rollout.episodes import (
     METRICS,
     Episode,
     Trajectory,
-    position_columns,
     register_metric,
 )
 from worldsim.rollout.eval_config import RankingOptions
+from worldsim.rollout.rollouts import position_columns
 from worldsim.spec import VectorSpec
 
 NAMES = [f"policy_{i}" for i in range(6)]

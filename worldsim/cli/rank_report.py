@@ -7,11 +7,13 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from worldsim.cli.rank_courses import Journeys, journeys, map_panels
 from worldsim.cli.rank_results import rank_results
 from worldsim.files import read_yaml, write_figures
 from worldsim.judge.report import Verdicts
@@ -116,11 +118,14 @@ def _films(out: Path, outcomes: Outcomes, each: int) -> tuple[Film, ...]:
     """Films that both worlds have, `each` of a kind; none where there is one world only."""
     if outcomes.truth is None or each == 0:
         return ()
-    filmed = outcomes.eval_config.filmed
-    return tuple(
-        Film.of(joined_record(out, policy, start), CAPTIONS[kind], kind)
-        for kind, policy, start in choose_films(outcomes.truth, outcomes.imagined, filmed, each)
-    )
+    filmed, found = outcomes.eval_config.filmed, []
+    seen: Journeys | None = None
+    for kind, policy, start in choose_films(outcomes.truth, outcomes.imagined, filmed, each):
+        seen = journeys(outcomes.eval_config) if seen is None else seen
+        panel = map_panels(outcomes, seen, policy, start)
+        record = replace(joined_record(out, policy, start), panel=panel)
+        found.append(Film.of(record, CAPTIONS[kind], kind))
+    return tuple(found)
 
 
 def _config_hash(path: Path) -> str:

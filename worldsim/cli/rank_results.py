@@ -21,6 +21,7 @@ from worldsim.rollout.circumstances import Circumstances
 from worldsim.rollout.episodes import METRICS, SUCCESS, RolloutBatch
 from worldsim.rollout.recorded_world import action_errors
 from worldsim.rollout.results import Outcomes
+from worldsim.validation.navigation.ranked import RANKED
 
 CLONED = "behaviour_cloning"
 """Kind of policy that learns from recorded actions."""
@@ -32,6 +33,10 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     Raises:
         UsageError: the logged rates lack a policy, or the results do not tell the metric.
     """
+    if _walked(outcomes):
+        from worldsim.cli.rank_courses import on_courses
+
+        outcomes = on_courses(outcomes)
     names, options = list(outcomes.eval_config.policies), outcomes.options
     around, truth, imagined = outcomes.circumstances, outcomes.truth, outcomes.imagined
     others: dict[str, Any] = {}
@@ -39,8 +44,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     if truth is None:
         seen = metric_table(imagined, options.metric)
     else:
-        tables = {m: (metric_table(truth, m), metric_table(imagined, m)) for m in METRICS}
-        others = {m: pair for m, pair in tables.items() if all(map(_tells, pair))}
+        others = _tables(truth, imagined, _walked(outcomes))
         if options.metric not in others:
             raise UsageError(
                 f"these results do not tell {options.metric}; they tell {', '.join(sorted(others))}"
@@ -69,9 +73,38 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
         _with_circumstances(ranking, outcomes),
         baselines=baselines,
         judge_validation=validation,
-        notes=(*ranking.notes, *told, *baseline_notes(baselines)),
+        notes=(*ranking.notes, *_privileged(outcomes), *told, *baseline_notes(baselines)),
         gated=_gated(outcomes, reference, seen, asked),
     )
+
+
+def _walked(outcomes: Outcomes) -> bool:
+    """Whether episodes have sub-tasks, as those of agents that walk."""
+    return any(each.stages is not None for b in outcomes.imagined for each in b.trajectories)
+
+
+def _tables(
+    truth: Sequence[RolloutBatch], imagined: Sequence[RolloutBatch], walked: bool
+) -> dict[str, Any]:
+    """Outcomes in both worlds of every metric that they tell."""
+    shown = [metric for metric in METRICS if walked or metric not in RANKED]
+    tables = {m: (metric_table(truth, m), metric_table(imagined, m)) for m in shown}
+    return {m: pair for m, pair in tables.items() if all(map(_tells, pair))}
+
+
+def privileged_names(policies: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of the entries of a pool that are told of the scene's map."""
+    return [name for name, entry in policies.items() if entry.get("map")]
+
+
+def _privileged(outcomes: Outcomes) -> tuple[str, ...]:
+    """Which policies were told of the scene's map, in words."""
+    names = privileged_names(outcomes.eval_config.policies)
+    said = (
+        f"Privileged policies: {', '.join(names)}. In both worlds they are told of the scene's map "
+        "at the place where odometry puts them, which no robot is."
+    )
+    return (said,) if names else ()
 
 
 def _with_circumstances(ranking: RankingReport, outcomes: Outcomes) -> RankingReport:

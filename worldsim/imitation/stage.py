@@ -1,15 +1,17 @@
 """`worldsim train stage=policies`: perception and a ladder of behaviour-cloned policies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from worldsim.config.compose import build
 from worldsim.data.cache import CachedDataset
+from worldsim.errors import UsageError
 from worldsim.imitation.behaviour_cloning import BehaviourTraining, train_behaviour
 from worldsim.imitation.perception import PerceptionTraining, train_perception
-from worldsim.training.config import RunConfig
+from worldsim.imitation.walking import WalkingTraining, train_walking
+from worldsim.training.config import RunConfig, StageName
 from worldsim.training.run_folder import RunFolder, fingerprint
 
 
@@ -17,8 +19,9 @@ from worldsim.training.run_folder import RunFolder, fingerprint
 class PolicyTraining:
     """Keys of group `policy_training`."""
 
-    perception: PerceptionTraining
-    behaviour: BehaviourTraining
+    perception: PerceptionTraining | None = None
+    behaviour: BehaviourTraining | None = None
+    walking: WalkingTraining | None = None
 
 
 def train_policies(
@@ -28,11 +31,11 @@ def train_policies(
     run: RunConfig,
     overwrite: bool = False,
 ) -> bool:
-    """Train what `config` describes into `out/perception` and `out/behaviour`.
+    """Train what `config` describes into `out/perception`, `out/behaviour` and `out/walking`.
 
     Args:
         recordings: what to learn from; other data is another run.
-        config: plain mapping of group `policy_training`: `perception` and `behaviour`.
+        config: plain mapping of group `policy_training`: `perception`, `behaviour`, `walking`.
         out: the run's folder.
         run: threads, precision, logging.
         overwrite: train anew what was begun under another config.
@@ -46,14 +49,24 @@ def train_policies(
     """
     training = build(PolicyTraining, config, "policy_training")
     folder, worked = RunFolder(out), False
-    key = fingerprint([config["perception"], recordings.fingerprint])
-    if not folder.is_finished("perception", key, overwrite):
-        error = train_perception(recordings, training.perception, out, run)
-        folder.finish("perception", key, error=error)
-        worked = True
-    key = fingerprint([config["behaviour"], recordings.fingerprint])
-    if not folder.is_finished("behaviour", key, overwrite):
-        ladder = train_behaviour(recordings, training.behaviour, out, run)
-        folder.finish("behaviour", key, ladder=[path.name for path in ladder])
-        worked = True
+    learnt: dict[StageName, Callable[[], dict[str, Any]]] = {}
+    if (seen := training.perception) is not None:
+        learnt["perception"] = lambda: {"error": train_perception(recordings, seen, out, run)}
+    if (cloned := training.behaviour) is not None:
+        learnt["behaviour"] = lambda: _ladder(train_behaviour(recordings, cloned, out, run))
+    if (walked := training.walking) is not None:
+        learnt["walking"] = lambda: _ladder(train_walking(recordings, walked, out, run))
+    if not learnt:
+        raise UsageError(
+            "policy_training names nothing to train; expected perception, behaviour or walking"
+        )
+    for name, train in learnt.items():
+        key = fingerprint([config[name], recordings.fingerprint])
+        if not folder.is_finished(name, key, overwrite):
+            folder.finish(name, key, **train())
+            worked = True
     return worked
+
+
+def _ladder(folders: list[Path]) -> dict[str, Any]:
+    return {"ladder": [path.name for path in folders]}

@@ -19,6 +19,7 @@ from worldsim.judge.gates import Check, RolloutGate
 from worldsim.judge.judge import Float, Judge, ObservedFrame
 from worldsim.judge.report import DepthBand, ImaginedReport, Verdicts, episode_verdict
 from worldsim.judge.sampling import REPORTED, JudgeConfig, Rows, episodes_in
+from worldsim.judge.sub_tasks import all_closed, asked_at
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.replay import replay_recorded
 from worldsim.sampling.sampler import default_steps
@@ -61,16 +62,19 @@ def band_width(depths: list[int], least: int) -> int:
     return max(least, -(-max(depths, default=0) // MOST_BANDS))
 
 
-def decided_episodes(data: CachedDataset, most: int, seed: int) -> list[Replay]:
+def decided_episodes(
+    data: CachedDataset, most: int, seed: int, by_stops: bool = False
+) -> list[Replay]:
     """Whole held-out episodes, at most `most` of each outcome, drawn at random.
 
-    One that begins in success is left out: it has nothing to decide.
+    One that begins in success is left out: it has nothing to decide. So is one without a stop for
+    each sub-task where a judge decides by these (`by_stops`).
     """
     found: dict[bool, list[Replay]] = {True: [], False: []}
     for episode in episodes_in(data, (REPORTED,)):
         begin, end = int(data.episode_start[episode]), int(data.episode_start[episode + 1])
         success = np.asarray(data.success[begin:end]).astype(bool)
-        if end - begin < 2 or success[0]:
+        if end - begin < 2 or success[0] or (by_stops and not all_closed(data, episode)):
             continue
         won = bool(success.any())
         depth = int(np.argmax(success)) if won else end - begin - 1
@@ -80,6 +84,11 @@ def decided_episodes(data: CachedDataset, most: int, seed: int) -> list[Replay]:
         kept = np.sort(rng.permutation(len(replays))[:most])
         chosen += [replays[i] for i in kept]
     return chosen
+
+
+def reads_instructions(judge: Judge) -> bool:
+    """Whether a judge must be told what is asked; one that does not say need not."""
+    return bool(getattr(judge, "reads_instructions", False))
 
 
 def later_replays(whole: list[Replay], width: int, seed: int) -> list[Replay]:
@@ -127,7 +136,7 @@ def measure_imagined(
     Returns:
         The counts, or None where nothing was asked for or there is no held-out episode.
     """
-    whole = decided_episodes(data, config.replays, config.seed)
+    whole = decided_episodes(data, config.replays, config.seed, reads_instructions(judge))
     if not whole:
         return None
     width = band_width([replay.depth for replay in whole], config.depth_band)
@@ -193,7 +202,8 @@ class _Watcher:
             action = np.asarray(data.action[rows - 1], np.float32)
             pose = None if stream.pose is None else stream.pose.cpu().numpy()
             agent_pos = stream.world_state[:, :agent].cpu().numpy()
-            shown = ObservedFrame(stream.pixels(), agent_pos, pose)
+            asked = asked_at(data, rows) if reads_instructions(self.judge) else None
+            shown = ObservedFrame(stream.pixels(), agent_pos, pose, asked)
             probability = self.judge.read(shown, action).success_probability
             for place, value in zip(running, probability, strict=True):
                 read[place].append(float(value))

@@ -7,6 +7,7 @@ that is trained on pixels is `LearnedJudge`, whose training is in `worldsim.judg
 Legend: N observations, V view, H, W pixels, P proprioception, A action, S state.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -54,11 +55,13 @@ class ObservedFrame:
         pixels: uint8 `[N, V, H, W, 3]`.
         agent_pos: `[N, P]` proprioception.
         pose: `[N, 4, 4]` of the agent in the world; None where it is not known.
+        asked: N texts, what each episode asks for now; None where nobody tells it.
     """
 
     pixels: NDArray[np.uint8]
     agent_pos: Float
     pose: Float | None = None
+    asked: tuple[str, ...] | None = None
 
 
 class JudgeTracker:
@@ -79,18 +82,43 @@ class JudgeTracker:
         """Verdicts so far, `[N]` bool."""
         return self._succeeded.copy()
 
+    @property
+    def over(self) -> Bool:
+        """`[N]` whether nothing is left to decide."""
+        return self.succeeded
+
+    @property
+    def asked(self) -> tuple[str, ...] | None:
+        """N texts that the judge is to be asked about; None of one that reads no instruction."""
+        return None
+
+    @property
+    def stages(self) -> Float | None:
+        """`[N, 2]` sub-tasks left and met; None where episodes have none."""
+        return None
+
+    def begin(self, tasks: Sequence[str], rows: NDArray[np.int64] | None = None) -> None:
+        """Begin episodes with instructions, in `rows`, or in all."""
+        self.reset(None if rows is None else np.isin(np.arange(len(self._streak)), rows))
+
     def reset(self, mask: Bool | None = None) -> None:
         """Forget the episodes in `mask` `[N]`, or all."""
         where = slice(None) if mask is None else mask
         self._streak[where] = 0
         self._succeeded[where] = False
 
-    def update(self, probability: NDArray[np.float32], rows: Bool | None = None) -> Bool:
+    def update(
+        self,
+        probability: NDArray[np.float32],
+        rows: Bool | None = None,
+        actions: Float | None = None,
+    ) -> Bool:
         """Read one more frame of each episode, or of those in the mask `rows`.
 
         Args:
             probability: `[N]`, or one value for each true entry of `rows`.
             rows: `[N]` bool; None for all.
+            actions: `[N, A]` that led to the frames, which verdicts on stops hang on.
 
         Returns:
             Verdicts so far, `[N]` bool.
@@ -119,12 +147,14 @@ class Judge(Protocol):
         rule: from probabilities to verdicts.
         report: its error on held-out simulated episodes.
         env: the simulator of those episodes, or None if there was none.
+        reads_instructions: whether it must be told what is asked, and judges stops alone.
     """
 
     spec: WorldSpec
     rule: VerdictRule
     report: JudgeReport
     env: EnvReference | None
+    reads_instructions: bool = False
 
     def read(self, observation: ObservedFrame, action: Float | None) -> Judgement:
         """Read N observations.
@@ -251,6 +281,8 @@ def load_pretrained_judge(folder: str | Path) -> Judge:
         DataError: files are missing, truncated or do not describe a judge.
         UsageError: the kind is not registered.
     """
+    import worldsim.judge.stops  # noqa: F401  (files its kind)
+
     folder = Path(folder)
     data = read_json(folder / REPORT)
     with own_parts_told(folder):

@@ -11,7 +11,17 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.config.limits import MOST, Count, Positive, Seed, Share, Weight, Whole, between
+from worldsim.config.limits import (
+    MOST,
+    Count,
+    OneOf,
+    Positive,
+    Seed,
+    Share,
+    Weight,
+    Whole,
+    between,
+)
 from worldsim.config.values import Checked
 from worldsim.data.cache import CachedDataset
 from worldsim.data.split import FOLDS, HELD_OUT
@@ -19,6 +29,9 @@ from worldsim.errors import DataError, UsageError
 from worldsim.judge.augment import AugmentConfig
 
 Rows = NDArray[np.int64]
+STOPS = "stops"
+TRAINED_KINDS = ("learned", STOPS)
+"""Judges that `worldsim train` trains."""
 REPORTED, CALIBRATED = HELD_OUT, FOLDS // 2 - 1
 """The judge reports on the episodes that world-model training holds out too."""
 TRAINED = tuple(fold for fold in range(FOLDS) if fold not in (REPORTED, CALIBRATED))
@@ -29,6 +42,8 @@ class JudgeConfig(Checked):
     """How a judge is built and trained.
 
     Attributes:
+        kind: registered judge: `learned` reads success off any frame, `stops` whether a stop has
+            met what the instruction asked for.
         width, keypoints, hidden: see `StateEstimatorConfig`.
         steps: optimiser steps.
         batch_size: rows a step.
@@ -57,6 +72,7 @@ class JudgeConfig(Checked):
         seed: of initialisation, order and augmentation.
     """
 
+    kind: Annotated[str, OneOf(lambda: TRAINED_KINDS)] = "learned"
     width: Count = 24
     keypoints: Count = 32
     hidden: Count = 192
@@ -88,6 +104,11 @@ class JudgeConfig(Checked):
         if self.gate_draws == 1:
             raise UsageError(
                 "gate_draws is 1, and one draw disagrees with nothing; expected 0, or 2 or more"
+            )
+        if self.gate_draws and self.kind == STOPS:
+            raise UsageError(
+                f"gate_draws is {self.gate_draws}, and a judge of stops says nothing of the steps "
+                "between them; expected 0"
             )
         if self.gate_draws and not self.replays:
             raise UsageError(
@@ -130,6 +151,10 @@ def taught_rows(data: CachedDataset, config: JudgeConfig) -> RowKinds:
     episodes = episodes_in(data, TRAINED)
     if not episodes:
         raise DataError("cannot train a judge on fewer than two episodes")
+    if config.kind == STOPS:
+        from worldsim.judge.stops_training import require_stops
+
+        require_stops(data)
     return sort_rows(data, episodes, config.close_rows)
 
 

@@ -32,6 +32,7 @@ from worldsim.judge.resampling import ResamplingGate, require_noise
 from worldsim.judge.sampling import (
     CALIBRATED,
     REPORTED,
+    STOPS,
     JudgeConfig,
     Rows,
     draw_rows,
@@ -39,6 +40,8 @@ from worldsim.judge.sampling import (
     taught_rows,
     tells_progress,
 )
+from worldsim.judge.stops import StopJudge
+from worldsim.judge.stops_training import StopTrainer
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.sampling.sampler import default_steps
@@ -59,7 +62,7 @@ def train_judge(
     source: str = "",
     env: EnvReference | None = None,
     show_progress: bool = True,
-) -> LearnedJudge:
+) -> LearnedJudge | StopJudge:
     """Train, calibrate and measure a judge, and save it in `out`.
 
     Args:
@@ -80,9 +83,10 @@ def train_judge(
     """
     if model is not None and config.gate_draws:
         require_noise(model.config, default_steps(model.config), "judge.gate_draws")
-    trainer = JudgeTrainer(data, spec, config, model)
+    make = StopTrainer if config.kind == STOPS else JudgeTrainer
+    trainer = make(data, spec, config, model)
     trainer.train(show_progress)
-    judge = trainer.judge(source)
+    judge: LearnedJudge | StopJudge = trainer.judge(source)
     judge.env = env
     if model is not None:
         _measure(judge, model, data, config, weights, out)
@@ -91,7 +95,7 @@ def train_judge(
 
 
 def _measure(
-    judge: LearnedJudge,
+    judge: LearnedJudge | StopJudge,
     model: "WorldModel",
     data: CachedDataset,
     config: JudgeConfig,

@@ -102,6 +102,7 @@ class PlaySession:
             judgement = self.judge.read(first_shown(self._stream, [start]), None)
             read, verdict = judgement.state, _reading(judgement)
             self._tracker = self.judge.tracker(1)
+            self._tracker.begin([start.task])
         state = stack_states([start], read, self._stream.spec)
         known = self.judge is not None or start.state.shape == read[0].shape
         begin_stream(self._stream, [start], state if known else None, [0], seed)
@@ -186,9 +187,9 @@ class PlaySession:
             return {}
         agent_pos, state = shown["agent_pos"][None], shown["state"][None]
         pose = carrier_poses(self._stream, agent_pos, state)
-        frame = ObservedFrame(shown["imagined"][None], agent_pos, pose)
+        frame = ObservedFrame(shown["imagined"][None], agent_pos, pose, self._tracker.asked)
         judgement = self.judge.read(frame, action[None])
-        success = self._tracker.update(judgement.success_probability)
+        success = self._tracker.update(judgement.success_probability, actions=action[None])
         return {**_reading(judgement), "success": bool(success[0])}
 
     def _simulate(self, action: Float) -> tuple[Pixels | None, bool]:

@@ -113,6 +113,8 @@ class DialledPolicy:
     def __init__(self, policy: Policy, spec: WorldSpec, dials: Dials) -> None:
         self.name, self.n_action_steps = policy.name, policy.n_action_steps
         self.action_kinds = getattr(policy, "action_kinds", ("box",))
+        self.privileged = getattr(policy, "privileged", False)
+        self.errand = getattr(policy, "errand", "asked")
         self._policy, self._action, self._dials = policy, spec.action, dials
         moving = [i for i, name in enumerate(spec.action.names) if _GRIP not in name]
         self._moving = np.asarray(moving, np.int64)

@@ -8,8 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 from worldsim.config.limits import OneOf
 from worldsim.config.values import check_arguments
 from worldsim.errors import UsageError, unknown_name
+from worldsim.models.weights import read_config
 from worldsim.policies.base import POLICIES, Policy, require_action_kind
-from worldsim.policies.checkpoints import matching_checkpoints
+from worldsim.policies.checkpoints import find_checkpoint, matching_checkpoints
 from worldsim.policies.dials import Dials, dialled, split_dials
 from worldsim.spec import WorldSpec
 
@@ -18,13 +19,16 @@ def register_policies() -> None:
     """Import every module that registers a policy; they come without their heavy packages."""
     import worldsim.policies.behaviour_cloning
     import worldsim.policies.expert
+    import worldsim.policies.frontier
+    import worldsim.policies.instructed
     import worldsim.policies.navigation
     import worldsim.policies.python_policy
     import worldsim.policies.remote_client
     import worldsim.policies.sb3
     import worldsim.policies.scripted.play
     import worldsim.policies.scripted.policy
-    import worldsim.policies.simple  # noqa: F401
+    import worldsim.policies.simple
+    import worldsim.policies.wandering  # noqa: F401
 
 
 def pool_entries(pool: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -36,15 +40,22 @@ def pool_entries(pool: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     Raises:
         UsageError: the pattern finds no checkpoint.
     """
+    register_policies()
     pattern = pool.get("checkpoints")
     found = {} if pattern is None else matching_checkpoints(str(pattern))
     entries: dict[str, dict[str, Any]] = {
-        name: {"kind": "behaviour_cloning", "checkpoint": checkpoint}
+        name: {"kind": _kind_of(checkpoint), "checkpoint": checkpoint}
         for name, checkpoint in found.items()
     }
     return entries | {
         str(name): dict(entry) for name, entry in (pool.get("policies") or {}).items()
     }
+
+
+def _kind_of(checkpoint: str) -> str:
+    """The policy that reads a checkpoint."""
+    kind = str(read_config(find_checkpoint(checkpoint)).get("kind"))
+    return kind if kind in POLICIES else "behaviour_cloning"
 
 
 def check_entry(entry: Mapping[str, Any], where: str) -> None:

@@ -65,7 +65,23 @@ def film_frames(record: RolloutRecord, style: FilmStyle | None = None) -> Iterat
     """
     look = style or FilmStyle()
     layout = _Layout.of(record, look)
-    return (layout.frame(record, look, step) for step in range(record.length))
+    frames = (layout.frame(record, look, step) for step in range(record.length))
+    if record.panel is None:
+        return frames
+    panel = record.panel
+    return (_below(each, panel[min(k, len(panel) - 1)]) for k, each in enumerate(frames))
+
+
+def _below(frame: Pixels, panel: Pixels) -> Pixels:
+    """A frame with a panel under it, shrunk where it is wider."""
+    width = frame.shape[1] - 2 * GAP
+    if panel.shape[1] > width:
+        height = max(round(panel.shape[0] * width / panel.shape[1]), 1)
+        panel = np.asarray(Image.fromarray(panel).resize((width, height), Image.Resampling.BOX))
+    foot = np.full((panel.shape[0] + 2 * GAP, frame.shape[1], 3), BACKGROUND, np.uint8)
+    left = (frame.shape[1] - panel.shape[1]) // 2
+    foot[GAP : GAP + panel.shape[0], left : left + panel.shape[1]] = panel
+    return np.concatenate([frame, foot])
 
 
 def write_film(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from worldsim.rollout.evaluator import Evaluator
 
 FIRST_FRAME, KINEMATIC, ACTION_ERROR = "first_frame", "kinematic", "action_error"
+DEAD_RECKONING = "dead_reckoning"
 DEMONSTRATIONS, CHANGED = "demonstrations", "changed"
 
 Scores = Literal["outcomes", "errors", "reference"]
@@ -43,6 +44,8 @@ class BaselineOptions(Checked):
     Attributes:
         first_frame: the world model that shows the first frame for ever.
         kinematic: the same, while the robot's proprioception follows its commands.
+        dead_reckoning: the same, and sub-tasks are met by distance on the map of an episode: a
+            world without walls or pictures, for agents that walk.
         action_error: a data set whose held-out successes tell each policy's action error.
         demonstrations: another world model, such as one trained on demonstrations alone.
         changed: {factor of variation: value} of a simulator that is changed unseen.
@@ -50,6 +53,7 @@ class BaselineOptions(Checked):
 
     first_frame: bool = False
     kinematic: bool = False
+    dead_reckoning: bool = False
     action_error: Text | None = None
     demonstrations: Text | None = None
     changed: dict[str, Any] = field(default_factory=dict)
@@ -112,8 +116,8 @@ def _file(
     return file
 
 
-def _held(evaluator: "Evaluator", name: World, moves: bool) -> Stage:
-    world = HeldWorld(name, evaluator.model, evaluator.imagining_judge, moves)
+def _held(evaluator: "Evaluator", name: World, moves: bool, tells_stages: bool = True) -> Stage:
+    world = HeldWorld(name, evaluator.model, evaluator.imagining_judge, moves, tells_stages)
     return Stage(world, lambda: evaluator.starts, lambda: evaluator.max_steps)
 
 
@@ -125,6 +129,13 @@ def _first_frame(evaluator: "Evaluator") -> Stage:
 @_file(KINEMATIC, "only the robot moves, the scene is held", "outcomes", ("model", "judge"))
 def _kinematic(evaluator: "Evaluator") -> Stage:
     return _held(evaluator, KINEMATIC, moves=True)
+
+
+@_file(
+    DEAD_RECKONING, "commands added up, without walls or pictures", "outcomes", ("model", "judge")
+)
+def _dead_reckoning(evaluator: "Evaluator") -> Stage:
+    return _held(evaluator, DEAD_RECKONING, moves=True, tells_stages=False)
 
 
 @_file(

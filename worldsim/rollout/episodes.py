@@ -6,7 +6,7 @@ NaN says that the trajectory does not tell; such an episode is left out of the p
 Legend: N starts, T steps of an episode, V view, H, W pixels, P proprioception, A action, E events.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf, nan
 from typing import Any
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.registry import Registry
-from worldsim.spec import VectorSpec
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -40,6 +39,7 @@ class Trajectory:
         expert: `[T+1, A]` the recorded action that led here, where a recording is followed.
         gate_error: `[T+1]` how little to rely on each imagined step, NaN in the first row; None
             where nobody looked. See `worldsim.judge.gates`.
+        stages: `[T+1, 2]` sub-tasks left and met so far; None where episodes have none.
     """
 
     agent_pos: Float
@@ -52,6 +52,7 @@ class Trajectory:
     event: Float | None = None
     expert: Float | None = None
     gate_error: Float | None = None
+    stages: Float | None = None
 
     @property
     def steps(self) -> int:
@@ -73,12 +74,14 @@ class Episode:
         horizon: steps after which it is truncated; None where that is not known.
         error: why the policy broke off; None where it did not.
         position: columns of `agent_pos` that are the agent's position in metres; may be empty.
+        course: what it asks, for navigation metrics (`worldsim.validation.navigation`); or None.
     """
 
     start: int
     horizon: int | None = None
     error: str | None = None
     position: tuple[int, ...] = ()
+    course: Any = None
 
 
 Measure = Callable[[Trajectory, Episode], float]
@@ -211,6 +214,7 @@ class RolloutBatch:
         position: columns of `agent_pos` that are the agent's position in metres.
         films: uint8 frames `[T+1, V, H, W, 3]` of the episodes that were filmed, by start; they
             are stored apart.
+        courses: what episodes ask, by start; see `Episode.course`.
     """
 
     policy: str
@@ -221,6 +225,7 @@ class RolloutBatch:
     horizon: int | None = None
     position: tuple[int, ...] = ()
     films: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    courses: Mapping[int, Any] = field(default_factory=dict)
 
     def outcomes(self, metric: str) -> NDArray[np.float64]:
         """A registered metric of each episode `[N]`; NaN where a trajectory does not tell.
@@ -228,9 +233,9 @@ class RolloutBatch:
         Raises:
             UsageError: there is no such metric.
         """
-        measure = METRICS.get(metric)
+        measure, asked, shared = METRICS.get(metric), self.courses, (self.horizon, self.position)
         values = [
-            measure(trajectory, Episode(start, self.horizon, error, self.position))
+            measure(trajectory, Episode(start, shared[0], error, shared[1], asked.get(start)))
             for start, trajectory, error in zip(
                 self.start_ids, self.trajectories, self.errors, strict=True
             )
@@ -286,14 +291,3 @@ def join_batches(batches: Sequence[RolloutBatch]) -> RolloutBatch:
         position=first.position,
         films={start: film for batch in batches for start, film in batch.films.items()},
     )
-
-
-def position_columns(agent_pos: VectorSpec) -> tuple[int, ...]:
-    """Columns of the first point that `agent_pos` names: entries `x`, `y`, `z` in metres, with one
-    prefix or none; empty if there are none."""
-    metres = [agent_pos.names[i] for i in agent_pos.indices_in_metres()]
-    prefix = next((n[:-1] for n in metres if n in "xyz" or n[-2:] in ("_x", "_y", "_z")), None)
-    if prefix is None:
-        return ()
-    names = [name for name in metres if name[:-1] == prefix and name[-1] in "xyz"]
-    return agent_pos.indices(*names) or ()

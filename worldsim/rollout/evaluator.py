@@ -1,5 +1,6 @@
 """Does the rollouts of a `EvalConfig` in one process, keeping model, envs and starts between."""
 
+import sys
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
@@ -19,9 +20,10 @@ from worldsim.judge.resampling import require_noise
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.policies.pool import load_pool
-from worldsim.rollout.baselines import BASELINES, Stage
+from worldsim.rollout.baselines import ACTION_ERROR, BASELINES, Stage
 from worldsim.rollout.episodes import RolloutBatch, World
 from worldsim.rollout.eval_config import EvalConfig
+from worldsim.rollout.guided import GuidedPolicy
 from worldsim.rollout.rollouts import roll_out
 from worldsim.rollout.worlds import ImaginedWorld, SimulatorWorld
 from worldsim.spec import WorldSpec
@@ -179,7 +181,8 @@ class Evaluator:
             )
         if "imagination" in worlds:
             _ = self.imagination
-        load_pool({"policies": self.eval_config.policies}, self.policy_spec)
+        for name in self.eval_config.policies:
+            self.policy(name)
         for world in worlds:
             if world in BASELINES:
                 self.stage(world)
@@ -198,10 +201,27 @@ class Evaluator:
             return spec
         return replace(spec, state=simulated.state)
 
-    def policy(self, name: str) -> Policy:
-        """A fresh policy of the pool."""
+    def policy(self, name: str, guided: bool = True) -> Policy:
+        """A fresh policy of the pool; one that asks for the scene's map is told of it.
+
+        Args:
+            name: of the policy.
+            guided: whether it acts from the starts, of whose maps it can be told.
+
+        Raises:
+            UsageError: it asks, and the simulator has none.
+        """
         pool = {"policies": self.eval_config.policies}
-        return load_pool(pool, self.policy_spec, only=[name])[0]
+        policy = load_pool(pool, self.policy_spec, only=[name])[0]
+        if not (guided and getattr(policy, "privileged", False)):
+            return policy
+        guide = None if self.eval_config.env_id is None else self.simulator.map_guide
+        if guide is None:
+            raise UsageError(
+                f"policy {name!r} has `map: true`, and env {self.eval_config.env_id} has no map; "
+                "take env=indoor, or leave the policy out"
+            )
+        return GuidedPolicy(policy, guide, self.starts, self.model.spec.action)
 
     def stage(self, world: World) -> Stage:
         """Where rollouts in a world happen.
@@ -221,12 +241,14 @@ class Evaluator:
         """All starts of one policy in one world; baselines are not filmed."""
         stage = self.stage(world)
         return roll_out(
-            self.policy(name),
+            self.policy(name, guided=world != ACTION_ERROR),
             stage.world,
             stage.starts(),
             max_steps=stage.max_steps(),
             seed=self.eval_config.seed,
-            batch_size=self.eval_config.batch_size,
+            batch_size=min(
+                self.eval_config.batch_size, getattr(stage.world, "most", None) or sys.maxsize
+            ),
             film=() if world in BASELINES else self.eval_config.filmed,
         )
 

@@ -31,10 +31,14 @@ class HeldWorld:
         model: whose world it is.
         judge: must know the same world.
         moves: whether the robot moves; else its proprioception stays too.
+        tells_stages: whether the judge's word on sub-tasks is told; else metrics go by distances.
     """
 
-    def __init__(self, kind: World, model: WorldModel, judge: Judge, moves: bool) -> None:
+    def __init__(
+        self, kind: World, model: WorldModel, judge: Judge, moves: bool, tells_stages: bool = True
+    ) -> None:
         self.kind, self.spec, self.moves = kind, model.spec, moves
+        self._tells_stages = tells_stages
         self.judge: Judge | None = judge
         self._judge = judge
         self.tells_progress = judge.report.reads_progress
@@ -49,6 +53,7 @@ class HeldWorld:
         begin_stream(self._stream, starts, stack_states(starts, read, self.spec), ids, seed)
         self._state = self._before = self._stream.world_state
         self._tracker = self._judge.tracker(len(starts))
+        self._tracker.begin([start.task for start in starts])
         return self._timestep(None)
 
     @torch.inference_mode()
@@ -75,16 +80,18 @@ class HeldWorld:
         agent_pos = dynamics.parts(self._state)[0].cpu().numpy()
         pose = dynamics.pose(self._state) if self.spec.camera_pose else None
         placed = None if pose is None else pose.cpu().numpy()
-        seen = self._judge.read(ObservedFrame(self._pixels, agent_pos, placed), actions)
-        first = actions is None
-        judged = self._tracker.succeeded if first else self._tracker.update(seen[0])
+        shown = ObservedFrame(self._pixels, agent_pos, placed, self._tracker.asked)
+        seen, judged = self._judge.read(shown, actions), self._tracker.succeeded
+        if actions is not None:
+            judged = self._tracker.update(seen.success_probability, actions=actions)
         return TimeStep(
             pixels=self._pixels,
             agent_pos=agent_pos,
             success=judged,
             progress=seen.progress if self.tells_progress else None,
-            done=judged,
+            done=self._tracker.over,
             probability=seen.success_probability,
             judged=judged,
             pose=placed,
+            stages=self._tracker.stages if self._tells_stages else None,
         )

@@ -37,6 +37,7 @@ class RolloutRecord:
         success_probability: `[<=T']` judge's probability of success.
         progress: `[<=T']` progress in [0, 1].
         truth_success: `[<=T]` bool, the simulator's own success.
+        panel: uint8 `[T, h, w, 3]` that films show below, such as a map; it is not saved.
     """
 
     cameras: tuple[str, ...]
@@ -48,6 +49,7 @@ class RolloutRecord:
     success_probability: Float | None = None
     progress: Float | None = None
     truth_success: NDArray[np.bool_] | None = None
+    panel: Pixels | None = None
 
     def __post_init__(self) -> None:
         if self.truth is None and self.imagined is None:

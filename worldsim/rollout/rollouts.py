@@ -24,9 +24,9 @@ from worldsim.rollout.episodes import (
     RolloutBatch,
     Trajectory,
     join_batches,
-    position_columns,
 )
 from worldsim.rollout.worlds import BatchWorld, ImaginedWorld, SimulatorWorld, TimeStep, observe
+from worldsim.spec import VectorSpec
 
 Float = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -193,6 +193,17 @@ class RolloutLog:
             noted |= {"probability": nothing, "judged": nothing.astype(bool)} if watched else {}
         empty = np.zeros((0, spec.action.dim), np.float32)
         return Trajectory(action=np.stack(actions) if actions else empty, **noted)
+
+
+def position_columns(agent_pos: VectorSpec) -> tuple[int, ...]:
+    """Columns of the first point that `agent_pos` names: entries `x`, `y`, `z` in metres, with one
+    prefix or none; empty if there are none."""
+    metres = [agent_pos.names[i] for i in agent_pos.indices_in_metres()]
+    prefix = next((n[:-1] for n in metres if n in "xyz" or n[-2:] in ("_x", "_y", "_z")), None)
+    if prefix is None:
+        return ()
+    names = [name for name in metres if name[:-1] == prefix and name[-1] in "xyz"]
+    return agent_pos.indices(*names) or ()
 
 
 def rollout_simulator(

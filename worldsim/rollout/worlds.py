@@ -14,19 +14,14 @@ from numpy.typing import NDArray
 from worldsim.conventions import Observation, split_views, stack_views
 from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservation
 from worldsim.envs.imagination.start import Start
-from worldsim.envs.simulator_check import SAME_GREY, Seen, check_simulator
-from worldsim.errors import WorldsimError
+from worldsim.envs.simulator_check import Seen, check_simulator, require_paired
 from worldsim.judge.judge import Judge, ObservedFrame
 from worldsim.rollout.episodes import World
+from worldsim.rollout.guided import Guide
 from worldsim.spec import WorldSpec
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
-
-_DECODED_GREY = 40.0
-"""Grey levels by which a small square of a decoded and resized frame may miss the drawing."""
-_DECODED_SQUARE = 4
-"""Pixels of its side: a codec errs at edges, a thing that stands elsewhere fills squares."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +40,7 @@ class TimeStep:
         event: `[N, E]` such as contacts, or None where there are none.
         expert: `[N, A]` the recorded action that led here, or None where no recording is followed.
         gate_error: `[N]` see `ImaginedObservation`, or None.
+        stages: `[N, 2]` sub-tasks left and met; None where episodes have none.
     """
 
     pixels: NDArray[np.uint8]
@@ -58,6 +54,7 @@ class TimeStep:
     event: Float | None = None
     expert: Float | None = None
     gate_error: Float | None = None
+    stages: Float | None = None
 
     def rows(self, mask: Bool) -> "TimeStep":
         """The rows in `mask` `[N]`."""
@@ -136,11 +133,12 @@ class ImaginedWorld:
             agent_pos=seen.agent_pos,
             success=seen.success,
             progress=seen.judgement.progress if self.tells_progress else None,
-            done=seen.success,
+            done=seen.over,
             pose=seen.pose,
             probability=seen.judgement.success_probability,
             judged=seen.success,
             gate_error=seen.gate_error,
+            stages=seen.stages,
         )
 
 
@@ -170,7 +168,23 @@ class SimulatorWorld:
     @property
     def max_episode_steps(self) -> int:
         """The env's own horizon."""
-        return int(_unwrapped(self._idle[0] if self._idle else self._running[0]).max_episode_steps)
+        return int(_unwrapped(self._any).max_episode_steps)
+
+    @property
+    def most(self) -> int | None:
+        """Episodes that it is best to run side by side at most; None: as many as you like."""
+        return getattr(_unwrapped(self._any), "side_by_side", None)
+
+    @property
+    def map_guide(self) -> Guide | None:
+        """What tells experts of the scene's map, where the env has one."""
+        return getattr(_unwrapped(self._any), "map_guide", None)
+
+    @property
+    def _any(self) -> gymnasium.Env[Any, Any]:
+        if not self._idle and not self._running:
+            self._idle.append(self._make())
+        return (self._idle or self._running)[0]
 
     def start(self, starts: Sequence[Start], ids: Sequence[int], seed: int) -> TimeStep:
         """See `BatchWorld`; the simulator has no noise of its own, `seed` is unused.
@@ -188,7 +202,9 @@ class SimulatorWorld:
         ]
         seen = [Seen.of(observation, info, self.spec) for observation, info in results]
         require_paired(starts, ids, seen, self.spec, self.env_id)
-        self._tracker = None if self.judge is None else self.judge.tracker(len(starts))
+        if self.judge is not None:
+            self._tracker = self.judge.tracker(len(starts))
+            self._tracker.begin([start.task for start in starts])
         never = np.zeros(len(starts), bool)
         return self._timestep([r[0] for r in results], [r[1] for r in results], never, None)
 
@@ -229,9 +245,11 @@ class SimulatorWorld:
         pose, first = _told(infos, "pose"), actions is None
         probability = judged = None
         if self.judge is not None and self._tracker is not None:
-            shown = ObservedFrame(pixels, agent_pos, pose)
+            shown = ObservedFrame(pixels, agent_pos, pose, self._tracker.asked)
             probability = self.judge.read(shown, actions).success_probability
-            judged = self._tracker.succeeded if first else self._tracker.update(probability)
+            judged = self._tracker.succeeded
+            if not first:
+                judged = self._tracker.update(probability, actions=actions)
         success = np.array([bool(info["success"]) for info in infos])
         return TimeStep(
             pixels=pixels,
@@ -243,39 +261,13 @@ class SimulatorWorld:
             judged=judged,
             pose=pose,
             event=_told(infos, "events"),
+            stages=_told(infos, "stages"),
         )
 
     def _make(self) -> gymnasium.Env[Any, Any]:
         from worldsim.envs import make
 
         return make(self.env_id, **self.kwargs)
-
-
-def require_paired(
-    starts: Sequence[Start], ids: Sequence[int], seen: Sequence[Seen], spec: WorldSpec, name: str
-) -> None:
-    """Refuse simulator episodes that begin elsewhere than the starts that imagination gets.
-
-    Args:
-        starts: N starts.
-        ids: their numbers, for messages.
-        seen: what the simulator shows at the beginning of each.
-        spec: of the world.
-        name: of the simulator.
-
-    Raises:
-        WorldsimError: a first frame, proprioception or state differs; says by how much.
-    """
-    for number, start, here in zip(ids, starts, seen, strict=True):
-        there = Seen(start.pixels, start.agent_pos, start.state)
-        square, grey = (1, SAME_GREY) if start.drawn else (_DECODED_SQUARE, _DECODED_GREY)
-        if found := there.differences(here, spec, grey, square):
-            raise WorldsimError(
-                f"start {number} (seed {start.seed}): {name} begins elsewhere than the start that "
-                f"imagination gets: {'; '.join(found)}. Only the same starts can be compared: take "
-                "starts from this simulator, or a data set that was recorded in it with the same "
-                "env options; its reset(seed) must fix the scene"
-            )
 
 
 def _told(infos: list[dict[str, Any]], name: str) -> Float | None:

@@ -9,7 +9,15 @@ from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16, training_device
 
 StageName = Literal[
-    "tokenizer", "latents", "dynamics", "world", "decoder", "judge", "behaviour", "perception"
+    "tokenizer",
+    "latents",
+    "dynamics",
+    "world",
+    "decoder",
+    "judge",
+    "behaviour",
+    "perception",
+    "walking",
 ]
 STAGES: tuple[StageName, ...] = (
     "tokenizer",

@@ -13,6 +13,7 @@ from worldsim.ranking.releases import ReleaseOptions
 from worldsim.rollout.baselines import BaselineOptions
 from worldsim.rollout.episodes import METRICS
 from worldsim.rollout.eval_config import RELEASE, Level, PoolName, Resamples
+from worldsim.validation.navigation.ranked import RANKED
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Settings(RolloutSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        assert set(RANKED) <= set(METRICS)  # filed with the module that names them
         METRICS.get(self.metric)  # an unknown name is refused
         if self.pool == RELEASE:
             self._check_release()

@@ -40,6 +40,8 @@ class Walk:
         collided: `[T]`, whether an action ran into something; None where nobody tells it.
         seen: `[T+1]`, whether the current target is seen, by a simulator's or a judge's word;
             None where headings have to tell it.
+        met: whether each stop met its sub-task, by a simulator's or a judge's word, one a stop
+            that closed one; None where distances have to tell it.
 
     Raises:
         DataError: no position, lengths that do not fit, or numbers that are not finite.
@@ -50,6 +52,7 @@ class Walk:
     actions: tuple[str, ...] = ()
     collided: Bool | None = None
     seen: Bool | None = None
+    met: Bool | None = None
 
     def __post_init__(self) -> None:
         positions = finite_points(self.positions, "a walk")
@@ -66,6 +69,14 @@ class Walk:
                 flags = np.array(given, bool)
                 _fit(name, flags.shape, (rows,), count)
                 _fix(self, name, flags)
+        if self.met is not None:
+            said = np.array(self.met, bool)
+            if said.ndim != 1 or len(said) > len(self.stops):
+                raise DataError(
+                    f"met of a walk has shape {list(said.shape)}, expected one flag for each of at "
+                    f"most {len(self.stops)} stops"
+                )
+            _fix(self, "met", said)
 
     @property
     def steps(self) -> int:

@@ -187,7 +187,7 @@ def stages(walk: Walk, course: Course) -> tuple[Stage, ...]:
     rows = list(
         zip([0, *(stop + 1 for stop in stops)], [*(s + 1 for s in stops), None], strict=True)
     )
-    found = []
+    found: list[Stage] = []
     for goals, (first, last) in zip(course.goals, rows, strict=False):
         part = slice(first, None if last is None else last + 1)
         metres = distances_to(course.geodesic, walk.positions[part], goals, course.name)
@@ -196,6 +196,8 @@ def stages(walk: Walk, course: Course) -> tuple[Stage, ...]:
             near = metres[-1] < course.radius
             # The row before the stop: after it, `seen` tells of the next target.
             seen = bool((near & _in_view(walk, last - 1, goals, course.field_of_view)).any())
+            if walk.met is not None and len(found) < len(walk.met):
+                near, seen = np.array([walk.met[len(found)]]), bool(walk.met[len(found)])
         found.append(Stage(metres.min(axis=1), last is not None, bool(near.any()), seen))
     return tuple(found)
 

@@ -1,7 +1,11 @@
 """Navigation metrics as the episode metrics that rankings take.
 
-A ranking knows an episode by the number of its start, so each metric is made with the courses of
-all starts. Legend: T actions of a trajectory, A names of actions.
+Which sub-tasks were met is each world's own word: the simulator's rule, or the judge's of what is
+imagined. Ways are those of odometry, imagined or not. Metrics that ask how far the goal is, or how
+long the shortest way, ask the course of the episode, which a benchmark's file tells: its map stays
+with whoever evaluates. A ranking knows an episode by the number of its start.
+
+Legend: T actions of a trajectory, A names of actions.
 """
 
 import math
@@ -9,19 +13,34 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from worldsim.data.navigation.walk import ACTIONS, Walk
+from worldsim.data.navigation.walk import ACTIONS, STOP, Walk
 from worldsim.errors import UsageError
-from worldsim.rollout.episodes import Episode, EpisodeMetric, Trajectory
+from worldsim.rollout.episodes import METRICS, Episode, EpisodeMetric, Measure, Trajectory
+from worldsim.validation.navigation import formulas
 from worldsim.validation.navigation.course import Course, UndefinedMetricError
-from worldsim.validation.navigation.metric import NAVIGATION_METRICS, SHARE
+from worldsim.validation.navigation.metric import NAVIGATION_METRICS, SHARE, NavigationMetric
+
+BY_WORD = {
+    "sr": lambda met: float(all(met)),
+    "isr": formulas.independent_success,
+    "csr": formulas.conditional_success,
+}
+"""Metrics that successes alone tell; they need no course."""
+RANKED = (
+    *BY_WORD,
+    *("cgt", "spl", "soft_spl", "osr", "ne", "tar", "tar_all", "ndtw", "sdtw", "walked", "steps"),
+)
+"""Navigation metrics that `worldsim rank metric=NAME` takes."""
+_MOVED = "move"
 
 
 def walk_of(trajectory: Trajectory, actions: Sequence[str] = ACTIONS) -> Walk:
     """The walk of a trajectory whose poses look along their x axis.
 
     Args:
-        trajectory: with poses, and one-hot actions `[T, A]` (`worldsim.spec.discrete_actions`).
-        actions: A names.
+        trajectory: with poses; with stages, or one-hot actions `[T, A]`
+            (`worldsim.spec.discrete_actions`).
+        actions: A names; not looked at where stages tell the stops.
 
     Raises:
         UsageError: no poses, or actions of another size.
@@ -29,21 +48,32 @@ def walk_of(trajectory: Trajectory, actions: Sequence[str] = ACTIONS) -> Walk:
     """
     if trajectory.pose is None:
         raise UsageError("a trajectory without poses of its agent is no walk; record `pose`")
+    pose = trajectory.pose.astype(np.float64)
+    places, headings = pose[:, :3, 3], np.arctan2(pose[:, 1, 0], pose[:, 0, 0])
+    if trajectory.stages is not None:
+        closed = np.diff(trajectory.stages[:, 0]) < 0
+        names = tuple(STOP if stop else _MOVED for stop in closed)
+        return Walk(places, headings, names, met=np.diff(trajectory.stages[:, 1])[closed] > 0)
     chosen = np.asarray(trajectory.action)
     if chosen.shape != (trajectory.steps, len(actions)):
         raise UsageError(
             f"actions have shape {chosen.shape}, expected one-hot rows of {', '.join(actions)}"
         )
-    pose = trajectory.pose.astype(np.float64)
-    return Walk(
-        positions=pose[:, :3, 3],
-        headings=np.arctan2(pose[:, 1, 0], pose[:, 0, 0]),
-        actions=tuple(actions[i] for i in chosen.argmax(axis=1)),
-    )
+    return Walk(places, headings, tuple(actions[i] for i in chosen.argmax(axis=1)))
+
+
+def met_sub_tasks(trajectory: Trajectory) -> list[bool] | None:
+    """Whether each sub-task was met, those never begun included; None where nobody tells."""
+    stages = trajectory.stages
+    if stages is None or not len(stages):
+        return None
+    closed = np.diff(stages[:, 0]) < 0
+    met = [bool(word) for word in np.diff(stages[:, 1])[closed] > 0]
+    return met + [False] * (int(stages[0, 0]) - len(met))
 
 
 def as_episode_metric(
-    name: str, courses: Mapping[int, Course], actions: Sequence[str] = ACTIONS
+    name: str, courses: Mapping[int, Course] | None = None, actions: Sequence[str] = ACTIONS
 ) -> EpisodeMetric:
     """A navigation metric as rankings take it, of the same name.
 
@@ -53,7 +83,8 @@ def as_episode_metric(
 
     Args:
         name: of `NAVIGATION_METRICS`.
-        courses: by number of start.
+        courses: by number of start; None takes `Episode.course`, and an episode without one does
+            not tell.
         actions: names of the discrete actions.
 
     Raises:
@@ -64,18 +95,40 @@ def as_episode_metric(
     def measure(trajectory: Trajectory, episode: Episode) -> float:
         if episode.error is not None:
             return 0.0 if metric.more_is_better and metric.bounds == SHARE else math.nan
-        if trajectory.pose is None or not len(trajectory.pose):
-            return math.nan
-        if episode.start not in courses:
-            raise UsageError(
-                f"metric {name!r} knows no course of start {episode.start}; "
-                f"it has those of {sorted(courses)}"
-            )
-        try:
-            return metric(walk_of(trajectory, actions), courses[episode.start])
-        except UndefinedMetricError:
-            return math.nan
+        course = episode.course
+        if courses is not None and trajectory.pose is not None and len(trajectory.pose):
+            if episode.start not in courses:
+                raise UsageError(
+                    f"metric {name!r} knows no course of start {episode.start}; "
+                    f"it has those of {sorted(courses)}"
+                )
+            course = courses[episode.start]
+        return _measured(metric, trajectory, course, actions)
 
-    return EpisodeMetric(
-        name, measure, metric.unit, metric.more_is_better, metric.binary, metric.bounds
-    )
+    return _filed(metric, measure)
+
+
+def _measured(
+    metric: NavigationMetric, trajectory: Trajectory, course: Course | None, actions: Sequence[str]
+) -> float:
+    """The value of one episode, or NaN."""
+    met = met_sub_tasks(trajectory)
+    if metric.name in BY_WORD and met is not None:
+        return BY_WORD[metric.name](met)
+    if trajectory.pose is None or not len(trajectory.pose) or course is None:
+        return math.nan
+    if trajectory.stages is None and trajectory.action.shape[1] != len(actions):
+        return math.nan  # continuous actions name no stop
+    try:
+        return metric(walk_of(trajectory, actions), course)
+    except UndefinedMetricError:
+        return math.nan
+
+
+def _filed(metric: NavigationMetric, measure: Measure) -> EpisodeMetric:
+    said = metric.name, measure, metric.unit, metric.more_is_better, metric.binary, metric.bounds
+    return EpisodeMetric(*said)
+
+
+for _name in RANKED:
+    METRICS.register(_name)(as_episode_metric(_name))

@@ -1,0 +1,129 @@
+"""Judges of stops: sub-tasks are counted, what follows from a met stop is true, verdicts add up."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from indoor_testing import SIZE, indoor_spec, recorded_walks, stop_judge
+
+from worldsim.data.navigation.sub_tasks import stopping, sub_tasks
+from worldsim.errors import DataError, UsageError
+from worldsim.judge.judge import ObservedFrame, load_pretrained_judge
+from worldsim.judge.report import VerdictRule
+from worldsim.judge.sampling import JudgeConfig
+from worldsim.judge.stops_training import StopTrainer, require_stops, stop_items
+from worldsim.judge.sub_tasks import SubTaskTracker, all_closed, asked_at
+from worldsim.spec import ActionSpec
+
+STOP, FORWARD, LEFT, RIGHT = np.eye(4, dtype=np.float32)
+THREE = "go to the red sofa and stop, then go to the lamp and stop, then find the bed"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (THREE, ("go to the red sofa and stop", "go to the lamp and stop", "find the bed")),
+        ("Stop at the bed.", ("Stop at the bed",)),
+        ("go left; stop", ("go left", "stop")),
+        ("Walk on. Then stop and then turn", ("Walk on", "stop", "turn")),
+        ("", ("",)),
+    ],
+)
+def test_parts_of_instructions(text: str, parts: tuple[str, ...]) -> None:
+    assert sub_tasks(text) == parts
+
+
+def test_continuous_actions_stop_where_nothing_moves() -> None:
+    action = ActionSpec(("forward", "turn"), (0, -1), (1, 1), ("m", "rad"), (0.25, 0.5))
+    moves = np.array([(0.0, 0.0), (0.04, -0.04), (0.06, 0.0), (0.0, -0.5)], np.float32)
+    assert stopping(action, moves).tolist() == [True, True, False, False]
+
+
+def test_a_tracker_counts_stops_and_takes_the_judges_word() -> None:
+    tracker = SubTaskTracker(VerdictRule(0.5), 3, indoor_spec().action)
+    tracker.begin([THREE, "stop at the bed", "go to a and stop, then go to b and stop"])
+    assert tracker.stages.tolist() == [[3, 0], [1, 0], [2, 0]]
+    high = np.array([0.9, 0.9, 0.1], np.float32)
+    tracker.update(high, actions=np.stack([FORWARD, LEFT, RIGHT]))
+    assert tracker.stages.tolist() == [[3, 0], [1, 0], [2, 0]] and not tracker.over.any()
+    won = tracker.update(high, actions=np.stack([STOP, STOP, STOP]))
+    assert won.tolist() == [False, True, False]
+    assert tracker.over.tolist() == [False, True, False]
+    assert tracker.stages.tolist() == [[2, 1], [0, 1], [1, 0]]
+    assert tracker.asked == ("go to the lamp and stop", "stop at the bed", "go to b and stop")
+    tracker.select(np.array([2, 0]))
+    won = tracker.update(high[:2], actions=np.stack([STOP, STOP]))
+    # The first sub-task of the pair was not met, so that the second cannot save the episode.
+    assert won.tolist() == [False, False] and tracker.over.tolist() == [True, False]
+    assert tracker.stages.tolist() == [[0, 1], [1, 2]]
+    tracker.begin(["stop"], np.array([0]))
+    assert tracker.stages.tolist() == [[1, 0], [1, 2]] and tracker.asked[0] == "stop"
+    # What follows the end changes nothing.
+    tracker.update(high[:2], actions=np.stack([STOP, STOP]))
+    done = tracker.update(high[:2], actions=np.stack([STOP, STOP]))
+    assert done.tolist() == [True, True] and tracker.stages.tolist() == [[0, 1], [0, 3]]
+
+
+def test_only_stops_are_judged_and_they_need_words(tmp_path: Path) -> None:
+    judge, rng = stop_judge(), np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (3, 1, SIZE, 2 * SIZE, 3), np.uint8)
+    agent = np.zeros((3, 4), np.float32)
+    actions = np.stack([STOP, FORWARD, STOP])
+    shown = ObservedFrame(pixels, agent, None, ("the bed", "the bed", "a lamp"))
+    said = judge.read(shown, actions)
+    assert said.success_probability[1] == 0 and (said.success_probability[[0, 2]] > 0).all()
+    assert not judge.read(shown, None).success_probability.any()
+    other = judge.read(ObservedFrame(pixels, agent, None, ("a cup", "", "a lamp")), actions)
+    assert other.success_probability[0] != said.success_probability[0]
+    assert other.success_probability[2] == pytest.approx(said.success_probability[2])
+    with pytest.raises(UsageError, match="nobody told it"):
+        judge.read(ObservedFrame(pixels, agent), actions)
+    judge.save_pretrained(tmp_path)
+    again = load_pretrained_judge(tmp_path)
+    np.testing.assert_array_equal(again.read(shown, actions)[0], said.success_probability)
+    with pytest.raises(UsageError, match="gate_draws"):
+        JudgeConfig(kind="stops", gate_draws=2)
+
+
+def test_what_follows_from_recorded_stops_is_true() -> None:
+    """The simulator's state, which no judge is shown, says so."""
+    data = recorded_walks()
+    items = stop_items(data, list(range(data.num_episodes)))
+    names = data.spec.state.names
+    reached, seen = (names.index(name) for name in ("goal_reached", "goal_seen"))
+    state = np.asarray(data.state)[items.rows]
+    truth = (state[:, reached] > 0.5) & (state[:, seen] > 0.5)
+    assert items.met.any() and (items.real & ~items.met).any() and (~items.real).any()
+    np.testing.assert_array_equal(items.met, truth)
+    assert stopping(data.spec.action, np.asarray(data.action)[items.rows[items.real]]).all()
+    whole = [e for e in range(data.num_episodes) if all_closed(data, e)]
+    assert len(whole) == items.real.sum()
+    rows = items.rows[items.real]
+    assert asked_at(data, rows + 1) == tuple(items.where(items.real).asked)
+
+
+def test_a_judge_learns_its_stops_and_one_outcome_is_refused() -> None:
+    data = recorded_walks()
+    config = JudgeConfig(kind="stops", width=8, keypoints=4, hidden=16, steps=3, batch_size=8)
+    trainer = StopTrainer(data, data.spec, config)
+    before = [p.detach().clone() for p in trainer.reader.parameters()]
+    trainer.train(show_progress=False)
+    after = list(trainer.reader.parameters())
+    assert any(not np.allclose(a.detach(), b) for a, b in zip(after, before, strict=True))
+    judge = trainer.judge("walks")
+    assert judge.report.positives + judge.report.negatives > 0
+    assert not judge.report.state_assisted and not judge.report.reads_progress
+    failures = _Failures(data)
+    with pytest.raises(DataError, match="0 stops met"):
+        require_stops(failures)  # type: ignore[arg-type]
+
+
+class _Failures:
+    """The recordings, none of which succeeded."""
+
+    def __init__(self, data: object) -> None:
+        self._data = data
+
+    def __getattr__(self, name: str) -> object:
+        found = getattr(self._data, name)
+        return np.zeros_like(found) if name == "success" else found
