@@ -47,10 +47,12 @@ def ssim(predicted: Pixels, truth: Pixels) -> Float:
     _require_same(predicted, truth)
     lead, size = truth.shape[:-3], truth.shape[-3:]
     pairs = zip(predicted.reshape(-1, *size), truth.reshape(-1, *size), strict=True)
-    return np.array([_ssim_of_pair(left, right) for left, right in pairs]).reshape(lead)
+    means = [float(ssim_map(left, right).mean()) for left, right in pairs]
+    return np.array(means).reshape(lead)
 
 
-def _ssim_of_pair(left: Pixels, right: Pixels) -> float:
+def ssim_map(left: Pixels, right: Pixels) -> NDArray[np.float32]:
+    """Structural similarity `[H, W]` around every pixel of two images `[H, W, 3]`; see `ssim`."""
     import cv2
 
     x, y = left.astype(np.float32), right.astype(np.float32)
@@ -65,7 +67,7 @@ def _ssim_of_pair(left: Pixels, right: Pixels) -> float:
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (var_x + var_y + c2)
-    return float((luminance * structure).mean())
+    return np.asarray((luminance * structure).mean(-1), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
