@@ -27,6 +27,7 @@ NEEDED = {
     "export": ["out={tmp}/out", "source={tmp}"],
     "data": ["root={tmp}"],
     "doctor": [],
+    "revisit": ["out={tmp}/out", "model=shipped/push"],
 }
 OTHER_GROUPS = [
     ("collect", ["env=fetch_push"]),

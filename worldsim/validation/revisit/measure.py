@@ -59,6 +59,11 @@ def measure_revisit(
     """
     model.spec.require_compatible(env.spec_world, "the model", "the env", stateless=True)
     require_posed(model)
+    if sampler.kind != "autoregressive" or sampler.chunk != 1:
+        raise UsageError(
+            f"a revisit streams frame by frame; sampler.kind is {sampler.kind} and sampler.chunk "
+            f"{sampler.chunk}, expected autoregressive and 1"
+        )
     context = model.config.recent + model.config.sink
     gap = config.gap or 2 * context
     places = walk_places(env, config, gap, lpips, on_step)
@@ -143,11 +148,6 @@ def _stream(model: WorldModel, arm: Arm, sampler: Sampler) -> Stream:
     Raises:
         UsageError: the model cannot have it.
     """
-    if sampler.kind != "autoregressive" or sampler.chunk != 1:
-        raise UsageError(
-            f"a revisit streams frame by frame; sampler.kind is {sampler.kind} and sampler.chunk "
-            f"{sampler.chunk}, expected autoregressive and 1"
-        )
     own = model.config
     twin = copy.deepcopy(model).remembering(own.recent, own.sink, arm.config(own.memory))
     return Stream.of(twin, sampler)

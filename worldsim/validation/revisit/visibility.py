@@ -1,7 +1,8 @@
 """Which pixels of a frame were seen before, decided by true depth: reproject, and test the depth.
 
-A pixel's point is projected into every earlier frame. It was seen there if its distance lies
-between those of the four pixels around the place where it falls, up to a share.
+A pixel's point is projected into every earlier frame. It was seen there if its depth is what that
+frame saw at the place: the inverse depth of the four pixels around it, interpolated, which is
+linear on planes; or, at the edges of things, the depth of one of the four.
 
 Legend: T frames of a walk, L later ones, E earlier ones, V views, H W pixels, P points.
 """
@@ -15,10 +16,8 @@ from worldsim.cameras.depth import convert_depth, unproject
 from worldsim.cameras.projection import Projection, project
 from worldsim.spec import DepthKind
 
-SAME = 0.02
-"""Share of its distance by which a point may be off a surface and still lie on it."""
-FARTHEST = 1e6
-"""Metres, of what is not seen."""
+SAME, SLANTED = 0.02, 0.04
+"""Share of its depth by which a point may be off that of a pixel, and off what is interpolated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,18 +94,18 @@ def sight(geometry: Geometry, points: Tensor, known: Tensor, earlier: int) -> Si
         pixel, depth = project(
             points, geometry.intrinsics[v], geometry.poses[:earlier, v, None], projection
         )
-        low, high = _around(geometry.depth[:earlier, v], pixel, projection.wrap)
-        seen = known & (depth > 0) & (depth >= low * (1 - SAME)) & (depth <= high * (1 + SAME))
+        seen = known & (depth > 0)
+        seen = seen & _agrees(geometry.depth[:earlier, v], pixel, depth, projection.wrap)
         one = Sight(seen, torch.full_like(seen, v, dtype=torch.long), pixel)
         found = one if found is None else _either(found, one)
     assert found is not None
     return found
 
 
-def _around(depth: Tensor, pixel: Tensor, wrap: bool) -> tuple[Tensor, Tensor]:
-    """Least and greatest depth `[E, P]` of the four pixels around `pixel` `[E, P, 2]`.
+def _agrees(depth: Tensor, pixel: Tensor, metres: Tensor, wrap: bool) -> Tensor:
+    """Whether frames of `depth` `[E, H, W]` saw `metres` `[E, P]` at `pixel` `[E, P, 2]`.
 
-    Of what falls beside the image, or next to unknown depth, the least is far and the greatest 0.
+    Not beside the image, nor next to unknown depth.
     """
     high, wide = depth.shape[1:]
     column, row = pixel[..., 0], pixel[..., 1]
@@ -114,18 +113,20 @@ def _around(depth: Tensor, pixel: Tensor, wrap: bool) -> tuple[Tensor, Tensor]:
     if wrap:
         column = column.remainder(wide)
     inside = inside & (column >= 0) & (column <= wide)
-    left, top = ((each - 0.5).floor().nan_to_num().clamp(-1, 1e6).long() for each in (column, row))
-    flat = depth.flatten(1)
-    values = []
+    column, row = ((each - 0.5).nan_to_num().clamp(-1, 1e6) for each in (column, row))
+    left, top = column.floor(), row.floor()
+    flat, inverse = depth.flatten(1), torch.zeros_like(metres)
+    near = torch.zeros_like(inside)
     for down in (0, 1):
         for across in (0, 1):
-            x = left + across
+            x, y = (left + across).long(), (top + down).long().clamp(0, high - 1)
             x = x.remainder(wide) if wrap else x.clamp(0, wide - 1)
-            values.append(flat.gather(1, (top + down).clamp(0, high - 1) * wide + x))
-    each = torch.stack(values)
-    inside = inside & (each > 0).all(0)
-    least = torch.where(inside, each.amin(0), torch.full_like(each[0], FARTHEST))
-    return least, torch.where(inside, each.amax(0), torch.zeros_like(each[0]))
+            value = flat.gather(1, y * wide + x)
+            share = (1 - (column - left - across).abs()) * (1 - (row - top - down).abs())
+            inverse = inverse + share / value.clamp_min(1e-9)
+            near = near | ((metres - value).abs() <= SAME * value)
+            inside = inside & (value > 0)
+    return inside & (near | ((metres * inverse - 1).abs() <= SLANTED))
 
 
 def _either(one: Sight, other: Sight) -> Sight:
