@@ -30,6 +30,7 @@ ENTRY_POINTS = {
     "worldsim/TabletopDrawer-v0": "worldsim.envs.tabletop.drawer:TabletopDrawer",
     "worldsim/TabletopShuttle-v0": "worldsim.envs.tabletop.shuttle:TabletopShuttle",
     "worldsim/IndoorNav-v0": "worldsim.envs.indoor.env:IndoorNav",
+    "worldsim/Street-v0": "worldsim.envs.street.env:Street",
     "worldsim/Foreign-v0": "worldsim.envs.foreign:ForeignEnv",
     "worldsim/Imagination-v0": "worldsim.envs.imagination:ImaginationEnv",
 }

@@ -1,7 +1,8 @@
-"""Frames that a stream is shown in its middle, as a robot that looks up would: `observe`.
+"""Frames that a stream is shown in its middle: `observe` as a robot that looks up, `amend` as a
+game that corrects what was imagined.
 
 What is seen takes the place of what a pass would have finished. It leads the next frame, the
-context commits it, and the memory takes it in.
+context commits it, and the memory takes it in. An amended frame has been taken in as it was.
 
 Legend: N envs, V views, H W pixels, A action, D world state, c h w latent.
 """
@@ -60,6 +61,31 @@ def observe(
     told = None if depth is None else torch.as_tensor(depth, device=model.device)[:, None]
     take_finished(model, running, latents[:, None], np.ones(len(latents), np.int64), told)
     stream._cond = None
+
+
+@torch.inference_mode()
+def amend(stream: Stream, pixels: Array) -> None:
+    """Have the newest frames, already finished, be others: those that follow are led by these.
+
+    Args:
+        stream: with nothing under way; its context has not taken the newest frames in yet.
+        pixels: uint8 `[N, V, H, W, 3]`.
+
+    Raises:
+        UsageError: the shape does not fit, or actions wait for their frames.
+    """
+    running, model = stream._running, stream.model
+    if stream.waiting.any():
+        raise UsageError("actions wait for their frames; drain() before frames are amended")
+    frames, newest = torch.as_tensor(pixels, device=model.device), running.sampling.recent
+    camera = stream.spec.cameras[0]
+    expected = (stream.num_envs, model.views, camera.height, camera.width, 3)
+    if tuple(frames.shape) != expected:
+        raise UsageError(
+            f"amended frames have shape {list(frames.shape)}, expected {list(expected)}"
+        )
+    latents = model.encode(frames) * running.view_mask[:, 0, :, None, None, None]
+    running.sampling.recent = torch.cat([newest[:, :-1], latents[:, None].to(newest)], dim=1)
 
 
 def _commit(

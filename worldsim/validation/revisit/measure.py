@@ -57,6 +57,29 @@ def measure_revisit(
         UsageError: model and arms do not fit together, or no scene has room for any route.
         SpecMismatchError: model and env describe different worlds.
     """
+    _require(model, env, sampler)
+    context = model.config.recent + model.config.sink
+    gap = config.gap or 2 * context
+    places = walk_places(env, config, gap, lpips, on_step)
+    filmed = list(dict.fromkeys(place.walk.scene.number for place in places))[:films]
+    runs, left_out = [], {}
+    for arm in chosen_arms(config.arms):
+        try:
+            runs.append(_Run(arm, model, sampler, config, places))
+        except UsageError as error:
+            left_out[arm.name] = str(error)
+            continue
+        for index, place in enumerate(places):
+            runs[-1].walk(index, on_film if place.walk.scene.number in filmed else None)
+            if on_step is not None:
+                on_step(1)
+    rows = tuple(row for run in runs for row in run.rows)
+    facts, costs = tuple(map(facts_of, places)), {run.arm.name: run.cost for run in runs}
+    return RevisitReport(rows, costs, left_out, facts, config.first_visit, context, gap)
+
+
+def _require(model: WorldModel, env: IndoorNav, sampler: Sampler) -> None:
+    """Refuse what cannot be streamed along a route; see `measure_revisit`."""
     model.spec.require_compatible(env.spec_world, "the model", "the env", stateless=True)
     require_posed(model)
     if sampler.kind != "autoregressive" or sampler.chunk != 1:
@@ -64,27 +87,6 @@ def measure_revisit(
             f"a revisit streams frame by frame; sampler.kind is {sampler.kind} and sampler.chunk "
             f"{sampler.chunk}, expected autoregressive and 1"
         )
-    context = model.config.recent + model.config.sink
-    gap = config.gap or 2 * context
-    places = walk_places(env, config, gap, lpips, on_step)
-    filmed = list(dict.fromkeys(place.walk.scene.number for place in places))[:films]
-    runs, costs, left_out = [], {}, {}
-    for arm in chosen_arms(config.arms):
-        try:
-            run = _Run(arm, model, sampler, config, places)
-        except UsageError as error:
-            left_out[arm.name] = str(error)
-            continue
-        for index, place in enumerate(places):
-            film = on_film if place.walk.scene.number in filmed else None
-            run.walk(index, film)
-            if on_step is not None:
-                on_step(1)
-        runs.append(run)
-        costs[arm.name] = run.cost
-    rows = tuple(row for run in runs for row in run.rows)
-    facts = tuple(map(facts_of, places))
-    return RevisitReport(rows, costs, left_out, facts, config.first_visit, context, gap)
 
 
 def total_steps(config: RevisitConfig) -> int:
