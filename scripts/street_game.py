@@ -4,23 +4,25 @@
     worldsim train experiment=street_tiny dataset=data/street out=runs/street
     python scripts/street_game.py model=runs/street out=runs/street_game
 
-Trains an event head on simulated steps (a minute), plays games of 500 steps, prints a table, and
-writes street.json, the head, and a film of one game: simulator, and every arm.
+Trains an event head on simulated and on imagined steps of other streets, plays games of 500 steps,
+prints a table, and writes street.json, the head, and a film of one game: simulator, and every arm.
 """
 
 import argparse
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from worldsim.envs.street.events import EventHead, NewCellRule, train_event_head
+from worldsim.envs.street.events import EventHead, NewCellRule, joined, train_event_head
 from worldsim.envs.street.imagined import Modules
 from worldsim.files import write_figures
 from worldsim.models.world_model import WorldModel
 from worldsim.reporting.encode import write_frames
 from worldsim.validation.street import (
+    imagined_steps,
     measure_street,
     recorded_steps,
     simulate,
@@ -33,12 +35,16 @@ ARMS = tuple(Modules(ledger, kept) for ledger in (True, False) for kept in (True
 COLUMNS = ("counter", "right_for", "off_at_end", "f1", "ledger_right", "houses", "standing")
 
 
-def event_head(path: Path) -> EventHead:
+def event_head(path: Path, model: WorldModel) -> EventHead:
     """The head in a file, or one that learns now and is put there."""
     if path.is_file():
         return EventHead.load(path)
-    truth = simulate(wander(200, 40, TRAINED_ON), TRAINED_ON)
-    head = train_event_head(recorded_steps(truth, TRAINED_ON))
+    truth = simulate(wander(120, 32, TRAINED_ON), TRAINED_ON)
+    recorded, imagined = (
+        recorded_steps(truth, TRAINED_ON),
+        imagined_steps(model, truth, TRAINED_ON),
+    )
+    head = train_event_head(joined(recorded, imagined))
     head.save(path)
     return head
 
@@ -57,7 +63,7 @@ def main() -> None:
     out, steps, games = Path(given["out"]), int(given.get("steps", 500)), int(given.get("games", 8))
     out.mkdir(parents=True, exist_ok=True)
     model = WorldModel.from_pretrained(given["model"])
-    head = event_head(out / "event_head.safetensors")
+    head = event_head(out / "event_head.safetensors", model)
     truth = simulate(wander(steps, games, SCORED_ON), SCORED_ON)
     films, rows = [truth.frames[:, 0]], []
     for reader, told in ((head, "head"), (NewCellRule(), "rule")):
@@ -74,7 +80,7 @@ def main() -> None:
     write_frames(out / "street.mp4", large, 10)
 
 
-def row(figures: dict[str, object]) -> str:
+def row(figures: Mapping[str, object]) -> str:
     """One line of the table."""
     on = [name for name in ("ledger", "map") if figures[name]] or ["neither"]
     cells = [f"{key} {figures[key]:.3f}" for key in COLUMNS]

@@ -100,6 +100,12 @@ class Steps:
     events: Bool
 
 
+def joined(one: Steps, other: Steps) -> Steps:
+    """Both."""
+    pairs = zip(vars(one).values(), vars(other).values(), strict=True)
+    return Steps(*(np.concatenate(pair) for pair in pairs))
+
+
 def train_event_head(
     steps: Steps, updates: int = 600, batch: int = 64, lr: float = 2e-3, seed: int = 0
 ) -> EventHead:
@@ -131,7 +137,8 @@ def train_event_head(
         logits = head(*frames, torch.from_numpy(steps.choices[chosen]))
         target = torch.from_numpy(steps.events[chosen].astype(np.float32))
         optimizer.zero_grad()
-        functional.binary_cross_entropy_with_logits(logits, target).backward()
+        loss = functional.binary_cross_entropy_with_logits(logits, target)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         falling.step()
     return head.eval().requires_grad_(False)

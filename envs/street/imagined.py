@@ -57,6 +57,11 @@ class ImaginedGames:
         modules: which of the env's own records are shown.
         length: cells from the middle to either end.
 
+    Attributes:
+        places: `[N]` the walkers' cells.
+        frames: uint8 `[N, H, W, 3]` as they are shown and lead on.
+        imagined: the newest of them as the model made them.
+
     Raises:
         SpecMismatchError: the model is of another world.
     """
@@ -74,6 +79,7 @@ class ImaginedGames:
         self.reader, self.modules, self.length = reader, modules, length
         self.places = np.zeros(0, np.int64)
         self.frames: Pixels = np.zeros((0, 0, 0, 3), np.uint8)
+        self.imagined = self.frames
 
     def reset(self, frames: Pixels, seed: int = 0) -> None:
         """Begin N games in the middle of their streets, with first frames `[N, H, W, 3]`."""
@@ -83,7 +89,7 @@ class ImaginedGames:
         self.reader.begin(count)
         self.ledger = Ledger.of(np.zeros(count, np.int64))
         self.map = ExploredMap.of(count, CELL, AHEAD, (COUNTER, HEIGHT))
-        self.frames = frames.copy()
+        self.frames = self.imagined = frames.copy()
         self.map.update(self.places, self.frames, np.zeros(count, bool))
 
     def step(self, choices: Whole) -> Played:
@@ -96,7 +102,7 @@ class ImaginedGames:
         self.places = np.array([moved(place, choice, self.length) for place, choice in pairs])
         action = self.stream.spec.action.vector(choices, "ImaginedGames")
         self.stream.act(action, self.places[:, None].astype(np.float32))
-        imagined = self.stream.pixels()[:, 0]
+        self.imagined = imagined = self.stream.pixels()[:, 0]
         events = self.reader.read(self.frames, imagined, choices, self.places)
         self.ledger.book(events)
         self.map.update(self.places, imagined, events)
@@ -167,7 +173,7 @@ class ImaginedStreet(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
 
     def render(self) -> Pixels:
         """The frame."""
-        return self.games.frames[0].copy()
+        return np.array(self.games.frames[0])
 
     def _observe(self) -> dict[str, Any]:
         place = self.games.places.astype(np.float32)

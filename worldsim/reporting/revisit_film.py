@@ -139,7 +139,7 @@ def _marked(pixels: Pixels, masks: object, t: int) -> Pixels | None:
     returned, never = masks["returned"][t - begun], masks["never"][t - begun]
     picture[returned] = pixels[t][returned]
     picture[never] = NEVER
-    return picture
+    return np.asarray(picture, np.uint8)
 
 
 def _scaled_map(place: Place, height: int) -> FloorMap:

@@ -37,6 +37,9 @@ SMALLEST = 31
 class Lpips(nn.Module):
     """The network; `Lpips.load` reads it from a file."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.ModuleList(

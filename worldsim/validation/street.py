@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from worldsim.envs.imagination.ledger import Bool, EventReader, Pixels, Whole
 from worldsim.envs.street.drawing import AHEAD, read_counter, read_houses
 from worldsim.envs.street.env import CAMERA, Street
-from worldsim.envs.street.events import Steps
+from worldsim.envs.street.events import NewCellRule, Steps
 from worldsim.envs.street.imagined import ImaginedGames, Modules, first_frames
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
@@ -103,15 +103,37 @@ def simulate(choices: Whole, seed: int) -> StreetTruth:
         ):
             parts.setdefault(name, []).append(np.stack(values))
     joined = {name: np.stack(values, axis=1) for name, values in parts.items()}
-    return StreetTruth(choices, **joined)  # type: ignore[arg-type]
+    return StreetTruth(choices, **joined)
 
 
 def recorded_steps(truth: StreetTruth, seed: int) -> Steps:
     """The simulator's steps, for an event head to learn from; see `simulate`."""
     first = first_frames(range(seed, seed + truth.choices.shape[1]))
     before = np.concatenate([first[None], truth.frames[:-1]])
-    flat = [x.reshape(-1, *x.shape[2:]) for x in (before, truth.frames, truth.choices)]
-    return Steps(flat[0], flat[1], flat[2], truth.events.reshape(-1))
+    size = (-1, *before.shape[2:])
+    frames = before.reshape(size), truth.frames.reshape(size)
+    return Steps(*frames, truth.choices.reshape(-1), truth.events.reshape(-1))
+
+
+def imagined_steps(model: WorldModel, truth: StreetTruth, seed: int) -> Steps:
+    """The model's own steps under the simulator's actions, for an event head to learn from.
+
+    The game's rule keeps the records meanwhile, so frames are those of a head that never errs.
+
+    Args:
+        model: a world model of streets.
+        truth: of streets that are not played later, see `simulate`.
+        seed: of its first street.
+    """
+    games = ImaginedGames(model, NewCellRule(), Modules())
+    games.reset(first_frames(range(seed, seed + truth.choices.shape[1])), seed)
+    before, after = [], []
+    for choices in truth.choices:
+        before.append(games.frames)
+        games.step(choices)
+        after.append(games.imagined)
+    shown = np.concatenate(before), np.concatenate(after)
+    return Steps(*shown, truth.choices.reshape(-1), truth.events.reshape(-1))
 
 
 def measure_street(

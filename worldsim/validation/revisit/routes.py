@@ -111,7 +111,9 @@ class Planner:
         if key not in self._paths:
             self._paths[key] = ShortestPaths(self.space, end[None])
         paths = self._paths[key]
-        return paths.path(start)[1:] if np.isfinite(paths.distance(start)) else None
+        if not np.isfinite(paths.distance(start)):
+            return None
+        return np.asarray(paths.path(start)[1:], np.float64)
 
     def away(self, last: Array, *kept: Array) -> tuple[Array, Array] | None:
         """The way `[n, 2]` from a place to one that sees it not, nor any that is `kept`, and the
@@ -128,7 +130,7 @@ class Planner:
         """Corners turned by an angle of its own choice."""
         angle = self.rng.uniform(-np.pi, np.pi)
         cos, sin = np.cos(angle), np.sin(angle)
-        return np.array(corners) @ np.array([[cos, sin], [-sin, cos]])
+        return np.asarray(np.array(corners) @ np.array([[cos, sin], [-sin, cos]]), np.float64)
 
 
 Draw = Callable[[Planner], Route | None]
