@@ -57,7 +57,8 @@ class Settings(Checked):
                 f"env.id is {self.env.get('id')!r}; routes are planned in apartments, so expected "
                 f"{INDOOR} (env=indoor)"
             )
-        chosen_arms(self.film_arms)
+        if self.film_arms:
+            chosen_arms(self.film_arms)
 
     @property
     def weights(self) -> Path | None:

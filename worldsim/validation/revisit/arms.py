@@ -132,6 +132,8 @@ def chosen_arms(names: tuple[str, ...] | None) -> tuple[Arm, ...]:
     known = known_arms()
     if names is None:
         return tuple(sorted(known.values(), key=lambda each: (each.name != NONE, each in EXTRA)))
+    if not names:
+        raise UsageError(f"arms is []; name some of {', '.join(known)}, or null for all")
     for name in names:
         if name not in known:
             raise unknown_name("arm", name, known)
