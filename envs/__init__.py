@@ -31,6 +31,7 @@ ENTRY_POINTS = {
     "worldsim/TabletopShuttle-v0": "worldsim.envs.tabletop.shuttle:TabletopShuttle",
     "worldsim/IndoorNav-v0": "worldsim.envs.indoor.env:IndoorNav",
     "worldsim/HabitatNav-v0": "worldsim.envs.habitat.env:HabitatNav",
+    "worldsim/Street-v0": "worldsim.envs.street.env:Street",
     "worldsim/Foreign-v0": "worldsim.envs.foreign:ForeignEnv",
     "worldsim/Imagination-v0": "worldsim.envs.imagination:ImaginationEnv",
 }

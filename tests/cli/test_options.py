@@ -28,6 +28,7 @@ NEEDED = {
     "data": ["root={tmp}"],
     "scene": ["out={tmp}/out"],
     "doctor": [],
+    "revisit": ["out={tmp}/out", "model=shipped/push"],
 }
 OTHER_GROUPS = [
     ("collect", ["env=fetch_push"]),

@@ -47,6 +47,7 @@ from worldsim.training.losses.noise_levels import NOISE_POLICIES
 from worldsim.training.losses.objective import LOSS_MASKS
 from worldsim.validation.navigation import NAVIGATION_METRICS
 from worldsim.validation.navigation.ranked import RANKED
+from worldsim.validation.revisit.routes import ROUTES
 
 WorldModelConfig()  # looks its names up, and so files every row of theirs
 register_policies()
@@ -70,6 +71,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     LOSS_MASKS,
     NOISE_POLICIES,
     DISTILLATIONS,
+    ROUTES,
 )
 CAMERAS: dict[str, Callable[[int, int], Tensor]] = {
     PINHOLE: lambda height, width: torch.tensor(

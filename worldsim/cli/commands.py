@@ -53,6 +53,11 @@ COMMANDS: dict[str, Command] = {
         "nothing is kept of an unfinished measurement",
         renders=True,
     ),
+    "revisit": Command(
+        "measure whether places look the same when an imagined camera comes back",
+        "nothing is kept of an unfinished measurement",
+        renders=True,
+    ),
     "play": Command(
         "drive a world model by hand, on a web page",
         "finished recordings are kept",

@@ -235,11 +235,15 @@ class Chunk:
 
 
 def take_finished(
-    model: WorldModel, rows: StreamRows, latents: Tensor, frames: np.ndarray
+    model: WorldModel,
+    rows: StreamRows,
+    latents: Tensor,
+    frames: np.ndarray,
+    depth: Tensor | None = None,
 ) -> Chunk:
     """Show what a pass finished (see `ChunkSampler.advance`); `rows` move on in place.
 
-    The memory takes it in.
+    The memory takes it in, with its `depth` `[N, K, V, H, W]` if it was seen rather than imagined.
     """
     queue, count = rows.queue, latents.shape[1]
     steps, pose = _next_steps(rows, count), None
@@ -247,7 +251,8 @@ def take_finished(
         known = steps.rig.known[:, None, None, None, None] > 0
         pose = steps.cameras(model.dynamics)[1].where(known, torch.nan)
     if rows.memory is not None:
-        remember(model, rows.memory, steps, latents, torch.as_tensor(frames, device=latents.device))
+        real = torch.as_tensor(frames, device=latents.device)
+        remember(model, rows.memory, steps, latents, real, depth)
     world_state = queue.after[:, :count]
     some = np.flatnonzero(frames)
     last = torch.as_tensor(frames[some] - 1, device=world_state.device)

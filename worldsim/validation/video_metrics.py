@@ -65,14 +65,16 @@ def ssim(predicted: Pixels, truth: Pixels, weight: Float | None = None) -> Float
     _require_same(predicted, truth)
     lead, size = truth.shape[:-3], truth.shape[-3:]
     flat = predicted.reshape(-1, *size), truth.reshape(-1, *size)
+    maps = [ssim_map(left, right) for left, right in zip(*flat, strict=True)]
     if weight is None:
-        return np.array([_ssim_of_pair(*pair) for pair in zip(*flat, strict=True)]).reshape(lead)
-    each = np.broadcast_to(weight, truth.shape[:-1]).reshape(-1, *size[:2])
-    found = [_ssim_of_pair(*pair) for pair in zip(*flat, each, strict=True)]
-    return np.array(found).reshape(lead)
+        return np.array([float(each.mean()) for each in maps]).reshape(lead)
+    counts = np.broadcast_to(weight, truth.shape[:-1]).reshape(-1, *size[:2])
+    means = [float((each * count).mean()) for each, count in zip(maps, counts, strict=True)]
+    return np.array(means).reshape(lead)
 
 
-def _ssim_of_pair(left: Pixels, right: Pixels, weight: Float | None = None) -> float:
+def ssim_map(left: Pixels, right: Pixels) -> NDArray[np.float32]:
+    """Structural similarity `[H, W]` around every pixel of two images `[H, W, 3]`; see `ssim`."""
     import cv2
 
     x, y = left.astype(np.float32), right.astype(np.float32)
@@ -87,8 +89,7 @@ def _ssim_of_pair(left: Pixels, right: Pixels, weight: Float | None = None) -> f
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (var_x + var_y + c2)
-    alike = luminance * structure
-    return float(alike.mean() if weight is None else (alike * weight[..., None]).mean())
+    return np.asarray((luminance * structure).mean(-1), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
