@@ -28,7 +28,9 @@ def ways_from_above(journey: Journey, ways: Mapping[str, NDArray[np.float32]]) -
 
 
 def growing_ways(journey: Journey, ways: Mapping[str, NDArray[np.float32]]) -> NDArray[np.uint8]:
-    """The same for each step of the longest way, uint8 `[T, H, W, 3]`; others wait at their end.
+    """The same for each step of the longest way, uint8 `[T, H, W, 3]`.
+
+    Ways that are over stay as they were.
 
     Args:
         journey: the episode.
