@@ -57,7 +57,8 @@ def test_a_tracker_counts_stops_and_takes_the_judges_word() -> None:
     assert won.tolist() == [False, False] and tracker.over.tolist() == [True, False]
     assert tracker.stages.tolist() == [[0, 1], [1, 2]]
     tracker.begin(["stop"], np.array([0]))
-    assert tracker.stages.tolist() == [[1, 0], [1, 2]] and tracker.asked[0] == "stop"
+    assert tracker.stages.tolist() == [[1, 0], [1, 2]]
+    assert list(tracker.asked)[0] == "stop"
     # What follows the end changes nothing.
     tracker.update(high[:2], actions=np.stack([STOP, STOP]))
     done = tracker.update(high[:2], actions=np.stack([STOP, STOP]))

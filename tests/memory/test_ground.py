@@ -119,7 +119,7 @@ def test_a_moved_camera_is_shown_the_plane_as_it_sees_it(now: Tensor) -> None:
     held.update(shown([looking_down()]))
     view = held.view(cameras([now]))
     truth, covered = as_latents(picture(now)), view.coverage[0, 0, 1]
-    assert covered.mean() > 0.4 and set(covered.unique().tolist()) <= {0.0, 1.0}
+    assert covered.mean() > 0.4 and bool(((covered == 0) | (covered == 1)).all())
     error = ((view.render[0, 0, 1] - truth).square() * covered).sum() / (3 * covered.sum())
     unmoved = ((as_latents(picture(looking_down())) - truth).square() * covered).sum()
     assert error < 2e-5 and error < 0.05 * unmoved / (3 * covered.sum())

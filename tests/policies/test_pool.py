@@ -181,6 +181,7 @@ def test_training_config_is_read_whole() -> None:
     plain = OmegaConf.to_container(config)
     assert isinstance(plain, dict) and set(plain) == {"perception", "behaviour"}
     training = build(PolicyTraining, config)
+    assert training.perception is not None and training.behaviour is not None
     assert training.perception.fit.max_steps == config.perception.max_steps
     assert training.behaviour.ladder == tuple(config.behaviour.ladder)
     with pytest.raises(UsageError, match="unknown key in behaviour 'lader'. Did you mean 'ladder'"):

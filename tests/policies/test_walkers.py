@@ -81,7 +81,7 @@ def test_walkers_are_policies_like_others(kind: str, tmp_path: Path) -> None:
         indoor_spec(), "mine", kind, **(options if kind == "instructed" else {})
     )
     rng = np.random.default_rng(0)
-    seen = []
+    seen: list[Any] = []
     for step in range(5):
         pixels = rng.integers(0, 255, (3, SIZE, 2 * SIZE, 3)).astype(np.uint8)
         agent = np.tile(np.array([0.1 * step, 0, 1, 0], np.float32), (3, 1))

@@ -103,7 +103,10 @@ def test_errands_need_the_map_and_pools_name_who_has_it() -> None:
     spec = SimulatorStarts(ID, ENV).spec
     with pytest.raises(UsageError, match="map: true"):
         build_policy(spec, "p", "geodesic", errand="reversed")
-    pool = {"a": {"kind": "geodesic", "map": True}, "b": {"kind": "forward"}}
+    pool: dict[str, dict[str, Any]] = {
+        "a": {"kind": "geodesic", "map": True},
+        "b": {"kind": "forward"},
+    }
     assert privileged_names(pool) == ["a"]
     spoiled: Any = build_policy(spec, "p", "geodesic", map=True, noise=0.1, errand="other")
     assert spoiled.privileged and spoiled.errand == "other"
