@@ -36,7 +36,14 @@ from worldsim.envs.indoor.scene import (
     given_scene,
     scene_number,
 )
-from worldsim.envs.indoor.sensors import Frame, Sensor, SensorConfig, agent_pose, look
+from worldsim.envs.indoor.sensors import (
+    Frame,
+    Sensor,
+    SensorConfig,
+    agent_pose,
+    check_height,
+    look,
+)
 from worldsim.envs.indoor.world import HZ, world_of
 from worldsim.envs.registration import HasHorizon, given_state, reset_options
 from worldsim.envs.spaces import observation_space
@@ -46,8 +53,7 @@ Observation = dict[str, Any]
 Array = NDArray[np.float64]
 
 _SUCCESS_REWARD = 5.0
-_FARTHEST = 100.0
-"""Bound of proprioception, metres."""
+_FARTHEST = 100.0  # metres, bound of proprioception
 _STEPS = 120
 _EPISODE = 3
 _OPTIONS = ("initial_state", "scene", "start", "goals", "task")
@@ -117,13 +123,12 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         check_arguments(IndoorNav, given, "env")
         self._rooms = checked_rooms(rooms)
         self._scenes = checked_scenes(scenes)
-        _check_height(camera_height, height)
+        check_height(camera_height, height)
         self._split, self._goals = split, goals
         self._body = Body(actions, float(forward), float(np.deg2rad(turn)), sliding, float(radius))
         self._rules = Rules(float(success_distance), float(success_view), float(camera_height))
-        self._sensor = SensorConfig(
-            sensor, image_size, float(fov), float(camera_height), bool(depth)
-        )
+        seen = (sensor, image_size, float(fov), float(camera_height), bool(depth))
+        self._sensor = SensorConfig(*seen)
         self.max_episode_steps = max_episode_steps or self.asked_steps or _STEPS
         self.render_mode = render_mode
         self.spec_world = world_of(self._sensor, self._body)
@@ -281,8 +286,7 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         told = journey.report()
         for name, pose in (("camera_pose", self._camera_poses()), ("pose", self._agent_pose())):
             told[name] = (journey.to_start @ pose).astype(np.float32)
-        events = (told["collided"], told["goal_seen"], stopped)
-        told["events"] = np.array(events, np.float32)
+        told["events"] = np.array((told["collided"], told["goal_seen"], stopped), np.float32)
         if self._frame.depth is not None:
             told["depth"] = self._frame.depth.copy()
         return told
@@ -294,16 +298,3 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
     def _agent_pose(self) -> Array:
         """The agent to the scene's frame, `[4, 4]`."""
         return agent_pose(self.journey.place, self.journey.yaw)
-
-
-def _check_height(cameras: float, agent: float) -> None:
-    """Refuse cameras above the agent's head.
-
-    Raises:
-        UsageError: they are.
-    """
-    if cameras > agent:
-        raise UsageError(
-            f"env.camera_height is {cameras}, above the agent's height {agent}; lower the cameras "
-            "or raise env.height"
-        )

@@ -256,3 +256,20 @@ def _hits(scene: Scene, thing: Placed, eye: Array, share: float) -> bool:
     local = np.abs([cos * off[0] + sin * off[1], cos * off[1] - sin * off[0]])
     half = np.array([thing.thing.width, thing.thing.depth]) / 2 + 0.04
     return bool((local <= half).all() and -0.04 <= off[2] <= thing.thing.height + 0.1)
+
+
+def physics_numbers(given: Any, header: int) -> tuple[Array, int]:
+    """A state's numbers, and how many goals they tell of: the last of `header`, then two each.
+
+    Raises:
+        UsageError: they are too few, too many, or not finite.
+    """
+    numbers = np.asarray([] if given is None else given, np.float64)
+    whole = numbers.ndim == 1 and len(numbers) > header and bool(np.isfinite(numbers).all())
+    count = int(numbers[header - 1]) if whole else 0
+    if count < 1 or len(numbers) != header + 2 * count:
+        raise UsageError(
+            f"state of IndoorNav: physics has shape {numbers.shape}, expected ({header} + 2 x "
+            "goals,), all finite; was it taken in another env?"
+        )
+    return numbers, count

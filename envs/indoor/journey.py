@@ -24,6 +24,7 @@ from worldsim.envs.indoor.episode import (
     is_seen,
     paths_to,
     phrase,
+    physics_numbers,
     space_of,
 )
 from worldsim.envs.indoor.scene import Scene, checked_rooms
@@ -278,14 +279,7 @@ class Journey:
         Raises:
             UsageError: the numbers are none of this env, or the agent stands in a wall.
         """
-        numbers = np.asarray([] if given is None else given, np.float64)
-        whole = numbers.ndim == 1 and len(numbers) > _HEADER and np.isfinite(numbers).all()
-        count = int(numbers[_HEADER - 1]) if whole else 0
-        if count < 1 or len(numbers) != _HEADER + 2 * count:
-            raise UsageError(
-                f"state of IndoorNav: physics has shape {numbers.shape}, expected ({_HEADER} + 2 x "
-                "goals,), all finite; was it taken in another env?"
-            )
+        numbers, count = physics_numbers(given, _HEADER)
         number, few, many = map(int, numbers[:3])
         scene = build(number, *checked_rooms((few, many)))
         goals = tuple(map(int, numbers[_HEADER : _HEADER + count]))

@@ -19,6 +19,7 @@ from worldsim.cameras.rig import CameraRig
 from worldsim.envs.indoor.cube_faces import BORDER, FINE, FLAT, resampling
 from worldsim.envs.indoor.scene import Scene
 from worldsim.envs.rendering import pinhole, shared_in_thread
+from worldsim.errors import UsageError
 from worldsim.spec import EQUIRECTANGULAR, CameraSpec, DepthKind
 
 Float = NDArray[np.float32]
@@ -236,3 +237,16 @@ def _halved(inverse: Float) -> Float:
     largest = np.maximum(np.maximum(a, b), np.maximum(c, d))
     flat = np.abs(a + d - b - c) < FLAT * largest
     return np.asarray(1.0 / np.where(flat, (a + b + c + d) / 4, largest), np.float32)
+
+
+def check_height(cameras: float, agent: float) -> None:
+    """Refuse cameras above the agent's head.
+
+    Raises:
+        UsageError: they are.
+    """
+    if cameras > agent:
+        raise UsageError(
+            f"env.camera_height is {cameras}, above the agent's height {agent}; lower the cameras "
+            "or raise env.height"
+        )

@@ -14,7 +14,7 @@ from worldsim.config.limits import Count, OneOf
 from worldsim.config.values import Checked
 from worldsim.diffusion.flow import per_frame, residual_base
 from worldsim.errors import UsageError
-from worldsim.memory.view import reference
+from worldsim.memory.view import MemoryView, reference
 from worldsim.models.denoisers.attention import FrameOrder, KeyValueContext
 from worldsim.models.denoisers.conditioning import Conditioning, Levels
 from worldsim.registry import Registry
@@ -178,14 +178,7 @@ class Denoiser(nn.Module):
             x = torch.where(per_frame(sigma) < 1.0, x, 0.0)
         stack, levels = self._with_predecessors(x, sigma, context)
         sigma_previous = levels[-1]
-        base = residual_base(x, sigma, stack[-1], sigma_previous)
-        if cond.memory is not None and self.config.render_reference:
-            render, coverage = cond.memory.render.to(x.dtype), cond.memory.coverage.to(x.dtype)
-            # What is remembered is clean: where it covers, it is as good as a clean predecessor.
-            seen = residual_base(x, sigma, render, torch.zeros_like(sigma))
-            base = reference(base, seen, coverage)
-            if self.config.pure_noise:
-                stack = [*stack[:-1], reference(stack[-1], render, coverage)]
+        base, stack = self._with_memory(x, sigma, stack, sigma_previous, cond.memory)
         if not self.config.pure_noise:
             # In noise's place it is shown what it corrects, beside the predecessor as it was.
             x = torch.where(per_frame(sigma) < 1.0, x, base)
@@ -195,6 +188,25 @@ class Denoiser(nn.Module):
         levels_given = Levels(sigma, sigma_previous, sigma if target is None else target)
         out = self.residual(inputs, levels_given, cond, order, context, write).to(x.dtype)
         return base + out if self.predicts_residual else out
+
+    def _with_memory(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        stack: list[Tensor],
+        sigma_previous: Tensor,
+        memory: MemoryView | None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """What the residual is added to, and the predecessors; both as far as memory covers."""
+        base = residual_base(x, sigma, stack[-1], sigma_previous)
+        if memory is None or not self.config.render_reference:
+            return base, stack
+        render, coverage = memory.render.to(x.dtype), memory.coverage.to(x.dtype)
+        # What is remembered is clean: where it covers, it is as good as a clean predecessor.
+        seen = residual_base(x, sigma, render, torch.zeros_like(sigma))
+        if self.config.pure_noise:
+            stack = [*stack[:-1], reference(stack[-1], render, coverage)]
+        return reference(base, seen, coverage), stack
 
     def _with_predecessors(
         self, x: Tensor, sigma: Tensor, context: KeyValueContext | None

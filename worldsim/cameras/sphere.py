@@ -118,8 +118,7 @@ def sample_sphere(panorama: Tensor, directions: Tensor, mode: Mode = "bilinear")
 def _sample(images: Tensor, pixels: Tensor, mode: Mode) -> Tensor:
     """Images `[N, C, H, W]` at pixels `[N, h, w, 2]`; edges are held."""
     size = pixels.new_tensor([images.shape[-1], images.shape[-2]])
-    # Doubles hold labels up to 2^53; floats round those above 2^24.
-    values = images if images.is_floating_point() else images.double()
+    values = images if images.is_floating_point() else images.double()  # floats round labels
     found = functional.grid_sample(
         values, (2 * pixels / size - 1).to(values), mode, "border", align_corners=False
     )

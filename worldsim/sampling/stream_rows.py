@@ -156,22 +156,16 @@ def state_rollout(
     pair, before, after = start, [], []
     mask = actions.new_ones(len(actions))
     for step in range(actions.shape[1]):
-        if given is None:
-            moved = dynamics.step(pair.previous, pair.current, actions[:, step], mask)
-        else:
-            moved = given[:, step]
-        before.append(pair.current)
+        last, now, action = pair.previous, pair.current, actions[:, step]
+        moved = dynamics.step(last, now, action, mask) if given is None else given[:, step]
+        before.append(now)
         after.append(moved)
-        pair = StatePair(moved, pair.current)
+        pair = StatePair(moved, now)
     return StateRollout(torch.stack(before, 1), torch.stack(after, 1), pair)
 
 
 def push_actions(
-    rows: StreamRows,
-    dynamics: Dynamics,
-    index: list[int],
-    actions: Tensor,
-    given: Tensor | None,
+    rows: StreamRows, dynamics: Dynamics, index: list[int], actions: Tensor, given: Tensor | None
 ) -> None:
     """Queue checked actions `[n, K, A]` for the rows `index`, in place; see `state_rollout`."""
     pushed = rows.pushed
@@ -297,9 +291,8 @@ def check_world_states(world_states: Array | None, actions: Tensor, dim: int) ->
     if world_states is None:
         return None
     given = torch.as_tensor(np.asarray(world_states, dtype=np.float32), device=actions.device)
-    expected = (*actions.shape[:2], dim)
-    if given.shape != expected or not bool(given.isfinite().all()):
-        raise UsageError(
-            f"world_states have shape {list(given.shape)}, expected {list(expected)}, all finite"
-        )
-    return given
+    expected = [*actions.shape[:2], dim]
+    if list(given.shape) == expected and bool(given.isfinite().all()):
+        return given
+    shape = list(given.shape)
+    raise UsageError(f"world_states have shape {shape}, expected {expected}, all finite")
