@@ -57,6 +57,7 @@ WRONG: dict[type, list[Any]] = {
 }
 MAY_BE_NULL: set[Any] = {"null_policy", "episode", "source_kwargs", "images", "state", "workers"}
 MAY_BE_NULL |= {"task", ("env",), ("env", "id")}
+MAY_BE_NULL |= {("policy_training", kind) for kind in ("perception", "behaviour", "walking")}
 """Null means something here though the file holds a value."""
 MAY_BE_EMPTY = {"summary", "start_from", "perception", "prompt", "task"}
 
