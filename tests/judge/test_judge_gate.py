@@ -29,7 +29,7 @@ NAN = float("nan")
 class Plain:
     """A world model whose latents are the pixels."""
 
-    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+    def encode(self, pixels: torch.Tensor, state: torch.Tensor | None = None) -> torch.Tensor:
         return pixels.float().movedim(-1, -3) / 127.5 - 1
 
 
@@ -48,7 +48,10 @@ def walks(episodes: int = 20, length: int = 30) -> Any:
             place = place + 2 * action[row, :2]
     bounds = np.arange(episodes + 1) * length
     folds = [4 if e % 4 == 0 else 0 for e in range(episodes)]
-    return SimpleNamespace(pixels=pixels, action=action, episode_start=bounds, folds=folds)
+    agent_pos = np.zeros((len(action), 2), np.float32)
+    return SimpleNamespace(
+        pixels=pixels, action=action, agent_pos=agent_pos, episode_start=bounds, folds=folds
+    )
 
 
 @pytest.fixture(scope="module")

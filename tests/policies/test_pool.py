@@ -179,7 +179,7 @@ def test_cloned_policies_are_neither_hopeless_nor_perfect_and_close_together(tas
 def test_training_config_is_read_whole() -> None:
     config = compose_config("train", ["dataset=d", "out=o"]).policy_training
     plain = OmegaConf.to_container(config)
-    assert isinstance(plain, dict) and set(plain) == {"perception", "behaviour"}
+    assert isinstance(plain, dict) and set(plain) == {"perception", "behaviour", "walking"}
     training = build(PolicyTraining, config)
     assert training.perception is not None and training.behaviour is not None
     assert training.perception.fit.max_steps == config.perception.max_steps

@@ -44,6 +44,7 @@ def test_a_judge_without_a_gate_by_draws_is_the_judge_of_before() -> None:
     judge = compose_config("train", ["dataset=x", "out=x"]).judge
     asked = OmegaConf.to_container(judge)
     assert isinstance(asked, dict) and asked.pop("gate_draws") == 0
+    assert asked.pop("kind") == "learned"
     assert _without_later_keys(judge) == asked
     judge.gate_draws = 4
     assert _without_later_keys(judge) == asked | {"gate_draws": 4}

@@ -32,7 +32,12 @@ UNSAID: dict[tuple[str, str], Any] = {
     ("rollout", "through"): 1,
     ("objective", "readings_every"): 1,
     ("objective", "depth"): 0.1,
+    ("objective", "photometric"): 0.0,
+    ("objective", "stride"): 0.3,
+    ("denoiser", "render_reference"): True,
     ("head", "depth"): False,
+    ("head", "finer"): 2,
+    ("head", "stride"): False,
 }
 """Fields that came later, with the value that all models and plans had before."""
 CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}
@@ -121,6 +126,8 @@ def _as_claimed(config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
         holder = model if part in model else plan
         if holder[part][name] == before:
             del holder[part][name]
+    if not model["derotate"]:
+        del model["derotate"]
     for holder in (model, plan):
         if holder["memory"]["name"] == "none":  # which there was not
             del holder["memory"]
