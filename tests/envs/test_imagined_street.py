@@ -126,7 +126,7 @@ def test_an_amended_frame_leads_the_next_and_its_like_changes_nothing() -> None:
     actions = random_actions(2, 3)
     plain, same, other = fresh(), fresh(), fresh()
     kept = same.newest.clone()
-    same.model.encode = lambda pixels, state=None: kept  # type: ignore[method-assign,assignment,misc]
+    same.model.encode = lambda pixels, state=None: kept  # type: ignore[method-assign]
     amend(same, nano_start(2)["pixels"])
     amend(other, nano_start(4)["pixels"][2:])
     for stream in (plain, same, other):

@@ -40,7 +40,7 @@ def test_a_stream_that_is_shown_its_own_frames_goes_on_as_it_would(memory: bool)
     shown = fresh(memory)
     told: list[Tensor] = []
     # What a tokenizer loses is not this test's.
-    shown.model.encode = lambda pixels, state=None: told[-1]  # type: ignore[method-assign,assignment,misc]
+    shown.model.encode = lambda pixels, state=None: told[-1]  # type: ignore[method-assign]
     for step in range(3):
         told.append(frames[:, step])
         observe(shown, actions[:, step], np.zeros_like(nano_start(2)["pixels"]))
