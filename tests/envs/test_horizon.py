@@ -26,7 +26,7 @@ def arguments(env_id: str) -> dict[str, Any]:
         }
     if env_id.endswith("Foreign-v0"):
         return {"source": "Pusher-v5", "cameras": [CAMERA], "image_size": 16}
-    return {"image_size": 16}
+    return {} if env_id.endswith("Street-v0") else {"image_size": 16}  # which has one size
 
 
 def length(env: gymnasium.Env[Any, Any]) -> int:
