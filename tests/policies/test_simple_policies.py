@@ -11,7 +11,7 @@ from policy_fixtures import make_observation, make_spec
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
 from worldsim.policies.simple import RandomPolicy, ReplayPolicy, ZeroPolicy, keeps_still
-from worldsim.spec import EE_POSITION, ActionSpec, VectorSpec
+from worldsim.spec import EE_POSITION, ActionSpec, VectorSpec, discrete_actions
 
 SPEC = make_spec()
 
@@ -117,3 +117,14 @@ def test_replay_refuses_other_actions_and_nothing() -> None:
         ReplayPolicy(SPEC, actions=[np.zeros((2, 5), np.float32)])
     with pytest.raises(UsageError, match="dataset"):
         ReplayPolicy(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("names", "still"), [(("stop", "forward"), True), (("left", "right"), False)]
+)
+def test_zero_takes_the_first_of_choices(names: tuple[str, ...], still: bool) -> None:
+    spec = replace(SPEC, action=discrete_actions(names))
+    assert keeps_still(spec) is still
+    policy = ZeroPolicy(spec)
+    policy.reset([0, 1], 0)
+    assert policy.act(make_observation(2), [0, 1]).tolist() == [[[1, 0]]] * 2

@@ -1,5 +1,6 @@
 """Walkers that see what a robot sees: the frontier explorer and instructed networks."""
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from indoor_testing import ENV, GLANCE, ID, SIZE, indoor_spec, recorded_walks
+from omegaconf import OmegaConf
 
 from worldsim.collection.record import record_episode
 from worldsim.envs import make
 from worldsim.errors import DataError, UsageError
 from worldsim.imitation.walking import WalkingLesson, WalkingTraining, train_walking
 from worldsim.models.instructed import InstructedConfig, InstructedNet
-from worldsim.policies.base import Policy
+from worldsim.policies.base import Policy, require_action_kind
 from worldsim.policies.frontier import CELL, FREE, TAKEN, UNKNOWN, FloorMap, floor_ranges
 from worldsim.policies.instructed import save_instructed
 from worldsim.policies.pool import build_policy, pool_entries
@@ -150,3 +152,15 @@ def test_who_does_not_walk_is_no_teacher() -> None:
 
     with pytest.raises(DataError, match="choices with a stop"):
         WalkingLesson.of(make_recordings(), WalkingTraining())
+
+
+def test_every_policy_of_the_pools_acts_in_apartments() -> None:
+    pool = OmegaConf.to_container(
+        OmegaConf.create(files("worldsim.configs").joinpath("policy/pool_indoor.yaml").read_text())
+    )
+    spec = indoor_spec()
+    chosen: Any = pool
+    for part in (chosen, chosen["validation"], chosen["release"]):
+        for name, entry in part["policies"].items():
+            policy = build_policy(spec, name, entry.pop("kind"), **entry)
+            require_action_kind(policy, spec.action, name)

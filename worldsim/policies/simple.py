@@ -52,9 +52,14 @@ class RandomPolicy:
         return np.repeat(action, self.n_action_steps, axis=1)
 
 
+STILL = ("stop", "stay", "noop")
+"""Names of choices that leave the robot where it is."""
+
+
 @POLICIES.register("zero")
 class ZeroPolicy:
-    """Zero actions, or where actions are absolute and the pose can be read, the pose at first.
+    """Zero actions, or where actions are absolute and the pose can be read, the pose at first; of
+    choices the first.
 
     Where that keeps the robot still (`keeps_still`), what a judge credits it with is its
     false-success rate.
@@ -63,6 +68,8 @@ class ZeroPolicy:
         spec: world it acts in.
         name: shown in rankings.
     """
+
+    action_kinds: tuple[ActionKind, ...] = ("box", "discrete")
 
     def __init__(self, spec: WorldSpec, name: str = "zero") -> None:
         self.name = name
@@ -82,7 +89,9 @@ class ZeroPolicy:
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """`[N, 1, A]`."""
         if self._columns is None:
-            return np.zeros((len(env_ids), 1, self._action.dim), np.float32)
+            actions = np.zeros((len(env_ids), 1, self._action.dim), np.float32)
+            actions[..., 0] = self._action.kind == "discrete"
+            return actions
         scale = np.asarray(self._action.scale, np.float32)
         poses = np.asarray(observation["agent_pos"], np.float32)[:, self._columns] / scale
         held = [self._held.setdefault(int(i), row) for i, row in zip(env_ids, poses, strict=True)]
@@ -111,6 +120,8 @@ def held_columns(spec: WorldSpec) -> list[int] | None:
 
 def keeps_still(spec: WorldSpec) -> bool:
     """Whether `ZeroPolicy` is known to leave the robot where it is."""
+    if spec.action.kind == "discrete":
+        return spec.action.names[0] in STILL
     return spec.action.mode == "delta" or held_columns(spec) is not None
 
 
