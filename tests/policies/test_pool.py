@@ -106,7 +106,7 @@ MOVES = replace(SPEC, action=discrete_actions(("forward", "left", "right")))
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [("zero", {}), ("scripted", {}), ("sb3", {"path": "no.zip"}), ("remote", {"host": "nowhere"})],
+    [("scripted", {}), ("sb3", {"path": "no.zip"}), ("remote", {"host": "nowhere"})],
 )
 def test_a_policy_that_does_not_speak_choices_is_refused_in_one_line(
     kind: str, options: dict[str, Any]
@@ -116,6 +116,11 @@ def test_a_policy_that_does_not_speak_choices_is_refused_in_one_line(
     said = str(error.value)
     assert said.startswith(f"policy 'mine' (kind {kind!r}) speaks box actions, the environment")
     assert "discrete ones (forward, left, right)" in said and "\n" not in said
+
+
+def test_doing_nothing_is_refused_where_every_choice_does_something() -> None:
+    with pytest.raises(SpecMismatchError, match=r"\(forward, left, right\) does something"):
+        build_policy(MOVES, "mine", "zero")
 
 
 def test_random_and_replayed_choices_are_choices() -> None:

@@ -119,12 +119,10 @@ def test_replay_refuses_other_actions_and_nothing() -> None:
         ReplayPolicy(SPEC)
 
 
-@pytest.mark.parametrize(
-    ("names", "still"), [(("stop", "forward"), True), (("left", "right"), False)]
-)
-def test_zero_takes_the_first_of_choices(names: tuple[str, ...], still: bool) -> None:
-    spec = replace(SPEC, action=discrete_actions(names))
-    assert keeps_still(spec) is still
+def test_zero_takes_the_choice_that_stays() -> None:
+    spec = replace(SPEC, action=discrete_actions(("forward", "stay")))
+    assert keeps_still(spec)
+    assert not keeps_still(replace(SPEC, action=discrete_actions(("left", "right"))))
     policy = ZeroPolicy(spec)
     policy.reset([0, 1], 0)
-    assert policy.act(make_observation(2), [0, 1]).tolist() == [[[1, 0]]] * 2
+    assert policy.act(make_observation(2), [0, 1]).tolist() == [[[0, 1]]] * 2

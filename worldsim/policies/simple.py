@@ -8,7 +8,7 @@ import numpy as np
 from worldsim.config.limits import Count
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
-from worldsim.errors import UsageError
+from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.policies.base import POLICIES, EnvMemory, EnvStreams, FloatArray
 from worldsim.spec import EE_POSITION, ActionKind, WorldSpec
 
@@ -59,7 +59,7 @@ STILL = ("stop", "stay", "noop")
 @POLICIES.register("zero")
 class ZeroPolicy:
     """Zero actions, or where actions are absolute and the pose can be read, the pose at first; of
-    choices the first.
+    choices the one that stays.
 
     Where that keeps the robot still (`keeps_still`), what a judge credits it with is its
     false-success rate.
@@ -67,6 +67,9 @@ class ZeroPolicy:
     Args:
         spec: world it acts in.
         name: shown in rankings.
+
+    Raises:
+        SpecMismatchError: actions are choices, and none of them stays.
     """
 
     action_kinds: tuple[ActionKind, ...] = ("box", "discrete")
@@ -75,6 +78,16 @@ class ZeroPolicy:
         self.name = name
         self.n_action_steps = 1
         self._action = spec.action
+        self._still = np.zeros(spec.action.dim, np.float32)
+        if spec.action.kind == "discrete":
+            staying = [place for place, each in enumerate(spec.action.names) if each in STILL]
+            if not staying:
+                raise SpecMismatchError(
+                    f"policy {name!r} (kind 'zero') does nothing, and each of the choices "
+                    f"({', '.join(spec.action.names)}) does something: none is called "
+                    f"{', '.join(STILL[:-1])} or {STILL[-1]}; use another policy"
+                )
+            self._still[staying[0]] = 1.0
         self._columns = held_columns(spec)
         self._held: EnvMemory[FloatArray] = EnvMemory()
 
@@ -89,9 +102,7 @@ class ZeroPolicy:
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """`[N, 1, A]`."""
         if self._columns is None:
-            actions = np.zeros((len(env_ids), 1, self._action.dim), np.float32)
-            actions[..., 0] = self._action.kind == "discrete"
-            return actions
+            return np.tile(self._still, (len(env_ids), 1, 1))
         scale = np.asarray(self._action.scale, np.float32)
         poses = np.asarray(observation["agent_pos"], np.float32)[:, self._columns] / scale
         held = [self._held.setdefault(int(i), row) for i, row in zip(env_ids, poses, strict=True)]
@@ -121,7 +132,7 @@ def held_columns(spec: WorldSpec) -> list[int] | None:
 def keeps_still(spec: WorldSpec) -> bool:
     """Whether `ZeroPolicy` is known to leave the robot where it is."""
     if spec.action.kind == "discrete":
-        return spec.action.names[0] in STILL
+        return any(name in STILL for name in spec.action.names)
     return spec.action.mode == "delta" or held_columns(spec) is not None
 
 
