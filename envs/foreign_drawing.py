@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import mujoco
 import numpy as np
@@ -38,10 +38,11 @@ CameraRequest = (
 
 Flip = Literal["none", "horizontal", "vertical", "both"]
 """How a picture is turned over; both ways is half a turn."""
+Number = TypeVar("Number", bound=np.generic)
 
 
-def flipped(image: NDArray[np.uint8], flip: Flip) -> NDArray[np.uint8]:
-    """A picture `[H, W, 3]`, turned over."""
+def flipped(image: NDArray[Number], flip: Flip) -> NDArray[Number]:
+    """A picture `[H, W, ...]`, turned over."""
     across, down = flip in ("horizontal", "both"), flip in ("vertical", "both")
     return np.ascontiguousarray(image[:: -1 if down else 1, :: -1 if across else 1])
 

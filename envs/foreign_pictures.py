@@ -1,7 +1,7 @@
 """A source without MuJoCo: it shows pictures of its own, and its seed and actions restore it."""
 
 import warnings
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import gymnasium
@@ -161,10 +161,9 @@ class PictureScene:
         """See `Scene`."""
         assert self._depth is not None, "the caller has looked for its kind"
         request, failed = self._depth, f"{self._name} failed to tell depth"
-        return cast(
-            Vector,
-            ask(lambda: request.read(self._env.unwrapped, size, returned), self._draws, failed),
-        )
+        env, draws = self._env.unwrapped, self._draws
+        found: Vector = ask(lambda: request.read(env, size, returned), draws, failed)
+        return flipped(found, self._cameras[0].flip)[None]
 
     def achieved(self, command: Vector, before: Vector, now: Vector) -> Vector:
         """See `Scene`: not known, so what was commanded."""

@@ -104,7 +104,7 @@ class PoseRequest(Checked):
 
 @dataclass(frozen=True)
 class DepthRequest(Checked):
-    """Depth of every pixel.
+    """Depth of every pixel of the source's picture; it is turned over where the picture is.
 
     Attributes:
         kind: "planar" along the optical axis, or "radial" from the camera.
@@ -124,7 +124,7 @@ class DepthRequest(Checked):
             raise UsageError("env.depth: give one of key (an entry) and method (of the env)")
 
     def read(self, env: Any, size: int, returned: Returned) -> Float:
-        """Depth `[1, size, size]` in metres; resized to the nearest pixel.
+        """Depth `[size, size]` in metres; resized to the nearest pixel.
 
         Raises:
             UsageError: it is no picture of numbers.
@@ -142,7 +142,7 @@ class DepthRequest(Checked):
             )
         depth = self.metres * image.astype(np.float32)
         near = cv2.resize(depth, (size, size), interpolation=cv2.INTER_NEAREST)
-        return np.asarray(near, np.float32)[None]
+        return np.asarray(near, np.float32)
 
 
 def read_requests(

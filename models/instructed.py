@@ -224,7 +224,19 @@ class InstructedNet(nn.Module):
             tokens: `[N, L]` of `tokenise`.
         """
         text = self.glance.read(tokens)
-        looks = [self.glance(frames[:, i], text) for i in range(self.config.history)]
+        return self.choose(self.looks(frames, text), text, trail)
+
+    def looks(self, frames: Tensor, text: Tensor) -> list[Tensor]:
+        """T features `[N, F]`, newest first, of frames and words.
+
+        Args:
+            frames: `[N, T, V, 3, H, W]`, see `forward`.
+            text: `[N, text]` of `Glance.read`.
+        """
+        return [self.glance(frames[:, i], text) for i in range(self.config.history)]
+
+    def choose(self, looks: list[Tensor], text: Tensor, trail: Tensor) -> Tensor:
+        """Logits `[N, A]` of what `looks` gave."""
         chosen: Tensor = self.head(torch.cat([*looks, text, trail.flatten(1)], dim=1))
         return chosen
 

@@ -167,10 +167,11 @@ class RememberingNet(nn.Module):
             memories: N.
         """
         text = self.plain.glance.read(tokens)
-        seen = self.plain.glance(frames[:, 0], text)
+        looks = self.plain.looks(frames, text)
+        seen = looks[0]
         held, there = zip(*(memory.padded(seen.shape[1]) for memory in memories), strict=True)
         added = self.corrections(seen, text, torch.stack(held), torch.stack(there))
-        weight = (self.plain(frames, trail, tokens) + added).softmax(dim=1)
+        weight = (self.plain.choose(looks, text, trail) + added).softmax(dim=1)
         weight = weight * (self.retrieved(seen) + _FLOOR)
         share: Tensor = weight / weight.sum(dim=1, keepdim=True)
         for memory, feature, confidence in zip(memories, seen, share.amax(dim=1), strict=True):

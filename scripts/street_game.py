@@ -6,6 +6,7 @@
 
 Trains an event head on simulated and on imagined steps of other streets, plays games of 500 steps,
 prints a table, and writes street.json, the head, and a film of one game: simulator, and every arm.
+A head that lies in `out` already is used as it is; take another folder for another model.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from worldsim.envs.street.env import FPS
 from worldsim.envs.street.events import EventHead, NewCellRule, joined, train_event_head
 from worldsim.envs.street.imagined import Modules
 from worldsim.files import write_figures
@@ -32,6 +34,7 @@ from worldsim.validation.street import (
 TRAINED_ON, SCORED_ON = 10_000, 0
 """First seeds of the streets that the head learns from, and of those that are played."""
 ARMS = tuple(Modules(ledger, kept) for ledger in (True, False) for kept in (True, False))
+USAGE = "model=FOLDER out=FOLDER [steps=500] [games=8] [threads=1]"
 COLUMNS = ("counter", "right_for", "off_at_end", "f1", "ledger_right", "houses", "standing")
 
 
@@ -57,8 +60,10 @@ def keep(held: list[np.ndarray], frames: np.ndarray) -> None:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("keys", nargs="+", help="model=FOLDER out=FOLDER [steps=500] [games=8]")
-    given = dict(key.split("=", 1) for key in parser.parse_args().keys)
+    parser.add_argument("keys", nargs="+", help=USAGE)
+    given = dict(key.partition("=")[::2] for key in parser.parse_args().keys)
+    if not {"model", "out"} <= given.keys() <= {"model", "out", "steps", "games", "threads"}:
+        parser.error(f"the keys are {sorted(given)}; expected {USAGE}")
     torch.set_num_threads(int(given.get("threads", 1)))
     out, steps, games = Path(given["out"]), int(given.get("steps", 500)), int(given.get("games", 8))
     out.mkdir(parents=True, exist_ok=True)
@@ -77,7 +82,7 @@ def main() -> None:
     write_figures(out / "street.json", {"steps": steps, "games": games, "arms": rows})
     stacked = np.concatenate(films, axis=1)
     large = (frame.repeat(4, axis=0).repeat(4, axis=1) for frame in stacked)
-    write_frames(out / "street.mp4", large, 10)
+    write_frames(out / "street.mp4", large, FPS)
 
 
 def row(figures: Mapping[str, object]) -> str:

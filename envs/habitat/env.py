@@ -3,7 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from worldsim.config.limits import Count, ImageSize, Text, between
 from worldsim.config.values import check_arguments
@@ -39,6 +39,8 @@ class HabitatNav(IndoorNav):
     Raises:
         UsageError: habitat-sim is absent or of another version, or an argument does not fit.
     """
+
+    side_by_side: ClassVar[int] = 1  # the thread's simulator shows one scene at a time
 
     def __init__(
         self,

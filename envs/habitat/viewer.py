@@ -9,6 +9,7 @@ Legend: V views, H W pixels; metres.
 import atexit
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -212,6 +213,7 @@ def _frame(seen: Any, sensor: SensorConfig) -> Frame:
     return Frame(pixels, np.stack(depths) if depths else None)
 
 
+@lru_cache(maxsize=8)
 def radial_stretch(height: int, width: int) -> Float:
     """Distance over what habitat-sim calls the depth of an equirectangular pixel, `[H, W]`.
 

@@ -44,7 +44,7 @@ from worldsim.envs.indoor.sensors import (
     check_height,
     look,
 )
-from worldsim.envs.indoor.world import HZ, world_of
+from worldsim.envs.indoor.world import EVENTS, HZ, world_of
 from worldsim.envs.registration import HasHorizon, given_state, reset_options
 from worldsim.envs.spaces import observation_space
 from worldsim.errors import UsageError
@@ -171,7 +171,7 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
             self.set_state({"seed": self._seed, **given_state(given["initial_state"], "IndoorNav")})
         else:
             self._journey, self._step = self.planned(self._seed, given), 0
-        self._see()
+            self._see()
         return self._observe(), self._info(stopped=False)
 
     def planned(self, seed: int, given: Mapping[str, Any] | None = None) -> Journey:
@@ -286,7 +286,7 @@ class IndoorNav(HasHorizon, gymnasium.Env[Observation, Any]):
         told = journey.report()
         for name, pose in (("camera_pose", self._camera_poses()), ("pose", self._agent_pose())):
             told[name] = (journey.to_start @ pose).astype(np.float32)
-        told["events"] = np.array((told["collided"], told["goal_seen"], stopped), np.float32)
+        told["events"] = np.array([told[name] for name in EVENTS[:-1]] + [stopped], np.float32)
         if self._frame.depth is not None:
             told["depth"] = self._frame.depth.copy()
         return told

@@ -106,10 +106,8 @@ class Journey:
         )
         check_start(scene, body.radius, goals, start)
         wording = int(rng.integers(_WORDINGS))
-        task = given.get("task")
-        journey = cls(
-            scene, body, rules, start, tuple(goals), wording, task, start.place, start.yaw
-        )
+        asked = tuple(goals), wording, given.get("task")
+        journey = cls(scene, body, rules, start, *asked, start.place, start.yaw)
         journey.outcomes = [PENDING] * len(goals)
         journey.whole = journey.distance
         return journey
@@ -242,6 +240,7 @@ class Journey:
             "state": state.astype(np.float32),
             "distance_to_goal": float(distance),
             "goal_seen": seen,
+            "at_goal": not self.over and reached and (seen or not self.rules.view),
             "goal": phrase(self.scene.things[self.goal], self.scene.rooms),
             "stage": self.stage,
             "stages": np.array([left, self.outcomes.count(1.0)], np.float32),

@@ -8,7 +8,8 @@ HZ = 4
 """With steps of a quarter of a metre, a metre a second."""
 AGENT_POS = VectorSpec(("agent_x", "agent_y", "agent_cos", "agent_sin"), ("m", "m", "1", "1"))
 """In the frame of the episode's start: the origin there, x along the first heading."""
-EVENTS = ("collided", "goal_seen", "stopped")
+EVENTS = ("collided", "goal_seen", "at_goal", "stopped")
+"""At the goal is where a stop would meet the sub-task under way."""
 STATE = VectorSpec(
     (
         *("goal_x", "goal_y", "goal_z", "waypoint_x", "waypoint_y"),

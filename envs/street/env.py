@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Literal
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from worldsim.cameras.rig import CameraRig
 from worldsim.config.limits import Count
 from worldsim.config.values import check_arguments
-from worldsim.envs.registration import HasHorizon, reset_options
+from worldsim.envs.registration import HasHorizon, given_state, reset_options
 from worldsim.envs.spaces import observation_space
 from worldsim.envs.street.drawing import HEIGHT, PALETTE, STOREYS, WIDTH, House, draw
 from worldsim.errors import UsageError
@@ -79,10 +79,11 @@ class Street(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         """
         super().reset(seed=seed)
         given = reset_options(options, ("initial_state",))
-        self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
-        self._place, self._step, self._built = 0, 0, {0}
+        drawn = int(self.np_random.integers(2**31)) if seed is None else seed
         if given.get("initial_state") is not None:
             self.set_state(given["initial_state"])
+        else:
+            self._seed, self._place, self._step, self._built = drawn, 0, 0, {0}
         return self._observe(), self._info(False)
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
@@ -93,7 +94,7 @@ class Street(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         """
         spec = self.spec_world.action
         vector = spec.check(spec.vector(action, "Street"), "Street")
-        self._place = moved(self._place, int(vector.argmax()), self.length)
+        self._place = int(moved(self._place, vector.argmax(), self.length))
         self._step += 1
         built = self._place not in self._built
         self._built.add(self._place)
@@ -127,15 +128,18 @@ class Street(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         Raises:
             UsageError: the numbers are no state of this env.
         """
-        numbers = np.asarray(state.get("physics"), np.float64)
-        if numbers.ndim != 1 or len(numbers) < 3 or not np.isfinite(numbers).all():
+        state = given_state(state, "Street")
+        numbers = np.zeros(0) if state.get("physics") is None else state["physics"]
+        whole = len(numbers) >= 3 and np.isfinite(numbers).all() and not (numbers % 1).any()
+        if not whole or numbers[0] < 0 or (np.abs(numbers[1:]) > self.length).any():
             raise UsageError(
-                f"state of Street: physics has shape {numbers.shape}, expected a seed, a cell and "
-                "the cells that have houses; was it taken in another env?"
+                f"state of Street: physics is {numbers.tolist()}, expected whole numbers: a seed, "
+                f"a cell and the cells that have houses, within {self.length} of the middle; was "
+                "it taken in another env?"
             )
         seed, place, *built = map(int, numbers)
         self._seed, self._place, self._built = seed, place, set(built)
-        self._step = int(state.get("step") or 0)
+        self._step = state.get("step") or 0
 
     @property
     def camera_rig(self) -> CameraRig:
@@ -178,10 +182,10 @@ def street_spec() -> WorldSpec:
     )
 
 
-def moved(place: int, choice: int, length: int) -> int:
-    """Where an action leads from a cell."""
-    step = {LEFT: -1, RIGHT: 1}.get(choice, 0)
-    return min(max(place + step, -length), length)
+def moved(places: ArrayLike, choices: ArrayLike, length: int) -> NDArray[np.int64]:
+    """Where actions `[...]` lead from cells `[...]`."""
+    steps = np.equal(choices, RIGHT).astype(np.int64) - np.equal(choices, LEFT)
+    return np.clip(np.asarray(places, np.int64) + steps, -length, length)
 
 
 def house_at(seed: int, cell: int) -> House:

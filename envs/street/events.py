@@ -20,7 +20,7 @@ from worldsim.files import atomic_path
 
 _WIDTH = 24
 FADE = 0.5
-"""Greatest share by which training frames are mixed with their neighbours' rows, against blur."""
+"""Greatest share of their own copy, moved by a column, in training frames, against blur."""
 
 
 class EventHead(nn.Module):

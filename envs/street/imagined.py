@@ -98,8 +98,7 @@ class ImaginedGames:
         Args:
             choices: `[N]`.
         """
-        pairs = zip(self.places.tolist(), choices.tolist(), strict=True)
-        self.places = np.array([moved(place, choice, self.length) for place, choice in pairs])
+        self.places = moved(self.places, choices, self.length)
         action = self.stream.spec.action.vector(choices, "ImaginedGames")
         self.stream.act(action, self.places[:, None].astype(np.float32))
         self.imagined = imagined = self.stream.pixels()[:, 0]
@@ -141,7 +140,7 @@ class ImaginedStreet(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
         modules: Modules | None = None,
         max_episode_steps: int | None = None,
     ) -> None:
-        self._simulator = Street(max_episode_steps=max_episode_steps)
+        self._simulator = Street(max_episode_steps=max_episode_steps or self.asked_steps)
         self.games = ImaginedGames(model, reader, modules or Modules(), self._simulator.length)
         self.max_episode_steps = self._simulator.max_episode_steps
         self.spec_world = model.spec

@@ -225,6 +225,8 @@ def test_a_view_inside_a_panorama() -> None:
     large = (1 << 40) + torch.arange(4 * 8).reshape(1, 4, 8)
     seen = pinhole_view(large, intrinsics, axes, 4, 4, "nearest")
     assert torch.equal(seen - (1 << 40), labels), "labels are names, which nothing may round"
+    mixed = pinhole_view(large, intrinsics, axes, 4, 4)
+    assert mixed.dtype == intrinsics.dtype, "what is mixed is of the precision of its rays"
 
 
 def test_latitude_weights_make_means_over_pixels_means_over_directions() -> None:

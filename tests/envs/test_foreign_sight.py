@@ -92,6 +92,9 @@ def test_depth_is_read_in_metres_and_grey_pictures_are_pictures() -> None:
     _, info = env.reset(seed=0)
     assert env.spec_world.depth == "planar" and info["depth"].shape == (1, 8, 8)
     np.testing.assert_allclose(info["depth"][0, 0], 0.01 * np.arange(1, 17, 2), rtol=1e-6)
+    turned = [{"name": "a", "source": "view", "flip": "horizontal"}]
+    mirrored = seeing(depth=DEPTH, image_size=8, cameras=turned).reset(seed=0)[1]["depth"]
+    np.testing.assert_array_equal(mirrored, info["depth"][..., ::-1])
     grey = seeing(cameras=["labels"]).reset(seed=0)[0]["pixels"]["labels"]
     np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
     assert grey.max() == 255

@@ -1,10 +1,11 @@
 """MiniWorld, Memory Maze and ViZDoom by their configs, where they are installed.
 
-Poses, depth and fields of view are held to each other: what one frame shows lies where the next
-one says it is.
+Packages that are absent or do not load, habitat-sim too, say so in a line. Poses, depth and fields
+of view are held to each other: what one frame shows lies where the next one says it is.
 """
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -18,6 +19,7 @@ from worldsim.cli.settings.env import check_env_node, split_env_node
 from worldsim.config.compose import compose_config
 from worldsim.envs import make
 from worldsim.envs.foreign_worlds import register_world
+from worldsim.envs.habitat.library import habitat_sim
 from worldsim.envs.simulator_check import check_simulator
 from worldsim.errors import UsageError
 from worldsim.spec import WorldSpec
@@ -125,12 +127,23 @@ def test_absent_packages_are_one_line_with_the_extra(
     assert f"worldsim[{name.replace('_', '-')}]" in said and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("package", "load"),
+    [
+        ("miniworld", partial(register_world, "MiniWorld-Hallway-v0")),
+        ("habitat_sim", habitat_sim),
+    ],
+)
 def test_a_package_that_does_not_load_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    package: str, load: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    (tmp_path / "miniworld.py").write_text("raise ImportError('no libGLU')\n")
+    (tmp_path / f"{package}.py").write_text("raise ImportError('libEGL.so.1: cannot open')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "miniworld", raising=False)
-    with pytest.raises(UsageError, match="does not load: ImportError: no libGLU"):
-        register_world("MiniWorld-Hallway-v0")
-    register_world("Pusher-v5")  # nobody's that is known
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    with pytest.raises(UsageError, match="does not load: ImportError: libEGL.so.1"):
+        load()
+
+
+def test_ids_of_nobody_that_is_known_import_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worldsim.envs.foreign_worlds.import_module", pytest.fail)
+    register_world("Pusher-v5")

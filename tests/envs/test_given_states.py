@@ -15,6 +15,7 @@ CAMERAS = [{"name": "a", "position": [1, 0, 1], "target": [0, 0, 0]}]
 MAKERS: dict[str, Callable[[], gymnasium.Env[Any, Any]]] = {
     "indoor": lambda: make("worldsim/IndoorNav-v0", image_size=8, rooms=(2, 2)),
     "tabletop": lambda: make("worldsim/TabletopPush-v0", image_size=16),
+    "street": lambda: make("worldsim/Street-v0"),
     "pictures": lambda: make(register(DotEnv), image_size=16, success={"key": "reached"}),
     "mujoco": lambda: make("Pusher-v5", image_size=16, success=False, cameras=CAMERAS),
 }
@@ -38,6 +39,11 @@ OWN: dict[str, list[dict[str, Any]]] = {
         {"physics": [0.0, 2, 900, *[1.0] * 11, 1, 0, -1]},
     ],
     "tabletop": [{"physics": None}, {"physics": np.full(3, np.nan)}, {"factors": {"weather": 1}}],
+    "street": [
+        *({"physics": None}, {"physics": [1.0, 0.0]}, {"physics": [0.0, np.nan, 0.0]}),
+        *({"physics": [-1.0, 0.0, 0.0]}, {"physics": [0.0, 0.5, 0.0]}),
+        {"physics": [0.0, 61.0, 0.0]},
+    ],
     "pictures": [
         {"commands": 3},
         {"commands": [[1.0, 2.0]]},

@@ -4,7 +4,6 @@ All of it runs with a stand-in for habitat-sim, and with the real one where that
 """
 
 import inspect
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from worldsim.cli.main import main
 from worldsim.collection.record import record_episode
 from worldsim.envs import make
 from worldsim.envs.habitat.env import HabitatNav
-from worldsim.envs.habitat.library import ROUTE, check_version, habitat_sim
+from worldsim.envs.habitat.library import ROUTE, check_version
 from worldsim.envs.habitat.viewer import radial_stretch, viewer
 from worldsim.envs.habitat.walking import HabitatPaths, HabitatSpace
 from worldsim.envs.indoor.env import IndoorNav
@@ -242,13 +241,3 @@ def test_other_versions_are_refused(version: str, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UsageError, match=f"version {version}, expected 0.3.x"):
         make_env()
     check_version("0.3.4")
-
-
-def test_a_habitat_sim_that_does_not_load_says_why(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "habitat_sim.py").write_text("raise ImportError('libEGL.so.1: cannot open')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "habitat_sim", raising=False)
-    with pytest.raises(UsageError, match="does not load: ImportError: libEGL.so.1"):
-        habitat_sim()

@@ -3,9 +3,11 @@
 from functools import cache
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 from stream_testing import TWO, begin, frames_of, random_actions
 from worldsim_testing import nano_model, nano_start
@@ -114,6 +116,14 @@ def test_the_imagined_env_pays_by_its_ledger() -> None:
     assert read_counter(env.render()) == 3
     with pytest.raises(SpecMismatchError):
         ImaginedStreet(nano_model(), NewCellRule())
+
+
+def test_gymnasium_decides_how_long_an_imagined_street_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "tests/ImaginedStreet-v0"
+    monkeypatch.setitem(gymnasium.registry, name, EnvSpec(name, ImaginedStreet))
+    given = {"model": street_model(), "reader": NewCellRule()}
+    env = gymnasium.make(name, max_episode_steps=7, **given)
+    assert env.unwrapped.max_episode_steps == 7  # type: ignore[attr-defined]
 
 
 def test_an_amended_frame_leads_the_next_and_its_like_changes_nothing() -> None:

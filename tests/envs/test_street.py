@@ -59,6 +59,7 @@ def test_a_point_for_every_first_visit_and_none_for_a_second() -> None:
     assert rewards == [1, 1, 0, 0, 0, 1, 0] and env.score == 3
     ends = [env.step(RIGHT)[1] for _ in range(6)]
     assert sum(ends) == 1 and env.place == 3 and moved(-3, LEFT, 3) == -3
+    assert moved([0, -3, 2, 3], [STAY, LEFT, LEFT, RIGHT], 3).tolist() == [0, -3, 1, 3]
     assert env.step(STAY)[4]["events"].tolist() == [0]
 
 

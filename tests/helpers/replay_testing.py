@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from worldsim_testing import nano_spec, nano_start
 
-from worldsim.judge.judge import Judgement, ObservedFrame
+from worldsim.judge.judge import Judgement, JudgeTracker, ObservedFrame
 from worldsim.judge.report import VerdictRule
 from worldsim.judge.sampling import REPORTED
 
@@ -36,6 +36,7 @@ def recorded(folds: int = REPORTED) -> Any:
         episode_start=bounds,
         state=rng.uniform(-0.1, 0.1, (bounds[-1], 2)).astype(np.float32),
         success=success,
+        tasks=["reach the cube"] * count,
         progress=np.zeros(bounds[-1], np.float32),
         rigs=SimpleNamespace(**rig, known=np.ones((count, 3), bool)),
         views_seen=np.ones((count, 3), bool),
@@ -47,6 +48,9 @@ class Scripted:
 
     def __init__(self, says: Any) -> None:
         self.says, self.rule, self.seen = says, VerdictRule(0.5, 1), 0
+
+    def tracker(self, num_episodes: int) -> JudgeTracker:
+        return JudgeTracker(self.rule, num_episodes)
 
     def read(self, observation: ObservedFrame, action: np.ndarray | None) -> Judgement:
         assert action is not None and len(action) == len(observation.pixels)

@@ -1,18 +1,22 @@
 """Judges of stops: sub-tasks are counted, what follows from a met stop is true, verdicts add up."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from indoor_testing import SIZE, indoor_spec, recorded_walks, stop_judge
+from indoor_testing import SIZE, indoor_model, indoor_spec, recorded_walks, stop_judge
 
-from worldsim.data.navigation.sub_tasks import stopping, sub_tasks
+from worldsim.data.navigation.sub_tasks import stopping, stops_before, sub_tasks
 from worldsim.errors import DataError, UsageError
-from worldsim.judge.judge import ObservedFrame, load_pretrained_judge
+from worldsim.judge.imagined import measure_imagined
+from worldsim.judge.judge import Judgement, ObservedFrame, load_pretrained_judge
 from worldsim.judge.report import VerdictRule
-from worldsim.judge.sampling import JudgeConfig
+from worldsim.judge.sampling import REPORTED, JudgeConfig, episodes_in
+from worldsim.judge.stops import StopJudge
 from worldsim.judge.stops_training import StopTrainer, require_stops, stop_items
-from worldsim.judge.sub_tasks import SubTaskTracker, all_closed, asked_at
+from worldsim.judge.sub_tasks import SubTaskTracker, all_closed, left_at
 from worldsim.spec import ActionSpec
 
 STOP, FORWARD, LEFT, RIGHT = np.eye(4, dtype=np.float32)
@@ -86,9 +90,16 @@ def test_only_stops_are_judged_and_they_need_words(tmp_path: Path) -> None:
         JudgeConfig(kind="stops", gate_draws=2)
 
 
-def test_what_follows_from_recorded_stops_is_true() -> None:
-    """The simulator's state, which no judge is shown, says so."""
+def untold() -> Any:
+    """The recordings without events."""
     data = recorded_walks()
+    return _Altered(data, spec=replace(data.spec, events=()))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_follows_from_recordings_is_true(told: bool) -> None:
+    """The simulator's state, which no judge is shown, says so."""
+    data = recorded_walks() if told else untold()
     items = stop_items(data, list(range(data.num_episodes)))
     names = data.spec.state.names
     reached, seen = (names.index(name) for name in ("goal_reached", "goal_seen"))
@@ -99,8 +110,10 @@ def test_what_follows_from_recorded_stops_is_true() -> None:
     assert stopping(data.spec.action, np.asarray(data.action)[items.rows[items.real]]).all()
     whole = [e for e in range(data.num_episodes) if all_closed(data, e)]
     assert len(whole) == items.real.sum()
-    rows = items.rows[items.real]
-    assert asked_at(data, rows + 1) == tuple(items.where(items.real).asked)
+    if told:  # every frame that leads to an action teaches, whoever acts
+        acting = np.flatnonzero(data.action_mask)
+        assert len(items.rows) == (stops_before(data, acting) == 0).sum()
+    assert left_at(data, items.rows) == items.asked
 
 
 def test_a_judge_learns_its_stops_and_one_outcome_is_refused() -> None:
@@ -114,17 +127,70 @@ def test_a_judge_learns_its_stops_and_one_outcome_is_refused() -> None:
     judge = trainer.judge("walks")
     assert judge.report.positives + judge.report.negatives > 0
     assert not judge.report.state_assisted and not judge.report.reads_progress
-    failures = _Failures(data)
+    failures = _Altered(untold(), success=np.zeros_like(data.success))
     with pytest.raises(DataError, match="0 stops met"):
         require_stops(failures)  # type: ignore[arg-type]
 
 
-class _Failures:
-    """The recordings, none of which succeeded."""
+def in_halves() -> Any:
+    """The recordings, with a stop in the middle of every walk that closes a first sub-task."""
+    data = recorded_walks()
+    action = np.array(data.action)
+    bounds = np.asarray(data.episode_start)
+    action[(bounds[:-1] + bounds[1:]) // 2 - 1] = STOP
+    tasks = [f"go to the lamp, then {task}" for task in data.tasks]
+    # Of the two that judges are measured on one succeeds.
+    success = np.zeros_like(data.success)
+    success[bounds[episodes_in(recorded_walks(), (REPORTED,))[0] + 1] - 1] = True
+    state = np.asarray(data.state)[:, :0]  # `indoor_model` knows none
+    return _Altered(data, action=action, tasks=tasks, state=state, success=success)
 
-    def __init__(self, data: object) -> None:
-        self._data = data
 
-    def __getattr__(self, name: str) -> object:
-        found = getattr(self._data, name)
-        return np.zeros_like(found) if name == "success" else found
+def test_stops_are_counted_within_their_episodes() -> None:
+    data = in_halves()
+    first, end = np.asarray(data.episode_start)[:-1], np.asarray(data.episode_start)[1:]
+    middle = (first + end) // 2 - 1
+    assert not stops_before(data, first).any() and not stops_before(data, middle).any()
+    assert (stops_before(data, middle + 1) == 1).all()
+    left = left_at(data, np.array([first[1], middle[1], middle[1] + 1, end[1] - 1]))
+    own = sub_tasks(data.tasks[1])[1]
+    assert left == [f"go to the lamp; {own}"] * 2 + [own] * 2
+    assert sub_tasks(left[0]) == sub_tasks(data.tasks[1])
+
+
+@pytest.mark.parametrize(("met", "tpr"), [("go to the lamp", 0), ("", 1)])
+def test_imagined_verdicts_want_every_sub_task(met: str, tpr: float) -> None:
+    """Who calls only the first part met calls no episode a success."""
+    plain = stop_judge()
+    judge = _Says(plain.reader, plain.spec, plain.rule, plain.report)
+    judge.met = met
+    config = JudgeConfig(kind="stops", replays=2, depth_band=60)
+    found = measure_imagined(judge, indoor_model(), in_halves(), config, None)
+    assert found is not None
+    whole = found.report.whole
+    assert whole.positives == 1 and whole.tpr == tpr
+    # A failure may lie before the middle: it is replayed from there on where it is a success.
+    assert whole.negatives and found.report.bands
+
+
+class _Says(StopJudge):
+    """Calls those sub-tasks met whose words begin so."""
+
+    met = ""
+
+    def read(self, observation: ObservedFrame, action: Any) -> Judgement:
+        said = super().read(observation, action)
+        assert observation.asked is not None
+        begun = [text.startswith(self.met) for text in observation.asked]
+        yes = stopping(self.spec.action, np.asarray(action)) & np.array(begun)
+        return said._replace(success_probability=yes.astype(np.float32))
+
+
+class _Altered:
+    """The recordings with other columns."""
+
+    def __init__(self, data: object, **columns: Any) -> None:
+        self._data, self._columns = data, columns
+
+    def __getattr__(self, name: str) -> Any:
+        return self._columns[name] if name in self._columns else getattr(self._data, name)

@@ -135,6 +135,31 @@ def test_only_cameras_that_move_and_are_known_are_told_of() -> None:
         assert not silent.view(cameras([looking_down(x=0.05)])).coverage.any()
 
 
+def test_poses_of_unknown_cameras_need_not_be_finite() -> None:
+    held = memory(rows=2)
+    both, lost = [looking_down(), looking_down()], torch.full((4, 4), torch.nan)
+    first = shown(both)
+    known = torch.tensor([1.0, 0.0])
+    first.cameras.pose[1, :, 1] = lost
+    held.update(replace(first, cameras=replace(first.cameras, known=known)))
+    now = cameras([looking_down(x=0.05), lost])
+    view = held.view(replace(now, known=known))
+    assert view.coverage[0].any() and not view.coverage[1].any()
+    assert view.render.isfinite().all() and not view.render[1].any()
+
+
+def test_several_frames_to_come_are_each_seen_from_their_place() -> None:
+    held, ways = memory(), [looking_down(x=0.03), looking_down(x=0.06, turn=0.2)]
+    held.update(shown([looking_down()]))
+    apart = [cameras([pose]) for pose in ways]
+    both = replace(apart[0], pose=torch.cat([each.pose for each in apart], dim=1))
+    whole = held.view(both)
+    for frame, each in enumerate(apart):
+        one = held.view(each)
+        torch.testing.assert_close(whole.render[:, frame], one.render[:, 0])
+        assert torch.equal(whole.coverage[:, frame], one.coverage[:, 0])
+
+
 def test_rows_that_join_bring_their_reader() -> None:
     running, fresh = memory(), memory()
     fresh.update(shown([looking_down()]))

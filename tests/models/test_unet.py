@@ -14,6 +14,7 @@ from worldsim.diffusion.schedule import autoregressive
 from worldsim.envs.imagination import FrameStarts, ImaginationEnv, ImaginationVectorEnv
 from worldsim.envs.imagination.engine import ImaginationEngine
 from worldsim.errors import UsageError
+from worldsim.memory.view import MemoryView
 from worldsim.models.denoisers.base import DenoiserConfig, DenoiserShape, build_denoiser
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.denoisers.unet import UNet
@@ -79,6 +80,28 @@ def test_pure_noise_is_seen_only_where_asked_for() -> None:
     assert not torch.equal(
         blind(noise(0), partly, conditions()), blind(other, partly, conditions())
     )
+
+
+@torch.no_grad()
+def test_in_noises_place_it_is_shown_what_it_corrects(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, told = net(pure_noise=False), []
+    forward = UNet.residual
+
+    def kept(self: UNet, inputs: Tensor, *rest: object) -> Tensor:
+        told.append(inputs)
+        return forward(self, inputs, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(UNet, "residual", kept)
+    x, sigma = noise(0), torch.tensor([[0.0, 1.0, 0.5]])
+    null = MemoryView.null(x)
+    view = replace(null, render=noise(1), coverage=torch.zeros_like(null.coverage))
+    view.coverage[..., 4:] = 1.0
+    model(x, sigma, replace(conditions(), memory=view))
+    shown, previous = told[0][:, :, :, :4], told[0][:, :, :, 8:12]
+    torch.testing.assert_close(shown[:, 1, ..., :4], x[:, 0, ..., :4])
+    torch.testing.assert_close(shown[:, 1, ..., 4:], noise(1)[:, 1, ..., 4:])
+    torch.testing.assert_close(previous[:, 1], x[:, 0])  # as it was, whatever memory says
+    assert torch.equal(shown[:, 2], x[:, 2])
 
 
 def blind_model(ladder: TrainedLadder | None = None) -> WorldModel:

@@ -15,7 +15,7 @@ from worldsim.envs import make
 from worldsim.errors import DataError, UsageError
 from worldsim.imitation.walking import WalkingLesson, WalkingTraining, train_walking
 from worldsim.models.instructed import InstructedConfig, InstructedNet
-from worldsim.policies.base import Policy, require_action_kind
+from worldsim.policies.base import Policy
 from worldsim.policies.frontier import CELL, FREE, TAKEN, UNKNOWN, FloorMap, floor_ranges
 from worldsim.policies.instructed import save_instructed
 from worldsim.policies.pool import build_policy, pool_entries
@@ -158,9 +158,22 @@ def test_every_policy_of_the_pools_acts_in_apartments() -> None:
     pool = OmegaConf.to_container(
         OmegaConf.create(files("worldsim.configs").joinpath("policy/pool_indoor.yaml").read_text())
     )
-    spec = indoor_spec()
+    spec, env = indoor_spec(), make(ID, **ENV)
+    observation, info = env.reset(seed=3)
+    seen: Any = {"pixels": {n: look[None] for n, look in observation["pixels"].items()}}
+    seen |= {"agent_pos": observation["agent_pos"][None], "state": info["state"][None]}
+    seen["task"] = [observation["task"]]
     chosen: Any = pool
     for part in (chosen, chosen["validation"], chosen["release"]):
+        first = {}
         for name, entry in part["policies"].items():
             policy = build_policy(spec, name, entry.pop("kind"), **entry)
-            require_action_kind(policy, spec.action, name)
+            assert "discrete" in policy.action_kinds, name  # type: ignore[attr-defined]
+            policy.reset([0], 5)
+            action = policy.act(seen, [0])[0, 0]
+            assert sorted(action) == [0, 0, 0, 1], name
+            first[name] = spec.action.names[int(action.argmax())]
+        if "zero" in first:
+            assert first.pop("zero") == "stop"
+        walking = {name: move for name, move in first.items() if name != "random"}
+        assert set(walking.values()) <= {"forward", "turn_left", "turn_right"}, walking

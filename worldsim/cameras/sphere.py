@@ -118,10 +118,10 @@ def sample_sphere(panorama: Tensor, directions: Tensor, mode: Mode = "bilinear")
 def _sample(images: Tensor, pixels: Tensor, mode: Mode) -> Tensor:
     """Images `[N, C, H, W]` at pixels `[N, h, w, 2]`; edges are held."""
     size = pixels.new_tensor([images.shape[-1], images.shape[-2]])
-    values = images if images.is_floating_point() else images.double()  # floats round labels
-    found = functional.grid_sample(
-        values, (2 * pixels / size - 1).to(values), mode, "border", align_corners=False
-    )
+    exact = torch.float64 if mode == "nearest" else pixels.dtype  # single precision rounds labels
+    values = images if images.is_floating_point() else images.to(exact)
+    grid = (2 * pixels / size - 1).to(values)
+    found = functional.grid_sample(values, grid, mode, "border", align_corners=False)
     return found.to(images.dtype) if mode == "nearest" else found
 
 

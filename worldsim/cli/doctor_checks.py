@@ -142,12 +142,26 @@ def _packages() -> str:
 
 
 def _gl() -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", FRAME_SCRIPT], capture_output=True, text=True, timeout=FRAME_SECONDS
-    )
+    try:
+        return _said_alone(FRAME_SCRIPT)
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}; {GL_ADVICE}") from error
+
+
+def _said_alone(script: str) -> str:
+    """What a script prints in a process of its own.
+
+    Raises:
+        RuntimeError: it fails, with the last line of its complaint, or takes too long.
+    """
+    command = [sys.executable, "-c", script]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FRAME_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"its process takes over {FRAME_SECONDS:.0f} s") from error
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RuntimeError(f"{said[-1]}; {GL_ADVICE}")
+        said = done.stderr.strip().splitlines() or [f"its process ends with {done.returncode}"]
+        raise RuntimeError(said[-1])
     return done.stdout.strip()
 
 
@@ -213,15 +227,6 @@ def _habitat() -> Finding:
     if not is_there():
         return Finding(name, "absent", f"optional, for env=habitat: {ROUTE}")
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", HABITAT_SCRIPT],
-            capture_output=True,
-            text=True,
-            timeout=FRAME_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return Finding(name, "absent", f"its import takes over {FRAME_SECONDS:.0f} s; {ROUTE}")
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or [f"its import ends with {done.returncode}"]
-        return Finding(name, "absent", f"optional, for env=habitat: {said[-1]}")
-    return Finding(name, "OK", f"optional, for env=habitat: {done.stdout.strip()}")
+        return Finding(name, "OK", f"optional, for env=habitat: {_said_alone(HABITAT_SCRIPT)}")
+    except RuntimeError as error:
+        return Finding(name, "absent", f"optional, for env=habitat: {error}")

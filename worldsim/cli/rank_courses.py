@@ -1,6 +1,6 @@
 """What episodes of agents that walk ask, beside their results: courses, and maps for films."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +14,20 @@ from worldsim.rollout.results import Outcomes
 Journeys = Mapping[int, Any]
 
 
-def journeys(config: EvalConfig) -> Journeys:
-    """Episodes by number of start; none where starts are recorded, or the env plans none."""
+def journeys(config: EvalConfig, starts: Collection[int] | None = None) -> Journeys:
+    """Episodes by number of start; none where starts are recorded, or the env plans none.
+
+    Args:
+        config: of the ranking.
+        starts: which of its starts; all by default.
+    """
     if config.env_id is None or config.starts.dataset is not None or config.starts.factors:
         return {}
     from worldsim.validation.navigation.indoor import journeys_of
 
-    return journeys_of(config.env_id, config.env_kwargs, dict(enumerate(config.starts.seeds)))
+    seeds = enumerate(config.starts.seeds)
+    chosen = {start: seed for start, seed in seeds if starts is None or start in starts}
+    return journeys_of(config.env_id, config.env_kwargs, chosen)
 
 
 def on_courses(outcomes: Outcomes) -> Outcomes:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.cli.rank_courses import Journeys, journeys, map_panels
-from worldsim.cli.rank_results import rank_results
+from worldsim.cli.rank_courses import journeys, map_panels
+from worldsim.cli.rank_results import rank_results, walked
 from worldsim.files import read_yaml, write_figures
 from worldsim.judge.report import Verdicts
 from worldsim.ranking.report import RankingReport
@@ -119,9 +119,8 @@ def _films(out: Path, outcomes: Outcomes, each: int) -> tuple[Film, ...]:
     if outcomes.truth is None or each == 0:
         return ()
     filmed, found = outcomes.eval_config.filmed, []
-    seen: Journeys | None = None
+    seen = journeys(outcomes.eval_config, filmed) if walked(outcomes) else {}
     for kind, policy, start in choose_films(outcomes.truth, outcomes.imagined, filmed, each):
-        seen = journeys(outcomes.eval_config) if seen is None else seen
         panel = map_panels(outcomes, seen, policy, start)
         record = replace(joined_record(out, policy, start), panel=panel)
         found.append(Film.of(record, CAPTIONS[kind], kind))

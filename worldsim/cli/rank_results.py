@@ -23,8 +23,8 @@ from worldsim.rollout.recorded_world import action_errors
 from worldsim.rollout.results import Outcomes
 from worldsim.validation.navigation.ranked import RANKED
 
-CLONED = "behaviour_cloning"
-"""Kind of policy that learns from recorded actions."""
+CLONED = ("behaviour_cloning", "instructed")
+"""Kinds of policies that learn from recorded actions."""
 
 
 def rank_results(outcomes: Outcomes) -> RankingReport:
@@ -33,7 +33,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     Raises:
         UsageError: the logged rates lack a policy, or the results do not tell the metric.
     """
-    if _walked(outcomes):
+    if walked(outcomes):
         from worldsim.cli.rank_courses import on_courses
 
         outcomes = on_courses(outcomes)
@@ -44,7 +44,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     if truth is None:
         seen = metric_table(imagined, options.metric)
     else:
-        others = _tables(truth, imagined, _walked(outcomes))
+        others = _tables(truth, imagined, walked(outcomes))
         if options.metric not in others:
             raise UsageError(
                 f"these results do not tell {options.metric}; they tell {', '.join(sorted(others))}"
@@ -78,7 +78,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     )
 
 
-def _walked(outcomes: Outcomes) -> bool:
+def walked(outcomes: Outcomes) -> bool:
     """Whether episodes have sub-tasks, as those of agents that walk."""
     return any(each.stages is not None for b in outcomes.imagined for each in b.trajectories)
 
@@ -133,7 +133,7 @@ def baseline_scores(outcomes: Outcomes) -> list[BaselineScores]:
         setting = getattr(outcomes.eval_config.baselines, name)
         what = row.what if isinstance(setting, bool) else f"{row.what}, {_plainly(setting)}"
         found.append(BaselineScores(name, what, row.scores, values))
-        cloned = tuple(n for n, entry in policies.items() if entry.get("kind") == CLONED)
+        cloned = tuple(n for n, entry in policies.items() if entry.get("kind") in CLONED)
         if name == ACTION_ERROR and FEWEST <= len(cloned) < len(policies):
             of = f"{name}, clones"
             found.append(BaselineScores(of, f"{what}, cloned policies", "errors", values, cloned))

@@ -6,12 +6,10 @@ Legend: N batch, K actions of a chunk, A action, M rows to learn from.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, LambdaCallback
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,6 +17,7 @@ from worldsim.config.limits import Count, Seed, Weight
 from worldsim.config.values import INLINE, Checked
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import UsageError
+from worldsim.imitation.ladder import check_ladder, keeping, ladder_folders
 from worldsim.imitation.recordings import (
     Augmentation,
     augment,
@@ -32,7 +31,7 @@ from worldsim.policies.behaviour_cloning import save_behaviour
 from worldsim.policies.checkpoints import CheckpointOrNone, find_checkpoint
 from worldsim.training.batches import Batch, Loss, StepBatches, mix
 from worldsim.training.config import FitConfig, RunConfig
-from worldsim.training.loop import EmaCallback, fit
+from worldsim.training.loop import fit
 from worldsim.training.run_folder import RunFolder
 
 
@@ -75,11 +74,7 @@ class BehaviourTraining(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        last = self.fit.max_steps
-        if last is None or list(self.ladder) != sorted(set(self.ladder)):
-            raise UsageError("behaviour cloning needs max_steps and a rising ladder of steps")
-        if not self.ladder or not 1 <= self.ladder[0] or self.ladder[-1] > last:
-            raise UsageError(f"ladder {self.ladder} must lie within 1 to max_steps={last}")
+        check_ladder(self.ladder, self.fit, "behaviour cloning")
         if self.n_action_steps > self.chunk:
             raise UsageError(
                 f"n_action_steps={self.n_action_steps} must be from 1 to chunk={self.chunk}"
@@ -110,22 +105,16 @@ def train_behaviour(
     torch.manual_seed(mix(config.seed, "behaviour"))
     lesson = Lesson.of(recordings, config)
     network = _network(recordings, config, lesson)
-    folders = {step: out / "behaviour" / f"step_{step:06d}" for step in config.ladder}
+    folders = ladder_folders(out / "behaviour", config.ladder)
 
-    def keeping(ema: EmaCallback) -> list[Callback]:
-        """Keeps a checkpoint of the averaged weights at each step of the ladder."""
-
-        def keep(trainer: pl.Trainer, *_: Any) -> None:
-            if (folder := folders.get(trainer.global_step)) is not None:
-                with ema.applied():
-                    save_behaviour(folder, network, recordings.spec, config.n_action_steps)
-
-        return [LambdaCallback(on_train_batch_end=keep)]
+    def save(folder: Path) -> None:
+        save_behaviour(folder, network, recordings.spec, config.n_action_steps)
 
     batches = StepBatches(lesson.gather, len(lesson.rows), config.fit.batch_size, config.seed)
     loss, folder = ChunkLoss(network, config), RunFolder(out)
     run = run or RunConfig()
-    fit("behaviour", network, loss, batches, config.fit, run, folder, config.seed, keeping)
+    kept = keeping(folders, save)
+    fit("behaviour", network, loss, batches, config.fit, run, folder, config.seed, kept)
     return list(folders.values())
 
 

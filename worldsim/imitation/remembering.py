@@ -20,6 +20,7 @@ from worldsim.imitation.walking import WalkingLesson, WalkingTraining
 from worldsim.models.instructed import InstructedNet
 from worldsim.models.remembering import MemoryConfig, RememberingNet
 from worldsim.policies.instructed import load_instructed, save_instructed
+from worldsim.training.batches import mix
 
 AT_ONCE = 256
 """Rows that go through the network at once."""
@@ -54,6 +55,7 @@ def train_memory(
     plain, spec = load_instructed(checkpoint)
     if not isinstance(plain, InstructedNet):
         raise DataError(f"{checkpoint} remembers already; expected a plain instructed network")
+    torch.manual_seed(mix(config.seed, "memory"))
     bank = min(config.bank, len(lesson.rows))
     network = RememberingNet(plain, MemoryConfig(config.memory_slots, bank))
     known = _recalled(network, lesson)
@@ -82,8 +84,9 @@ def _recalled(network: RememberingNet, lesson: WalkingLesson) -> Recalled:
         index = np.arange(start, min(start + AT_ONCE, len(lesson.rows)))
         batch = lesson.gather(index, plain.config)
         frames, text = to_model_video(batch["pixels"]), plain.glance.read(batch["tokens"])
-        logits = plain(frames, batch["trail"], batch["tokens"])
-        parts.append((plain.glance(frames[:, 0], text), text, logits, batch["choice"]))
+        looks = plain.looks(frames, text)
+        logits = plain.choose(looks, text, batch["trail"])
+        parts.append((looks[0], text, logits, batch["choice"]))
     seen, text, logits, choice = (torch.cat(part) for part in zip(*parts, strict=True))
     sure = logits.softmax(dim=1).amax(dim=1)
     held = torch.zeros(len(seen), network.config.slots, seen.shape[1], dtype=torch.float16)

@@ -8,12 +8,10 @@ Legend: N batch, T looks of a history, V view, H, W pixels, R poses of a trail, 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, LambdaCallback
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,8 +20,9 @@ from worldsim.cameras.poses import frame_of
 from worldsim.config.limits import Count, Seed, Share, Weight, Whole
 from worldsim.config.values import INLINE, Checked
 from worldsim.data.cache import CachedDataset
-from worldsim.data.navigation.sub_tasks import can_stop, stopping, sub_tasks
-from worldsim.errors import DataError, UsageError
+from worldsim.data.navigation.sub_tasks import can_stop, stopping, under_way
+from worldsim.errors import DataError
+from worldsim.imitation.ladder import check_ladder, keeping, ladder_folders
 from worldsim.imitation.recordings import Augmentation, augment, chosen_rows, episode_weights
 from worldsim.models.instructed import (
     GlanceConfig,
@@ -35,7 +34,7 @@ from worldsim.models.instructed import (
 from worldsim.policies.instructed import save_instructed
 from worldsim.training.batches import Batch, Loss, StepBatches, mix
 from worldsim.training.config import FitConfig, RunConfig
-from worldsim.training.loop import EmaCallback, fit
+from worldsim.training.loop import fit
 from worldsim.training.run_folder import RunFolder
 
 
@@ -83,11 +82,7 @@ class WalkingTraining(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        last = self.fit.max_steps
-        if last is None or list(self.ladder) != sorted(set(self.ladder)) or not self.ladder:
-            raise UsageError("walking needs max_steps and a rising ladder of steps")
-        if self.ladder[-1] > last:
-            raise UsageError(f"ladder {self.ladder} must lie within 1 to max_steps={last}")
+        check_ladder(self.ladder, self.fit, "walking")
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,11 +129,10 @@ class WalkingLesson:
         rows, episode = rows[acted], episode[acted]
         first = np.asarray(recordings.episode_start)[episode]
         stops = stopping(spec.action, np.asarray(recordings.action)[rows])
-        asked, keep = _asked(recordings, rows, episode, stops)
-        texts = [text for text, kept in zip(asked, keep, strict=True) if kept]
+        keep, asked = under_way(recordings, rows)
         plane = [*frame.plane, *frame.heading]
-        picked = rows[keep], first[keep], texts, stops[keep], weights[episode][keep]
-        return WalkingLesson(recordings, *picked, plane)
+        whose = rows[keep], first[keep]
+        return WalkingLesson(recordings, *whose, asked, stops[keep], weights[episode][keep], plane)
 
     def shape(self, config: WalkingTraining) -> InstructedConfig:
         """Of the network that learns it."""
@@ -165,25 +159,6 @@ class WalkingLesson:
         }
 
 
-def _asked(
-    recordings: CachedDataset,
-    rows: NDArray[np.int64],
-    episode: NDArray[np.int64],
-    stops: NDArray[np.bool_],
-) -> tuple[list[str], NDArray[np.bool_]]:
-    """The sub-task under way at each row, and whether there is one."""
-    asked, keep = [], np.ones(len(rows), bool)
-    stage, last = 0, -1
-    for i, (number, stop) in enumerate(zip(episode, stops, strict=True)):
-        if number != last:
-            stage, last = 0, int(number)
-        parts = sub_tasks(recordings.tasks[int(number)])
-        keep[i] = stage < len(parts)
-        asked.append(parts[min(stage, len(parts) - 1)])
-        stage += int(stop)
-    return asked, keep
-
-
 def train_walking(
     recordings: CachedDataset, config: WalkingTraining, out: Path, run: RunConfig | None = None
 ) -> list[Path]:
@@ -204,22 +179,12 @@ def train_walking(
     lesson = WalkingLesson.of(recordings, config)
     shape = lesson.shape(config)
     network = InstructedNet(shape)
-    folders = {step: out / "walking" / f"step_{step:06d}" for step in config.ladder}
-
-    def keeping(ema: EmaCallback) -> list[Callback]:
-        """Keeps a checkpoint of the averaged weights at each step of the ladder."""
-
-        def keep(trainer: pl.Trainer, *_: Any) -> None:
-            if (folder := folders.get(trainer.global_step)) is not None:
-                with ema.applied():
-                    save_instructed(folder, network, recordings.spec)
-
-        return [LambdaCallback(on_train_batch_end=keep)]
-
+    folders = ladder_folders(out / "walking", config.ladder)
+    kept = keeping(folders, lambda folder: save_instructed(folder, network, recordings.spec))
     batches = _batches(lesson, config, shape)
     loss, place = ChoiceLoss(network, config.augmentation), RunFolder(out)
     run = run or RunConfig()
-    fit("walking", network, loss, batches, config.fit, run, place, config.seed, keeping)
+    fit("walking", network, loss, batches, config.fit, run, place, config.seed, kept)
     found = list(folders.values())
     if config.memory_slots:
         from worldsim.imitation.remembering import train_memory

@@ -30,6 +30,10 @@ class FrameBuffer:
     rows: Rows
     pixels: NDArray[np.uint8]
 
+    def where(self, mask: NDArray[np.bool_]) -> "FrameBuffer":
+        """Those in `mask` `[N]`."""
+        return FrameBuffer(self.rows[mask], self.pixels[mask])
+
 
 def reconstruct(
     model: WorldModel, data: CachedDataset, rows: Rows, batch_size: int = 64
@@ -116,6 +120,19 @@ def strayed(
         scale = max(float(_distance(frame[None, views], truth)[0]), LEAST_ERROR)
         found[imagined] = _distance(buffer.pixels[imagined][:, views], truth) > limit * scale
     return found
+
+
+def faithful(
+    model: WorldModel, recorded: CachedDataset, buffer: FrameBuffer, limit: float
+) -> tuple[FrameBuffer, float | None]:
+    """The imagined frames that did not stray, and the share of those that did, None of none.
+
+    Args are those of `strayed`.
+    """
+    if not len(buffer.rows):
+        return buffer, None
+    lost = strayed(model, recorded, buffer, limit)
+    return buffer.where(~lost), float(lost.mean())
 
 
 def _distance(frames: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -9,17 +9,18 @@ Legend: N replays.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.data.cache import CachedDataset
+from worldsim.data.navigation.sub_tasks import stops_before
 from worldsim.judge.gates import Check, RolloutGate
 from worldsim.judge.judge import Float, Judge, ObservedFrame
-from worldsim.judge.report import DepthBand, ImaginedReport, Verdicts, episode_verdict
+from worldsim.judge.report import DepthBand, ImaginedReport, Verdicts
 from worldsim.judge.sampling import REPORTED, JudgeConfig, Rows, episodes_in
-from worldsim.judge.sub_tasks import all_closed, asked_at
+from worldsim.judge.sub_tasks import all_closed, left_at
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.replay import replay_recorded
 from worldsim.sampling.sampler import default_steps
@@ -136,11 +137,15 @@ def measure_imagined(
     Returns:
         The counts, or None where nothing was asked for or there is no held-out episode.
     """
-    whole = decided_episodes(data, config.replays, config.seed, reads_instructions(judge))
+    by_stops = reads_instructions(judge)
+    whole = decided_episodes(data, config.replays, config.seed, by_stops)
     if not whole:
         return None
     width = band_width([replay.depth for replay in whole], config.depth_band)
     later = later_replays(whole, width, config.seed)
+    if by_stops:  # after a stop nobody knows whether a failure is still to come
+        begun = stops_before(data, np.array([replay.begin for replay in later], np.int64)) > 0
+        later = [each for each, late in zip(later, begun, strict=True) if each.success or not late]
     replays = whole + later
     decided, readings = _watch(_Watcher(judge, model, data, tuple(gates)), whole)
     said = np.concatenate([decided, _watch(_Watcher(judge, model, data), later)[0]])
@@ -161,15 +166,13 @@ def _watch(
 ) -> tuple[NDArray[np.bool_], list[list[Float]]]:
     """The judge's verdict on each replay `[N]`, from the frames that follow an action, and the
     readings of gates, without those of the steps that go on after a success."""
-    rule = watcher.judge.rule
     begin = np.array([replay.begin for replay in replays])
-    steps = np.array([replay.steps(rule.hold) for replay in replays])
+    steps = np.array([replay.steps(watcher.judge.rule.hold) for replay in replays])
     said = np.zeros(len(replays), bool)
     readings = [[np.zeros(0, np.float32)] * len(replays) for _ in watcher.gates]
     order = np.argsort(-steps, kind="stable")
     for part in (order[i : i + TOGETHER] for i in range(0, len(order), TOGETHER)):
-        read, found = watcher.read(begin[part], steps[part])
-        said[part] = [episode_verdict(each, rule) for each in read]
+        said[part], found = watcher.read(begin[part], steps[part])
         for ours, each in zip(readings, found, strict=True):
             for place, reading in zip(part, each, strict=True):
                 ours[place] = reading[: replays[place].depth]
@@ -185,10 +188,11 @@ class _Watcher:
     data: CachedDataset
     gates: tuple[RolloutGate, ...] = ()
 
-    def read(self, begin: Rows, steps: Rows) -> tuple[list[Float], list[list[Float]]]:
-        """Success probability of every imagined frame of replays, `[steps]`; readings of gates."""
+    def read(self, begin: Rows, steps: Rows) -> tuple[NDArray[np.bool_], list[list[Float]]]:
+        """Verdicts on replays, as a ranking comes to them, and readings of gates."""
         data, agent = self.data, self.model.spec.agent_pos.dim
-        read: list[list[float]] = [[] for _ in begin]
+        tracker = self.judge.tracker(len(begin))
+        tracker.begin(left_at(data, begin))
         found: list[list[list[Float]]] = [[[] for _ in begin] for _ in self.gates]
         checks: list[Check] = []
 
@@ -197,21 +201,17 @@ class _Watcher:
 
         replays = replay_recorded(self.model, data, begin, steps, guided=False, before=before)
         for depth, (rows, stream) in enumerate(replays):
-            running = np.flatnonzero(steps > depth)
+            running, asked = np.flatnonzero(steps > depth), tracker.asked
             # The action that led to a frame lies in the row before it.
             action = np.asarray(data.action[rows - 1], np.float32)
             pose = None if stream.pose is None else stream.pose.cpu().numpy()
             agent_pos = stream.world_state[:, :agent].cpu().numpy()
-            asked = asked_at(data, rows) if reads_instructions(self.judge) else None
-            shown = ObservedFrame(stream.pixels(), agent_pos, pose, asked)
+            told = None if asked is None else tuple(asked[place] for place in running)
+            shown = ObservedFrame(stream.pixels(), agent_pos, pose, told)
             probability = self.judge.read(shown, action).success_probability
-            for place, value in zip(running, probability, strict=True):
-                read[place].append(float(value))
+            tracker.update(probability, steps > depth, action)
             for ours, check in zip(found, checks, strict=True):
                 for place, reading in zip(running, check(stream, probability), strict=True):
                     ours[place].append(reading)
-        return _arrays(read), [_arrays(ours) for ours in found]
-
-
-def _arrays(values: Sequence[Sequence[Any]]) -> list[Float]:
-    return [np.array(each, np.float32) for each in values]
+        readings = [[np.array(each, np.float32) for each in ours] for ours in found]
+        return tracker.succeeded, readings

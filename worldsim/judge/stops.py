@@ -28,6 +28,7 @@ from worldsim.judge.judge import (
     write_judge,
 )
 from worldsim.judge.report import EnvReference, JudgeReport, VerdictRule
+from worldsim.judge.sampling import STOPS
 from worldsim.judge.sub_tasks import SubTaskTracker
 from worldsim.models.instructed import GlanceConfig, StopReader, tokenise
 from worldsim.models.weights import (
@@ -40,10 +41,8 @@ from worldsim.models.weights import (
 )
 from worldsim.spec import WorldSpec
 
-KIND = "stops"
 
-
-@JUDGES.register(KIND)
+@JUDGES.register(STOPS)
 @dataclass(eq=False)
 class StopJudge(Judge):
     """A trained network that reads the frame of a stop and what was asked.
@@ -99,7 +98,7 @@ class StopJudge(Judge):
         save_weights(self.reader, folder / WEIGHTS)
         shape = {"glance": asdict(self.reader.glance.config), "hidden": self.reader.hidden}
         write_json(folder / CONFIG, shape)
-        write_judge(folder, KIND, self)
+        write_judge(folder, STOPS, self)
 
     @classmethod
     def from_folder(cls, folder: Path, parts: JudgeParts) -> "StopJudge":

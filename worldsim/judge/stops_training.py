@@ -1,30 +1,31 @@
 """Train a judge of stops on recorded episodes, and measure it on held-out stops.
 
-What it learns from is the success of recorded stops, and what follows from that without any state
-of a simulator. Whoever stopped with success was near the thing and faced it. So frames of the same
+Where recordings tell the event `at_goal`, every frame teaches: it says where a stop would meet the
+sub-task under way. Elsewhere it learns from the success of recorded stops, and from what follows
+from that. Whoever stopped with success was near the thing and faced it. So frames of the same
 episode from far away, or turned away on the spot, would have been no success.
 
 Legend: N items, V view, H, W pixels.
 """
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor
-from torch.nn import functional as F
 
 from worldsim.conventions import to_model_video
 from worldsim.data.cache import CachedDataset
-from worldsim.data.navigation.sub_tasks import stopping, sub_tasks
+from worldsim.data.navigation.sub_tasks import stopping, sub_tasks, under_way
 from worldsim.errors import DataError
 from worldsim.judge.augment import augment
-from worldsim.judge.buffer import FrameBuffer, imagine_again, join_buffers, reconstruct, strayed
+from worldsim.judge.buffer import FrameBuffer, faithful, imagine_again, join_buffers, reconstruct
 from worldsim.judge.judge import Judgement
-from worldsim.judge.report import JudgeReport, VerdictRule, Verdicts
+from worldsim.judge.optimise import balanced_loss, optimise
+from worldsim.judge.report import VerdictRule
 from worldsim.judge.sampling import (
     CALIBRATED,
     REPORTED,
@@ -34,19 +35,22 @@ from worldsim.judge.sampling import (
     episodes_in,
 )
 from worldsim.judge.stops import StopJudge, probabilities
-from worldsim.judge.validation import JudgedEpisode, calibrate
+from worldsim.judge.validation import JudgedEpisode, calibrate, measure
 from worldsim.models.instructed import GlanceConfig, StopReader, tokenise
 from worldsim.spec import WorldSpec
 
 if TYPE_CHECKING:
     from worldsim.models.world_model import WorldModel
 
+AT_GOAL = "at_goal"
+"""The event that a stop here would meet the sub-task under way."""
 APART = 2.5
 """Metres from a met stop beyond which another place cannot be near the same thing. A stop succeeds
 within a metre or so of it, and a straight way is the shortest."""
 SPOT, TURNED = 0.3, np.deg2rad(75)
 """Metres within which a place is the same; radians of a turn after which nothing is faced that was.
 """
+_SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +79,10 @@ def stop_items(data: CachedDataset, episodes: list[int]) -> StopItems:
     """What recorded stops teach.
 
     Of an episode of several sub-tasks success tells that all were met, failure not which was not;
-    the latter are left out.
+    the latter are left out, unless an event tells.
     """
+    if AT_GOAL in data.spec.events:
+        return _told_items(data, episodes)
     found: list[tuple[int, str, bool, bool]] = []
     for episode in episodes:
         rows = np.arange(*data.rows(episode).indices(len(data.pixels)))[:-1]
@@ -93,6 +99,18 @@ def stop_items(data: CachedDataset, episodes: list[int]) -> StopItems:
         return StopItems(np.zeros(0, np.int64), [], np.zeros(0, bool), np.zeros(0, bool))
     rows_, asked, met, real = zip(*found, strict=True)
     return StopItems(np.array(rows_), list(asked), np.array(met), np.array(real))
+
+
+def _told_items(data: CachedDataset, episodes: list[int]) -> StopItems:
+    """Every frame of the episodes at which a sub-task is under way, as the event tells of it."""
+    bounds = [data.rows(episode).indices(len(data.pixels)) for episode in episodes]
+    rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(*b)[:-1] for b in bounds)])
+    rows = rows[np.asarray(data.action_mask, bool)[rows]]
+    some, asked = under_way(data, rows)
+    rows = rows[some]
+    told = np.asarray(data.extras["events"])[rows]
+    met = told[:, data.spec.events.index(AT_GOAL)] > 0.5
+    return StopItems(rows, asked, met, stopping(data.spec.action, np.asarray(data.action)[rows]))
 
 
 def _away(data: CachedDataset, rows: Rows, stop: int) -> Rows:
@@ -144,30 +162,14 @@ class StopTrainer:
             buffers.append(reconstruct(model, self.data, np.union1d(drawn, stops)))
         if config.imagined_size:
             again = imagine_again(model, self.data, stops, config.imagined_steps)
-            kept = np.isin(again.rows, rows)
-            again = FrameBuffer(again.rows[kept], again.pixels[kept])
-            lost = strayed(model, self.data, again, config.strayed)
-            self.strayed = float(lost.mean()) if len(lost) else None
-            buffers.append(FrameBuffer(again.rows[~lost], again.pixels[~lost]))
+            known = again.where(np.isin(again.rows, rows))
+            kept, self.strayed = faithful(model, self.data, known, config.strayed)
+            buffers.append(kept)
         return join_buffers(buffers) if buffers else None
 
     def train(self, show_progress: bool = True) -> None:
         """Run all optimiser steps; leaves the network in evaluation mode."""
-        config = self.config
-        optimizer = torch.optim.AdamW(self.reader.parameters(), lr=config.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1
-        )
-        self.reader.train()
-        steps = range(config.steps)
-        for _ in track(steps, "training the judge", disable=not show_progress, transient=True):
-            loss = self._loss()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.reader.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-        self.reader.eval()
+        optimise(self.reader, self._loss, self.config, show_progress)
 
     def _draw(self) -> tuple[Rows, list[str], NDArray[np.bool_]]:
         """A batch: met stops, frames from away, failed stops, and met stops of another wording."""
@@ -202,14 +204,13 @@ class StopTrainer:
                 if len(same):
                     pixels[place] = self.buffer.pixels[self.rng.choice(same)]
         frames = augment(to_model_video(pixels), self.config.augment, self.generator)
-        # Left and right may be exchanged: instructions name no side.
-        mirrored = torch.rand(len(frames), generator=self.generator) < 0.5
+        # Left and right may be exchanged where no side is named.
+        sided = torch.tensor([bool(_SIDE.search(text)) for text in asked])
+        mirrored = (torch.rand(len(frames), generator=self.generator) < 0.5) & ~sided
         frames[mirrored] = frames[mirrored].flip(dims=(1, 4))
         logit = self.reader(frames, tokenise(asked, self.reader.glance.config))
         target = torch.from_numpy(met.astype(np.float32))
-        positive = target.mean().clamp(0.05, 0.95)
-        weight = torch.where(target > 0.5, 0.5 / positive, 0.5 / (1 - positive))
-        return F.binary_cross_entropy_with_logits(logit, target, weight)
+        return balanced_loss(logit, target)
 
     def judge(self, source: str) -> StopJudge:
         """Choose the threshold, measure on held-out stops, and wrap up.
@@ -221,21 +222,10 @@ class StopTrainer:
         if not reported:
             raise DataError("no held-out stop to measure the judge on; collect more episodes")
         rule = calibrate(calibration, (1,)) if calibration else VerdictRule()
-        truth = np.array([each.succeeded for each in reported])
-        said = np.array([each.verdict(rule) for each in reported])
-        counts = Verdicts.of(truth, said)
-        report = JudgeReport(
-            true_positives=counts.true_positives,
-            positives=counts.positives,
-            true_negatives=counts.true_negatives,
-            negatives=counts.negatives,
-            state_error_m=None,
-            progress_error=None,
-            first_frame_false_successes=0,
-            first_frames=0,
-            source=source,
-        )
-        return StopJudge(self.reader, self.spec, rule, replace(report, strayed=self.strayed))
+        report = measure(reported, rule, (), source)
+        # It tells no progress, and first frames are no stops.
+        report = replace(report, progress_error=None, first_frames=0, strayed=self.strayed)
+        return StopJudge(self.reader, self.spec, rule, report)
 
     def _judged(self, fold: int) -> list[JudgedEpisode]:
         """Each real stop of a fold as an episode of its own: a frame, then that of the stop."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.data.cache import CachedDataset
-from worldsim.data.navigation.sub_tasks import stopping, sub_tasks
+from worldsim.data.navigation.sub_tasks import stopping, stops_before, sub_tasks
 from worldsim.judge.judge import Bool, Float, JudgeTracker
 from worldsim.judge.report import VerdictRule
 from worldsim.spec import ActionSpec
@@ -17,20 +17,19 @@ from worldsim.spec import ActionSpec
 
 def all_closed(data: CachedDataset, episode: int) -> bool:
     """Whether somebody stopped in a recorded episode once for each of its sub-tasks."""
-    stops = stopping(data.spec.action, np.asarray(data.action[data.rows(episode)])[:-1])
-    return int(stops.sum()) >= len(sub_tasks(data.tasks[episode]))
+    last = np.array([data.episode_start[episode + 1] - 1], np.int64)
+    return int(stops_before(data, last)[0]) >= len(sub_tasks(data.tasks[episode]))
 
 
-def asked_at(data: CachedDataset, rows: NDArray[np.int64]) -> tuple[str, ...]:
-    """The sub-task under way when the actions that led to recorded rows `[N]` were taken."""
+def left_at(data: CachedDataset, rows: NDArray[np.int64]) -> list[str]:
+    """What is left to do at recorded rows `[N]`: the instruction from the part under way on."""
     episodes = np.searchsorted(np.asarray(data.episode_start), rows, side="right") - 1
-    found = []
-    for row, episode in zip(rows, episodes, strict=True):
-        parts, first = sub_tasks(data.tasks[int(episode)]), int(data.episode_start[episode])
-        before = np.asarray(data.action[first : max(int(row) - 1, first)])
-        stage = int(stopping(data.spec.action, before).sum())
-        found.append(parts[min(stage, len(parts) - 1)])
-    return tuple(found)
+    parts = [sub_tasks(data.tasks[int(episode)]) for episode in episodes]
+    stages = stops_before(data, rows)
+    return [
+        "; ".join(each[min(int(stage), len(each) - 1) :])
+        for each, stage in zip(parts, stages, strict=True)
+    ]
 
 
 class SubTaskTracker(JudgeTracker):

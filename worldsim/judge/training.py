@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,17 +15,12 @@ from worldsim.data.layout import read_info, recorded_in
 from worldsim.errors import DataError
 from worldsim.hardware import has_fast_bf16
 from worldsim.judge.augment import augment
-from worldsim.judge.buffer import (
-    FrameBuffer,
-    imagine_again,
-    join_buffers,
-    reconstruct,
-    strayed,
-)
+from worldsim.judge.buffer import FrameBuffer, faithful, imagine_again, join_buffers, reconstruct
 from worldsim.judge.gate import INVERSE_DYNAMICS, choose_limit, train_inverse_dynamics
 from worldsim.judge.gates import GATES, RESAMPLING, InverseDynamicsGate, RolloutGate
 from worldsim.judge.imagined import measure_imagined
 from worldsim.judge.judge import LearnedJudge, read_pixels
+from worldsim.judge.optimise import balanced_loss, optimise
 from worldsim.judge.report import EnvReference
 from worldsim.judge.resampling import ResamplingGate, require_noise
 from worldsim.judge.sampling import (
@@ -179,9 +173,8 @@ class JudgeTrainer:
     def _imagined(self, model: "WorldModel", rows: Rows) -> FrameBuffer:
         """Imagined frames on the way to `rows` that still show what their labels say."""
         buffer = imagine_again(model, self.data, rows, self.config.imagined_steps)
-        lost = strayed(model, self.data, buffer, self.config.strayed)
-        self.strayed = float(lost.mean()) if len(lost) else None
-        return FrameBuffer(buffer.rows[~lost], buffer.pixels[~lost])
+        kept, self.strayed = faithful(model, self.data, buffer, self.config.strayed)
+        return kept
 
     def _draw(self, batches: int) -> Rows:
         """Rows of several batches."""
@@ -191,21 +184,7 @@ class JudgeTrainer:
 
     def train(self, show_progress: bool = True) -> None:
         """Run all optimiser steps; leaves the state estimator in evaluation mode."""
-        config = self.config
-        optimizer = torch.optim.AdamW(self.estimator.parameters(), lr=config.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.learning_rate, total_steps=config.steps, pct_start=0.1
-        )
-        self.estimator.train()
-        steps = range(config.steps)
-        for _ in track(steps, "training the judge", disable=not show_progress, transient=True):
-            loss = self._loss()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.estimator.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-        self.estimator.eval()
+        optimise(self.estimator, self._loss, self.config, show_progress)
 
     def _batch(self) -> tuple[Tensor, Rows]:
         """uint8 frames `[N, V, 3, H, W]` and the rows that label them."""
@@ -238,9 +217,7 @@ class JudgeTrainer:
         video = augment(frames.float() / 127.5 - 1, self.config.augment, self.generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16()):
             state, logit, progress_logit = self.estimator.forward_normalised(video)
-        positive = success.mean().clamp(0.05, 0.95)
-        weight = torch.where(success > 0.5, 0.5 / positive, 0.5 / (1 - positive))
-        loss = F.binary_cross_entropy_with_logits(logit, success, weight)
+        loss = balanced_loss(logit, success)
         loss = loss + F.binary_cross_entropy_with_logits(progress_logit, progress)
         if state.shape[1]:
             loss = loss + self.config.state_weight * F.smooth_l1_loss(state, target, beta=0.1)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from worldsim.cameras.projection import Projection, projections_of, scale_intrinsics
+from worldsim.cameras.projection import Projection, project, projections_of, scale_intrinsics
 from worldsim.conventions import to_model_video
 from worldsim.memory.base import (
     FrameCameras,
@@ -91,40 +91,37 @@ class GroundMemory(Memory):
 
     def render(self, cameras: FrameCameras) -> tuple[Tensor, Tensor]:
         """See `Memory.render`; covered is what the newest frame saw of the plane."""
-        null = self._null(cameras)
-        render, coverage = null.render, null.coverage
-        if self.reader is None or self.reader.latents is None or not bool(self.held.any()):
-            return render, coverage
-        frames, moving = cameras.pose.shape[1], list(self.moving)
-        pixels = to_model_video(self.reader.pixels(self.newest))
-        cells = self.newest.shape[-2]
-        intrinsics = scale_intrinsics(
-            cameras.intrinsics[:, moving].to(self.pose), pixels.shape[-2] / cells
-        )
-        for frame in range(frames):
-            found, seen = [], []
-            for place, projection in enumerate(self.projections):
-                source, inside = ground_flow(
-                    projection,
-                    intrinsics[:, place],
-                    cameras.pose[:, frame, moving[place]].to(self.pose),
-                    self.pose[:, place],
-                    self.height,
-                    (pixels.shape[-2], pixels.shape[-1]),
-                )
-                found.append(
-                    functional.grid_sample(
-                        pixels[:, place], source, "bicubic", "border", align_corners=False
-                    )
-                )
-                seen.append(inside)
-            latents = self.reader.latents(torch.stack(found, dim=1).clamp(-1, 1)).to(render)
-            whole = (torch.stack(seen, dim=1) & self.held[..., None, None]).to(render)
-            # A cell counts as far as all of it was seen.
-            covered = -functional.adaptive_max_pool2d(-whole, latents.shape[-2:])
-            coverage[:, frame, moving] = covered[:, :, None]
-            render[:, frame, moving] = latents * covered[:, :, None]
-        return render, coverage
+        null, reader = self._null(cameras), self.reader
+        use = self.held & (cameras.known > 0)[:, None]
+        if reader is None or reader.latents is None or not bool(use.any()):
+            return null.render, null.coverage
+        moving, frames = list(self.moving), cameras.pose.shape[1]
+        # Poses of unknown cameras mean nothing, and need not be finite.
+        eye = torch.eye(4).to(self.pose)
+        pose = torch.where(use[:, None, :, None, None], cameras.pose[:, :, moving].to(eye), eye)
+        before = torch.where(use[..., None, None], self.pose, eye)
+        pixels = to_model_video(reader.pixels(self.newest))
+        size = (pixels.shape[-2], pixels.shape[-1])
+        factor = size[0] / self.newest.shape[-2]
+        intrinsics = scale_intrinsics(cameras.intrinsics[:, moving].to(eye), factor)
+        found, seen = [], []
+        for view, projection in enumerate(self.projections):
+            rig = (intrinsics[:, None, view], pose[:, :, view], before[:, None, view])
+            source, inside = ground_flow(projection, *rig, self.height, size)
+            images = pixels[:, None, view].expand(-1, frames, -1, -1, -1).flatten(0, 1)
+            drawn = functional.grid_sample(
+                images, source.flatten(0, 1), "bicubic", "border", align_corners=False
+            )
+            found.append(drawn.view(-1, frames, *drawn.shape[1:]))
+            seen.append(inside)
+        latents = reader.latents(torch.stack(found, dim=2).clamp(-1, 1)).to(null.render)
+        whole = (torch.stack(seen, dim=2) & use[:, None, :, None, None]).to(latents)
+        # A cell counts as far as all of it was seen.
+        covered = -functional.adaptive_max_pool2d(-whole.flatten(0, 1), latents.shape[-2:])
+        covered = covered.view(*whole.shape[:3], *latents.shape[-2:])[:, :, :, None]
+        null.coverage[:, :, moving] = covered
+        null.render[:, :, moving] = latents * covered
+        return null.render, null.coverage
 
     def joined(self, other: Self) -> Self:
         both = super().joined(other)
@@ -144,28 +141,24 @@ def ground_flow(
 
     Args:
         projection: of the camera.
-        intrinsics: `[N, 3, 3]` in pixels.
-        pose: `[N, 4, 4]` camera to world now.
-        before: `[N, 4, 4]` camera to world then.
+        intrinsics: `[..., 3, 3]` in pixels.
+        pose: `[..., 4, 4]` camera to world now.
+        before: `[..., 4, 4]` camera to world then.
         height: metres.
         size: (H, W).
 
     Returns:
-        Places `[N, H, W, 2]` as `grid_sample` takes them, and bool `[N, H, W]`: whether the plane
-        is seen there, now and then. Elsewhere places are those of directions, as of what is far.
+        Places `[..., H, W, 2]` as `grid_sample` takes them, and bool `[..., H, W]`: whether the
+        plane is seen there, now and then. Elsewhere places mean nothing, and are finite.
     """
-    rays = projection.rays(intrinsics, pose[:, :3, :3], *size).movedim(-3, -1)
-    above = pose[:, None, None, 2, 3] - height
+    rays = projection.rays(intrinsics, pose[..., :3, :3], *size).movedim(-3, -1)
+    origin = pose[..., None, None, :3, 3]
     down = -rays[..., 2]
-    reach = above / torch.where(down.abs() < NEAREST, torch.full_like(down, NEAREST), down)
+    reach = (origin[..., 2] - height) / torch.where(down.abs() < NEAREST, NEAREST, down)
     hits = (reach > NEAREST) & (down.abs() >= NEAREST)
-    points = pose[:, None, None, :3, 3] + rays * reach[..., None]
-    back = torch.linalg.inv(before)
-    turned = torch.einsum("nij,nhwj->nhwi", back[:, :3, :3], points) + back[:, None, None, :3, 3]
-    far = torch.einsum("nij,nhwj->nhwi", back[:, :3, :3], rays)
-    local = torch.where(hits[..., None], turned, far)
-    places, depth = projection.project(local, intrinsics[:, None, None])
-    scale = places.new_tensor([size[1], size[0]])
-    source = 2 * places / scale - 1
-    inside = (depth > NEAREST) & (source.abs() <= 1).all(-1)
-    return torch.where(depth[..., None] > NEAREST, source, 0.0), hits & inside
+    points = origin + rays * torch.where(hits, reach, 1.0)[..., None]
+    at = (intrinsics[..., None, None, :, :], before[..., None, None, :, :])
+    places, depth = project(points, *at, projection)
+    source = 2 * places / places.new_tensor([size[1], size[0]]) - 1
+    seen = hits & (depth > NEAREST) & (source.abs() <= 1).all(-1)
+    return torch.where(depth[..., None] > NEAREST, source, 0.0), seen

@@ -5,7 +5,7 @@ that a policy made for one world can act in another.
 """
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,3 +138,25 @@ class EnvStreams(EnvMemory[np.random.Generator]):
         for env_id in map(int, env_ids):
             key = (_POLICY_STREAM, env_id)
             self[env_id] = np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=key))
+
+
+class EpisodePolicy(Generic[T]):
+    """What policies share that keep a random stream and notes of each episode."""
+
+    def __init__(self) -> None:
+        self._streams = EnvStreams()
+        self._notes: EnvMemory[T] = EnvMemory()
+
+    def _begin(self) -> T:
+        """Notes of an episode that begins."""
+        raise NotImplementedError
+
+    def reset(self, env_ids: Sequence[int], seed: int) -> None:
+        """See `Policy.reset`."""
+        self._streams.reset(env_ids, seed)
+        self._notes.update((int(i), self._begin()) for i in env_ids)
+
+    def forget(self, env_ids: Sequence[int]) -> None:
+        """Drop streams and notes of `env_ids`."""
+        self._streams.forget(env_ids)
+        self._notes.forget(env_ids)

@@ -18,7 +18,7 @@ from worldsim.config.limits import Positive, Whole
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
-from worldsim.policies.base import POLICIES, EnvMemory, EnvStreams, FloatArray
+from worldsim.policies.base import POLICIES, EpisodePolicy, FloatArray
 from worldsim.policies.steering import Steering, wrapped
 from worldsim.policies.wandering import Wander
 from worldsim.spec import EQUIRECTANGULAR, ActionKind, WorldSpec
@@ -37,7 +37,8 @@ _FINER, _BESIDE = 4, 2
 """Rays for each column; cells around an agent that it would see if they were floor."""
 _AHEAD, _KEEP = 3, 4
 """Cells of a path that are headed for at once; steps for which a path is kept."""
-_STUCK = 0.3
+_FEEL = (CELL, 1.5 * CELL)
+"""Metres ahead at which something is that was run into; the second is another cell for sure."""
 _TURNING, _MOST_TURNS = 0.1, 6
 _AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1))
 
@@ -66,11 +67,13 @@ class FloorMap:
 
     Attributes:
         cells: `[G, G]` of `UNKNOWN`, `FREE` and `TAKEN`, by x and y.
+        felt: `[G, G]` where something was run into; no look takes that for free.
     """
 
     cells: NDArray[np.uint8] = field(
         default_factory=lambda: np.full((CELLS, CELLS), UNKNOWN, np.uint8)
     )
+    felt: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((CELLS, CELLS), bool))
 
     @staticmethod
     def cell(x: float, y: float) -> tuple[int, int]:
@@ -107,10 +110,18 @@ class FloorMap:
         places = np.stack([x + away * np.cos(bearing), y + away * np.sin(bearing)])
         index = np.clip(np.floor(places / CELL).astype(int) + CELLS // 2, 1, CELLS - 2)
         if mark == FREE:
-            self.cells[index[0], index[1]] = FREE
+            seen = ~self.felt[index[0], index[1]]
+            self.cells[index[0][seen], index[1][seen]] = FREE
         else:  # a floor that was walked or seen from nearby stays one
             fresh = self.cells[index[0], index[1]] != FREE
             self.cells[index[0][fresh], index[1][fresh]] = TAKEN
+
+    def feel(self, x: float, y: float, yaw: float) -> None:
+        """Mark the next cell ahead of a place as taken: somebody ran into something there."""
+        here = self.cell(x, y)
+        ahead = [self.cell(x + away * np.cos(yaw), y + away * np.sin(yaw)) for away in _FEEL]
+        cell = next((each for each in ahead if each != here), here)
+        self.cells[cell], self.felt[cell] = TAKEN, True
 
     def path(self, x: float, y: float) -> list[tuple[int, int]]:
         """Cells of the shortest way over free ones to the nearest frontier; empty without one."""
@@ -154,7 +165,7 @@ class _Search:
 
 
 @POLICIES.register("frontier")
-class FrontierPolicy:
+class FrontierPolicy(EpisodePolicy[_Search]):
     """Goes to the nearest place from which it would see more of the floor.
 
     Args:
@@ -176,6 +187,7 @@ class FrontierPolicy:
         stop_after: Whole = 0,
         eye: Positive = 1.25,
     ) -> None:
+        super().__init__()
         check_arguments(FrontierPolicy, {"stop_after": stop_after, "eye": eye}, name)
         self.name, self.n_action_steps = name, 1
         self._steering = Steering(spec, name)
@@ -186,18 +198,9 @@ class FrontierPolicy:
                 f"{', '.join(spec.camera_names)}; take env.sensor=panorama"
             )
         self._camera, self._stop, self._eye = round_[0], int(stop_after), eye
-        self._streams = EnvStreams()
-        self._searches: EnvMemory[_Search] = EnvMemory()
 
-    def reset(self, env_ids: Sequence[int], seed: int) -> None:
-        """Begin with empty maps in `env_ids`."""
-        self._streams.reset(env_ids, seed)
-        self._searches.update((int(i), _Search()) for i in env_ids)
-
-    def forget(self, env_ids: Sequence[int]) -> None:
-        """Drop the maps of `env_ids`."""
-        self._streams.forget(env_ids)
-        self._searches.forget(env_ids)
+    def _begin(self) -> _Search:
+        return _Search()
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """`[N, 1, A]`."""
@@ -206,7 +209,7 @@ class FrontierPolicy:
         return np.stack([self._act(*row) for row in rows])[:, None]
 
     def _act(self, env_id: int, agent_pos: FloatArray, look: NDArray[np.uint8]) -> FloatArray:
-        search, stream = self._searches[env_id], self._streams[env_id]
+        search, stream = self._notes[env_id], self._streams[env_id]
         search.steps += 1
         if self._stop and search.steps > self._stop:
             return self._steering.named("stop")
@@ -229,8 +232,7 @@ class FrontierPolicy:
     def _note_collision(self, search: _Search, x: float, y: float, yaw: float) -> None:
         """Mark what is ahead as taken if the last step led nowhere."""
         before, search.place = search.place, None
-        if before is None or np.hypot(x - before[0], y - before[1]) >= _STUCK * self._steering.step:
+        if before is None or not self._steering.led_nowhere(before, x, y):
             return
-        cell = search.known.cell(x + CELL * np.cos(yaw), y + CELL * np.sin(yaw))
-        search.known.cells[cell] = TAKEN
+        search.known.feel(x, y, yaw)
         search.path = []

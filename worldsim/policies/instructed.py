@@ -19,7 +19,8 @@ from worldsim.cameras.poses import frame_of
 from worldsim.config.limits import Weight
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation, stack_views, to_model_video
-from worldsim.data.navigation.sub_tasks import STOP, sub_tasks
+from worldsim.data.navigation.sub_tasks import sub_tasks
+from worldsim.data.navigation.walk import STOP
 from worldsim.errors import DataError, SpecMismatchError
 from worldsim.models.instructed import (
     GlanceConfig,
@@ -32,8 +33,7 @@ from worldsim.models.remembering import MemoryConfig, RememberingNet, ShortTermM
 from worldsim.models.weights import WEIGHTS, load_weights, shape_of
 from worldsim.policies.base import (
     POLICIES,
-    EnvMemory,
-    EnvStreams,
+    EpisodePolicy,
     FloatArray,
     require_same_interface,
 )
@@ -66,7 +66,7 @@ class _Walk:
 
 
 @POLICIES.register(KIND)
-class InstructedPolicy:
+class InstructedPolicy(EpisodePolicy[_Walk]):
     """Chooses as the network of a checkpoint does.
 
     Args:
@@ -90,6 +90,7 @@ class InstructedPolicy:
         name: str = "",
         temperature: Weight = 0.0,
     ) -> None:
+        super().__init__()
         check_arguments(InstructedPolicy, {"temperature": temperature}, name)
         folder = find_checkpoint(checkpoint)
         self.name, self.n_action_steps = name or folder.name, 1
@@ -103,32 +104,20 @@ class InstructedPolicy:
         self._stop = spec.action.names.index(STOP)
         self._shape = self._plain.config
         self._kept = self._shape.stride * (self._shape.history - 1) + self._shape.trail + 1
-        self._streams = EnvStreams()
-        self._walks: EnvMemory[_Walk] = EnvMemory()
 
     @property
     def _plain(self) -> InstructedNet:
         net = self._network
         return net.plain if isinstance(net, RememberingNet) else net
 
-    def reset(self, env_ids: Sequence[int], seed: int) -> None:
-        """Begin walks in `env_ids`."""
-        self._streams.reset(env_ids, seed)
-        self._walks.update((int(i), self._fresh()) for i in env_ids)
-
-    def _fresh(self) -> _Walk:
+    def _begin(self) -> _Walk:
         net = self._network
         return _Walk(memory=net.fresh() if isinstance(net, RememberingNet) else None)
-
-    def forget(self, env_ids: Sequence[int]) -> None:
-        """Drop the walks of `env_ids`."""
-        self._streams.forget(env_ids)
-        self._walks.forget(env_ids)
 
     @torch.inference_mode()
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """`[N, 1, A]`."""
-        walks = [self._walks[int(i)] for i in env_ids]
+        walks = [self._notes[int(i)] for i in env_ids]
         pixels = stack_views(observation["pixels"], self._cameras)
         poses = np.asarray(observation["agent_pos"], np.float32)[:, self._plane]
         for walk, look, pose in zip(walks, pixels, poses, strict=True):
@@ -145,7 +134,8 @@ class InstructedPolicy:
     def _choose(self, share: NDArray[np.float32], env_id: int) -> int:
         if not self._temperature:
             return int(share.argmax())
-        weight = np.maximum(share.astype(np.float64), 1e-12) ** (1.0 / self._temperature)
+        # By the likeliest, so that no temperature is so low that nothing is left.
+        weight = (share.astype(np.float64) / share.max()) ** (1.0 / self._temperature)
         return int(self._streams[env_id].choice(len(share), p=weight / weight.sum()))
 
     def _shares(self, walks: list[_Walk], asked: list[str]) -> Tensor:

@@ -15,7 +15,7 @@ from worldsim.config.limits import Count, Share, Weight, Whole
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
-from worldsim.policies.base import POLICIES, EnvMemory, EnvStreams, FloatArray
+from worldsim.policies.base import POLICIES, EpisodePolicy, FloatArray
 from worldsim.policies.scripted.privileged import state_source
 from worldsim.policies.steering import MOVES, Steering, wrapped
 from worldsim.policies.wandering import Wander
@@ -58,7 +58,7 @@ class _Trip:
 
 
 @POLICIES.register("geodesic")
-class GeodesicPolicy:
+class GeodesicPolicy(EpisodePolicy[_Trip]):
     """Follows the shortest path to the goal, faces it and stops.
 
     Args:
@@ -94,6 +94,7 @@ class GeodesicPolicy:
         errand: Errand = "asked",
         map: bool = False,
     ) -> None:
+        super().__init__()
         dials = {"early_stop": early_stop, "late_stop": late_stop, "detours": detours}
         dials |= {"detour_steps": detour_steps, "sight": sight}
         check_arguments(GeodesicPolicy, {**dials, "errand": errand}, name)
@@ -109,18 +110,9 @@ class GeodesicPolicy:
         self._early, self._late = early_stop, int(late_stop)
         self._detours, self._longest = detours, int(detour_steps)
         self._sight, self._remembers = sight, remembers
-        self._streams = EnvStreams()
-        self._trips: EnvMemory[_Trip] = EnvMemory()
 
-    def reset(self, env_ids: Sequence[int], seed: int) -> None:
-        """Begin trips in `env_ids`."""
-        self._streams.reset(env_ids, seed)
-        self._trips.update((int(i), _Trip()) for i in env_ids)
-
-    def forget(self, env_ids: Sequence[int]) -> None:
-        """Drop the trips of `env_ids`."""
-        self._streams.forget(env_ids)
-        self._trips.forget(env_ids)
+    def _begin(self) -> _Trip:
+        return _Trip()
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """`[N, 1, A]`.
@@ -133,7 +125,7 @@ class GeodesicPolicy:
         return np.stack([self._act(*row) for row in rows])[:, None]
 
     def _act(self, env_id: int, agent_pos: FloatArray, state: FloatArray) -> FloatArray:
-        trip, stream = self._trips[env_id], self._streams[env_id]
+        trip, stream = self._notes[env_id], self._streams[env_id]
         if trip.detour > 0:
             trip.detour -= 1
             return self._steering.named(trip.move)

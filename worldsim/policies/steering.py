@@ -10,6 +10,8 @@ MOVES = ("forward", "turn_left", "turn_right")
 _POSE = ("agent_x", "agent_y", "agent_cos", "agent_sin")
 _LEAST = 0.2
 """Least share of a continuous step."""
+_BLOCKED = 0.3
+"""Share of a step below which it was blocked."""
 
 
 class Steering:
@@ -38,6 +40,10 @@ class Steering:
         """x, y and heading of an agent `[P]`."""
         x, y, cos, sin = np.asarray(agent_pos, np.float64)[self._pose]
         return float(x), float(y), float(np.arctan2(sin, cos))
+
+    def led_nowhere(self, before: tuple[float, float], x: float, y: float) -> bool:
+        """Whether a step from one place to another is so short that something was in its way."""
+        return bool(np.hypot(x - before[0], y - before[1]) < _BLOCKED * self.step)
 
     def named(self, name: str) -> FloatArray:
         """The action `[A]` of a whole move: stop, forward, turn_left or turn_right."""

@@ -8,12 +8,9 @@ import numpy as np
 from worldsim.config.limits import Count, Share, Whole
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
-from worldsim.policies.base import POLICIES, EnvMemory, EnvStreams, FloatArray
+from worldsim.policies.base import POLICIES, EpisodePolicy, FloatArray
 from worldsim.policies.steering import Steering
 from worldsim.spec import ActionKind, WorldSpec
-
-_BLOCKED = 0.3
-"""Share of a step below which an explorer takes it for blocked."""
 
 
 @dataclass
@@ -52,9 +49,7 @@ class Wander:
         self.steps += 1
         x, y, _ = steering.pose(agent_pos)
         before, self.place = self.place, None
-        blocked = before is not None and np.hypot(x - before[0], y - before[1]) < (
-            _BLOCKED * steering.step
-        )
+        blocked = before is not None and steering.led_nowhere(before, x, y)
         if self.turns == 0 and (blocked or stream.uniform() < turning):
             self.turns = int(stream.integers(1, most + 1))
             self.move = "turn_left" if stream.uniform() < 0.5 else "turn_right"
@@ -66,7 +61,7 @@ class Wander:
 
 
 @POLICIES.register("forward")
-class ForwardPolicy:
+class ForwardPolicy(EpisodePolicy[Wander]):
     """Walks straight on; turns by a random amount where it is blocked, and at random.
 
     It reads proprioception alone.
@@ -90,22 +85,14 @@ class ForwardPolicy:
         most_turns: Count = 6,
     ) -> None:
         given = {"turning": turning, "stop_after": stop_after, "most_turns": most_turns}
+        super().__init__()
         check_arguments(ForwardPolicy, given, name)
         self.name, self.n_action_steps = name, 1
         self._steering = Steering(spec, name)
         self._turning, self._stop, self._most = turning, int(stop_after), int(most_turns)
-        self._streams = EnvStreams()
-        self._ways: EnvMemory[Wander] = EnvMemory()
 
-    def reset(self, env_ids: Sequence[int], seed: int) -> None:
-        """Begin anew in `env_ids`."""
-        self._streams.reset(env_ids, seed)
-        self._ways.update((int(i), Wander()) for i in env_ids)
-
-    def forget(self, env_ids: Sequence[int]) -> None:
-        """Drop what is kept of `env_ids`."""
-        self._streams.forget(env_ids)
-        self._ways.forget(env_ids)
+    def _begin(self) -> Wander:
+        return Wander()
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """`[N, 1, A]`."""
@@ -113,7 +100,7 @@ class ForwardPolicy:
         return np.stack([self._act(*row) for row in rows])[:, None]
 
     def _act(self, env_id: int, agent_pos: FloatArray) -> FloatArray:
-        way, stream = self._ways[env_id], self._streams[env_id]
+        way, stream = self._notes[env_id], self._streams[env_id]
         if self._stop and way.steps >= self._stop:
             return self._steering.named("stop")
         return way.step(self._steering, agent_pos, stream, self._turning, self._most)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.envs.indoor.floor_map import floor_map
+from worldsim.envs.indoor.floor_map import FloorMap, floor_map
 from worldsim.envs.indoor.journey import Journey
 from worldsim.reporting.film import COLOURS
 
@@ -20,11 +20,7 @@ def ways_from_above(journey: Journey, ways: Mapping[str, NDArray[np.float32]]) -
         journey: the episode, whose goals are marked.
         ways: {world: places `[n, 2]`} in the frame of the start, metres.
     """
-    drawn, back = floor_map(journey.scene, goals=journey.goals), np.linalg.inv(journey.to_start)
-    for world, way in ways.items():
-        places = np.column_stack([way, np.zeros(len(way)), np.ones(len(way))])
-        drawn = drawn.with_way((places @ back.T)[:, :2], COLOURS[WAYS[world]])
-    return drawn.image
+    return _drawn(floor_map(journey.scene, goals=journey.goals), _on_map(journey, ways))
 
 
 def growing_ways(journey: Journey, ways: Mapping[str, NDArray[np.float32]]) -> NDArray[np.uint8]:
@@ -36,6 +32,25 @@ def growing_ways(journey: Journey, ways: Mapping[str, NDArray[np.float32]]) -> N
         journey: the episode.
         ways: as `ways_from_above` takes them.
     """
-    longest = max(len(way) for way in ways.values())
-    grown = ({world: way[: t + 1] for world, way in ways.items()} for t in range(longest))
-    return np.stack([ways_from_above(journey, each) for each in grown])
+    plain, placed = floor_map(journey.scene, goals=journey.goals), _on_map(journey, ways)
+    longest = max(len(way) for way in placed.values())
+    grown = ({world: way[: t + 1] for world, way in placed.items()} for t in range(longest))
+    return np.stack([_drawn(plain, each) for each in grown])
+
+
+def _on_map(
+    journey: Journey, ways: Mapping[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float64]]:
+    """Ways `[n, 2]` in the scene's frame."""
+    back, found = np.linalg.inv(journey.to_start), {}
+    for world, way in ways.items():
+        places = np.column_stack([way, np.zeros(len(way)), np.ones(len(way))])
+        found[world] = (places @ back.T)[:, :2]
+    return found
+
+
+def _drawn(plain: FloorMap, ways: Mapping[str, NDArray[np.float64]]) -> NDArray[np.uint8]:
+    """The scene with ways on it."""
+    for world, way in ways.items():
+        plain = plain.with_way(way, COLOURS[WAYS[world]])
+    return plain.image

@@ -36,8 +36,8 @@ class StreetFigures:
     recall: of events.
     f1: of events.
     ledger_right: share of steps at which the ledger holds the simulator's score.
-    houses: share of houses that are seen again, after they were out of sight, in the colour in
-        which they were first shown.
+    houses: share of cells with a house that are seen again, after they were out of sight, in the
+        colour that they first showed; one that first showed no house is right without one.
     standing: share of cells with a house that show one.
     phantoms: share of cells without a house that show one.
     """
@@ -192,7 +192,7 @@ def street_figures(
         off_at_end=float(np.abs(shown[-1] - truth.scores[-1]).mean()),
         precision=hits / said,
         recall=hits / there,
-        f1=2 * hits / max(said * (hits > 0) + there, 1.0),
+        f1=2 * hits / (said + there),
         ledger_right=float((scores == truth.scores).mean()),
         **_houses(truth, read_houses(frames)),
     )

@@ -10,7 +10,7 @@ from worldsim.config.limits import Share
 from worldsim.config.values import check_arguments
 from worldsim.conventions import Observation
 from worldsim.errors import UsageError
-from worldsim.policies.base import POLICIES, EnvMemory, EnvStreams, FloatArray
+from worldsim.policies.base import POLICIES, EpisodePolicy, FloatArray
 from worldsim.policies.scripted.controllers import CLOSED, Hand
 from worldsim.policies.scripted.tasks import controller_for
 from worldsim.spec import WorldSpec
@@ -54,7 +54,7 @@ class _Errand:
 
 
 @POLICIES.register("play")
-class PlayPolicy:
+class PlayPolicy(EpisodePolicy[_Errand | None]):
     """Wanders between random places, objects and beyond them, gripping at random.
 
     It heads for objects where the observation carries the simulator's `state`, else anywhere.
@@ -76,6 +76,7 @@ class PlayPolicy:
         fumbling: Share = 0.0,
         carrying: Share = 0.0,
     ) -> None:
+        super().__init__()
         shares = {"contact": contact, "fumbling": fumbling, "carrying": carrying}
         check_arguments(PlayPolicy, shares, name)
         if spec.action.names[:5] != ("dx", "dy", "dz", "dyaw", "grip"):
@@ -91,18 +92,9 @@ class PlayPolicy:
         first = next((n.removesuffix("_x") for n in names if n.endswith("_x")), "")
         self._thing = spec.state.indices(f"{first}_x", f"{first}_y", f"{first}_z")
         self._read = None if self._expert is None else spec.state.indices(*self._expert.state)
-        self._streams = EnvStreams()
-        self._errands: EnvMemory[_Errand | None] = EnvMemory()
 
-    def reset(self, env_ids: Sequence[int], seed: int) -> None:
-        """Drop the errands of `env_ids` and restart their streams."""
-        self._streams.reset(env_ids, seed)
-        self._errands.update((int(i), None) for i in env_ids)
-
-    def forget(self, env_ids: Sequence[int]) -> None:
-        """Drop the errands and streams of `env_ids`."""
-        self._streams.forget(env_ids)
-        self._errands.forget(env_ids)
+    def _begin(self) -> None:
+        return None
 
     def act(self, observation: Observation, env_ids: Sequence[int]) -> FloatArray:
         """Actions `[N, 1, A]`."""
@@ -122,7 +114,7 @@ class PlayPolicy:
         return actions
 
     def _next_errand(self, env_id: int, hand: Array, thing: Array | None) -> _Errand:
-        errand = self._errands[env_id]
+        errand = self._notes[env_id]
         if errand is None or errand.over(hand):
             last = np.zeros(4) if errand is None else errand.action
             stream = self._streams[env_id]
@@ -130,7 +122,7 @@ class PlayPolicy:
             errand = self._draw(stream, hand, thing, last)
             if worked and not errand.working and stream.uniform() < _HOLD_ON:
                 errand.grip = CLOSED
-            self._errands[env_id] = errand
+            self._notes[env_id] = errand
         return errand
 
     def _draw(

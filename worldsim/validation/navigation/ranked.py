@@ -12,8 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from worldsim.data.navigation.walk import ACTIONS, STOP, Walk
+from worldsim.data.navigation.walk import ACTIONS, STOP, Bool, Walk
 from worldsim.errors import UsageError
 from worldsim.rollout.episodes import METRICS, Episode, EpisodeMetric, Measure, Trajectory
 from worldsim.validation.navigation import formulas
@@ -51,9 +52,9 @@ def walk_of(trajectory: Trajectory, actions: Sequence[str] = ACTIONS) -> Walk:
     pose = trajectory.pose.astype(np.float64)
     places, headings = pose[:, :3, 3], np.arctan2(pose[:, 1, 0], pose[:, 0, 0])
     if trajectory.stages is not None:
-        closed = np.diff(trajectory.stages[:, 0]) < 0
+        closed, met = _closings(trajectory.stages)
         names = tuple(STOP if stop else _MOVED for stop in closed)
-        return Walk(places, headings, names, met=np.diff(trajectory.stages[:, 1])[closed] > 0)
+        return Walk(places, headings, names, met=met)
     chosen = np.asarray(trajectory.action)
     if chosen.shape != (trajectory.steps, len(actions)):
         raise UsageError(
@@ -62,13 +63,18 @@ def walk_of(trajectory: Trajectory, actions: Sequence[str] = ACTIONS) -> Walk:
     return Walk(places, headings, tuple(actions[i] for i in chosen.argmax(axis=1)))
 
 
+def _closings(stages: NDArray[np.float32]) -> tuple[Bool, Bool]:
+    """Whether each action closed a sub-task `[T]`, and whether each of those was met."""
+    closed = np.diff(stages[:, 0]) < 0
+    return closed, np.diff(stages[:, 1])[closed] > 0
+
+
 def met_sub_tasks(trajectory: Trajectory) -> list[bool] | None:
     """Whether each sub-task was met, those never begun included; None where nobody tells."""
     stages = trajectory.stages
     if stages is None or not len(stages):
         return None
-    closed = np.diff(stages[:, 0]) < 0
-    met = [bool(word) for word in np.diff(stages[:, 1])[closed] > 0]
+    met = [bool(each) for each in _closings(stages)[1]]
     return met + [False] * (int(stages[0, 0]) - len(met))
 
 
