@@ -3,25 +3,23 @@
 Making one costs seconds, another scene milliseconds. Its OpenGL context belongs to the thread that
 made it. Places are in our frame (z up); `worldsim.data.navigation.frames` turns them.
 
-Legend: V views, H W pixels; metres.
+Metres.
 """
 
 import atexit
 import threading
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import cv2
 import numpy as np
 
 from worldsim.data.navigation.frames import quaternion_of_heading, to_habitat
 from worldsim.envs.habitat.library import habitat_sim
+from worldsim.envs.habitat.sensors import frame_of, sensor_specs
 from worldsim.envs.indoor.agent import Array, Body
-from worldsim.envs.indoor.cube_faces import FINE
-from worldsim.envs.indoor.sensors import FAR, VIEWS, Float, Frame, SensorConfig
+from worldsim.envs.indoor.sensors import Float, Frame, SensorConfig
 from worldsim.errors import WorldsimError
 
 _CELLS = 6
@@ -70,7 +68,7 @@ class Viewer:
         """What an agent at `place` `[2]` with a heading sees."""
         self._show(stage)
         self._stand(place, yaw)
-        return _frame(self._simulator.get_sensor_observations(), stage.sensor)
+        return frame_of(self._simulator.get_sensor_observations(), stage.sensor)
 
     def pathfinder(self, stage: Stage) -> Any:
         """A `PathFinder` of its own for a scene and an agent.
@@ -167,7 +165,7 @@ def _configuration(library: Any, stage: Stage) -> Any:
     backend.enable_physics = False
     backend.allow_sliding = stage.body.sliding
     agent.height, agent.radius = stage.height, stage.body.radius
-    agent.sensor_specifications = _specs(library, stage.sensor)
+    agent.sensor_specifications = sensor_specs(library, stage.sensor)
     turn = float(np.rad2deg(stage.body.turn))
     amounts = dict(zip(MOVES, (stage.body.forward, turn, turn), strict=True))
     agent.action_space = {
@@ -175,55 +173,6 @@ def _configuration(library: Any, stage: Stage) -> Any:
         for name, amount in amounts.items()
     }
     return library.Configuration(backend, [agent])
-
-
-def _specs(library: Any, sensor: SensorConfig) -> list[Any]:
-    """Colour at twice the size for each view, and depth at its own, as habitat-sim's specs."""
-    found = []
-    round_about = sensor.kind == "panorama"
-    for name, degrees in VIEWS[sensor.kind]:
-        for what in ("color", "depth") if sensor.depth else ("color",):
-            cls = library.EquirectangularSensorSpec if round_about else library.CameraSensorSpec
-            spec = cls()
-            spec.uuid = f"{what} {name}"
-            spec.sensor_type = getattr(library.SensorType, what.upper())
-            rows = sensor.size * (FINE if what == "color" else 1)
-            spec.resolution = [rows, 2 * rows if round_about else rows]
-            spec.position = [0.0, float(sensor.height), 0.0]
-            spec.orientation = [0.0, float(np.deg2rad(degrees)), 0.0]
-            spec.channels = 4 if what == "color" else 1
-            spec.far = FAR
-            if not round_about:
-                spec.hfov = float(sensor.fov)
-            found.append(spec)
-    return found
-
-
-def _frame(seen: Any, sensor: SensorConfig) -> Frame:
-    """A frame of what the sensors gave."""
-    pixels, depths = {}, []
-    for name, _ in VIEWS[sensor.kind]:
-        fine = np.ascontiguousarray(np.asarray(seen[f"color {name}"])[..., :3])
-        size = (fine.shape[1] // FINE, fine.shape[0] // FINE)
-        pixels[name] = np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.uint8)
-        if sensor.depth:
-            depth = np.array(seen[f"depth {name}"], np.float32)
-            round_about = sensor.kind == "panorama"
-            depths.append(depth * radial_stretch(*depth.shape) if round_about else depth)
-    return Frame(pixels, np.stack(depths) if depths else None)
-
-
-@lru_cache(maxsize=8)
-def radial_stretch(height: int, width: int) -> Float:
-    """Distance over what habitat-sim calls the depth of an equirectangular pixel, `[H, W]`.
-
-    Its `equirectangular.frag` reads the depth buffers of a cube's faces, so a pixel has the depth
-    along the axis of its face, and not the distance (release 0.3.4).
-    """
-    from worldsim.cameras.sphere import sphere_rays
-
-    rays = sphere_rays(height, width).numpy()
-    return np.asarray(1.0 / np.abs(rays).max(axis=0), np.float32)
 
 
 _OF_THREAD = threading.local()

@@ -21,6 +21,14 @@ class Bag(SimpleNamespace):
     """Attributes as they are set; equal where these are."""
 
 
+class Spec(Bag):
+    """A sensor's. Those of equal names are equal, whatever their sizes and fields of view."""
+
+    def __eq__(self, other: object) -> bool:
+        kept = ("round_about", "uuid", "sensor_type", "position", "orientation")
+        return all(getattr(self, key) == getattr(other, key) for key in kept)
+
+
 class GreedyFollowerError(RuntimeError):
     """No way."""
 
@@ -79,7 +87,8 @@ class Simulator:
     def reconfigure(self, config: Any) -> None:
         if self._has_colours(config) and not self._colours:
             raise RuntimeError("requiresTextures was changed to True from False")
-        self._load(config)
+        if config != self.config:
+            self._load(config)
 
     def _has_colours(self, config: Any) -> bool:
         (agent,) = config.agents
@@ -88,6 +97,7 @@ class Simulator:
     def _load(self, config: Any) -> None:
         if config.sim_cfg.gpu_device_id != -1:
             raise RuntimeError("unable to find CUDA device")  # the real one ends the process
+        self.config = config
         file = Path(config.sim_cfg.scene_id)
         assert file.name.endswith(".stage_config.json")
         stage = json.loads(file.read_text())
@@ -126,16 +136,18 @@ class Simulator:
         rays = _rays(spec, height, width).reshape(-1, 3)
         turn = _rotation(self.agent.state.rotation)
         eye = np.asarray(self.agent.state.position, np.float64) + turn @ np.array(spec.position)
-        aside = spec.orientation[1]
-        own = _rotation([0.0, math.sin(aside / 2), 0.0, math.cos(aside / 2)])
+        about_x, about_y, _ = (angle / 2 for angle in spec.orientation)
+        own = _rotation([0.0, math.sin(about_y), 0.0, math.cos(about_y)])
+        own = own @ _rotation([math.sin(about_x), 0.0, 0.0, math.cos(about_x)])
         lengths = np.linalg.norm(rays, axis=1)
         metres, hits, weights = first_hits(
             self.places, eye, (rays / lengths[:, None]) @ (turn @ own).T
         )
         if spec.sensor_type == "DEPTH":
-            # Depth buffers hold what lies along the axis of the picture, or of the cube's face.
-            axis = np.abs(rays).max(axis=1) if spec.round_about else -rays[:, 2]
-            depth: np.ndarray = (metres * axis / lengths).reshape(height, width)
+            # The real one reads the nearest pixel of a cube's face there, which is too coarse.
+            assert not spec.round_about
+            # Depth buffers hold what lies along the axis of the picture.
+            depth: np.ndarray = (metres * -rays[:, 2] / lengths).reshape(height, width)
             return depth.astype(np.float32)
         first = np.concatenate([[0], np.cumsum([len(mesh.places) for mesh in self.meshes])])
         colours = [
@@ -180,8 +192,8 @@ def make_module(version: str = "0.3.3") -> ModuleType:
     module.NavMeshSettings = lambda: Bag(set_defaults=lambda: None)
     module.MultiGoalShortestPath = lambda: Bag(requested_ends=[], points=[])
     module.AgentState = Bag
-    module.CameraSensorSpec = lambda: Bag(round_about=False, position=[0.0, 1.5, 0.0])
-    module.EquirectangularSensorSpec = lambda: Bag(round_about=True, position=[0.0, 1.5, 0.0])
+    module.CameraSensorSpec = lambda: Spec(round_about=False, position=[0.0, 1.5, 0.0])
+    module.EquirectangularSensorSpec = lambda: Spec(round_about=True, position=[0.0, 1.5, 0.0])
     module.SensorType = SimpleNamespace(COLOR="COLOR", DEPTH="DEPTH")
     module.errors = SimpleNamespace(GreedyFollowerError=GreedyFollowerError)
     module.agent = SimpleNamespace(
