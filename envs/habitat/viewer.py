@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from worldsim.data.navigation.frames import quaternion_of_heading, to_habitat
+from worldsim.envs.habitat.graphics import Context, current
 from worldsim.envs.habitat.library import habitat_sim
 from worldsim.envs.habitat.sensors import frame_of, sensor_specs
 from worldsim.envs.indoor.agent import Array, Body
@@ -59,7 +60,9 @@ class Viewer:
     def __init__(self) -> None:
         self.library = habitat_sim()
         self._folder = TemporaryDirectory(prefix="worldsim_navmesh_")
+        self._mediator = self.library.metadata.MetadataMediator()
         self._simulator: Any = None
+        self._context: Context | None = None
         self._stage: Stage | None = None
         self._follower: Any = None
         self._meshes: dict[tuple[Path, float, float], Path] = {}
@@ -107,23 +110,34 @@ class Viewer:
 
     def close(self) -> None:
         """End the simulator."""
+        self._take_context()
         if self._simulator is not None:
             self._simulator.close()
-        self._simulator = self._stage = self._follower = None
+        self._simulator = self._stage = self._follower = self._context = None
         self._folder.cleanup()
 
     def _show(self, stage: Stage) -> None:
         """Let the simulator have a scene, its sensors and its agent."""
+        self._take_context()
         if stage == self._stage:
             return
         self._follower = self._stage = None
-        configuration = _configuration(self.library, stage)
+        # The scene's instance, which lies beside the stage, names one that is known already;
+        # habitat-sim crashes where it is not.
+        self._mediator.stage_template_manager.load_configs(str(stage.file))
+        configuration = _configuration(self.library, stage, self._mediator)
         if self._simulator is None:
             self._simulator = self.library.Simulator(configuration)
+            self._context = current()
         else:
             self._simulator.reconfigure(configuration)
         self._load_mesh(stage)
         self._stage = stage
+
+    def _take_context(self) -> None:
+        """Let what follows be drawn in the simulator's context."""
+        if self._context is not None:
+            self._context.make_current()
 
     def _load_mesh(self, stage: Stage) -> None:
         """Give the simulator the navigation mesh of its scene, and keep that as a file.
@@ -157,7 +171,7 @@ class Viewer:
         self._simulator.get_agent(0).set_state(state)
 
 
-def _configuration(library: Any, stage: Stage) -> Any:
+def _configuration(library: Any, stage: Stage, mediator: Any) -> Any:
     """habitat-sim's configuration of a scene with one agent."""
     backend, agent = library.SimulatorConfiguration(), library.agent.AgentConfiguration()
     backend.scene_id = str(stage.file)
@@ -172,7 +186,7 @@ def _configuration(library: Any, stage: Stage) -> Any:
         name: library.agent.ActionSpec(name, library.agent.ActuationSpec(amount=amount))
         for name, amount in amounts.items()
     }
-    return library.Configuration(backend, [agent])
+    return library.Configuration(backend, [agent], mediator)
 
 
 _OF_THREAD = threading.local()

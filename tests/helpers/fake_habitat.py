@@ -21,6 +21,14 @@ class Bag(SimpleNamespace):
     """Attributes as they are set; equal where these are."""
 
 
+class MetadataMediator:
+    """Knows stages by the names of their files."""
+
+    def __init__(self) -> None:
+        self.known: list[str] = []
+        self.stage_template_manager = Bag(load_configs=self.known.append)
+
+
 class Spec(Bag):
     """A sensor's. Those of equal names are equal, whatever their sizes and fields of view."""
 
@@ -100,6 +108,10 @@ class Simulator:
         self.config = config
         file = Path(config.sim_cfg.scene_id)
         assert file.name.endswith(".stage_config.json")
+        instance = file.with_name(file.name.replace(".stage_config", ".scene_instance"))
+        if instance.is_file():  # the real one takes this before the stage, and crashes without
+            named = json.loads(instance.read_text())["stage_instance"]["template_name"]
+            assert any(named in known for known in config.metadata_mediator.known)
         stage = json.loads(file.read_text())
         # Without these a real .glb is taken for one whose z is up.
         assert stage["up"] == [0, 1, 0] and stage["front"] == [0, 0, -1]
@@ -188,7 +200,10 @@ def make_module(version: str = "0.3.3") -> ModuleType:
     module.__version__ = version
     module.Simulator, module.PathFinder = Simulator, PathFinder
     module.SimulatorConfiguration = lambda: Bag(gpu_device_id=0, scene_id="NONE")
-    module.Configuration = lambda sim_cfg, agents: Bag(sim_cfg=sim_cfg, agents=agents)
+    module.Configuration = lambda sim_cfg, agents, metadata_mediator: Bag(
+        sim_cfg=sim_cfg, agents=agents, metadata_mediator=metadata_mediator
+    )
+    module.metadata = SimpleNamespace(MetadataMediator=MetadataMediator)
     module.NavMeshSettings = lambda: Bag(set_defaults=lambda: None)
     module.MultiGoalShortestPath = lambda: Bag(requested_ends=[], points=[])
     module.AgentState = Bag
