@@ -22,9 +22,11 @@ _SNAP = 0.15
 """Metres by which a place beside a thing may lie off the mesh."""
 _FLOOR = 0.3
 """Metres up and down within which the mesh is this floor's."""
-_SHORTER = 1e-5
-"""Squared metres by which a step that nothing stopped may be shorter than was asked for, as
-`object_controls.py` of habitat-sim has it."""
+_ROUNDING = 1e-5
+"""Metres by which a step that nothing stopped may miss its end in single precision.
+
+`object_controls.py` of habitat-sim asks whether it was shorter; at a corner a bent one is longer.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +52,7 @@ class HabitatSpace(FreeSpace):
         start, end = _on_floor(place), _on_floor(place + step)
         go = self.pathfinder.try_step if slide else self.pathfinder.try_step_no_sliding
         reached = from_habitat(np.asarray(go(start, end), np.float64))[:2]
-        made, asked = reached - place, step
-        return Moved(reached, bool(made @ made + _SHORTER < asked @ asked))
+        return Moved(reached, bool(np.hypot(*(reached - place - step)) > _ROUNDING))
 
     def _is_free(self, point: Float, margin: float) -> bool:
         if not self.pathfinder.is_navigable(point, _FLOOR):
