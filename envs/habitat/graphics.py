@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from worldsim.errors import WorldsimError
-
 _DRAW, _READ = 0x3059, 0x305A
 """EGL_DRAW and EGL_READ of the EGL 1.5 specification, section 3.7.4."""
 
@@ -25,20 +23,12 @@ class Context:
     read: int | None
     context: int | None
 
-    def make_current(self) -> None:
-        """Let this thread draw in it.
-
-        Raises:
-            WorldsimError: it is gone.
-        """
+    def make_current(self) -> bool:
+        """Let this thread draw in it; whether it can, for it may be gone or another thread's."""
         egl = _egl()
-        if egl is None or egl.eglGetCurrentContext() == self.context:
-            return
-        if not egl.eglMakeCurrent(self.display, self.draw, self.read, self.context):
-            raise WorldsimError(
-                f"habitat-sim's OpenGL context cannot be made current (EGL error "
-                f"{egl.eglGetError():#x}); use an env in the thread that made it"
-            )
+        if egl is None or self.context in (None, egl.eglGetCurrentContext()):
+            return True  # none is kept where habitat-sim draws by another library
+        return bool(egl.eglMakeCurrent(self.display, self.draw, self.read, self.context))
 
 
 def current() -> Context:

@@ -3,6 +3,7 @@
 It has no wheel on PyPI. What lies there under its name is a snapshot of version 0.2.4 of 2023.
 """
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -30,6 +31,9 @@ def habitat_sim() -> Any:
     """
     if not is_there():
         raise UsageError(f"this needs the optional package 'habitat_sim'; {ROUTE}")
+    # Both read it once, and else report their driver and each scene among a command's output.
+    for log in ("HABITAT_SIM_LOG", "MAGNUM_LOG"):
+        os.environ.setdefault(log, "quiet")
     try:
         found = import_module("habitat_sim")
     except Exception as error:  # whatever its compiled parts raise

@@ -110,8 +110,9 @@ class Viewer:
 
     def close(self) -> None:
         """End the simulator."""
-        self._take_context()
-        if self._simulator is not None:
+        # MuJoCo may have ended the display, and all contexts with it, as the process ends.
+        alive = self._context is not None and self._context.make_current()
+        if self._simulator is not None and alive:
             self._simulator.close()
         self._simulator = self._stage = self._follower = self._context = None
         self._folder.cleanup()
@@ -135,9 +136,16 @@ class Viewer:
         self._stage = stage
 
     def _take_context(self) -> None:
-        """Let what follows be drawn in the simulator's context."""
-        if self._context is not None:
-            self._context.make_current()
+        """Let what follows be drawn in the simulator's context.
+
+        Raises:
+            WorldsimError: it cannot be had.
+        """
+        if self._context is not None and not self._context.make_current():
+            raise WorldsimError(
+                "habitat-sim's OpenGL context is gone or another thread's; make the env anew, in "
+                "the thread that uses it"
+            )
 
     def _load_mesh(self, stage: Stage) -> None:
         """Give the simulator the navigation mesh of its scene, and keep that as a file.

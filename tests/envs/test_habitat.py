@@ -19,7 +19,9 @@ from worldsim.cameras.projection import PROJECTIONS
 from worldsim.cli.main import main
 from worldsim.collection.record import record_episode
 from worldsim.envs import make
+from worldsim.envs.gl import choose_backend
 from worldsim.envs.habitat.env import HabitatNav
+from worldsim.envs.habitat.graphics import current
 from worldsim.envs.habitat.library import ROUTE, check_version
 from worldsim.envs.habitat.viewer import viewer
 from worldsim.envs.habitat.walking import HabitatPaths, HabitatSpace
@@ -195,6 +197,20 @@ def test_arguments_are_those_of_indoornav_and_two_more() -> None:
     ours, theirs = (inspect.signature(c.__init__).parameters for c in (IndoorNav, HabitatNav))
     assert list(theirs) == ["self", "files", "gpu_device_id", *list(ours)[1:]]
     assert all(theirs[name] == ours[name] for name in ours)
+
+
+@pytest.mark.skipif(choose_backend() != "egl", reason="MuJoCo draws by another library than EGL")
+def test_a_context_is_current_again_after_another() -> None:
+    one, other = mujoco.GLContext(8, 8), mujoco.GLContext(8, 8)
+    one.make_current()
+    kept = current()
+    other.make_current()
+    assert current() != kept
+    assert kept.make_current() and current() == kept
+    other.make_current()
+    one.free()
+    assert not kept.make_current()
+    other.free()
 
 
 def test_one_simulator_shows_every_scene(monkeypatch: pytest.MonkeyPatch) -> None:
