@@ -36,8 +36,8 @@ def current() -> Context:
     egl = _egl()
     if egl is None:
         return Context(None, None, None, None)
-    surfaces = (egl.eglGetCurrentSurface(which) for which in (_DRAW, _READ))
-    return Context(egl.eglGetCurrentDisplay(), *surfaces, egl.eglGetCurrentContext())
+    draw, read = (egl.eglGetCurrentSurface(which) for which in (_DRAW, _READ))
+    return Context(egl.eglGetCurrentDisplay(), draw, read, egl.eglGetCurrentContext())
 
 
 @cache

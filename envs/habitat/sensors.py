@@ -55,7 +55,7 @@ def frame_of(seen: Any, sensor: SensorConfig) -> Frame:
         return Frame(pixels, None)
     if sensor.kind == "panorama":
         faces = np.concatenate([_depth(seen, name, sensor) for name in _FACES], axis=1)
-        return Frame(pixels, resampling(sensor.size).radial(1 / faces)[None])
+        return Frame(pixels, resampling(sensor.size).radial(np.reciprocal(faces))[None])
     return Frame(pixels, np.stack([_depth(seen, name, sensor) for name, _ in VIEWS[sensor.kind]]))
 
 
