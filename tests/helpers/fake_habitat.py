@@ -8,6 +8,7 @@ is: see `navigation.md` of the project's notes and the pages under docs/pages of
 import json
 import math
 import sys
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -227,5 +228,6 @@ def install(monkeypatch: Any, version: str = "0.3.3") -> ModuleType:
     module = make_module(version)
     monkeypatch.setitem(sys.modules, "habitat_sim", module)
     monkeypatch.setattr(viewer, "_OF_THREAD", SimpleNamespace())
-    env._staged.cache_clear()
+    # Scenes keep the path finder that they were first asked about, so none outlives the stand-in.
+    monkeypatch.setattr(env, "_staged", lru_cache(maxsize=8)(env._staged.__wrapped__))
     return module
