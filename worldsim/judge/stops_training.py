@@ -24,7 +24,7 @@ from worldsim.errors import DataError
 from worldsim.judge.augment import augment
 from worldsim.judge.buffer import FrameBuffer, faithful, imagine_again, join_buffers, reconstruct
 from worldsim.judge.judge import Judgement
-from worldsim.judge.optimise import balanced_loss, optimise
+from worldsim.judge.optimise import optimise
 from worldsim.judge.report import VerdictRule
 from worldsim.judge.sampling import (
     CALIBRATED,
@@ -36,6 +36,7 @@ from worldsim.judge.sampling import (
 )
 from worldsim.judge.stops import StopJudge, probabilities
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
+from worldsim.models.balance import balanced_loss
 from worldsim.models.instructed import GlanceConfig, StopReader, tokenise
 from worldsim.spec import WorldSpec
 
