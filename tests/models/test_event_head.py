@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from event_testing import event_model
 from toy_room_data import SPEC
 from worldsim_testing import nano_model, nano_spec
 
@@ -19,20 +20,6 @@ from worldsim.models.heads.state import HeadConfig
 from worldsim.models.padding import surround_convolutions
 from worldsim.models.transfer import transferred
 from worldsim.models.world_model import WorldModel
-
-
-def event_model(*events: str) -> WorldModel:
-    """A random model of a world that tells these events, and reads them."""
-    plain = nano_model()
-    config = replace(plain.config, head=replace(plain.config.head, events=True))
-    torch.manual_seed(1)
-    model = WorldModel(config, replace(nano_spec(), events=events))
-    head = model.event_head
-    assert head is not None
-    with torch.no_grad():
-        head.out[2].weight.normal_(std=0.3)
-        head.out[2].bias.normal_()
-    return model.eval().requires_grad_(False)
 
 
 def test_the_loss_of_an_all_right_head_is_none_and_of_an_undecided_one_a_bit() -> None:
