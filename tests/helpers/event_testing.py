@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import nn
 from worldsim_testing import nano_model, nano_spec
 
 from worldsim.models.heads.events import EventHead
@@ -15,10 +16,16 @@ def head_of(model: WorldModel) -> EventHead:
     return model.event_head
 
 
+def last_of(model: WorldModel) -> nn.Linear:
+    last = head_of(model).out[-1]
+    assert isinstance(last, nn.Linear)
+    return last
+
+
 def shaken(model: WorldModel) -> WorldModel:
     """The model, whose event head is no longer undecided."""
     torch.manual_seed(1)
-    last = head_of(model).out[2]
+    last = last_of(model)
     with torch.no_grad():
         last.weight.normal_(std=3.0)
         last.bias.normal_()
@@ -27,7 +34,7 @@ def shaken(model: WorldModel) -> WorldModel:
 
 def decided(model: WorldModel, said: Sequence[bool]) -> WorldModel:
     """The model, whose event head always says these events and no others."""
-    last = head_of(model).out[2]
+    last = last_of(model)
     with torch.no_grad():
         last.weight.zero_()
         last.bias.copy_(torch.tensor([9.0 if each else -9.0 for each in said]))

@@ -6,7 +6,7 @@ from torch import nn
 
 from worldsim.judge.optimise import optimise
 from worldsim.judge.sampling import JudgeConfig
-from worldsim.models.balance import balanced_loss
+from worldsim.models.blocks import balanced_loss
 
 
 @pytest.mark.parametrize("steps", [2, 9, 10, 11, 20, 30])

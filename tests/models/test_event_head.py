@@ -13,7 +13,7 @@ from worldsim_testing import nano_model, nano_spec
 from worldsim.cameras.facing import Facing
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json
-from worldsim.models.balance import RAREST, balanced_loss
+from worldsim.models.blocks import RAREST, balanced_loss
 from worldsim.models.heads.build import build_heads
 from worldsim.models.heads.events import EventHead
 from worldsim.models.heads.state import HeadConfig
@@ -97,7 +97,8 @@ def test_an_event_is_read_alike_whatever_way_the_agent_faces() -> None:
     head = build_heads(HeadConfig(width=8, events=True), SPEC, (4, 8, 16), facing).events
     assert head is not None and head.facing == facing
     with torch.no_grad():
-        head.out[2].weight.normal_()
+        for parameter in head.out.parameters():
+            parameter.normal_()
     surround_convolutions(head, SPEC.cameras)
     before, after = torch.randn(2, 3, 1, 4, 8, 16).unbind(0)
     action, known = torch.randn(3, SPEC.action.dim), torch.ones(3)

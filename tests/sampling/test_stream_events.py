@@ -64,7 +64,7 @@ def test_an_amended_frame_is_the_one_before() -> None:
         assert chunk.events is not None
         torch.testing.assert_close(chunk.events[:, 0], logit.sigmoid(), atol=1e-5, rtol=1e-4)
         found.append(chunk.events)
-    assert not torch.allclose(*found)
+    assert not torch.allclose(found[0], found[1])
 
 
 def test_rows_that_wait_for_nothing_change_no_events_of_others() -> None:

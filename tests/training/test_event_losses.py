@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from event_testing import decided, head_of
+from event_testing import decided, head_of, last_of
 from toy_room_data import SPEC, write_room_data
 
 from worldsim.config.compose import compose_config
@@ -15,7 +15,7 @@ from worldsim.data.cache import CachedDataset, build_cache
 from worldsim.data.clips import ClipDataset
 from worldsim.errors import UsageError
 from worldsim.memory.base import MemoryConfig
-from worldsim.models.balance import balanced_loss
+from worldsim.models.blocks import balanced_loss
 from worldsim.models.denoisers.base import DenoiserConfig
 from worldsim.models.dynamics.base import DynamicsConfig
 from worldsim.models.heads.state import HeadConfig
@@ -76,7 +76,8 @@ def lost(logit: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize(("first", "count"), [(0, 6), (0, 1), (2, 1), (2, 4)])
 def test_a_head_that_is_always_right_loses_nothing(batch: Batch, first: int, count: int) -> None:
     clip = clip_of(fresh(), batch)
-    told, asked = clip.targets["events"], []
+    told = clip.targets["events"]
+    asked: list[torch.Tensor] = []
 
     class Right:
         def along(self, latents: torch.Tensor, steps: Any) -> torch.Tensor:
@@ -108,7 +109,7 @@ def test_a_head_that_is_always_right_loses_nothing(batch: Batch, first: int, cou
 def test_padding_and_frames_that_are_masked_do_not_count(batch: Batch) -> None:
     model = fresh()
     with torch.no_grad():
-        head_of(model).out[2].weight.normal_()
+        last_of(model).weight.normal_()
     clip = clip_of(model, batch)
     frames = torch.ones(clip.shape)
     frames[:, 4:] = 0

@@ -36,7 +36,7 @@ from worldsim.judge.sampling import (
 )
 from worldsim.judge.stops import StopJudge, probabilities
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
-from worldsim.models.balance import balanced_loss
+from worldsim.models.blocks import balanced_loss
 from worldsim.models.instructed import GlanceConfig, StopReader, tokenise
 from worldsim.spec import WorldSpec
 

@@ -37,7 +37,7 @@ from worldsim.judge.sampling import (
 from worldsim.judge.stops import StopJudge
 from worldsim.judge.stops_training import StopTrainer
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
-from worldsim.models.balance import balanced_loss
+from worldsim.models.blocks import balanced_loss
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.sampling.sampler import default_steps
 from worldsim.spec import WorldSpec

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worldsim.errors import UsageError
-from worldsim.models.balance import balanced_loss
+from worldsim.models.blocks import balanced_loss
 from worldsim.models.heads.depth import depth_loss
 from worldsim.models.heads.events import EventHead
 from worldsim.models.world_model import WorldModel
