@@ -88,7 +88,8 @@ class EventHead(nn.Module):
         if yaw is not None:
             seen = turn_panoramas(seen, yaw.flatten())
         # What happens, happens in few places.
-        near = functional.adaptive_max_pool2d(seen, self.grid).unflatten(0, (count, views))
+        near = functional.adaptive_max_pool2d(seen, self.grid)
+        near = near.reshape(count, views, *near.shape[1:])
         if view_mask is not None:
             near = near * view_mask[..., None, None, None].to(near.dtype)
         took = torch.cat([action * known[:, None], known[:, None]], dim=1)
@@ -107,4 +108,4 @@ class EventHead(nn.Module):
         if self.facing is not None:
             parts.append(self.facing.yaw(steps.after))
         told: Tensor = self(*(part.flatten(0, 1) for part in parts))
-        return told.unflatten(0, steps.mask.shape)
+        return told.reshape(*steps.mask.shape, -1)
