@@ -68,7 +68,7 @@ def walk(
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_way_back_leads_along_the_way_out(seed: int) -> None:
     out, headings = 60, [0.3, 2.0, -2.5]
-    policy = ToAndFroPolicy(SPEC, out=out)
+    policy = ToAndFroPolicy(SPEC, turn_after=out)
     found, balls = walk(policy, headings, 260, [0, 1, 2], seed)
     for way, ball in zip(found, balls, strict=True):
         assert ball.bumps > 0  # walls are known by running into them
@@ -83,7 +83,7 @@ def test_the_way_back_leads_along_the_way_out(seed: int) -> None:
 
 
 def test_a_walk_depends_on_seed_and_env_alone() -> None:
-    policy = build_policy(SPEC, "mine", "to_and_fro", out=30)
+    policy = build_policy(SPEC, "mine", "to_and_fro", turn_after=30)
     headings = [0.0, 1.0, 2.0]
     together = walk(policy, headings, 50, [4, 7, 9])[0]
     np.testing.assert_array_equal(walk(policy, headings, 50, [4, 7, 9])[0], together)
@@ -97,5 +97,5 @@ def test_a_walk_depends_on_seed_and_env_alone() -> None:
 def test_another_world_is_refused() -> None:
     with pytest.raises(UsageError, match="take env=memory_maze"):
         ToAndFroPolicy(make_spec())
-    with pytest.raises(UsageError, match="out"):
-        ToAndFroPolicy(SPEC, out=0)
+    with pytest.raises(UsageError, match="turn_after"):
+        ToAndFroPolicy(SPEC, turn_after=0)

@@ -97,7 +97,7 @@ class ToAndFroPolicy(EpisodePolicy[Way]):
     Args:
         spec: world it acts in.
         name: shown in rankings.
-        out: steps of the way out; more than an episode has is exploration alone.
+        turn_after: steps of the way out; more than an episode has is exploration alone.
 
     Raises:
         UsageError: the world's actions or proprioception are not those of a maze's walker.
@@ -105,9 +105,9 @@ class ToAndFroPolicy(EpisodePolicy[Way]):
 
     action_kinds: tuple[ActionKind, ...] = ("discrete",)
 
-    def __init__(self, spec: WorldSpec, name: str = "to_and_fro", out: Count = 50) -> None:
+    def __init__(self, spec: WorldSpec, name: str = "to_and_fro", turn_after: Count = 50) -> None:
         super().__init__()
-        check_arguments(ToAndFroPolicy, {"out": out}, name)
+        check_arguments(ToAndFroPolicy, {"turn_after": turn_after}, name)
         pose = spec.agent_pos.indices(*POSE)
         if not set(MOVES) <= set(spec.action.names) or pose is None:
             raise UsageError(
@@ -116,7 +116,7 @@ class ToAndFroPolicy(EpisodePolicy[Way]):
                 "env=memory_maze"
             )
         self.name, self.n_action_steps = name, 1
-        self._pose, self._out, self._names = list(pose), int(out), spec.action.names
+        self._pose, self._turn_after, self._names = list(pose), int(turn_after), spec.action.names
 
     def _begin(self) -> Way:
         return Way()
@@ -146,7 +146,7 @@ class ToAndFroPolicy(EpisodePolicy[Way]):
         here = (int(np.floor(place[0])), int(np.floor(place[1])))
         if not way.cells:
             way.cells.append(here)
-        exploring, blocked = way.steps < self._out, way.blocked(place)
+        exploring, blocked = way.steps < self._turn_after, way.blocked(place)
         if not exploring and way.at < 0:  # the way back begins at the last cell that was reached
             way.at = len(way.cells) - 1
             way.goal = way.cells[way.at]
