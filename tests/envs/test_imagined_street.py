@@ -137,8 +137,9 @@ def test_the_models_own_head_says_what_the_ledger_books() -> None:
 
 def test_gymnasium_decides_how_long_an_imagined_street_is(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "tests/ImaginedStreet-v0"
-    monkeypatch.setitem(gymnasium.registry, name, EnvSpec(name, ImaginedStreet))
-    given = {"model": street_model(), "reader": NewCellRule()}
+    entry = cast(Any, ImaginedStreet)
+    monkeypatch.setitem(gymnasium.registry, name, EnvSpec(name, entry))
+    given: Any = {"model": street_model(), "reader": NewCellRule()}
     env = gymnasium.make(name, max_episode_steps=7, **given)
     assert env.unwrapped.max_episode_steps == 7  # type: ignore[attr-defined]
 
