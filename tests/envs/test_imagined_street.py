@@ -3,6 +3,7 @@
 import copy
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
