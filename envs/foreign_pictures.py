@@ -27,7 +27,7 @@ from worldsim.envs.foreign_source import ask
 from worldsim.envs.foreign_success import make_task
 from worldsim.envs.global_draws import GlobalDraws
 from worldsim.errors import QualityWarning, UsageError
-from worldsim.spec import CameraSpec, DepthKind
+from worldsim.spec import CameraSpec, DepthKind, VectorSpec
 
 RENDER = "render"
 """The camera that is the source's own `render()`."""
@@ -70,6 +70,9 @@ class PictureScene:
         self._check_sight(env, example)
         self._agent_pos, self._state = _readings(request, example)
         self.agent_pos, self.state = self._agent_pos.spec, self._state.spec
+        if self._pose is not None:
+            own, more = self.agent_pos, self._pose.measured
+            self.agent_pos = VectorSpec(own.names + more.names, own.units + more.units)
         self.codec = make_codec(env.action_space, request.action_request, self.agent_pos.names)
         self.task = make_task(env, request.success)
         self._memory = PythonMemory(env, draws)
@@ -105,7 +108,8 @@ class PictureScene:
 
     def cameras(self, size: int) -> tuple[CameraSpec, ...]:
         """See `Scene`."""
-        return tuple(CameraSpec(camera.name, size, size) for camera in self._cameras)
+        carrier = None if self._pose is None else self._pose.carrier
+        return tuple(CameraSpec(each.name, size, size, carrier=carrier) for each in self._cameras)
 
     def adopt(self) -> None:
         """See `Scene`."""
@@ -116,7 +120,10 @@ class PictureScene:
     def measure(self, returned: Returned) -> Vector:
         """See `Scene`."""
         self._seen = returned
-        return self._agent_pos.read(returned)
+        measured = self._agent_pos.read(returned)
+        if self._pose is None:
+            return measured
+        return np.concatenate([measured, self._pose.measure(returned)])
 
     def privileged(self, returned: Returned) -> Vector:
         """See `Scene`."""

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
 from worldsim.config.compose import build
-from worldsim.config.limits import Positive, between
+from worldsim.config.limits import Positive, Text, between
 from worldsim.config.values import Checked
 from worldsim.envs.foreign_attributes import public_method
 from worldsim.envs.foreign_entries import Entry, Returned
 from worldsim.errors import UsageError
-from worldsim.spec import DepthKind
+from worldsim.spec import DepthKind, VectorSpec
 
 Float = NDArray[np.float32]
 Angle = Annotated[float, between(1, 179)]
@@ -40,6 +40,8 @@ class PoseRequest(Checked):
         metres: of a unit of length.
         height: metres of the camera above the position.
         degrees: whether the heading is in degrees, and not in radians.
+        carrier: name of the agent that the camera rides on. Its place below the camera and its
+            heading are then measured, as NAME_x, NAME_y (m), NAME_cos and NAME_sin.
     """
 
     position: str
@@ -50,6 +52,7 @@ class PoseRequest(Checked):
     metres: Positive = 1.0
     height: float = 0.0
     degrees: bool = False
+    carrier: Text | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,13 +87,32 @@ class PoseRequest(Checked):
         pose[:3, 3] = self.metres * self.turn @ place + (0, 0, self.height)
         return pose
 
+    @property
+    def measured(self) -> VectorSpec:
+        """Entries of proprioception that tell where the carrier stands; none without one."""
+        parts = (("x", "m"), ("y", "m"), ("cos", "1"), ("sin", "1")) if self.carrier else ()
+        names = tuple(f"{self.carrier}_{part}" for part, _ in parts)
+        return VectorSpec(names, tuple(unit for _, unit in parts))
+
+    def measure(self, returned: Returned) -> Float:
+        """These entries `[4]`, or `[0]`; see `pose`."""
+        if self.carrier is None:
+            return np.zeros(0, np.float32)
+        pose = self.pose(returned)
+        return np.asarray([*pose[:2, 3], *pose[:2, 2]], np.float32)
+
     def rig(self, names: tuple[str, ...], size: int, returned: Returned) -> CameraRig:
         """Calibration of pictures `[size, size]` of one camera, where it stands now."""
         focal = [size / 2 / np.tan(np.deg2rad(angle) / 2) for angle in (self.fovx, self.fovy)]
         matrix = np.array([[focal[0], 0, size / 2], [0, focal[1], size / 2], [0, 0, 1]])
-        many = len(names)
-        poses, fixed = np.stack([self.pose(returned)] * many), np.zeros(many, bool)
-        return CameraRig(names, np.stack([matrix.astype(np.float32)] * many), poses, fixed)
+        many, pose = len(names), self.pose(returned)
+        if self.carrier is not None:  # as it stands in the carrier's axes: x ahead, y left, z up
+            height = pose[2, 3]
+            pose = np.eye(4, dtype=np.float32)
+            pose[:3, :3], pose[2, 3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]], height
+        rides = np.full(many, self.carrier is not None)
+        intrinsics = np.stack([matrix.astype(np.float32)] * many)
+        return CameraRig(names, intrinsics, np.stack([pose] * many), rides)
 
     def _numbers(self, entry: str, count: int, returned: Returned) -> NDArray[np.float64]:
         values = Entry.parse(entry).numbers(returned).astype(np.float64)

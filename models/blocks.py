@@ -1,4 +1,4 @@
-"""Layers and blocks that networks share, and the normalisation of what they read and give.
+"""Layers, blocks and a loss that networks share, and the normalisation of what they read and give.
 
 Images are `[F, channels, h, w]`.
 """
@@ -14,6 +14,9 @@ from worldsim.errors import DataError
 
 FIELDS = ("latent", "agent_pos", "state")
 LEAST_STD = 1e-4
+RAREST = 0.05
+"""Share of a batch below which an outcome weighs less than the other, so that no frame of it weighs
+without bound."""
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -166,3 +169,26 @@ class Normalizer(nn.Module):
                         f"the model needs {buffer.numel()}"
                     )
                 buffer.copy_(values)
+
+
+def balanced_loss(logit: Tensor, outcome: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Binary cross entropy in which both outcomes of a batch weigh the same, of each event its own.
+
+    Args:
+        logit: `[N]` or `[N, E]`, of N frames and E events.
+        outcome: the same shape, 0 or 1.
+        weight: `[N]` of the frames, 0 where one does not count; None counts all alike.
+
+    Returns:
+        The mean; 0 where nothing counts.
+    """
+    if weight is None:
+        weight = outcome.new_ones(len(outcome))
+    counted = weight.reshape(-1, *[1] * (outcome.ndim - 1)).expand_as(outcome)
+    count = counted.sum(0).clamp_min(1e-6)
+    positive = ((outcome * counted).sum(0) / count).clamp(RAREST, 1 - RAREST)
+    balance = torch.where(outcome > 0.5, 0.5 / positive, 0.5 / (1 - positive))
+    each = nn.functional.binary_cross_entropy_with_logits(
+        logit, outcome, balance * counted, reduction="none"
+    )
+    return (each.sum(0) / count).mean()

@@ -1,4 +1,4 @@
-"""Networks that read what is seen together with what is asked: a policy's, and a judge's of stops.
+"""Networks that read what is seen together with what is asked.
 
 Words reach the picture by scale and shift of its features (FiLM: Perez et al. 2018, "Visual
 reasoning with a general conditioning layer"), so that a net looks for what is asked. Words are
@@ -59,6 +59,18 @@ class GlanceConfig:
         """F."""
         return self.num_views * (3 * self.keypoints + 2 * self.width)
 
+    def check(self, frames: Tensor) -> None:
+        """Hold frames to views and image size.
+
+        Raises:
+            UsageError: they differ.
+        """
+        expected = (self.num_views, 3, *self.image_size)
+        if tuple(frames.shape[1:]) != expected:
+            raise UsageError(
+                f"instructed network: frames {tuple(frames.shape)}, expected [N, {expected}]"
+            )
+
 
 def tokenise(texts: Sequence[str], config: GlanceConfig) -> Tensor:
     """Buckets int64 `[N, L]` of the words of N texts; 0 where there is none.
@@ -112,12 +124,8 @@ class Glance(nn.Module):
             UsageError: views or image size differ from the config's.
         """
         config, count = self.config, len(frames)
-        expected = (config.num_views, 3, *config.image_size)
-        if tuple(frames.shape[1:]) != expected:
-            raise UsageError(
-                f"instructed network: frames {tuple(frames.shape)}, expected [N, {expected}]"
-            )
-        x = self.stem(_placed(rearrange(frames, "n v c h w -> (n v) c h w")))
+        config.check(frames)
+        x = self.stem(placed(rearrange(frames, "n v c h w -> (n v) c h w")))
         x = self.middle(x)
         film = self.film(text).repeat_interleave(config.num_views, 0)[:, :, None, None]
         scale, shift = film.chunk(2, dim=1)
@@ -134,35 +142,13 @@ def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(conv, nn.ReLU())
 
 
-def _placed(images: Tensor) -> Tensor:
+def placed(images: Tensor) -> Tensor:
     """Images `[M, 3, H, W]` with their columns and rows from -1 to 1 as channels."""
     height, width = images.shape[-2:]
     x = torch.linspace(-1, 1, width, device=images.device).expand(1, 1, height, width)
     y = torch.linspace(-1, 1, height, device=images.device)[:, None].expand(1, 1, height, width)
     place = torch.cat([x, y], dim=1).expand(len(images), 2, height, width)
     return torch.cat([images, place.to(images)], dim=1)
-
-
-class StopReader(nn.Module):
-    """Whether who stops here has reached what was asked: a logit.
-
-    Args:
-        config: of the glance.
-        hidden: width of its head.
-    """
-
-    def __init__(self, config: GlanceConfig, hidden: int) -> None:
-        super().__init__()
-        self.glance, self.hidden = Glance(config), hidden
-        self.head = nn.Sequential(
-            nn.Linear(config.features + config.text, hidden), nn.SiLU(), nn.Linear(hidden, 1)
-        )
-
-    def forward(self, frames: Tensor, tokens: Tensor) -> Tensor:
-        """Logits `[N]` of frames `[N, V, 3, H, W]` in [-1, 1] and words `[N, L]`."""
-        text = self.glance.read(tokens)
-        seen: Tensor = self.head(torch.cat([self.glance(frames, text), text], dim=1))
-        return seen[:, 0]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from worldsim.models.dynamics.base import DynamicsConfig
+from worldsim.models.heads.events import LAST
 from worldsim.models.world_model import WorldModel
 from worldsim.spec import WorldSpec
 
@@ -26,7 +27,8 @@ def transferred(source: WorldModel, spec: WorldSpec, dynamics: DynamicsConfig) -
     """A model of the world `spec` that begins with what `source` knows.
 
     Args:
-        source: of a world with the same cameras, actions and proprioception.
+        source: of a world with the same cameras, actions and proprioception. Its event head is
+            left out where the new world tells no events.
         spec: the new world; limits of its actions that were measured are widened to the source's.
         dynamics: sizes of its dynamics, which are fresh.
 
@@ -36,7 +38,8 @@ def transferred(source: WorldModel, spec: WorldSpec, dynamics: DynamicsConfig) -
     source.spec.require_same_robot(spec, "the model to transfer from", "the data set")
     limits = source.spec.action.widened(spec.action)
     spec = replace(spec, action=spec.action.limited_as(limits))
-    model = WorldModel(replace(source.config, dynamics=dynamics), spec)
+    head = replace(source.config.head, events=source.config.head.events and bool(spec.events))
+    model = WorldModel(replace(source.config, dynamics=dynamics, head=head), spec)
     old, new = source.state_dict(), model.state_dict()
     inputs, states, readings = (
         (names(source), names(model)) for names in (_input_names, _state_names, _reading_names)
@@ -51,6 +54,8 @@ def transferred(source: WorldModel, spec: WorldSpec, dynamics: DynamicsConfig) -
                 _take_columns(weight, old[name], *states)
             elif name.startswith("head.mix.") and weight.shape != old[name].shape:
                 _take_rows(weight, old[name], *readings)
+            elif name.startswith(f"event_head.{LAST}."):
+                _take_rows(weight, old[name], source.spec.events, spec.events)
             else:
                 weight.copy_(old[name])
     return model

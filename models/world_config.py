@@ -48,6 +48,7 @@ class WorldModelConfig(Checked):
         calibrated: whether it was trained on calibrated cameras, and so needs theirs.
         state_labels: whether it learnt to read the simulator's state or progress.
         depth_labels: whether its depth head learnt from the simulator's depth.
+        event_labels: whether it learnt to read events that recordings tell.
 
     Raises:
         UsageError: a conditioner stands there twice, a memory needs a depth head and there is
@@ -69,6 +70,7 @@ class WorldModelConfig(Checked):
     calibrated: bool = False
     state_labels: bool = False
     depth_labels: bool = False
+    event_labels: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""`WorldModel`: tokenizer, dynamics, denoiser, state head, normaliser and the spec of its world.
+"""`WorldModel`: tokenizer, dynamics, denoiser, heads, normaliser and the spec of its world.
 
 Legend: B batch, T frames, V views, H W pixels, c latent channels, h w latent size, A action,
 P proprioception, S state, D carried state (see `worldsim.models.dynamics.base`).
@@ -25,9 +25,8 @@ from worldsim.models.conditioners.steps import FrameSteps, RigTensors
 from worldsim.models.denoisers.base import DenoiserShape, build_denoiser
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.dynamics.base import build_dynamics
-from worldsim.models.heads.depth import DepthHead
-from worldsim.models.heads.state import StateHead, StateReading
-from worldsim.models.heads.stride import StrideHead
+from worldsim.models.heads.build import build_heads
+from worldsim.models.heads.state import StateReading
 from worldsim.models.migrate import CONFIG_VERSION
 from worldsim.models.padding import surround_convolutions
 from worldsim.models.pretrained import own_parts_told, resolve_folder
@@ -57,7 +56,8 @@ class WorldModel(nn.Module):
 
     Raises:
         UsageError: cameras differ in size, the size does not divide into latents, the tokenizer
-            packs frames, or panoramas that cannot be turned are to be.
+            packs frames, panoramas that cannot be turned are to be, or events are to be read and
+            the world tells none.
     """
 
     def __init__(self, config: WorldModelConfig, spec: WorldSpec) -> None:
@@ -91,13 +91,9 @@ class WorldModel(nn.Module):
         )
         self.denoiser = build_denoiser(config.denoiser, shape)
         self.denoiser.begin_silent(self.conditioners.silent)
-        self.head = StateHead(config.head, self.views, self.latent_shape, p, s)
-        self.depth_head = None
-        if config.head.depth:
-            self.depth_head = DepthHead(config.head.width, self.latent_shape[0], config.head.finer)
-        self.stride_head = None
-        if config.head.stride:
-            self.stride_head = StrideHead(config.head.width, self.latent_shape)
+        heads = build_heads(config.head, spec, self.latent_shape, self.facing)
+        self.head, self.depth_head = heads.state, heads.depth
+        self.stride_head, self.event_head = heads.stride, heads.events
         self.normalizer = Normalizer(config.tokenizer.channels, p, s)
         surround_convolutions(self, spec.cameras)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -246,7 +242,12 @@ class WorldModel(nn.Module):
         return self
 
     def trained_with(
-        self, *, calibration: bool, state_labels: bool = False, depth_labels: bool = False
+        self,
+        *,
+        calibration: bool,
+        state_labels: bool = False,
+        depth_labels: bool = False,
+        event_labels: bool = False,
     ) -> "WorldModel":
         """This model, which says whether it ever learnt from calibrated cameras and such labels."""
         learnt = self.config.calibrated or (calibration and self.conditioners.calibrated)
@@ -255,6 +256,7 @@ class WorldModel(nn.Module):
             calibrated=learnt,
             state_labels=self.config.state_labels or state_labels,
             depth_labels=self.config.depth_labels or depth_labels,
+            event_labels=self.config.event_labels or event_labels,
         )
         return self
 

@@ -6,6 +6,7 @@
 
 Trains an event head on simulated and on imagined steps of other streets, plays games of 500 steps,
 prints a table, and writes street.json, the head, and a film of one game: simulator, and every arm.
+A model that has an event head of its own (`model.head.events`) is asked too, as `own`.
 A head that lies in `out` already is used as it is; take another folder for another model.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from worldsim.envs.imagination.ledger import EventReader
 from worldsim.envs.street.env import FPS
 from worldsim.envs.street.events import EventHead, NewCellRule, joined, train_event_head
 from worldsim.envs.street.imagined import Modules
@@ -71,7 +73,9 @@ def main() -> None:
     head = event_head(out / "event_head.safetensors", model)
     truth = simulate(wander(steps, games, SCORED_ON), SCORED_ON)
     films, rows = [truth.frames[:, 0]], []
-    for reader, told in ((head, "head"), (NewCellRule(), "rule")):
+    readers: list[tuple[EventReader | None, str]] = [(head, "head"), (NewCellRule(), "rule")]
+    readers += [(None, "own")] if model.event_head is not None else []
+    for reader, told in readers:
         for modules in ARMS if reader is head else ARMS[:1]:
             kept: list[np.ndarray] = []
             film = partial(keep, kept)

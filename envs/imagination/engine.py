@@ -1,6 +1,6 @@
 """A world model and a judge stepping N imagined envs at once; the env classes are thin over it.
 
-Legend: N envs, V view, H, W pixels, P proprioception, S state, A action.
+Legend: N envs, V view, H, W pixels, P proprioception, S state, A action, E events.
 """
 
 import warnings
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from worldsim.envs.imagination.start import Start, begin_stream, first_shown, stack_states
 from worldsim.errors import QualityWarning, UsageError
@@ -38,6 +39,8 @@ class ImaginedObservation:
         gate_error: `[N]` how little to rely on the step, see `worldsim.judge.gates`; NaN in first
             observations, None where nobody looks.
         stages: `[N, 2]` sub-tasks left and met; None where the judge knows none.
+        events: `[N, E]` 0 or 1, those of the world that the model's head reads off the step; none
+            in first observations, which no step led to. None without such a head.
     """
 
     pixels: NDArray[np.uint8]
@@ -49,6 +52,7 @@ class ImaginedObservation:
     pose: Float | None = None
     gate_error: Float | None = None
     stages: Float | None = None
+    events: Float | None = None
 
 
 class ImaginationEngine:
@@ -156,7 +160,9 @@ class ImaginationEngine:
         never, stages = zero.astype(bool), self._tracker.stages
         if stages is not None and rows is not None:
             stages = stages[rows]
-        return ImaginedObservation(*seen, never, zero, never, pose, error, stages)
+        told = self.stream.model.event_head is not None
+        events = np.zeros((len(starts), len(self.spec.events)), np.float32) if told else None
+        return ImaginedObservation(*seen, never, zero, never, pose, error, stages, events)
 
     def _pose(self) -> Float | None:
         pose = self.stream.pose
@@ -185,10 +191,16 @@ class ImaginationEngine:
         self._progress = judgement.progress.copy()
         reward = reward.astype(np.float32)
         said = pixels, agent_pos, judgement, success, reward, self._tracker.over
-        return ImaginedObservation(*said, pose, error, self._tracker.stages)
+        events = None if frame.events is None else happened(frame.events[:, 0])
+        return ImaginedObservation(*said, pose, error, self._tracker.stages, events)
 
     def select(self, rows: Indices) -> None:
         """Keep only `rows`; the others cost nothing from now on and change nothing in these."""
         self.stream.select(rows.tolist())
         self._tracker.select(rows)
         self._progress = self._progress[rows]
+
+
+def happened(probability: Tensor) -> Float:
+    """Events as a simulator tells them, 0 or 1, of their probabilities of the same shape."""
+    return (probability > 0.5).float().cpu().numpy()

@@ -110,7 +110,7 @@ class ImaginationEnv(HasHorizon, ImaginationBase, gymnasium.Env[dict[str, Any], 
     leaves the bonus alone, of which the env warns. `metadata["reward"]` names the terms.
     Terminated on the judge's verdict of success or with the last sub-task, truncated after
     `max_episode_steps`. Info: `is_success`, `success`, `progress`, `state` (estimate),
-    `success_probability`.
+    `success_probability`, and `events` where the model has a head that reads them.
 
     Args:
         model: a world model, its folder, `shipped/<name>` or `hub:owner/name`.
@@ -232,7 +232,8 @@ def draw_start(
 
 def info_arrays(seen: ImaginedObservation) -> dict[str, NDArray[Any]]:
     """Info of N envs, arrays `[N, ...]`."""
-    return {
+    told = {} if seen.events is None else {"events": seen.events}
+    return told | {
         "is_success": seen.success.copy(),
         "success": seen.success.copy(),
         "progress": seen.judgement.progress,

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
+from worldsim.envs.imagination.engine import happened
 from worldsim.envs.imagination.ledger import Bool, EventReader, ExploredMap, Ledger, Pixels, Whole
 from worldsim.envs.registration import HasHorizon, reset_options
 from worldsim.envs.spaces import observation_space
 from worldsim.envs.street.drawing import AHEAD, CELL, COUNTER, HEIGHT, draw_counter
-from worldsim.envs.street.env import CAMERA, FPS, TASK, Street, moved, street_spec
+from worldsim.envs.street.env import CAMERA, EVENT, FPS, TASK, Street, moved, street_spec
 from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.observed import amend
@@ -53,7 +54,7 @@ class ImaginedGames:
 
     Args:
         model: a world model of streets.
-        reader: says when a house was built.
+        reader: says when a house was built; None asks the model's own event head.
         modules: which of the env's own records are shown.
         length: cells from the middle to either end.
 
@@ -64,16 +65,22 @@ class ImaginedGames:
 
     Raises:
         SpecMismatchError: the model is of another world.
+        UsageError: it is not told where the walker is, or shall read events and has no head.
     """
 
     def __init__(
-        self, model: WorldModel, reader: EventReader, modules: Modules, length: int = 60
+        self, model: WorldModel, reader: EventReader | None, modules: Modules, length: int = 60
     ) -> None:
         model.spec.require_compatible(street_spec(), "the model", "a street", stateless=True)
         if model.dynamics.dim != model.spec.agent_pos.dim:
             raise UsageError(
                 "an imagined street tells its model where the walker is; train the model with "
                 "model.dynamics.name=none"
+            )
+        if reader is None and (model.event_head is None or EVENT not in model.spec.events):
+            raise UsageError(
+                f"nobody says when a house was built: this model does not read {EVENT!r}; "
+                "train it with model.head.events=true, or give a reader of events"
             )
         self.stream = Stream.of(model, Sampler.default(model))
         self.reader, self.modules, self.length = reader, modules, length
@@ -86,7 +93,8 @@ class ImaginedGames:
         count = len(frames)
         self.places = np.zeros(count, np.int64)
         self.stream.reset(frames[:, None], np.zeros((count, 1), np.float32), seed=seed)
-        self.reader.begin(count)
+        if self.reader is not None:
+            self.reader.begin(count)
         self.ledger = Ledger.of(np.zeros(count, np.int64))
         self.map = ExploredMap.of(count, CELL, AHEAD, (COUNTER, HEIGHT))
         self.frames = self.imagined = frames.copy()
@@ -100,9 +108,14 @@ class ImaginedGames:
         """
         self.places = moved(self.places, choices, self.length)
         action = self.stream.spec.action.vector(choices, "ImaginedGames")
-        self.stream.act(action, self.places[:, None].astype(np.float32))
+        chunk = self.stream.act(action, self.places[:, None].astype(np.float32))
         self.imagined = imagined = self.stream.pixels()[:, 0]
-        events = self.reader.read(self.frames, imagined, choices, self.places)
+        if self.reader is not None:
+            events = self.reader.read(self.frames, imagined, choices, self.places)
+        else:
+            assert chunk.events is not None
+            told = happened(chunk.events[:, 0, self.stream.spec.events.index(EVENT)])
+            events = told.astype(bool)
         self.ledger.book(events)
         self.map.update(self.places, imagined, events)
         shown = self.map.paste(self.places, imagined) if self.modules.map else imagined.copy()
@@ -122,7 +135,7 @@ class ImaginedStreet(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
 
     Args:
         model: a world model of streets.
-        reader: says when a house was built.
+        reader: says when a house was built; None asks the model's own event head.
         modules: which of the env's own records are shown.
         max_episode_steps: the episode is truncated after so many actions.
     """
@@ -136,7 +149,7 @@ class ImaginedStreet(HasHorizon, gymnasium.Env[dict[str, Any], Any]):
     def __init__(
         self,
         model: WorldModel,
-        reader: EventReader,
+        reader: EventReader | None = None,
         modules: Modules | None = None,
         max_episode_steps: int | None = None,
     ) -> None:

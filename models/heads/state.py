@@ -40,6 +40,7 @@ class HeadConfig(Checked):
     finer: points of depth along each side of a latent's cell.
     stride: whether walls that are seen stop the agent (`worldsim.models.heads.stride`); needs
         `model.derotate`.
+    events: whether the world's events are told too (`worldsim.models.heads.events`).
     """
 
     width: Count = 48
@@ -47,6 +48,7 @@ class HeadConfig(Checked):
     depth: bool = False
     finer: Count = 2
     stride: bool = False
+    events: bool = False
 
 
 class StateHead(nn.Module):

@@ -31,7 +31,8 @@ from worldsim.models.behaviour import BEHAVIOURS
 from worldsim.models.conditioners.base import registered_conditioners
 from worldsim.models.denoisers.base import DENOISERS
 from worldsim.models.dynamics.base import DYNAMICS
-from worldsim.models.instructed import GlanceConfig, StopReader
+from worldsim.models.instructed import GlanceConfig
+from worldsim.models.stop_reader import StopReader
 from worldsim.models.tokenizers.base import TOKENIZERS
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.policies.base import POLICIES

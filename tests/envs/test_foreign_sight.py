@@ -76,6 +76,24 @@ def test_a_place_and_a_heading_become_a_pose_in_our_axes() -> None:
     np.testing.assert_allclose(moved[:3, 3] - pose[:3, 3], (0, 0.3048, 0), atol=1e-6)
 
 
+def test_a_camera_may_ride_on_an_agent_whose_pose_is_then_measured() -> None:
+    env = seeing(pose={**POSE, **FEET, "carrier": "agent"})
+    plain = seeing(pose={**POSE, **FEET}).spec_world.agent_pos
+    spec = env.spec_world
+    added = ("agent_x", "agent_y", "agent_cos", "agent_sin")
+    assert spec.agent_pos.names == (*plain.names, *added)
+    assert spec.agent_pos.units[-4:] == ("m", "m", "1", "1")
+    assert {camera.carrier for camera in spec.cameras} == {"agent"}
+    observation, info = env.reset(seed=0)
+    for _ in range(2):
+        x, y, cos, sin = observation["agent_pos"][-4:]
+        agent = np.array([[cos, -sin, 0, x], [sin, cos, 0, y], [0, 0, 1, 0], [0, 0, 0, 1]])
+        rig = env.camera_rig
+        assert rig is not None and rig.mounted.all()
+        np.testing.assert_allclose(agent @ rig.extrinsics, info["camera_pose"], atol=1e-6)
+        observation, _, _, _, info = env.step(np.zeros(1, np.float32))
+
+
 def test_a_state_brings_poses_back() -> None:
     env = seeing(pose={**POSE, **FEET})
     env.reset(seed=1)

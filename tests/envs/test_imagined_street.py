@@ -1,12 +1,15 @@
 """An imagined street: its counter is the ledger's whatever the model draws, and houses stay."""
 
+import copy
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from event_testing import decided
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 from stream_testing import TWO, begin, frames_of, random_actions
@@ -36,13 +39,13 @@ from worldsim.validation.street import (
 
 
 @cache
-def street_model() -> WorldModel:
+def street_model(events: bool = False) -> WorldModel:
     """It was not trained: what it draws is noise."""
     torch.manual_seed(0)
     config = WorldModelConfig(
         TokenizerConfig(channels=4, width=8, depth=1),
         DenoiserConfig("stnet", width=16, depth=1, cond_width=16, head_dim=16),
-        HeadConfig(width=8, keypoints=8),
+        HeadConfig(width=8, keypoints=8, events=events),
         DynamicsConfig("none"),
         recent=3,
         conditioners=(),
@@ -118,10 +121,26 @@ def test_the_imagined_env_pays_by_its_ledger() -> None:
         ImaginedStreet(nano_model(), NewCellRule())
 
 
+def test_the_models_own_head_says_what_the_ledger_books() -> None:
+    for said in (True, False):
+        model = decided(copy.deepcopy(street_model(True)), (said,))
+        env = ImaginedStreet(model, max_episode_steps=30)
+        env.reset(seed=3)
+        told = [env.step(action) for action in (2, 0, 1)]
+        assert [float(reward) for _, reward, *_ in told] == [float(said)] * 3
+        info = told[-1][4]
+        assert info["events"].tolist() == [float(said)] and info["score"] == 3 * said
+        figures = measure_street(model, None, Modules(), 20, 2)
+        assert figures.recall == float(said) and figures.counter < 1
+    with pytest.raises(UsageError, match=r"nobody says.*model.head.events=true"):
+        ImaginedStreet(street_model())
+
+
 def test_gymnasium_decides_how_long_an_imagined_street_is(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "tests/ImaginedStreet-v0"
-    monkeypatch.setitem(gymnasium.registry, name, EnvSpec(name, ImaginedStreet))
-    given = {"model": street_model(), "reader": NewCellRule()}
+    entry = cast(Any, ImaginedStreet)
+    monkeypatch.setitem(gymnasium.registry, name, EnvSpec(name, entry))
+    given: Any = {"model": street_model(), "reader": NewCellRule()}
     env = gymnasium.make(name, max_episode_steps=7, **given)
     assert env.unwrapped.max_episode_steps == 7  # type: ignore[attr-defined]
 

@@ -16,7 +16,8 @@ from worldsim.envs import make
 from worldsim.judge.report import VerdictRule
 from worldsim.judge.stops import StopJudge
 from worldsim.models.dynamics.base import DynamicsConfig
-from worldsim.models.instructed import GlanceConfig, StopReader
+from worldsim.models.instructed import GlanceConfig
+from worldsim.models.stop_reader import StopReader
 from worldsim.models.world_model import WorldModel
 from worldsim.spec import VectorSpec, WorldSpec
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from worldsim.judge.optimise import balanced_loss, optimise
+from worldsim.judge.optimise import optimise
 from worldsim.judge.sampling import JudgeConfig
+from worldsim.models.blocks import balanced_loss
 
 
 @pytest.mark.parametrize("steps", [2, 9, 10, 11, 20, 30])

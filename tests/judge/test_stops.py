@@ -14,8 +14,9 @@ from worldsim.judge.imagined import measure_imagined
 from worldsim.judge.judge import Judgement, ObservedFrame, load_pretrained_judge
 from worldsim.judge.report import VerdictRule
 from worldsim.judge.sampling import REPORTED, JudgeConfig, episodes_in
+from worldsim.judge.stop_items import require_stops, stop_items
 from worldsim.judge.stops import StopJudge
-from worldsim.judge.stops_training import StopTrainer, require_stops, stop_items
+from worldsim.judge.stops_training import StopTrainer
 from worldsim.judge.sub_tasks import SubTaskTracker, all_closed, left_at
 from worldsim.spec import ActionSpec
 
@@ -114,6 +115,23 @@ def test_what_follows_from_recordings_is_true(told: bool) -> None:
         acting = np.flatnonzero(data.action_mask)
         assert len(items.rows) == (stops_before(data, acting) == 0).sum()
     assert left_at(data, items.rows) == items.asked
+    assert np.isnan(items.seen).all() != told
+    if told:
+        np.testing.assert_array_equal(items.seen > 0.5, state[:, seen] > 0.5)
+
+
+def test_where_things_lie_is_told_by_distance_and_side() -> None:
+    """Offsets have the length of the way to the thing, and their side is that of a seen bearing."""
+    data = recorded_walks()
+    items = stop_items(data, list(range(data.num_episodes)))
+    state, agent = np.asarray(data.state)[items.rows], np.asarray(data.agent_pos)[items.rows]
+    clear = state[:, data.spec.state.names.index("goal_clear")] > 0.5
+    np.testing.assert_array_equal(np.isnan(items.offset).any(axis=1), ~clear)
+    apart = np.hypot(*(state[:, :2] - agent[:, :2]).T)
+    np.testing.assert_allclose(np.hypot(*items.offset[clear].T), apart[clear], rtol=1e-4)
+    ahead, left = items.offset[clear].T
+    inside = np.abs(np.arctan2(left, ahead)) <= np.deg2rad(30) + 1e-4
+    np.testing.assert_array_equal(inside, items.seen[clear] > 0.5)
 
 
 def test_a_judge_learns_its_stops_and_one_outcome_is_refused() -> None:

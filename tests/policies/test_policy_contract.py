@@ -93,8 +93,9 @@ BUILDERS: dict[str, Callable[[Workshop], dict[str, Any]]] = {
     "zero": lambda workshop: {},
 }
 
-WALKERS = {"forward", "frontier", "geodesic", "instructed"}
-"""Held to the same in `test_navigation.py` and `test_walkers.py`, in a world that one walks in."""
+WALKERS = {"forward", "frontier", "geodesic", "instructed", "to_and_fro"}
+"""Held to the same in `test_navigation.py`, `test_walkers.py` and `test_to_and_fro.py`, in worlds
+that one walks in."""
 
 
 def observations(steps: int = STEPS, rows: int = len(ENVS)) -> list[dict[str, Any]]:

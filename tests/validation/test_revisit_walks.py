@@ -35,7 +35,7 @@ def test_a_walk_comes_back_off_its_way_and_turned(name: str, actions: str) -> No
     assert 0.1 < offset.max() < 1.0
     assert np.rad2deg(turned.max()) > 45
     # The last part of the first visit is spent out of sight for as long as was asked.
-    place = place_of(walk, GAP, 0.3)
+    place = place_of(walk, GAP, RevisitConfig())
     assert place.scored.masks["returned"].mean() > 0.02
     assert place.scored.masks["never"].mean() < 0.1
     assert len(walk.actions) == len(walk.pixels) - 1
@@ -89,14 +89,14 @@ def test_one_frame_is_drawn_again_where_it_was_taken() -> None:
         1,
     )
     assert walk.pixels.shape == (2, 1, HEIGHT, WIDTH, 3)
-    row = score(place_of(walk, 1, 0.3))
+    row = score(place_of(walk, 1, RevisitConfig()))
     assert row.tally.figure("all", "truth") >= 40
     assert row.tally.figure("seen", "own") >= 40
 
 
 @pytest.mark.parametrize("name", ["spin", "two_rooms"])
 def test_a_copy_of_the_first_visit_is_near_the_truth_and_of_another_room_is_not(name: str) -> None:
-    place = place_of(walked(name, size=32), GAP, 0.3)
+    place = place_of(walked(name, size=32), GAP, RevisitConfig())
     walk, other = place.walk, walked(name, 1_000_002, size=32)
     own = score(place).tally
     assert own.figure("returned", "truth") > 21 and own.figure("returned", "ssim") > 0.75
@@ -111,7 +111,7 @@ def test_a_copy_of_the_first_visit_is_near_the_truth_and_of_another_room_is_not(
 
 def test_three_cameras_are_walked_too() -> None:
     walk = walked("spin", size=24, sensor="three")
-    place = place_of(walk, GAP, 0.3)
+    place = place_of(walk, GAP, RevisitConfig())
     assert place.scored.masks["seen"].shape[1] == 3
     # A camera ahead sees what the one on the left saw before it.
     assert (place.found.view[place.found.seen] != 1).any()

@@ -1,14 +1,10 @@
-"""The training loop of judges, and their loss of verdicts.
-
-Legend: N frames.
-"""
+"""The training loop of judges."""
 
 from collections.abc import Callable
 
 import torch
 from rich.progress import track
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from worldsim.judge.sampling import JudgeConfig
 
@@ -43,15 +39,3 @@ def optimise(
         optimizer.step()
         schedule.step()
     network.eval()
-
-
-def balanced_loss(logit: Tensor, success: Tensor) -> Tensor:
-    """Binary cross entropy in which both outcomes of a batch weigh the same.
-
-    Args:
-        logit: `[N]`.
-        success: `[N]`, 0 or 1.
-    """
-    positive = success.mean().clamp(0.05, 0.95)
-    weight = torch.where(success > 0.5, 0.5 / positive, 0.5 / (1 - positive))
-    return F.binary_cross_entropy_with_logits(logit, success, weight)

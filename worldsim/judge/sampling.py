@@ -153,7 +153,7 @@ def taught_rows(data: CachedDataset, config: JudgeConfig) -> RowKinds:
     if not episodes:
         raise DataError("cannot train a judge on fewer than two episodes")
     if config.kind == STOPS:
-        from worldsim.judge.stops_training import require_stops
+        from worldsim.judge.stop_items import require_stops
 
         require_stops(data)
     return sort_rows(data, episodes, config.close_rows)

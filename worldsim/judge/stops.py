@@ -30,7 +30,9 @@ from worldsim.judge.judge import (
 from worldsim.judge.report import EnvReference, JudgeReport, VerdictRule
 from worldsim.judge.sampling import STOPS
 from worldsim.judge.sub_tasks import SubTaskTracker
-from worldsim.models.instructed import GlanceConfig, StopReader, tokenise
+from worldsim.models.instructed import GlanceConfig, tokenise
+from worldsim.models.padding import surround_convolutions
+from worldsim.models.stop_reader import StopReader
 from worldsim.models.weights import (
     CONFIG,
     WEIGHTS,
@@ -61,6 +63,9 @@ class StopJudge(Judge):
     report: JudgeReport
     env: EnvReference | None = None
     reads_instructions = True
+
+    def __post_init__(self) -> None:
+        surround_convolutions(self.reader, self.spec.cameras)
 
     def read(self, observation: ObservedFrame, action: Float | None) -> Judgement:
         """See `Judge.read`.
@@ -96,7 +101,7 @@ class StopJudge(Judge):
     def save_pretrained(self, folder: Path) -> None:
         """Write the network, and `judge.json` with spec, rule and report."""
         save_weights(self.reader, folder / WEIGHTS)
-        shape = {"glance": asdict(self.reader.glance.config), "hidden": self.reader.hidden}
+        shape = {"glance": asdict(self.reader.config), "hidden": self.reader.hidden}
         write_json(folder / CONFIG, shape)
         write_judge(folder, STOPS, self)
 
@@ -130,6 +135,6 @@ def probabilities(reader: StopReader, pixels: NDArray[np.uint8], asked: list[str
         part = slice(start, start + READ_AT_ONCE)
         rows = np.require(pixels[part], requirements=["C", "W"])
         frames = to_model_video(torch.from_numpy(rows).to(device))
-        tokens = tokenise(asked[part], reader.glance.config).to(device)
-        found.append(torch.sigmoid(reader(frames, tokens)).float().cpu().numpy())
+        tokens = tokenise(asked[part], reader.config).to(device)
+        found.append(torch.sigmoid(reader(frames, tokens).met).float().cpu().numpy())
     return np.concatenate(found) if found else np.zeros(0, np.float32)

@@ -1,124 +1,53 @@
 """Train a judge of stops on recorded episodes, and measure it on held-out stops.
 
-Where recordings tell the event `at_goal`, every frame teaches: it says where a stop would meet the
-sub-task under way. Elsewhere it learns from the success of recorded stops, and from what follows
-from that. Whoever stopped with success was near the thing and faced it. So frames of the same
-episode from far away, or turned away on the spot, would have been no success.
+Beside its verdict the network learns whether the thing is seen and where it lies, where recordings
+tell so: these are labels, which it is never shown.
 
 Legend: N items, V view, H, W pixels.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from worldsim.conventions import to_model_video
 from worldsim.data.cache import CachedDataset
-from worldsim.data.navigation.sub_tasks import stopping, sub_tasks, under_way
 from worldsim.errors import DataError
 from worldsim.judge.augment import augment
 from worldsim.judge.buffer import FrameBuffer, faithful, imagine_again, join_buffers, reconstruct
 from worldsim.judge.judge import Judgement
-from worldsim.judge.optimise import balanced_loss, optimise
+from worldsim.judge.optimise import optimise
 from worldsim.judge.report import VerdictRule
 from worldsim.judge.sampling import (
     CALIBRATED,
     REPORTED,
-    TRAINED,
     JudgeConfig,
     Rows,
     episodes_in,
 )
+from worldsim.judge.stop_items import StopItems, require_stops, stop_items
 from worldsim.judge.stops import StopJudge, probabilities
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
-from worldsim.models.instructed import GlanceConfig, StopReader, tokenise
+from worldsim.models.blocks import balanced_loss
+from worldsim.models.instructed import GlanceConfig, tokenise
+from worldsim.models.padding import surround_convolutions
+from worldsim.models.stop_reader import StopReader
 from worldsim.spec import WorldSpec
 
 if TYPE_CHECKING:
     from worldsim.models.world_model import WorldModel
 
-AT_GOAL = "at_goal"
-"""The event that a stop here would meet the sub-task under way."""
-APART = 2.5
-"""Metres from a met stop beyond which another place cannot be near the same thing. A stop succeeds
-within a metre or so of it, and a straight way is the shortest."""
-SPOT, TURNED = 0.3, np.deg2rad(75)
-"""Metres within which a place is the same; radians of a turn after which nothing is faced that was.
-"""
+SEEN_WEIGHT, OFFSET_WEIGHT = 0.5, 0.5
+"""Weights of the losses of what is told beside the verdict; an offset's is in metres."""
+ELSE = 0.25
+"""Share of met stops that are asked for something else, before the same picture."""
 _SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True, eq=False)
-class StopItems:
-    """Frames with what was asked, and whether a stop there would meet it.
-
-    Attributes:
-        rows: `[N]` rows of the cache.
-        asked: N texts.
-        met: `[N]`.
-        real: `[N]` whether somebody stopped there; else it follows from another stop.
-    """
-
-    rows: Rows
-    asked: list[str]
-    met: NDArray[np.bool_]
-    real: NDArray[np.bool_]
-
-    def where(self, mask: NDArray[np.bool_]) -> "StopItems":
-        """Those in `mask` `[N]`."""
-        asked = [text for text, keep in zip(self.asked, mask, strict=True) if keep]
-        return StopItems(self.rows[mask], asked, self.met[mask], self.real[mask])
-
-
-def stop_items(data: CachedDataset, episodes: list[int]) -> StopItems:
-    """What recorded stops teach.
-
-    Of an episode of several sub-tasks success tells that all were met, failure not which was not;
-    the latter are left out, unless an event tells.
-    """
-    if AT_GOAL in data.spec.events:
-        return _told_items(data, episodes)
-    found: list[tuple[int, str, bool, bool]] = []
-    for episode in episodes:
-        rows = np.arange(*data.rows(episode).indices(len(data.pixels)))[:-1]
-        parts = sub_tasks(data.tasks[episode])
-        stops = rows[stopping(data.spec.action, np.asarray(data.action[rows]))][: len(parts)]
-        won = bool(np.asarray(data.success[data.rows(episode)]).any())
-        if len(stops) < len(parts) or not (won or len(parts) == 1):
-            continue
-        found += [(int(row), part, won, True) for row, part in zip(stops, parts, strict=True)]
-        if won and len(parts) == 1:
-            away = _away(data, rows[rows < stops[0]], int(stops[0]))
-            found += [(int(row), parts[0], False, False) for row in away]
-    if not found:
-        return StopItems(np.zeros(0, np.int64), [], np.zeros(0, bool), np.zeros(0, bool))
-    rows_, asked, met, real = zip(*found, strict=True)
-    return StopItems(np.array(rows_), list(asked), np.array(met), np.array(real))
-
-
-def _told_items(data: CachedDataset, episodes: list[int]) -> StopItems:
-    """Every frame of the episodes at which a sub-task is under way, as the event tells of it."""
-    bounds = [data.rows(episode).indices(len(data.pixels)) for episode in episodes]
-    rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(*b)[:-1] for b in bounds)])
-    rows = rows[np.asarray(data.action_mask, bool)[rows]]
-    some, asked = under_way(data, rows)
-    rows = rows[some]
-    told = np.asarray(data.extras["events"])[rows]
-    met = told[:, data.spec.events.index(AT_GOAL)] > 0.5
-    return StopItems(rows, asked, met, stopping(data.spec.action, np.asarray(data.action)[rows]))
-
-
-def _away(data: CachedDataset, rows: Rows, stop: int) -> Rows:
-    """Those of `rows` from which a met stop's thing is too far away, or not faced."""
-    pose, last = np.asarray(data.agent_pos[rows]), np.asarray(data.agent_pos[stop])
-    apart = np.hypot(*(pose[:, :2] - last[:2]).T)
-    turned = np.arccos(np.clip(pose[:, 2:4] @ last[2:4], -1, 1))
-    return np.asarray(rows[(apart > APART) | ((apart < SPOT) & (turned > TURNED))], np.int64)
 
 
 class StopTrainer:
@@ -148,21 +77,22 @@ class StopTrainer:
         torch.manual_seed(config.seed)
         views, height, width = data.pixels.shape[1:4]
         glance = GlanceConfig(views, (height, width), config.width, config.keypoints)
-        self.reader = StopReader(glance, config.hidden)
+        self.reader = surround_convolutions(StopReader(glance, config.hidden), spec.cameras)
         self.strayed: float | None = None
         self.buffer = None if model is None else self._altered(model)
 
     def _altered(self, model: "WorldModel") -> FrameBuffer | None:
         """Frames of items as a model shows them: encoded and decoded, and imagined again."""
-        config, rows = self.config, np.unique(self.items.rows)
-        stops = np.unique(self.items.rows[self.items.real])
-        buffers = []
+        config, items, buffers = self.config, self.items, []
         if config.buffer_size:
-            drawn = self.rng.permutation(rows)[: config.buffer_size]
-            buffers.append(reconstruct(model, self.data, np.union1d(drawn, stops)))
+            drawn = self.rng.permutation(items.rows)[: config.buffer_size]
+            telling = items.rows[items.met | items.real]
+            buffers.append(reconstruct(model, self.data, np.union1d(drawn, telling)))
         if config.imagined_size:
+            stops = self.rng.permutation(items.rows[items.real])
+            stops = np.sort(stops[: -(-config.imagined_size // config.imagined_steps)])
             again = imagine_again(model, self.data, stops, config.imagined_steps)
-            known = again.where(np.isin(again.rows, rows))
+            known = again.where(np.isin(again.rows, items.rows))
             kept, self.strayed = faithful(model, self.data, known, config.strayed)
             buffers.append(kept)
         return join_buffers(buffers) if buffers else None
@@ -171,46 +101,61 @@ class StopTrainer:
         """Run all optimiser steps; leaves the network in evaluation mode."""
         optimise(self.reader, self._loss, self.config, show_progress)
 
-    def _draw(self) -> tuple[Rows, list[str], NDArray[np.bool_]]:
-        """A batch: met stops, frames from away, failed stops, and met stops of another wording."""
+    def _draw(self) -> StopItems:
+        """A batch: what is met, what is not though it is seen, failed stops, and anything else.
+
+        Some of what is met is asked for by another wording, and not met any more.
+        """
         items, config = self.items, self.config
-        met, failed = items.met, ~items.met & items.real
-        kinds = [
-            (met, config.success_share),
-            (~items.met & ~items.real, config.close_share),
-            (failed if failed.any() else ~items.met, 1 - config.success_share - config.close_share),
-        ]
+        missed, rest = ~items.met, 1 - config.success_share - config.close_share
+        failed = missed & items.real
+        close = missed & (items.seen > 0.5) if (items.seen > 0.5).any() else missed & ~items.real
+        kinds = [(items.met, config.success_share), (close, config.close_share)]
+        kinds += [(failed if failed.any() else missed, rest / 2), (missed, rest / 2)]
         chosen = [
             self.rng.choice(np.flatnonzero(mask), int(round(share * config.batch_size)))
             for mask, share in kinds
             if mask.any()
         ]
-        index = np.concatenate(chosen)
-        asked, said = [items.asked[i] for i in index], items.met[index].copy()
-        # Two of five are asked for something else, before the same picture.
-        placed = self.rng.permutation(np.flatnonzero(said))
-        for place in placed[: 2 * len(placed) // 5]:
+        batch = items.at(np.concatenate(chosen))
+        placed = self.rng.permutation(np.flatnonzero(batch.met))
+        for place in placed[: int(ELSE * len(placed))]:
             other = items.asked[int(self.rng.integers(len(items.asked)))]
-            if other != asked[place]:
-                asked[place], said[place] = other, False
-        return items.rows[index], asked, said
+            if other != batch.asked[place]:
+                batch.asked[place], batch.met[place] = other, False
+                batch.seen[place], batch.offset[place] = np.nan, np.nan
+        return batch
 
     def _loss(self) -> Tensor:
-        rows, asked, met = self._draw()
+        batch = self._draw()
+        frames = augment(
+            to_model_video(self._pixels(batch.rows)), self.config.augment, self.generator
+        )
+        # Left and right may be exchanged where no side is named.
+        sided = torch.tensor([bool(_SIDE.search(text)) for text in batch.asked])
+        mirrored = (torch.rand(len(frames), generator=self.generator) < 0.5) & ~sided
+        frames[mirrored] = frames[mirrored].flip(dims=(1, 4))
+        read = self.reader(frames, tokenise(batch.asked, self.reader.config))
+        loss = balanced_loss(read.met, torch.from_numpy(batch.met.astype(np.float32)))
+        seen, offset = torch.from_numpy(batch.seen), torch.from_numpy(batch.offset)
+        told, there = ~seen.isnan(), ~offset[:, 0].isnan()
+        if told.any():
+            loss = loss + SEEN_WEIGHT * balanced_loss(read.seen[told], seen[told])
+        if there.any():
+            offset[mirrored, 1] *= -1
+            apart = F.smooth_l1_loss(read.offset[there], offset[there])
+            loss = loss + OFFSET_WEIGHT * apart
+        return loss
+
+    def _pixels(self, rows: Rows) -> NDArray[np.uint8]:
+        """uint8 `[N, V, H, W, 3]`, some as the world model shows them."""
         pixels = np.asarray(self.data.pixels[rows])
         if self.buffer is not None and len(self.buffer.rows):
             for place in np.flatnonzero(self.rng.random(len(rows)) < self.config.buffer_share):
                 same = np.flatnonzero(self.buffer.rows == rows[place])
                 if len(same):
                     pixels[place] = self.buffer.pixels[self.rng.choice(same)]
-        frames = augment(to_model_video(pixels), self.config.augment, self.generator)
-        # Left and right may be exchanged where no side is named.
-        sided = torch.tensor([bool(_SIDE.search(text)) for text in asked])
-        mirrored = (torch.rand(len(frames), generator=self.generator) < 0.5) & ~sided
-        frames[mirrored] = frames[mirrored].flip(dims=(1, 4))
-        logit = self.reader(frames, tokenise(asked, self.reader.glance.config))
-        target = torch.from_numpy(met.astype(np.float32))
-        return balanced_loss(logit, target)
+        return pixels
 
     def judge(self, source: str) -> StopJudge:
         """Choose the threshold, measure on held-out stops, and wrap up.
@@ -245,19 +190,3 @@ class StopTrainer:
             )
             for met, value in zip(items.met, read, strict=True)
         ]
-
-
-def require_stops(data: CachedDataset) -> StopItems:
-    """What the episodes that a judge learns from teach of stops.
-
-    Raises:
-        DataError: there is no stop with success, or nothing without.
-    """
-    items = stop_items(data, episodes_in(data, TRAINED))
-    if not items.met.any() or items.met.all():
-        raise DataError(
-            f"cannot train a judge of stops: {int(items.met.sum())} stops met what was asked, "
-            f"{int((~items.met & items.real).sum())} did not; record episodes of both kinds, with "
-            "instructions, a column success, and an action `stop`"
-        )
-    return items

@@ -20,7 +20,7 @@ from worldsim.judge.gate import INVERSE_DYNAMICS, choose_limit, train_inverse_dy
 from worldsim.judge.gates import GATES, RESAMPLING, InverseDynamicsGate, RolloutGate
 from worldsim.judge.imagined import measure_imagined
 from worldsim.judge.judge import LearnedJudge, read_pixels
-from worldsim.judge.optimise import balanced_loss, optimise
+from worldsim.judge.optimise import optimise
 from worldsim.judge.report import EnvReference
 from worldsim.judge.resampling import ResamplingGate, require_noise
 from worldsim.judge.sampling import (
@@ -37,6 +37,7 @@ from worldsim.judge.sampling import (
 from worldsim.judge.stops import StopJudge
 from worldsim.judge.stops_training import StopTrainer
 from worldsim.judge.validation import JudgedEpisode, calibrate, measure
+from worldsim.models.blocks import balanced_loss
 from worldsim.models.heads.state_estimator import StateEstimator, StateEstimatorConfig
 from worldsim.sampling.sampler import default_steps
 from worldsim.spec import WorldSpec

@@ -28,6 +28,7 @@ def register_policies() -> None:
     import worldsim.policies.scripted.play
     import worldsim.policies.scripted.policy
     import worldsim.policies.simple
+    import worldsim.policies.to_and_fro
     import worldsim.policies.wandering  # noqa: F401
 
 

@@ -23,6 +23,7 @@ from worldsim.reporting.film_overlay import BACKGROUND, DIM, TEXT, fit_text, fon
 from worldsim.validation.revisit.arms import Arm
 from worldsim.validation.revisit.copies import Streamed
 from worldsim.validation.revisit.places import Place
+from worldsim.validation.revisit.walk import RecordedScene
 
 Pixels = NDArray[np.uint8]
 TILE = 192
@@ -78,12 +79,14 @@ class _Reel:
         walk = self.place.walk
         masks = self.place.scored.masks
         plan = _scaled_map(self.place, (len(self.arms) + 1) * self._step)
+        bare = np.zeros((1, 0, 3), np.uint8)
         for t in range(len(walk.pixels)):
             rows = [("simulator", walk.pixels[t], "seen before", _marked(walk.pixels, masks, t))]
             for name, (frames, renders) in self.arms.items():
                 render = None if renders is None else renders[t]
                 rows.append((name, frames[t], f"{name}: memory", render))
-            yield self._picture(t, rows, _with_way(plan, self.place, t))
+            drawn = bare if plan is None else _with_way(plan, self.place, t)
+            yield self._picture(t, rows, drawn)
 
     @property
     def _size(self) -> tuple[int, int, int]:
@@ -142,11 +145,14 @@ def _marked(pixels: Pixels, masks: object, t: int) -> Pixels | None:
     return np.asarray(picture, np.uint8)
 
 
-def _scaled_map(place: Place, height: int) -> FloorMap:
-    """The scene from above, at most `height` rows and as many columns."""
-    drawn = floor_map(place.walk.scene)
+def _scaled_map(place: Place, height: int) -> FloorMap | None:
+    """The scene from above, at most `height` rows and as many columns; None of a recorded one."""
+    scene = place.walk.scene
+    if isinstance(scene, RecordedScene):
+        return None
+    drawn = floor_map(scene)
     scale = drawn.scale * height / max(drawn.image.shape[:2])
-    return floor_map(place.walk.scene, scale)
+    return floor_map(scene, scale)
 
 
 def _with_way(plan: FloorMap, place: Place, t: int) -> Pixels:

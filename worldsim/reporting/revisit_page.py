@@ -28,6 +28,17 @@ COLUMNS = (
     ("kB", "A frame of the walk in the memory"),
 )
 """Heading of each column after the arm's name, and what it tells."""
+FRAMES = (
+    ("PSNR", "All pixels of all imagined frames of the return, dB"),
+    ("SSIM", "Of these"),
+    ("LPIPS", "Of these, where weights were given"),
+    ("gain", "dB above the arm none, scene by scene"),
+    ("near PSNR", "The same of frames near a place and heading of the first visit"),
+    ("SSIM", "Of these"),
+    ("LPIPS", "Of these"),
+    ("gain", "Of these"),
+)
+"""The same of whole frames."""
 
 
 def foreword(report: RevisitReport, depth_assisted: bool) -> list[str]:
@@ -52,6 +63,12 @@ def revisit_table(report: RevisitReport, depth_assisted: bool) -> RenderableType
         table.add_column(words, justify="right", no_wrap=True)
     for arm, cells in arm_rows(report):
         table.add_row(arm, *cells)
+    frames = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    frames.add_column("whole frames", max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    for words, _ in FRAMES:
+        frames.add_column(words, justify="right", no_wrap=True)
+    for arm, cells in frame_rows(report):
+        frames.add_row(arm, *cells)
     routes = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     routes.add_column("PSNR by route", max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
     for route in report.routes:
@@ -59,7 +76,7 @@ def revisit_table(report: RevisitReport, depth_assisted: bool) -> RenderableType
     for arm, cells in route_rows(report):
         routes.add_row(arm, *cells)
     first = [Text(line) for line in foreword(report, depth_assisted)]
-    return Group(*first, Text(), table, Text(), routes)
+    return Group(*first, Text(), table, Text(), frames, Text(), routes)
 
 
 def arm_rows(report: RevisitReport) -> list[tuple[str, list[str]]]:
@@ -79,6 +96,22 @@ def arm_rows(report: RevisitReport) -> list[tuple[str, list[str]]]:
             f"{1000 * cost.seconds:.0f}",
             f"{cost.bytes_a_frame / 1000:.1f}",
         ]
+        rows.append((arm, cells))
+    return rows
+
+
+def frame_rows(report: RevisitReport) -> list[tuple[str, list[str]]]:
+    """(arm, cells of `FRAMES`)."""
+    rows = []
+    for arm in report.arms:
+        cells = []
+        for region in ("all", "near"):
+            cells += [
+                _interval(report.figure(arm, region, "truth")),
+                _plain(report.figure(arm, region, "ssim"), "{:.2f}"),
+                _plain(report.figure(arm, region, "lpips"), "{:.3f}"),
+                _plain(report.gain(arm, region=region), "{:+.1f}"),
+            ]
         rows.append((arm, cells))
     return rows
 
@@ -124,6 +157,8 @@ def write_revisit_page(
             foreword=foreword(report, depth_assisted),
             columns=COLUMNS,
             arms=[(arm, report.costs[arm].words, cells) for arm, cells in arm_rows(report)],
+            frame_columns=FRAMES,
+            frames=frame_rows(report),
             more=_more(report),
             routes=report.routes,
             by_route=route_rows(report),

@@ -138,6 +138,7 @@ class ImaginedWorld:
             probability=seen.judgement.success_probability,
             judged=seen.success,
             gate_error=seen.gate_error,
+            event=seen.events,
             stages=seen.stages,
         )
 

@@ -22,6 +22,7 @@ from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.rows import exchange_rows, take_rows
 from worldsim.sampling.chunk_sampler import ChunkSampler
+from worldsim.sampling.given import Array, check_actions, check_world_states
 from worldsim.sampling.initial import initial_rows, warn_if_uncalibrated
 from worldsim.sampling.redraw import branched
 from worldsim.sampling.sampler import (
@@ -33,12 +34,9 @@ from worldsim.sampling.sampler import (
     for_inference,
 )
 from worldsim.sampling.stream_rows import (
-    Array,
     Chunk,
     Rows,
     StreamRows,
-    check_actions,
-    check_world_states,
     dropped,
     next_conditions,
     padded,
@@ -243,13 +241,15 @@ class Stream:
 
     def _advance(self) -> Chunk | None:
         running = self._running
+        # Some rows may move on in place.
+        before = None if self.model.event_head is None else self.newest.clone()
         if self._cond is None:
             self._cond = next_conditions(self.model, running)
         finished = self._sampler.advance(running.sampling, self._cond, running.queue.length)
         if finished is None:
             return None
         self._cond = None
-        return take_finished(self.model, running, *finished)
+        return take_finished(self.model, running, *finished, before=before)
 
     @property
     def newest(self) -> Tensor:

@@ -1,7 +1,8 @@
 """The rows of a batch of streams: actions pushed, where these lead, and frames finished.
 
 Legend: N rows, n some of them, V views, c h w latent, K actions or frames, L most frames in flight,
-Q width of the queue, A action, D world state (agent and objects), P proprioception, S state.
+Q width of the queue, A action, D world state (agent and objects), P proprioception, S state,
+E events.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldsim.errors import UsageError
 from worldsim.memory.base import Memory
 from worldsim.models.conditioners.steps import FrameSteps, RigTensors
 from worldsim.models.denoisers.conditioning import Conditioning
@@ -21,9 +21,7 @@ from worldsim.models.world_model import WorldModel
 from worldsim.rows import take_rows
 from worldsim.sampling.chunk_sampler import SamplerState
 from worldsim.sampling.walls import meet_walls
-from worldsim.spec import WorldSpec
 
-Array = np.ndarray | Tensor
 Rows = Sequence[int] | None
 """Of a batch; None for all of them."""
 
@@ -219,6 +217,8 @@ class Chunk:
         frames: `[N]` how many of K are real.
         camera_pose: `[N, K, V, 4, 4]` cameras to world, NaN where their calibration is unknown;
             None in worlds that record no poses.
+        events: `[N, K, E]` probability of each event of the world, as the model reads it off the
+            frames; None without an event head.
     """
 
     latents: Tensor
@@ -226,6 +226,7 @@ class Chunk:
     state: Tensor
     frames: np.ndarray
     camera_pose: Tensor | None = None
+    events: Tensor | None = None
 
 
 def take_finished(
@@ -234,10 +235,12 @@ def take_finished(
     latents: Tensor,
     frames: np.ndarray,
     depth: Tensor | None = None,
+    before: Tensor | None = None,
 ) -> Chunk:
     """Show what a pass finished (see `ChunkSampler.advance`); `rows` move on in place.
 
     The memory takes it in, with its `depth` `[N, K, V, H, W]` if it was seen rather than imagined.
+    Events are read off it where the frames `before` it `[N, V, c, h, w]` are given.
     """
     queue, count = rows.queue, latents.shape[1]
     steps, pose = _next_steps(rows, count), None
@@ -247,6 +250,10 @@ def take_finished(
     if rows.memory is not None:
         real = torch.as_tensor(frames, device=latents.device)
         remember(model, rows.memory, steps, latents, real, depth)
+    events = None
+    if model.event_head is not None and before is not None:
+        led = torch.cat([before[:, None].to(latents), latents], dim=1)
+        events = model.event_head.along(led, steps).sigmoid()
     world_state = queue.after[:, :count]
     some = np.flatnonzero(frames)
     last = torch.as_tensor(frames[some] - 1, device=world_state.device)
@@ -258,41 +265,4 @@ def take_finished(
     if state.shape[-1] < model.spec.state.dim:
         mask = rows.view_mask.expand(-1, count, -1)
         state = model.read_state(latents, mask).state
-    return Chunk(latents, agent_pos, state, frames, pose)
-
-
-def check_actions(spec: WorldSpec, actions: Array, count: int, *, chunks: bool) -> np.ndarray:
-    """Float32 actions `[count, K, A]`, clipped to the spec's limits.
-
-    Args:
-        spec: of the world.
-        actions: `[count, K, A]`, or one action for every row, `[count, A]`.
-        count: of rows.
-        chunks: which of the two is expected.
-
-    Raises:
-        UsageError: wrong shape, or NaN.
-    """
-    array = np.asarray(actions, dtype=np.float32)
-    fits = array.ndim == (3 if chunks else 2) and array.shape[0] == count
-    if not fits or array.shape[-1] != spec.action.dim:
-        expected = f"[{count}, {'K, ' if chunks else ''}{spec.action.dim}]"
-        raise UsageError(f"actions have shape {list(array.shape)}, expected {expected}")
-    checked = spec.action.check(array, "stream")
-    return checked if chunks else checked[:, None]
-
-
-def check_world_states(world_states: Array | None, actions: Tensor, dim: int) -> Tensor | None:
-    """Where these actions lead, `[n, K, D]` on their device; None where that is not given.
-
-    Raises:
-        UsageError: wrong shape, or not finite.
-    """
-    if world_states is None:
-        return None
-    given = torch.as_tensor(np.asarray(world_states, dtype=np.float32), device=actions.device)
-    expected = [*actions.shape[:2], dim]
-    if list(given.shape) == expected and bool(given.isfinite().all()):
-        return given
-    shape = list(given.shape)
-    raise UsageError(f"world_states have shape {shape}, expected {expected}, all finite")
+    return Chunk(latents, agent_pos, state, frames, pose, events)

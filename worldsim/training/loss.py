@@ -7,7 +7,6 @@ teacher's distribution, the others with the recorded frames. Where the plan dist
 """
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Annotated
 
 import torch
@@ -20,7 +19,6 @@ from worldsim.diffusion.flow import add_noise
 from worldsim.errors import UsageError
 from worldsim.memory.base import MemoryConfig, registered_memories
 from worldsim.models.denoisers.base import Denoiser
-from worldsim.models.heads.depth import depth_loss
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, Loss
@@ -37,10 +35,10 @@ from worldsim.training.losses.objective import (
     level_weight,
     loss_mask,
     place_weight,
-    reading_losses,
     weighted_error,
 )
 from worldsim.training.losses.photometric import clip_photometric
+from worldsim.training.losses.readings import clip_readings
 from worldsim.training.losses.self_rollout import Rolled, RolloutConfig, self_rollout
 
 
@@ -262,7 +260,7 @@ class WorldModelLoss:
         frames: Tensor,
         target: Tensor | None = None,
     ) -> Loss:
-        """Errors of predicted latents and of what the head reads off them, logged under `name`.
+        """Errors of predicted latents and of what heads read off them, logged under `name`.
 
         Args:
             name: of the branch.
@@ -278,21 +276,12 @@ class WorldModelLoss:
         weight = places[:, span] * frame_weights(frames, seen)
         wanted = clip.x0[:, span] if target is None else target
         error = weighted_error(predicted, wanted, weight, config.absolute)
-        if not clip.targets:
-            return Loss(error, {name: error.detach()})
-        read = partial(reading_losses, config=config, success_weight=self.success_weight)
-        recorded = read(self.model.head(clip.x0, clip.view_mask), clip.targets, clip.frame_mask)
-        targets = {key: value[:, span] for key, value in clip.targets.items()}
-        imagined = read(self.model.head(predicted, seen), targets, (frames > 0).float())
         logs = {name: error.detach()}
-        logs |= {f"read_{key}": value for key, value in recorded.logs.items()}
-        logs |= {f"read_{key}_{name}": value for key, value in imagined.logs.items()}
-        total = error + recorded.total + config.on_predictions * imagined.total
-        if self.model.depth_head is not None and clip.depth is not None and config.depth > 0:
-            there = clip.view_mask * clip.frame_mask[..., None]
-            depth = depth_loss(self.model.depth_head(clip.x0), clip.depth, there)
-            total, logs["read_depth"] = total + config.depth * depth, depth.detach()
-        return Loss(total, logs)
+        if not clip.targets:
+            return Loss(error, logs)
+        given = (self.model, clip, name, predicted, first, frames, config)
+        terms, told = clip_readings(*given, self.success_weight)
+        return Loss(sum(terms, error), logs | told)
 
 
 def _chance(share: float, generator: torch.Generator) -> bool:

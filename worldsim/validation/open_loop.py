@@ -1,7 +1,7 @@
 """Open loop: the model imagines recorded episodes from their first frame under given actions.
 
 Legend: N episodes, K horizons (steps from the first frame), V views, H W pixels, A action,
-P proprioception, S state.
+P proprioception, S state, E events.
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,6 +48,8 @@ class DrivenFrames:
         pixels: uint8 `[n, V, H, W, 3]`.
         agent_pos: `[n, P]` where the model takes the hand to be.
         state: `[n, S]` where it takes the scene to be.
+        events: `[n, E]` probability of each event of the world, as the model's head reads it off
+            the step; None without such a head.
     """
 
     horizon: int
@@ -55,6 +57,7 @@ class DrivenFrames:
     pixels: Pixels
     agent_pos: Float
     state: Float
+    events: Float | None = None
 
 
 def acting(cache: CachedDataset, episodes: Sequence[int]) -> list[int]:
@@ -178,6 +181,7 @@ def imagine(
                 ),
                 chunk.agent_pos[alive, frame].cpu().numpy(),
                 chunk.state[alive, frame].float().cpu().numpy(),
+                None if chunk.events is None else chunk.events[alive, frame].cpu().numpy(),
             )
             if horizon == lengths[running].max():
                 return

@@ -22,6 +22,7 @@ from worldsim.models.world_model import WorldModel
 from worldsim.ranking.bootstrap import Interval, finite
 from worldsim.sampling.sampler import Sampler, default_steps
 from worldsim.validation.episode_errors import EpisodeErrors
+from worldsim.validation.events import EventTally
 from worldsim.validation.open_loop import DrivenFrames, imagine, paired_drives
 from worldsim.validation.video_metrics import HorizonErrors, area_weights
 
@@ -49,6 +50,7 @@ class OpenLoopReport:
             be, of each position there is: `ee`, and those of the state.
         seen_error_m: the same, as the model's own head reads it off imagined frames.
         reading_error_m: the same off the simulator's frames, which is the head's share of it.
+        event_f1: of each event that the model's head reads off imagined frames and the data tell.
         sampling_steps: denoising steps a frame.
         intervals: of those entries of `summary` that have one, over other episodes like these.
     """
@@ -63,6 +65,7 @@ class OpenLoopReport:
     error_m: dict[str, Float]
     seen_error_m: dict[str, Float]
     reading_error_m: dict[str, Float]
+    event_f1: dict[str, float]
     sampling_steps: int
     intervals: dict[str, Interval]
 
@@ -111,7 +114,7 @@ class OpenLoopReport:
             values[f"{name}_error_m_end"] = float(error[-1])
             values[f"{name}_seen_error_m"] = float(self.seen_error_m[name].mean())
             values[f"{name}_reading_error_m"] = float(self.reading_error_m[name].mean())
-        return values
+        return values | {f"event_f1_{name}": value for name, value in self.event_f1.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Everything as lists; what was not measured is null."""
@@ -212,6 +215,7 @@ class OpenLoopTally:
         self.seen = {name: np.zeros(horizons) for name in names}
         self.recorded = {name: np.zeros(horizons) for name in names}
         self.each = EpisodeErrors(len(episodes), horizons, views, names)
+        self.events = EventTally(model.spec.events if model.event_head is not None else (), cache)
 
     def add(self, frames: DrivenFrames, truthful: NDArray[np.bool_]) -> None:
         """Collect one step; `truthful` marks the drives under their own actions."""
@@ -229,6 +233,7 @@ class OpenLoopTally:
         self.counts[h - 1] = own.sum()
         distances = self._distances(rows[own], frames.agent_pos[own], frames.state[own])
         self.each.add(h, places[own], errors, distances)
+        self.events.add(rows[own], None if frames.events is None else frames.events[own])
         views = self.cache.views_seen[self.episodes[places[own]]]
         seen = torch.from_numpy(views).float()
         imagined = (self.seen, frames.pixels[own], frames.agent_pos[own])
@@ -271,6 +276,7 @@ class OpenLoopTally:
             error_m=self.each.distances(),
             seen_error_m=self.seen,
             reading_error_m=self.recorded,
+            event_f1=self.events.f1(),
             sampling_steps=sampling_steps,
             intervals=self.each.intervals(),
         )

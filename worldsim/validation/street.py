@@ -138,7 +138,7 @@ def imagined_steps(model: WorldModel, truth: StreetTruth, seed: int) -> Steps:
 
 def measure_street(
     model: WorldModel,
-    reader: EventReader,
+    reader: EventReader | None,
     modules: Modules,
     steps: int = 500,
     games: int = 8,
@@ -149,7 +149,7 @@ def measure_street(
 
     Args:
         model: a world model of streets.
-        reader: says when a house was built.
+        reader: says when a house was built; None asks the model's own event head.
         modules: which of the env's records are shown.
         steps: T.
         games: N.

@@ -7,6 +7,7 @@ from typing import Annotated
 from worldsim.cli.settings.env import EnvNode, check_env_node
 from worldsim.cli.settings.shared import Device, ModelName, SamplerNode
 from worldsim.config.limits import (
+    DatasetFolder,
     InputFile,
     OwnParts,
     Positive,
@@ -20,6 +21,7 @@ from worldsim.errors import UsageError
 from worldsim.sampling.sampler import Solver
 from worldsim.validation.revisit.arms import chosen_arms
 from worldsim.validation.revisit.places import RevisitConfig
+from worldsim.validation.revisit.recorded import RecordedConfig
 
 INDOOR = "worldsim/IndoorNav-v0"
 
@@ -41,6 +43,8 @@ class Settings(Checked):
     out: ResultFolder
     model: ModelName
     env: EnvNode
+    dataset: DatasetFolder | None
+    recorded: Annotated[RecordedConfig, INLINE]
     revisit: Annotated[RevisitConfig, INLINE]
     lpips: InputFile | None
     sampler: RevisitSampler
@@ -52,10 +56,10 @@ class Settings(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_env_node(self.env, {}, "env.factors")
-        if self.env.get("id") != INDOOR:
+        if self.dataset is None and self.env.get("id") != INDOOR:
             raise UsageError(
                 f"env.id is {self.env.get('id')!r}; routes are planned in apartments, so expected "
-                f"{INDOOR} (env=indoor)"
+                f"{INDOOR} (env=indoor); of other worlds give recorded episodes, dataset=FOLDER"
             )
         if self.film_arms:
             chosen_arms(self.film_arms)

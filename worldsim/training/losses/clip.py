@@ -1,6 +1,6 @@
 """A batch of recorded clips as the world model sees it: normalised, with views dropped.
 
-Legend: B batch, T frames, V views, c h w latent.
+Legend: B batch, T frames, V views, c h w latent, E events.
 """
 
 from dataclasses import dataclass, replace
@@ -29,8 +29,8 @@ class Clip:
     x0: `[B, T, V, c, h, w]` clean latents, unit variance; missing views are zero.
     cond: actions and maps of the T frames; row t leads to frame t. What a memory tells of them is
         lacking, see `recalled`.
-    targets: normalised `agent_pos`, `state`, and `success`, `progress` `[B, T]`; empty where no
-        readings are taken.
+    targets: normalised `agent_pos`, `state`, and `success`, `progress` `[B, T]`; `events`
+        `[B, T, E]` where they were recorded and there is a head; empty where no readings are taken.
     view_mask: `[B, T, V]`.
     frame_mask: `[B, T]` 0 in the padding of episodes shorter than the clip.
     steps: that lead to the frames.
@@ -143,13 +143,20 @@ def prepare_clip(
         if model.remembers:
             memory = recorded_memory(model, batch, view_mask[:, 0], blur)
         cond = model.condition_frames(steps)
+    there, targets = batch["frame_mask"].float(), _targets(model, batch)
+    return Clip(x0, cond, targets, view_mask, there, steps, memory, depth)
+
+
+def _targets(model: WorldModel, batch: Batch) -> dict[str, Tensor]:
+    """What heads shall read off the frames, see `Clip`."""
     targets = {
-        "agent_pos": model.normalizer.normalize("agent_pos", batch["agent_pos"].float()),
-        "state": model.normalizer.normalize("state", batch["state"].float()),
-        "success": batch["success"].float(),
-        "progress": batch["progress"].float(),
+        name: model.normalizer.normalize(name, batch[name].float())
+        for name in ("agent_pos", "state")
     }
-    return Clip(x0, cond, targets, view_mask, batch["frame_mask"].float(), steps, memory, depth)
+    targets |= {name: batch[name].float() for name in ("success", "progress")}
+    if model.event_head is not None and "events" in batch:
+        targets["events"] = batch["events"].float()
+    return targets
 
 
 def hide_rigs(batch: Batch, keep: Tensor) -> Batch:

@@ -42,6 +42,7 @@ class ObjectiveConfig(Checked):
     depth: weight of the depth reading, where the model has a depth head and the data hold depth.
     photometric: weight of the depth reading's photometric error, which needs poses and no depth.
     stride: weight of how far steps take the agent, where the model has a head for that.
+    events: weight of what happens at a frame, where the model has a head for that.
     on_predictions: factor of the readings taken off predicted frames, through which the denoiser
         learns to put things where the simulator has them.
     readings_every: in every n-th batch readings are taken; the others train the denoiser alone,
@@ -62,6 +63,7 @@ class ObjectiveConfig(Checked):
     depth: Weight = 0.1
     photometric: Weight = 0.0
     stride: Weight = 0.3
+    events: Weight = 0.5
     on_predictions: Weight = 0.3
     readings_every: Count = 1
 

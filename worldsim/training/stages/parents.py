@@ -31,7 +31,7 @@ from worldsim.training.train_config import TrainConfig
 
 CONTEXT = ("recent", "sink", *(f"memory.{name}" for name in sorted(keys_of(MemoryConfig))))
 """Keys of `model` that a model trained further may have otherwise."""
-LEARNT = ("ladder", "calibrated", "state_labels", "depth_labels")
+LEARNT = ("ladder", "calibrated", "state_labels", "depth_labels", "event_labels")
 """Those that say what it was trained for, which training decides."""
 
 

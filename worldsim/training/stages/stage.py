@@ -34,10 +34,12 @@ UNSAID: dict[tuple[str, str], Any] = {
     ("objective", "depth"): 0.1,
     ("objective", "photometric"): 0.0,
     ("objective", "stride"): 0.3,
+    ("objective", "events"): 0.5,
     ("denoiser", "render_reference"): True,
     ("head", "depth"): False,
     ("head", "finer"): 2,
     ("head", "stride"): False,
+    ("head", "events"): False,
 }
 """Fields that came later, with the value that all models and plans had before."""
 CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}

@@ -12,6 +12,7 @@ from torch import nn
 
 from worldsim.data.cache import CachedDataset
 from worldsim.data.clips import ClipDataset
+from worldsim.errors import UsageError
 from worldsim.judge.sampling import tells_progress
 from worldsim.memory.base import registered_memories
 from worldsim.models.quality import StepQuality
@@ -51,6 +52,10 @@ LEARNT_DEPTH = """
 Depth-assisted: its depth head learnt from the simulator's depth, though it is not given it when it
 imagines.
 """
+LEARNT_EVENTS = """
+Beside that it learnt to read events that recordings tell ({}), and is not told them when it
+imagines.
+"""
 TOLD_TRUTH = """
 Depth-assisted: its memory is an oracle, which is told what is to be seen. It is the upper bound of
 an experiment, and no model.
@@ -84,7 +89,10 @@ class WorldStage(Stage):
         labels = has_state_labels(self.cache, self.config.plan.objective)
         fresh = self._new_model()
         deep = has_depth_labels(self.cache, fresh, self.config.plan.objective)
-        model = fresh.trained_with(calibration=calibration, state_labels=labels, depth_labels=deep)
+        told = has_event_labels(self.cache, fresh, self.config.plan.objective)
+        model = fresh.trained_with(
+            calibration=calibration, state_labels=labels, depth_labels=deep, event_labels=told
+        )
         self._fit_normalizer(model, latents)
         fitted = self._train(model, latents)
         model.quality = None  # of the model it started from
@@ -152,6 +160,23 @@ def has_depth_labels(cache: CachedDataset, model: WorldModel, objective: Objecti
     return model.depth_head is not None and cache.spec.depth is not None and objective.depth > 0
 
 
+def has_event_labels(cache: CachedDataset, model: WorldModel, objective: ObjectiveConfig) -> bool:
+    """Whether the loss counts the reading of an event head, whose events the data then tell.
+
+    Raises:
+        UsageError: they tell others.
+    """
+    if model.event_head is None or not objective.events:
+        return False
+    told, read = cache.spec.events, model.spec.events
+    if told == read:
+        return True
+    raise UsageError(
+        f"the data set tells the events {', '.join(told) or 'none'}, and the model reads "
+        f"{', '.join(read)}; give a data set that tells these, or set plan.objective.events=0"
+    )
+
+
 def _with_known_rigs(batch: Batch) -> Batch:
     """Unknown cameras have placeholders in a data set's cache."""
     return hide_rigs(batch, batch["rig_known"])
@@ -192,9 +217,11 @@ class Validation(Callback):
 
 
 def _assistance(model: WorldModel) -> str:
-    """What a card says of the simulator's state and depth."""
+    """What a card says of the simulator's state, events and depth."""
     learnt = LEARNT_STATE if model.state_assisted else NO_STATE
     said = CARRIES_STATE if model.dynamics.state_dim > 0 else learnt
+    if model.config.event_labels:
+        said += LEARNT_EVENTS.format(", ".join(model.spec.events))
     if not model.depth_assisted:
         return said
     if registered_memories().get(model.config.memory.name).told_truth:

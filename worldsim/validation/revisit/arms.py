@@ -92,6 +92,11 @@ class Arm:
     maker: Maker = "model"
     wrong: bool = False
 
+    @property
+    def told(self) -> bool:
+        """Whether it needs the depth of the walks."""
+        return self.depth == TOLD or self.maker == "pixels"
+
     def config(self, own: MemoryConfig) -> MemoryConfig:
         """Its memory, sizes as in the model's own."""
         name = self.memory

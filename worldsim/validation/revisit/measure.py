@@ -57,10 +57,27 @@ def measure_revisit(
         UsageError: model and arms do not fit together, or no scene has room for any route.
         SpecMismatchError: model and env describe different worlds.
     """
-    _require(model, env, sampler)
-    context = model.config.recent + model.config.sink
-    gap = config.gap or 2 * context
-    places = walk_places(env, config, gap, lpips, on_step)
+    model.spec.require_compatible(env.spec_world, "the model", "the env", stateless=True)
+    _require(model, sampler)
+    places = walk_places(env, config, revisit_gap(model, config), lpips, on_step)
+    return measure_places(model, places, sampler, config, on_step, films, on_film)
+
+
+def measure_places(
+    model: WorldModel,
+    places: Sequence[Place],
+    sampler: Sampler,
+    config: RevisitConfig,
+    on_step: Callable[[int], None] | None = None,
+    films: int = 0,
+    on_film: OnFilm | None = None,
+) -> RevisitReport:
+    """Stream walks that are there already by every arm; see `measure_revisit`.
+
+    Raises:
+        UsageError: model and arms do not fit together.
+    """
+    _require(model, sampler)
     filmed = list(dict.fromkeys(place.walk.scene.number for place in places))[:films]
     runs, left_out = [], {}
     for arm in chosen_arms(config.arms):
@@ -75,12 +92,17 @@ def measure_revisit(
                 on_step(1)
     rows = tuple(row for run in runs for row in run.rows)
     facts, costs = tuple(map(facts_of, places)), {run.arm.name: run.cost for run in runs}
+    context, gap = model.config.recent + model.config.sink, revisit_gap(model, config)
     return RevisitReport(rows, costs, left_out, facts, config.first_visit, context, gap)
 
 
-def _require(model: WorldModel, env: IndoorNav, sampler: Sampler) -> None:
+def revisit_gap(model: WorldModel, config: RevisitConfig) -> int:
+    """Frames in a row that what returned was out of sight."""
+    return config.gap or 2 * (model.config.recent + model.config.sink)
+
+
+def _require(model: WorldModel, sampler: Sampler) -> None:
     """Refuse what cannot be streamed along a route; see `measure_revisit`."""
-    model.spec.require_compatible(env.spec_world, "the model", "the env", stateless=True)
     require_posed(model)
     if sampler.kind != "autoregressive" or sampler.chunk != 1:
         raise UsageError(
@@ -89,9 +111,9 @@ def _require(model: WorldModel, env: IndoorNav, sampler: Sampler) -> None:
         )
 
 
-def total_steps(config: RevisitConfig) -> int:
-    """How often `on_step` is called, at most."""
-    walks = config.scenes * len(config.routes)
+def total_steps(config: RevisitConfig, recorded: bool = False) -> int:
+    """How often `on_step` is called, at most; recorded walks are one a scene."""
+    walks = config.scenes * (1 if recorded else len(config.routes))
     return walks * (1 + len(chosen_arms(config.arms)))
 
 
@@ -113,6 +135,8 @@ class _Run:
         self.arm, self.places = arm, places
         self.seeds, self.shown = tuple(range(config.seeds)), config.first_visit == "shown"
         self.stream = None if arm.maker == "pixels" else _stream(model, arm, sampler)
+        if arm.told and any(place.walk.spec.depth is None for place in places):
+            raise UsageError("it is told depth, and the walks have none; record it")
         if arm.wrong and elsewhere(places, 0) is None:
             raise UsageError("it needs the memory of a second scene; set scenes=2 or more")
         self.rows: list[Row] = []

@@ -39,6 +39,8 @@ class RevisitConfig(Checked):
     gap: frames in a row that what returned was out of sight; None takes twice the context.
     offset_least: metres by which a return is off, at least.
     offset_most: metres, at most.
+    near_m: metres from a place of the first visit within which a frame is near it.
+    near_deg: degrees from the heading there.
     max_steps: frames of a walk, at most.
     seed: of places.
     """
@@ -52,6 +54,8 @@ class RevisitConfig(Checked):
     gap: Count | None = None
     offset_least: Positive = 0.3
     offset_most: Positive = 0.6
+    near_m: Positive = 0.5
+    near_deg: Positive = 20.0
     max_steps: Count = 200
     seed: Seed = 0
 
@@ -108,7 +112,7 @@ def walk_places(
             route = plan_route(name, Planner(scene, space, rng, offset))
             if route is not None:
                 walk = walk_route(env, route, gap, config.max_steps)
-                found.append(place_of(walk, gap, config.offset_least, lpips))
+                found.append(place_of(walk, gap, config, lpips))
             if on_step is not None:
                 on_step(1)
     if not found:
@@ -119,20 +123,22 @@ def walk_places(
     return found
 
 
-def place_of(walk: Walk, gap: int, offset: float, lpips: Lpips | None = None) -> Place:
+def place_of(walk: Walk, gap: int, config: RevisitConfig, lpips: Lpips | None = None) -> Place:
     """What of a walk's return was seen before, and what its frames are held against.
 
     Args:
         walk: of a route.
         gap: frames in a row that what returned was out of sight.
-        offset: metres to the first visit's way from which a frame is off it.
+        config: says when a frame is off the first visit's way, and when it is near.
         lpips: the network, where there are weights.
     """
     geometry = walk.geometry
     found = regions(geometry, walk.back, gap)
     masks = {name: mask.numpy() for name, mask in found.masks().items()}
-    aside = walk.offsets()[0] >= offset
+    aside = walk.offsets()[0] >= config.offset_least
     masks["off_path"] = masks["returned"] & aside[:, None, None, None]
+    near = walk.nears(config.near_m, float(np.deg2rad(config.near_deg)))
+    masks["near"] = masks["all"] & near[:, None, None, None]
     high, wide = walk.pixels.shape[2:4]
     weight = torch.stack([each.area_weight(high, wide) for each in geometry.projections])
     depth = np.where(walk.depth > 0, walk.depth, np.nan)[walk.back :].astype(np.float64)

@@ -21,7 +21,7 @@ from worldsim.validation.revisit.scores import MEASURES, Tally
 
 Float = NDArray[np.float64]
 SAMPLES, LEVEL = 2000, 0.95
-REGIONS = ("returned", "off_path", "seen", "never", "all")
+REGIONS = ("returned", "off_path", "seen", "never", "near", "all")
 HEADLINE = ("returned", "truth")
 """The region and the measure by which arms are compared."""
 

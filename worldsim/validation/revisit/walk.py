@@ -29,6 +29,17 @@ ARRIVED = 0.6
 """Share of a step within which a place is reached."""
 
 
+@dataclass(frozen=True)
+class RecordedScene:
+    """The scene of a recorded episode, of which the frames alone are known.
+
+    Attributes:
+        number: of the episode.
+    """
+
+    number: int
+
+
 @dataclass(frozen=True, eq=False)
 class Walk:
     """Attributes:
@@ -38,7 +49,7 @@ class Walk:
     rig: calibration.
     actions: `[T - 1, A]`.
     pixels: uint8 `[T, V, H, W, 3]`.
-    depth: `[T, V, H, W]` metres, of the kind that the spec says.
+    depth: `[T, V, H, W]` metres, of the kind that the spec says; 0 unknown.
     poses: `[T, V, 4, 4]` camera to the frame of the start.
     agent_pos: `[T, P]`.
     places: `[T, 2]` in the scene's frame.
@@ -47,7 +58,7 @@ class Walk:
     """
 
     route: str
-    scene: Scene
+    scene: Scene | RecordedScene
     spec: WorldSpec
     rig: CameraRig
     actions: Float
@@ -62,10 +73,9 @@ class Walk:
     @property
     def geometry(self) -> Geometry:
         """For tests of what was seen."""
-        assert self.spec.depth is not None
         return Geometry.of(
             torch.from_numpy(self.depth),
-            self.spec.depth,
+            self.spec.depth or "planar",  # where none is recorded, all of it is unknown
             torch.from_numpy(self.rig.intrinsics),
             torch.from_numpy(self.poses),
             projections_of(self.spec.cameras),
@@ -83,6 +93,14 @@ class Walk:
         nearest = apart.argmin(axis=1)
         turned = self.headings[self.back :] - self.headings[nearest]
         return apart.min(axis=1), np.abs(np.angle(np.exp(1j * turned)))
+
+    def nears(self, metres: float, radians: float) -> NDArray[np.bool_]:
+        """Frames of the return `[T - back]` taken as near as that to one of the first visit."""
+        first, then = slice(None, self.back), slice(self.back, None)
+        apart = np.linalg.norm(self.places[then, None] - self.places[first], axis=-1)
+        turned = self.headings[then, None] - self.headings[first]
+        off = np.abs(np.angle(np.exp(1j * turned)))
+        return np.asarray(((apart <= metres) & (off <= radians)).any(axis=1))
 
 
 def walk_route(env: IndoorNav, route: Route, gap: int, most: int) -> Walk:
