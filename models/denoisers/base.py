@@ -49,8 +49,7 @@ class DenoiserConfig(Checked):
             come does not depend on it, so a network that is not shown it has nothing to leak into
             what stays still; one distilled to few steps needs it (`plan=consistency`, `ctm`).
         render_reference: whether a memory's render stands for the predecessor where it covers.
-            Where views are turned to one heading the predecessor is the sharper of both, and
-            conditioner `memory` shows the render beside it.
+            False leaves the render to conditioner `memory` alone.
     """
 
     name: Annotated[str, OneOf(lambda: registered_denoisers())] = "stnet"

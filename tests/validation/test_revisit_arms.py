@@ -1,6 +1,7 @@
 """Arms differ in what their memory tells; the command runs them all on a nano model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,20 @@ def test_an_arm_that_the_model_cannot_have_is_left_out_with_its_reason() -> None
     assert copied is not None and none is not None and copied > none + 5
     with pytest.raises(UsageError, match="frame by frame"):
         measure_revisit(model, env, Sampler("rolling", steps=2), config)
+
+
+def test_a_model_that_learnt_without_depth_is_told_that_of_the_walks() -> None:
+    told = nano_indoor_model()
+    plain = WorldModel(told.config, replace(told.spec, depth=None)).eval().requires_grad_(False)
+    plain.load_state_dict(told.state_dict())
+    arms = ("none", "points_simulator")
+    config = RevisitConfig(scenes=1, first_scene=3, routes=("spin",), arms=arms, seeds=1)
+    env = apartment(split="validation")
+    one, other = (measure_revisit(m, env, Sampler(steps=1), config) for m in (told, plain))
+    assert other.arms == arms and plain.spec.depth is None
+    for arm in arms:
+        pair = [report.figure(arm, "returned", "truth").value for report in (one, other)]
+        assert pair[0] == pytest.approx(pair[1])
 
 
 @pytest.mark.slow

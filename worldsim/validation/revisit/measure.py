@@ -5,6 +5,7 @@ Legend: T frames of a walk, R streams of it, L frames of its return, V views, H 
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from worldsim.errors import UsageError
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
+from worldsim.spec import DepthKind
 from worldsim.validation.lpips import Lpips
 from worldsim.validation.revisit.arms import Arm, chosen_arms
 from worldsim.validation.revisit.copies import Streamed, copy_latents, copy_pixels
@@ -134,9 +136,11 @@ class _Run:
     ) -> None:
         self.arm, self.places = arm, places
         self.seeds, self.shown = tuple(range(config.seeds)), config.first_visit == "shown"
-        self.stream = None if arm.maker == "pixels" else _stream(model, arm, sampler)
-        if arm.told and any(place.walk.spec.depth is None for place in places):
+        kinds = {place.walk.spec.depth for place in places}
+        if arm.told and None in kinds:
             raise UsageError("it is told depth, and the walks have none; record it")
+        kind = next(iter(kinds), None)
+        self.stream = None if arm.maker == "pixels" else _stream(model, arm, sampler, kind)
         if arm.wrong and elsewhere(places, 0) is None:
             raise UsageError("it needs the memory of a second scene; set scenes=2 or more")
         self.rows: list[Row] = []
@@ -168,7 +172,7 @@ class _Run:
         return ArmCost(self.arm.words, float(np.mean(self._seconds)), float(np.mean(self._kept)))
 
 
-def _stream(model: WorldModel, arm: Arm, sampler: Sampler) -> Stream:
+def _stream(model: WorldModel, arm: Arm, sampler: Sampler, kind: DepthKind | None) -> Stream:
     """Streams of the model with an arm's memory.
 
     Raises:
@@ -176,6 +180,9 @@ def _stream(model: WorldModel, arm: Arm, sampler: Sampler) -> Stream:
     """
     own = model.config
     twin = copy.deepcopy(model).remembering(own.recent, own.sink, arm.config(own.memory))
+    if arm.told and twin.spec.depth is None:
+        # A model that learnt without depth is told that of the walk, of the walk's kind.
+        twin.spec = replace(twin.spec, depth=kind)
     return Stream.of(twin, sampler)
 
 
