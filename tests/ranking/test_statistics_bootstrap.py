@@ -90,5 +90,7 @@ def test_wrong_shapes_and_values_are_named() -> None:
         as_outcomes(np.zeros((3, 4)), ("a", "b"), "imagined")
     with pytest.raises(UsageError, match=r"\[0, 1\]"):
         as_outcomes(np.full((1, 4), 2.0), ("a",), "imagined")
+    rounded = as_outcomes(np.full((1, 4), 1.0 + 2e-16), ("a",), "reference")
+    assert rounded.max() == 1.0
     with pytest.raises(UsageError, match="same policies and starts"):
         paired_resamples(np.zeros((2, 3, 1)), np.zeros((2, 4, 1)), 10, RNG(0))

@@ -8,6 +8,7 @@ import pytest
 from indoor_testing import ENV, ID
 
 from worldsim.envs import make
+from worldsim.envs.indoor.shortest_path import ShortestPaths
 from worldsim.rollout.episodes import METRICS, Episode, RolloutBatch, Trajectory
 from worldsim.rollout.results import Job, read_result, write_result
 from worldsim.validation.navigation.course import Course
@@ -80,7 +81,7 @@ def test_results_on_disk_keep_stages(tmp_path: Any) -> None:
     np.testing.assert_array_equal(again.outcomes("csr"), [0.5, 1])
 
 
-def test_courses_have_the_simulators_distances() -> None:
+def test_courses_have_the_simulators_distances(monkeypatch: pytest.MonkeyPatch) -> None:
     """Along a walk, metres to each goal are those that the env tells."""
     env: Any = make(ID, **{**ENV, "goals": 2})
     (journey,) = journeys_of(ID, {**ENV, "goals": 2}, {0: 4}).values()
@@ -100,4 +101,11 @@ def test_courses_have_the_simulators_distances() -> None:
     assert path is not None and np.allclose(path[0], 0, atol=1e-6)
     # Imagined odometry may lead out of the house; the nearest floor counts.
     outside = np.array([[8.0, 8.0, 0.0], [-8.0, -8.0, 0.0]])
-    assert np.isfinite(course.geodesic(outside, course.goals[0][0])).all()
+    far = course.geodesic(outside, course.goals[0][0])
+    assert np.isfinite(far).all()
+    # What was found is kept, for each goal by itself.
+    other = course.geodesic(outside, course.goals[1][0])
+    assert not np.allclose(far, other)
+    with monkeypatch.context() as patched:
+        patched.setattr(ShortestPaths, "distance", None)
+        np.testing.assert_array_equal(course.geodesic(outside, course.goals[0][0]), far)

@@ -186,5 +186,8 @@ def test_the_command_scores_recorded_episodes(
     page, said = (out / "revisit.html").read_text(), capsys.readouterr().err
     assert "Whole frames" in page and page.count("<video") == 1 and "whole frames" in said
     assert max(map(len, said[said.index("arm ") :].splitlines()[:-1])) <= 80
+    # Without weights of LPIPS its columns are not there, and nothing is cut off.
+    frames = said[said.index("whole frames") :].split("PSNR by route")[0]
+    assert "…" not in frames and "LPIPS" not in frames
     assert main(["revisit", *words, f"dataset={tmp_path / 'none'}"]) == 2
     assert "dataset" in capsys.readouterr().err

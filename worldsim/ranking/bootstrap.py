@@ -159,6 +159,10 @@ def estimate(
     return Estimate(value, interval, reason)
 
 
+ROUNDING = 1e-9
+"""By how much a weighted mean of outcomes may leave their range, as sums are rounded."""
+
+
 def as_outcomes(
     values: ArrayLike, names: tuple[str, ...], where: str, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Float:
@@ -179,8 +183,9 @@ def as_outcomes(
         )
     array[~np.isfinite(array)] = np.nan
     low, high = bounds
-    if (array < low).any() or (array > high).any():
+    if (array < low - ROUNDING).any() or (array > high + ROUNDING).any():
         raise UsageError(f"{where} outcomes must lie in [{low:g}, {high:g}]; got some that do not")
+    array = array.clip(low, high)
     return array[sorted(range(len(names)), key=lambda i: names[i])]
 
 

@@ -65,10 +65,13 @@ def revisit_table(report: RevisitReport, depth_assisted: bool) -> RenderableType
         table.add_row(arm, *cells)
     frames = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     frames.add_column("whole frames", max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
-    for words, _ in FRAMES:
-        frames.add_column(words, justify="right", no_wrap=True)
-    for arm, cells in frame_rows(report):
-        frames.add_row(arm, *cells)
+    rows = frame_rows(report)
+    # Columns that nobody tells are no use of 80 columns.
+    told = [i for i in range(len(FRAMES)) if any(cells[i] != "-" for _, cells in rows)]
+    for index in told:
+        frames.add_column(FRAMES[index][0], justify="right", no_wrap=True)
+    for arm, cells in rows:
+        frames.add_row(arm, *(cells[index] for index in told))
     routes = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     routes.add_column("PSNR by route", max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
     for route in report.routes:
@@ -106,8 +109,9 @@ def frame_rows(report: RevisitReport) -> list[tuple[str, list[str]]]:
     for arm in report.arms:
         cells = []
         for region in ("all", "near"):
+            known = report.figure(arm, region, "truth")
             cells += [
-                _interval(report.figure(arm, region, "truth")),
+                _interval(known) if region == "all" else _plain(known, "{:.1f}"),
                 _plain(report.figure(arm, region, "ssim"), "{:.2f}"),
                 _plain(report.figure(arm, region, "lpips"), "{:.3f}"),
                 _plain(report.gain(arm, region=region), "{:+.1f}"),

@@ -24,7 +24,8 @@ class JourneyDistances:
     """Metres of the shortest path to the things of an episode; see `Geodesic`.
 
     A point off the floor is taken to the free place nearest to it; the middle of a thing of the
-    episode to the place of touching it from which the asked goal is nearest.
+    episode to the place of touching it from which the asked goal is nearest. Every metric asks for
+    the same points, so what was found is kept.
 
     Args:
         journey: the episode.
@@ -32,6 +33,7 @@ class JourneyDistances:
 
     journey: Journey
     _paths: dict[int, ShortestPaths] = field(default_factory=dict)
+    _known: dict[tuple[int, bytes], float] = field(default_factory=dict)
 
     def goal(self, index: int) -> Float:
         """Where a thing stands, `[3]` on the floor of the start's frame."""
@@ -51,8 +53,14 @@ class JourneyDistances:
         """Metres `[N]` from points `[N, 3]` to the thing that stands at `goal` `[3]`."""
         things = list(dict.fromkeys(self.journey.goals))
         apart = [float(np.linalg.norm(self.goal(index) - goal)) for index in things]
-        paths = self._to(things[int(np.argmin(apart))])
-        return np.array([self._from(point, paths, things) for point in points])
+        asked = things[int(np.argmin(apart))]
+        return np.array([self._distance(np.asarray(point), asked, things) for point in points])
+
+    def _distance(self, point: Float, asked: int, things: Sequence[int]) -> float:
+        key = asked, point.tobytes()
+        if key not in self._known:
+            self._known[key] = self._from(point, self._to(asked), things)
+        return self._known[key]
 
     def _from(self, point: Float, paths: ShortestPaths, things: Sequence[int]) -> float:
         for index in things:
