@@ -24,8 +24,8 @@ from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.training.batches import Batch
 from worldsim.training.loss import PlanConfig, WorldModelLoss
 from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip
+from worldsim.training.losses.events import event_losses
 from worldsim.training.losses.objective import ObjectiveConfig
-from worldsim.training.losses.readings import event_losses
 from worldsim.training.losses.self_rollout import RolloutConfig
 from worldsim.training.stages.world import has_event_labels, model_card
 from worldsim.training.train_config import train_config

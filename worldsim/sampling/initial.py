@@ -17,8 +17,7 @@ from worldsim.models.conditioners.steps import FrameSteps, RigTensors
 from worldsim.models.recall import new_memory, recall, remember
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.chunk_sampler import new_sampler_state
-from worldsim.sampling.given import Array
-from worldsim.sampling.stream_rows import Queue, StatePair, StreamRows
+from worldsim.sampling.stream_rows import Array, Queue, StatePair, StreamRows
 
 
 def initial_rows(

@@ -16,9 +16,8 @@ from worldsim.errors import UsageError
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.rows import put_rows, take_rows
 from worldsim.sampling.chunk_sampler import ChunkSampler, SamplerState
-from worldsim.sampling.given import Array
 from worldsim.sampling.stream import Stream
-from worldsim.sampling.stream_rows import next_conditions, take_finished
+from worldsim.sampling.stream_rows import Array, next_conditions, take_finished
 
 
 @torch.inference_mode()

@@ -1,10 +1,9 @@
 """Streams of imagined frames: actions in, chunks of frames out, for as long as asked.
 
-One engine for every schedule (`worldsim.diffusion.schedule`). Pushed actions move the state (agent
-and objects) at once, by the model's dynamics; frames follow as the schedule finishes them.
+One engine for every schedule. Pushed actions move agent and objects at once; frames follow.
 
-Legend: N envs, V views, H W pixels, c latent channels, h w latent size, A action, P proprioception,
-S state, D world state, K frames, L most frames in flight.
+Legend: N envs, V views, H W pixels, c h w latent, A action, P proprioception, S state, K frames,
+D world state, L most frames in flight.
 """
 
 import copy
@@ -22,7 +21,6 @@ from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel
 from worldsim.rows import exchange_rows, take_rows
 from worldsim.sampling.chunk_sampler import ChunkSampler
-from worldsim.sampling.given import Array, check_actions, check_world_states
 from worldsim.sampling.initial import initial_rows, warn_if_uncalibrated
 from worldsim.sampling.redraw import branched
 from worldsim.sampling.sampler import (
@@ -34,9 +32,12 @@ from worldsim.sampling.sampler import (
     for_inference,
 )
 from worldsim.sampling.stream_rows import (
+    Array,
     Chunk,
     Rows,
     StreamRows,
+    check_actions,
+    check_world_states,
     dropped,
     next_conditions,
     padded,
@@ -71,9 +72,8 @@ class Stream:
         check_schedule(model, schedule, solver)
         self.model = for_inference(model, precision, acceleration)
         self.spec, self.schedule = model.spec, schedule
-        self._sampler = ChunkSampler(
-            self.model.denoiser, schedule, model.config.history_sigma, solver
-        )
+        parts = self.model.denoiser, schedule, model.config.history_sigma, solver
+        self._sampler = ChunkSampler(*parts)
         self._rows: StreamRows | None = None
         self._cond: Conditioning | None = None
         self._warned = False

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldsim.errors import UsageError
 from worldsim.memory.base import Memory
 from worldsim.models.conditioners.steps import FrameSteps, RigTensors
 from worldsim.models.denoisers.conditioning import Conditioning
@@ -21,7 +22,9 @@ from worldsim.models.world_model import WorldModel
 from worldsim.rows import take_rows
 from worldsim.sampling.chunk_sampler import SamplerState
 from worldsim.sampling.walls import meet_walls
+from worldsim.spec import WorldSpec
 
+Array = np.ndarray | Tensor
 Rows = Sequence[int] | None
 """Of a batch; None for all of them."""
 
@@ -266,3 +269,30 @@ def take_finished(
         mask = rows.view_mask.expand(-1, count, -1)
         state = model.read_state(latents, mask).state
     return Chunk(latents, agent_pos, state, frames, pose, events)
+
+
+def check_actions(spec: WorldSpec, actions: Array, count: int, *, chunks: bool) -> np.ndarray:
+    """Float32 `[count, K, A]`, clipped, of actions `[count, K, A]` or, no `chunks`, `[count, A]`.
+
+    Raises:
+        UsageError: wrong shape, or NaN.
+    """
+    array = np.asarray(actions, dtype=np.float32)
+    fits = array.ndim == (3 if chunks else 2) and array.shape[0] == count
+    if not fits or array.shape[-1] != spec.action.dim:
+        expected = f"[{count}, {'K, ' if chunks else ''}{spec.action.dim}]"
+        raise UsageError(f"actions have shape {list(array.shape)}, expected {expected}")
+    checked = spec.action.check(array, "stream")
+    return checked if chunks else checked[:, None]
+
+
+def check_world_states(world_states: Array | None, actions: Tensor, dim: int) -> Tensor | None:
+    """Where actions lead, `[n, K, D]` on their device; UsageError where that is no such thing."""
+    if world_states is None:
+        return None
+    given = torch.as_tensor(np.asarray(world_states, dtype=np.float32), device=actions.device)
+    expected = [*actions.shape[:2], dim]
+    if list(given.shape) == expected and bool(given.isfinite().all()):
+        return given
+    shape = list(given.shape)
+    raise UsageError(f"world_states have shape {shape}, expected {expected}, all finite")

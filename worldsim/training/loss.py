@@ -22,7 +22,7 @@ from worldsim.models.denoisers.base import Denoiser
 from worldsim.models.trained_ladder import TrainedLadder
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, Loss
-from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip
+from worldsim.training.losses.clip import Clip, DropoutConfig, clip_readings, prepare_clip
 from worldsim.training.losses.distillation import DistillationConfig, distil
 from worldsim.training.losses.dynamics import stride_loss
 from worldsim.training.losses.matching import MatchingConfig, match_rollout
@@ -38,7 +38,6 @@ from worldsim.training.losses.objective import (
     weighted_error,
 )
 from worldsim.training.losses.photometric import clip_photometric
-from worldsim.training.losses.readings import clip_readings
 from worldsim.training.losses.self_rollout import Rolled, RolloutConfig, self_rollout
 
 

@@ -1,6 +1,6 @@
 """A batch of recorded clips as the world model sees it: normalised, with views dropped.
 
-Legend: B batch, T frames, V views, c h w latent, E events.
+Legend: B batch, T frames, K predicted frames, V views, c h w latent, E events.
 """
 
 from dataclasses import dataclass, replace
@@ -17,9 +17,12 @@ from worldsim.data.memory_sampler import MemorySamplerConfig
 from worldsim.memory.base import Memory
 from worldsim.models.conditioners.steps import FrameSteps
 from worldsim.models.denoisers.conditioning import Conditioning
+from worldsim.models.heads.depth import depth_loss
 from worldsim.models.recall import recall, recall_clip, recorded_memory, remember
 from worldsim.models.world_model import WorldModel
 from worldsim.training.batches import Batch, stream
+from worldsim.training.losses.events import event_losses, require_events
+from worldsim.training.losses.objective import ObjectiveConfig, reading_losses
 from worldsim.training.losses.remembered import noised, thinned
 
 
@@ -186,3 +189,49 @@ def _kept_views(mask: Tensor, dropout: DropoutConfig, generator: torch.Generator
     kept = torch.rand(batch, views, generator=generator) >= dropout.view
     survivor = torch.randint(views, (batch, 1), generator=generator)
     return kept.scatter(1, survivor, True).float()[:, None].to(mask.device)
+
+
+def clip_readings(
+    model: WorldModel,
+    clip: Clip,
+    name: str,
+    predicted: Tensor,
+    first: int,
+    frames: Tensor,
+    config: ObjectiveConfig,
+    success_weight: float,
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Weighted terms to be added to a loss, in this order, and what they are logged as.
+
+    Args:
+        model: whose heads read.
+        clip: what was recorded, with targets.
+        name: of the predictions, for the logs.
+        predicted: `[B, K, V, c, h, w]` clean estimates of K frames.
+        first: number in the clip of the first of them.
+        frames: `[B, K]` their weights; 0 where they do not count.
+        config: weights of the terms.
+        success_weight: see `reading_losses`.
+
+    Raises:
+        UsageError: there is an event head to be taught, and the clip does not tell its events.
+    """
+    span = slice(first, first + predicted.shape[1])
+    read = partial(reading_losses, config=config, success_weight=success_weight)
+    recorded = read(model.head(clip.x0, clip.view_mask), clip.targets, clip.frame_mask)
+    targets = {key: value[:, span] for key, value in clip.targets.items()}
+    imagined = read(model.head(predicted, clip.view_mask[:, span]), targets, (frames > 0).float())
+    logs = {f"read_{key}": value for key, value in recorded.logs.items()}
+    logs |= {f"read_{key}_{name}": value for key, value in imagined.logs.items()}
+    terms = [recorded.total, config.on_predictions * imagined.total]
+    if model.depth_head is not None and clip.depth is not None and config.depth > 0:
+        there = clip.view_mask * clip.frame_mask[..., None]
+        depth = depth_loss(model.depth_head(clip.x0), clip.depth, there)
+        terms.append(config.depth * depth)
+        logs["read_depth"] = depth.detach()
+    if model.event_head is not None and config.events > 0:
+        require_events(model, clip)
+        seen, made = event_losses(model.event_head, clip, predicted, first, frames)
+        terms.append(config.events * (seen + config.on_predictions * made))
+        logs |= {"read_events": seen.detach(), f"read_events_{name}": made.detach()}
+    return terms, logs
