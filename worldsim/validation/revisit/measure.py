@@ -181,7 +181,7 @@ def _stream(model: WorldModel, arm: Arm, sampler: Sampler, kind: DepthKind | Non
     own = model.config
     twin = copy.deepcopy(model).remembering(own.recent, own.sink, arm.config(own.memory))
     if arm.told and twin.spec.depth is None:
-        # A model that learnt without depth is told that of the walk, of the walk's kind.
+        # A model that learnt without depth is told that of the walks, of their kind.
         twin.spec = replace(twin.spec, depth=kind)
     return Stream.of(twin, sampler)
 
