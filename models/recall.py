@@ -9,6 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from worldsim.conventions import to_pixels
 from worldsim.memory.base import (
     FrameCameras,
     Memory,
@@ -144,7 +145,7 @@ def point_colours(model: WorldModel, features: Tensor) -> Tensor:
         some = features[first : first + 256]
         # The middle of a small even image, as far from its borders as may be.
         patch = some[:, None, :, None, None].expand(-1, 1, -1, 4, 4)
-        pixels = model.decode(patch)[:, 0]
+        pixels = to_pixels(model.decode_video(patch))[:, 0]
         middle = pixels.shape[1] // 2
         shown.append(pixels[:, middle, middle])
     return torch.cat(shown) if shown else features.new_zeros(0, 3).to(torch.uint8)

@@ -119,7 +119,7 @@ class WorldModel(nn.Module):
         """What a memory may ask it about latents."""
         depth = None if self.depth_head is None else self.depth_head.metres
         kind = self.spec.depth or projections_of(self.spec.cameras)[0].depth
-        return FrameReader(self.decode, depth, kind, self.encode_video)
+        return FrameReader(lambda x: to_pixels(self.decode_video(x)), depth, kind, self.encode_video)
 
     def encode(self, pixels: Tensor, state: Tensor | None = None) -> Tensor:
         """Frames to latents `[..., V, c, h, w]`.
@@ -127,11 +127,11 @@ class WorldModel(nn.Module):
         Args:
             pixels: uint8 `[..., V, H, W, 3]`, wherever they are.
             state: `[..., D]` or proprioception `[..., P]`, by whose heading panoramas are turned
-                back where the model has them so; None leaves them as they are.
+                back; UsageError where the model has them so, and nobody tells it.
         """
         video = to_model_video(pixels).to(self.device)
-        if self.facing is not None and state is not None:
-            video = self.facing.back(video.float(), state.to(self.device))
+        if self.facing is not None:
+            video = self.facing.back(video.float(), state)
         return self.encode_video(video)
 
     def encode_video(self, video: Tensor) -> Tensor:
@@ -150,8 +150,8 @@ class WorldModel(nn.Module):
             state: see `encode`.
         """
         video = self.decode_video(latents)
-        if self.facing is not None and state is not None:
-            video = self.facing.away(video.float(), state.to(video.device))
+        if self.facing is not None:
+            video = self.facing.away(video.float(), state)
         frames = to_pixels(video)
         if seen is None or bool(seen.all()):
             return frames

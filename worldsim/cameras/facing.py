@@ -97,17 +97,25 @@ class Facing:
         turns = vector.new_tensor(self.views, dtype=torch.float32)
         return torch.atan2(sin, cos)[..., None] * turns
 
-    def back(self, images: Tensor, vector: Tensor) -> Tensor:
-        """Images `[..., V, C, H, W]` turned to heading zero."""
-        return turn_panoramas(images, -self.yaw(vector))
+    def back(self, images: Tensor, vector: Tensor | None) -> Tensor:
+        """Images `[..., V, C, H, W]` turned to heading zero.
 
-    def away(self, images: Tensor, vector: Tensor) -> Tensor:
+        Raises:
+            UsageError: nobody tells how they are turned.
+        """
+        return turn_panoramas(images, -self.yaw(_told(vector).to(images.device)))
+
+    def away(self, images: Tensor, vector: Tensor | None) -> Tensor:
         """Images at heading zero, turned to the agent's own; inverse of `back`."""
-        return turn_panoramas(images, self.yaw(vector))
+        return turn_panoramas(images, self.yaw(_told(vector).to(images.device)))
 
     def depth(self, depth: Tensor, vector: Tensor) -> Tensor:
         """Depth `[..., V, H, W]` turned to heading zero, by whole columns."""
         return roll_panoramas(depth.unsqueeze(-3), -self.yaw(vector)).squeeze(-3)
+
+    def depth_away(self, depth: Tensor, vector: Tensor) -> Tensor:
+        """Depth at heading zero, turned to the agent's own."""
+        return roll_panoramas(depth.unsqueeze(-3), self.yaw(vector)).squeeze(-3)
 
     def poses(self, poses: Tensor, vector: Tensor) -> Tensor:
         """Poses `[..., V, 4, 4]` of cameras, turned to heading zero."""
@@ -127,3 +135,12 @@ class Facing:
                 f"along -z of the world), and one has y along {down.reshape(-1, 3)[0].tolist()}; "
                 "mount it upright, or set model.derotate=false"
             )
+
+
+def _told(vector: Tensor | None) -> Tensor:
+    if vector is None:
+        raise UsageError(
+            "model.derotate=true turns panoramas back by the agent's heading, and nobody tells it; "
+            "give the proprioception, or the state, of every frame beside it"
+        )
+    return vector

@@ -43,8 +43,10 @@ def reconstruct(
     parts: list[NDArray[np.uint8]] = []
     with torch.inference_mode():
         for start in range(0, len(rows), batch_size):
-            pixels = torch.from_numpy(np.asarray(data.pixels[rows[start : start + batch_size]]))
-            decoded = model.decode(model.encode(pixels[:, None]))
+            part = rows[start : start + batch_size]
+            pixels = torch.from_numpy(np.asarray(data.pixels[part]))[:, None]
+            agent = torch.from_numpy(np.asarray(data.agent_pos[part]))[:, None]
+            decoded = model.decode(model.encode(pixels, agent), state=agent)
             parts.append(decoded[:, 0].cpu().numpy())
     return FrameBuffer(rows, np.concatenate(parts))
 

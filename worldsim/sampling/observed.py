@@ -56,9 +56,12 @@ def observe(
     states = None if world_states is None else np.asarray(world_states)[:, None]
     stream.push(np.asarray(actions)[:, None], world_states=states)
     cond = next_conditions(model, running).frames(0, 1)
-    latents = model.encode(frames) * running.view_mask[:, 0, :, None, None, None]
+    state = running.pushed.current
+    latents = model.encode(frames, state) * running.view_mask[:, 0, :, None, None, None]
     _commit(stream._sampler, running.sampling, latents[:, None], cond)
-    told = None if depth is None else torch.as_tensor(depth, device=model.device)[:, None]
+    told = None if depth is None else torch.as_tensor(depth, device=model.device)
+    told = model.turned_depth(told, state)
+    told = None if told is None else told[:, None]
     take_finished(model, running, latents[:, None], np.ones(len(latents), np.int64), told)
     stream._cond = None
 
@@ -84,7 +87,8 @@ def amend(stream: Stream, pixels: Array) -> None:
         raise UsageError(
             f"amended frames have shape {list(frames.shape)}, expected {list(expected)}"
         )
-    latents = model.encode(frames) * running.view_mask[:, 0, :, None, None, None]
+    state = running.shown.current
+    latents = model.encode(frames, state) * running.view_mask[:, 0, :, None, None, None]
     running.sampling.recent = torch.cat([newest[:, :-1], latents[:, None].to(newest)], dim=1)
 
 

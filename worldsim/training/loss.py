@@ -219,7 +219,12 @@ class WorldModelLoss:
         """Regress the model's own rollout to the recorded frames."""
         rolled = self_rollout(self.model, clip, self.config.rollout, fraction, generator)
         frames = self._frames_of(rolled, clip, generator)
-        return self._compare("rollout", clip, rolled.predicted, rolled.first, frames)
+        loss = self._compare("rollout", clip, rolled.predicted, rolled.first, frames)
+        weight = self.config.objective.stride
+        if self.model.stride_head is None or weight == 0:
+            return loss
+        own = stride_loss(self.model, clip, generator, rolled.predicted, rolled.first)
+        return Loss(loss.total + weight * own, loss.logs | {"rollout_stride": own.detach()})
 
     def distillation(self, clip: Clip, teacher: WorldModel, generator: torch.Generator) -> Loss:
         """Agree with itself along the teacher's flow."""

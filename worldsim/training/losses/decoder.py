@@ -111,7 +111,7 @@ class DecoderLoss:
         config, model = self._config, self._model
         video = to_model_video(batch["video"])
         with torch.no_grad():
-            encoded = model.encode(batch["video"])
+            encoded = model.encode_video(video)
         imagined = batch["imagined"][:, None, None, None, None]
         latents = torch.where(imagined > 0, batch["latents"], encoded)
         raw = model.normalizer.denormalize("latent", latents)

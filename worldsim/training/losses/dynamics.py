@@ -224,20 +224,38 @@ def open_loop_gaps(
     return found
 
 
-def stride_loss(model: WorldModel, clip: Clip, generator: torch.Generator) -> Tensor:
-    """Mean distance, in typical steps, of where the agent came to from where the head says."""
+def stride_loss(
+    model: WorldModel,
+    clip: Clip,
+    generator: torch.Generator,
+    own: Tensor | None = None,
+    first: int = 0,
+) -> Tensor:
+    """Mean distance, in typical steps, of where the agent came to from where the head says.
+
+    Args:
+        model: with a stride head.
+        clip: what was recorded.
+        generator: of the noise.
+        own: `[B, K, V, c, h, w]` the model's own frames, off which it reads instead: walls look
+            otherwise there, and a stream has no others.
+        first: number in the clip of the first of them.
+    """
     assert model.facing is not None
     plane = list(model.facing.frame.plane)
-    frames = slice(0, clip.shape[1] - 1)
-    later = clip.steps.frames(1, clip.shape[1])
+    shown = clip.x0[:, :-1] if own is None else own[:, : clip.shape[1] - 1 - first].detach()
+    if not shown.shape[1]:
+        return clip.x0.new_zeros(())
+    stop = first + shown.shape[1]
+    frames, later = slice(first, stop), clip.steps.frames(first + 1, stop + 1)
     with torch.no_grad(), torch.autocast(clip.x0.device.type, enabled=False):
         cameras = frame_cameras(model, clip.steps).pose[:, frames]
-    grain = torch.randn(clip.x0[:, frames].shape, generator=generator).to(clip.x0)
-    latents = clip.x0[:, frames] + BLUR * grain
+    grain = torch.randn(shown.shape, generator=generator).to(clip.x0)
+    latents = shown + BLUR * grain
     parts = (latents, cameras, later.before, later.action, later.mask)
     told = walk(model, *(part.flatten(0, 1) for part in parts))
     gap = told[:, plane] - later.after.flatten(0, 1)[:, plane]
     scale = model.dynamics.step_size[plane].mean()
-    known = (later.mask * clip.frame_mask[:, 1:]).flatten()
+    known = (later.mask * clip.frame_mask[:, first + 1 : stop + 1]).flatten()
     each = functional.smooth_l1_loss(gap / scale, torch.zeros_like(gap), reduction="none").sum(-1)
     return (each * known).sum() / known.sum().clamp_min(1e-6)

@@ -54,8 +54,12 @@ class Streamed:
 
 
 def cameras_of(model: WorldModel, walk: Walk, frames: slice, rows: int) -> FrameCameras:
-    """Where the cameras of some frames of a walk stand, the same for all rows."""
-    pose = torch.from_numpy(walk.poses[frames]).float().expand(rows, -1, -1, -1, -1)
+    """Where the cameras of some frames of a walk stand, as latents show them, the same for all
+    rows."""
+    pose = torch.from_numpy(walk.poses[frames]).float()
+    if model.facing is not None:
+        pose = model.facing.poses(pose, torch.from_numpy(walk.agent_pos[frames]))
+    pose = pose.expand(rows, -1, -1, -1, -1)
     factor = model.latent_shape[1] / model.spec.cameras[0].height
     scaled = scale_intrinsics(torch.from_numpy(walk.rig.intrinsics).float(), factor)
     device = model.device
@@ -68,16 +72,26 @@ def first_visit(model: WorldModel, walk: Walk, arm: Arm, rows: int) -> Memory:
     with torch.inference_mode():
         memory = new_memory(model, rows)
         table = told_depth(torch.from_numpy(walk.depth), arm.noise)
+        table = turned(model, walk, table)
         tell_depth(memory, table)
-        latents = encoded(model, walk.pixels[: walk.back])
+        latents = encoded(model, walk, slice(0, walk.back))
         cameras = cameras_of(model, walk, slice(0, walk.back), rows)
         fill(memory, latents, cameras, table[: walk.back], model.config.memory, model.reader)
     return memory
 
 
-def encoded(model: WorldModel, pixels: Pixels) -> Tensor:
+def turned(model: WorldModel, walk: Walk, depth: Tensor) -> Tensor:
+    """Depth `[T, V, H, W]` of a walk, turned as latents are."""
+    found = model.turned_depth(depth, torch.from_numpy(walk.agent_pos))
+    assert found is not None
+    return found
+
+
+def encoded(model: WorldModel, walk: Walk, frames: slice) -> Tensor:
+    """Latents `[K, V, c, h, w]` of some frames of a walk."""
+    pixels, agent = torch.from_numpy(walk.pixels[frames]), torch.from_numpy(walk.agent_pos[frames])
     parts = [
-        model.encode(torch.from_numpy(pixels[first : first + AT_ONCE]))
+        model.encode(*(part[first : first + AT_ONCE] for part in (pixels, agent)))
         for first in range(0, len(pixels), AT_ONCE)
     ]
     return torch.cat(parts)
@@ -111,9 +125,13 @@ def copy_latents(model: WorldModel, walk: Walk, arm: Arm) -> Streamed:
     """The return as the render of a model's memory shows it, by its tokenizer alone."""
     memory = first_visit(model, walk, arm, 1)
     with torch.inference_mode():
-        previous = encoded(model, walk.pixels[walk.back - 1 : walk.back])
+        previous = encoded(model, walk, slice(walk.back - 1, walk.back))
         found, seconds = _copied(memory, cameras_of(model, walk, slice(None), 1), walk, previous)
-        shown = [model.decode(latents).cpu().numpy() for latents in found]
+        agent = torch.from_numpy(walk.agent_pos[walk.back :, None])
+        shown = [
+            model.decode(latents, state=state).cpu().numpy()
+            for latents, state in zip(found, agent, strict=True)
+        ]
     frames = np.concatenate([walk.pixels[: walk.back], *shown])[:, None]
     kept = float(memory.stats().get("bytes", 0.0))
     return Streamed(frames, None, seconds, kept)

@@ -23,7 +23,13 @@ from worldsim.models.world_model import WorldModel
 from worldsim.sampling.observed import observe
 from worldsim.sampling.stream import Stream
 from worldsim.validation.revisit.arms import Arm, tell_depth, told_depth
-from worldsim.validation.revisit.copies import Pixels, Streamed, cameras_of, first_visit
+from worldsim.validation.revisit.copies import (
+    Pixels,
+    Streamed,
+    cameras_of,
+    first_visit,
+    turned,
+)
 from worldsim.validation.revisit.walk import Walk
 
 
@@ -147,13 +153,18 @@ def _begin(stream: Stream, walk: Walk, seeds: tuple[int, ...], table: Tensor) ->
     if isinstance(stream.memory, OracleMemory):
         stream.memory.tell([_truth(stream.model, walk)] * rows)
     elif stream.memory is not None:
-        tell_depth(stream.memory, table)
+        tell_depth(stream.memory, turned(stream.model, walk, table))
 
 
 def _told(stream: Stream) -> NDArray[np.float32] | None:
-    """What the model's head reads off its newest frames, `[R, V, h, w]`."""
-    head = stream.model.depth_head
-    return None if head is None else np.asarray(head.metres(stream.newest).cpu().numpy())
+    """What the model's head reads off its newest frames, `[R, V, h, w]`, as they are seen."""
+    model = stream.model
+    if model.depth_head is None:
+        return None
+    metres = model.depth_head.metres(stream.newest)
+    if model.facing is not None:
+        metres = model.facing.depth_away(metres, stream.world_state)
+    return np.asarray(metres.cpu().numpy())
 
 
 @torch.inference_mode()
@@ -164,18 +175,24 @@ def _render(stream: Stream, walk: Walk, frame: int) -> Pixels:
         return np.zeros_like(walk.pixels[frame])
     at = cameras_of(model, walk, slice(frame, frame + 1), 1)
     latents, coverage = memory.select([0]).render(at)
-    shown = model.decode(latents[0, 0])
-    covered = torch.nn.functional.interpolate(coverage[0, 0], shown.shape[1:3])[:, 0, ..., None]
+    agent = torch.from_numpy(walk.agent_pos[frame])
+    shown = model.decode(latents[0, 0], state=agent)
+    covered = torch.nn.functional.interpolate(coverage[0, 0], shown.shape[1:3])
+    if model.facing is not None:
+        covered = model.facing.away(covered, agent)
+    covered = covered[:, 0, ..., None].clamp(0, 1)
     return np.asarray((shown * covered).round().to(torch.uint8).cpu().numpy())
 
 
 def _truth(model: WorldModel, walk: Walk) -> Truth:
     """The walk's own frames, found by where the camera stands."""
-    poses = torch.from_numpy(walk.poses).float()
+    poses = cameras_of(model, walk, slice(None), 1).pose[0]
+    agent = torch.from_numpy(walk.agent_pos)
 
     def truth(pose: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
         apart = (poses[None].to(pose) - pose[:, None]).flatten(2).norm(dim=-1)
-        latents = model.encode(torch.from_numpy(walk.pixels[apart.argmin(1).cpu().numpy()]))
+        nearest = apart.argmin(1).cpu()
+        latents = model.encode(torch.from_numpy(walk.pixels[nearest.numpy()]), agent[nearest])
         return latents, torch.ones_like(latents[:, :, :1])
 
     return truth
