@@ -87,6 +87,39 @@ def _imagine(model: WorldModel, recorded: CachedDataset, begin: Rows, steps: int
     return FrameBuffer(np.concatenate(rows), np.concatenate(frames))
 
 
+def imagine_episodes(
+    model: WorldModel,
+    recorded: CachedDataset,
+    episodes: Sequence[int],
+    guided: bool,
+    batch_size: int = 64,
+) -> FrameBuffer:
+    """All frames of recorded episodes, imagined from their first ones under their actions.
+
+    Args:
+        model: the world model.
+        recorded: the data set.
+        episodes: their numbers.
+        guided: see `replay_recorded`.
+        batch_size: streams side by side.
+
+    Returns:
+        The frames, none of which is a first one, by rising row.
+    """
+    spans = [recorded.rows(episode).indices(len(recorded.pixels))[:2] for episode in episodes]
+    bounds = np.array([span for span in spans if span[1] - span[0] > 1], np.int64).reshape(-1, 2)
+    bounds = bounds[np.argsort(bounds[:, 0] - bounds[:, 1], kind="stable")]
+    rows, frames = [np.zeros(0, np.int64)], [np.asarray(recorded.pixels[:0])]
+    for begin, end in (bounds[i : i + batch_size].T for i in range(0, len(bounds), batch_size)):
+        replay = replay_recorded(model, recorded, begin, end - begin - 1, guided)
+        for reached, stream in replay:
+            rows.append(reached)
+            frames.append(stream.pixels())
+    whole = np.concatenate(rows)
+    order = np.argsort(whole)
+    return FrameBuffer(whole[order], np.concatenate(frames)[order])
+
+
 SQUARES = 8
 """Frames are compared in so many squares a side: a small thing fills one, and hardly moves the mean
 of a frame."""

@@ -54,7 +54,7 @@ class JudgeConfig(Checked):
         buffer_share: share of each batch replaced by frames of the buffer, where a model is given.
         buffer_size: how many rows of the buffer are encoded and decoded.
         imagined_size: how many of its rows are imagined along the recording, about; of a judge of
-            stops the ways to all of them, unless it is 0.
+            stops so many frames of whole episodes, from their first ones on.
         imagined_steps: from how many steps before; more than the model's recent frames, so that
             it sees nothing but its own.
         state_weight: weight of the state loss beside success and progress.

@@ -20,13 +20,14 @@ from worldsim.conventions import to_model_video
 from worldsim.data.cache import CachedDataset
 from worldsim.errors import DataError
 from worldsim.judge.augment import augment
-from worldsim.judge.buffer import FrameBuffer, faithful, imagine_again, join_buffers, reconstruct
+from worldsim.judge.buffer import FrameBuffer, imagine_episodes, reconstruct
 from worldsim.judge.judge import Judgement
 from worldsim.judge.optimise import optimise
 from worldsim.judge.report import VerdictRule
 from worldsim.judge.sampling import (
     CALIBRATED,
     REPORTED,
+    TRAINED,
     JudgeConfig,
     Rows,
     episodes_in,
@@ -78,59 +79,73 @@ class StopTrainer:
         views, height, width = data.pixels.shape[1:4]
         glance = GlanceConfig(views, (height, width), config.width, config.keypoints)
         self.reader = surround_convolutions(StopReader(glance, config.hidden), spec.cameras)
-        self.strayed: float | None = None
-        self.buffer = None if model is None else self._altered(model)
+        self.model, self.own = model, None if model is None else self._imagined(model)
+        self.encoded = None if model is None or not config.buffer_size else self._encoded(model)
 
-    def _altered(self, model: "WorldModel") -> FrameBuffer | None:
-        """Frames of items as a model shows them: encoded and decoded, and imagined again."""
-        config, items, buffers = self.config, self.items, []
-        if config.buffer_size:
-            drawn = self.rng.permutation(items.rows)[: config.buffer_size]
-            telling = items.rows[items.met | items.real]
-            buffers.append(reconstruct(model, self.data, np.union1d(drawn, telling)))
-        if config.imagined_size:
-            stops = self.rng.permutation(items.rows[items.real])
-            stops = np.sort(stops[: -(-config.imagined_size // config.imagined_steps)])
-            again = imagine_again(model, self.data, stops, config.imagined_steps)
-            known = again.where(np.isin(again.rows, items.rows))
-            kept, self.strayed = faithful(model, self.data, known, config.strayed)
-            buffers.append(kept)
-        return join_buffers(buffers) if buffers else None
+    def _encoded(self, model: "WorldModel") -> FrameBuffer:
+        """Frames of items, those that tell most among them, as the tokenizer shows them."""
+        items = self.items
+        drawn = self.rng.permutation(items.rows)[: self.config.buffer_size]
+        return reconstruct(model, self.data, np.union1d(drawn, items.rows[items.met | items.real]))
+
+    def _imagined(self, model: "WorldModel") -> FrameBuffer | None:
+        """Whole episodes of those that teach, as a ranking would see them.
+
+        An agent stands where it was recorded, so labels hold whatever a frame shows. Of what was
+        never seen it shows nothing: there the network learns how often such stops are met.
+        """
+        frames, chosen = self.config.imagined_size, []
+        for episode in self.rng.permutation(episodes_in(self.data, TRAINED)).tolist():
+            if frames <= 0:
+                break
+            chosen.append(int(episode))
+            span = self.data.rows(int(episode))
+            frames -= span.stop - span.start
+        return imagine_episodes(model, self.data, chosen, guided=True) if chosen else None
 
     def train(self, show_progress: bool = True) -> None:
         """Run all optimiser steps; leaves the network in evaluation mode."""
         optimise(self.reader, self._loss, self.config, show_progress)
 
-    def _draw(self) -> StopItems:
-        """A batch: what is met, what is not though it is seen, failed stops, and anything else.
+    def _draw(self) -> tuple[StopItems, NDArray[np.bool_]]:
+        """A batch, and which of its items are shown as the model imagines them.
 
         Some of what is met is asked for by another wording, and not met any more.
         """
         items, config = self.items, self.config
-        missed, rest = ~items.met, 1 - config.success_share - config.close_share
-        failed = missed & items.real
-        close = missed & (items.seen > 0.5) if (items.seen > 0.5).any() else missed & ~items.real
-        kinds = [(items.met, config.success_share), (close, config.close_share)]
-        kinds += [(failed if failed.any() else missed, rest / 2), (missed, rest / 2)]
-        chosen = [
-            self.rng.choice(np.flatnonzero(mask), int(round(share * config.batch_size)))
-            for mask, share in kinds
-            if mask.any()
-        ]
-        batch = items.at(np.concatenate(chosen))
+        whole = np.ones(len(items.rows), bool)
+        own = whole if self.own is None else np.isin(items.rows, self.own.rows)
+        count = 0 if self.own is None else round(config.buffer_share * config.batch_size)
+        drawn = [self._kinds(whole, config.batch_size - count), self._kinds(own, count)]
+        batch = items.at(np.concatenate(drawn))
         placed = self.rng.permutation(np.flatnonzero(batch.met))
         for place in placed[: int(ELSE * len(placed))]:
             other = items.asked[int(self.rng.integers(len(items.asked)))]
             if other != batch.asked[place]:
                 batch.asked[place], batch.met[place] = other, False
                 batch.seen[place], batch.offset[place] = np.nan, np.nan
-        return batch
+        return batch, np.arange(len(batch.rows)) >= len(drawn[0])
+
+    def _kinds(self, among: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+        """About `count` of the items in `among`: what is met, what is not though it is seen, failed
+        stops, and anything else."""
+        items, config = self.items, self.config
+        missed, rest = among & ~items.met, 1 - config.success_share - config.close_share
+        failed, seen = missed & items.real, among & (items.seen > 0.5)
+        close = missed & (items.seen > 0.5) if seen.any() else missed & ~items.real
+        kinds = [(among & items.met, config.success_share), (close, config.close_share)]
+        kinds += [(failed if failed.any() else missed, rest / 2), (missed, rest / 2)]
+        chosen = [
+            self.rng.choice(np.flatnonzero(mask), round(share * count))
+            for mask, share in kinds
+            if mask.any()
+        ]
+        return np.concatenate([np.zeros(0, np.int64), *chosen])
 
     def _loss(self) -> Tensor:
-        batch = self._draw()
-        frames = augment(
-            to_model_video(self._pixels(batch.rows)), self.config.augment, self.generator
-        )
+        batch, own = self._draw()
+        pixels = self._pixels(batch.rows, own)
+        frames = augment(to_model_video(pixels), self.config.augment, self.generator)
         # Left and right may be exchanged where no side is named.
         sided = torch.tensor([bool(_SIDE.search(text)) for text in batch.asked])
         mirrored = (torch.rand(len(frames), generator=self.generator) < 0.5) & ~sided
@@ -147,38 +162,63 @@ class StopTrainer:
             loss = loss + OFFSET_WEIGHT * apart
         return loss
 
-    def _pixels(self, rows: Rows) -> NDArray[np.uint8]:
-        """uint8 `[N, V, H, W, 3]`, some as the world model shows them."""
+    def _pixels(self, rows: Rows, own: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """uint8 `[N, V, H, W, 3]`: those in `own` imagined, some of the others encoded."""
         pixels = np.asarray(self.data.pixels[rows])
-        if self.buffer is not None and len(self.buffer.rows):
-            for place in np.flatnonzero(self.rng.random(len(rows)) < self.config.buffer_share):
-                same = np.flatnonzero(self.buffer.rows == rows[place])
-                if len(same):
-                    pixels[place] = self.buffer.pixels[self.rng.choice(same)]
+        share = self.rng.random(len(rows)) < self.config.buffer_share
+        for buffer, some in ((self.encoded, share & ~own), (self.own, own)):
+            if buffer is not None:
+                place = np.searchsorted(buffer.rows, rows).clip(0, len(buffer.rows) - 1)
+                some = some & (buffer.rows[place] == rows)
+                pixels[some] = buffer.pixels[place[some]]
         return pixels
 
     def judge(self, source: str) -> StopJudge:
-        """Choose the threshold, measure on held-out stops, and wrap up.
+        """Choose the threshold, measure on held-out recorded stops, and wrap up.
+
+        The threshold is chosen where it is used: on stops that the model imagines, if there is one.
 
         Raises:
             DataError: there is no held-out stop.
         """
-        calibration, reported = (self._judged(fold) for fold in (CALIBRATED, REPORTED))
+        reported = self._judged(self._stops(REPORTED))
         if not reported:
             raise DataError("no held-out stop to measure the judge on; collect more episodes")
+        calibration = self._judged(*self._used(CALIBRATED))
         rule = calibrate(calibration, (1,)) if calibration else VerdictRule()
         report = measure(reported, rule, (), source)
         # It tells no progress, and first frames are no stops.
-        report = replace(report, progress_error=None, first_frames=0, strayed=self.strayed)
+        report = replace(report, progress_error=None, first_frames=0)
         return StopJudge(self.reader, self.spec, rule, report)
 
-    def _judged(self, fold: int) -> list[JudgedEpisode]:
-        """Each real stop of a fold as an episode of its own: a frame, then that of the stop."""
+    def _stops(self, fold: int) -> StopItems:
+        """Recorded stops of a fold."""
         items = stop_items(self.data, episodes_in(self.data, (fold,)))
-        items = items.where(items.real)
+        return items.where(items.real)
+
+    def _used(self, fold: int) -> tuple[StopItems, NDArray[np.uint8] | None]:
+        """Stops of a fold, and the frames off which rankings would judge them.
+
+        The world model imagines them from first frames on, agents where it takes them.
+        """
+        items = self._stops(fold)
+        if self.model is None or not self.config.imagined_size or not len(items.rows):
+            return items, None
+        seen = imagine_episodes(self.model, self.data, episodes_in(self.data, (fold,)), False)
+        # A judge reads the frame that follows the action; it was recorded in the row before.
+        place = np.searchsorted(seen.rows, items.rows + 1).clip(0, len(seen.rows) - 1)
+        there = np.flatnonzero(seen.rows[place] == items.rows + 1)
+        return items.at(there), seen.pixels[place[there]]
+
+    def _judged(
+        self, items: StopItems, pixels: NDArray[np.uint8] | None = None
+    ) -> list[JudgedEpisode]:
+        """Each stop as an episode of its own: a frame, then that of the stop, as recorded or as
+        told."""
         if not len(items.rows):
             return []
-        read = probabilities(self.reader, np.asarray(self.data.pixels[items.rows]), items.asked)
+        shown = np.asarray(self.data.pixels[items.rows]) if pixels is None else pixels
+        read = probabilities(self.reader, shown, items.asked)
         nothing = np.zeros((2, 0), np.float32)
         zeros = np.zeros(2, np.float32)
         return [
