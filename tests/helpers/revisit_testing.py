@@ -49,7 +49,9 @@ def walked(name: str, scene: int = 1_000_000, size: int = SIZE, **keys: object) 
 
 
 @cache
-def nano_indoor_model(memory: str = "none", depth: bool = True) -> WorldModel:
+def nano_indoor_model(
+    memory: str = "none", depth: bool = True, derotate: bool = False
+) -> WorldModel:
     """A random model of apartments that carries the agent's pose alone."""
     from worldsim.memory.base import MemoryConfig
 
@@ -62,6 +64,7 @@ def nano_indoor_model(memory: str = "none", depth: bool = True) -> WorldModel:
         MemoryConfig(memory, retrieved=2),
         recent=3,
         conditioners=("rays",),
+        derotate=derotate,
     )
     model = WorldModel(config, apartment().spec_world)
     with torch.no_grad():

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from revisit_testing import nano_indoor_model, walked
 from stream_testing import RIG, TWO, begin, frames_of, random_actions
 from torch import Tensor
 from worldsim_testing import nano_model, nano_start
 
 from worldsim.diffusion.schedule import autoregressive, rolling
 from worldsim.errors import UsageError
-from worldsim.sampling.observed import observe
+from worldsim.sampling.observed import amend, observe
 from worldsim.sampling.stream import Stream
 
 
@@ -89,3 +90,27 @@ def test_a_frame_that_does_not_fit_is_refused() -> None:
     chunks.reset(start["pixels"], start["agent_pos"], {name: start[name] for name in RIG})
     with pytest.raises(UsageError, match="chunk=1"):
         observe(chunks, actions, start["pixels"])
+
+
+def test_frames_of_a_turned_agent_are_taken_in_as_the_model_has_them() -> None:
+    """A model whose panoramas face heading zero is shown them so, in its middle as at its start."""
+    model, walk = nano_indoor_model(derotate=True), walked("spin")
+    stream = Stream(model, autoregressive(TWO), precision="float32")
+    stream.reset(walk.pixels[:1], walk.agent_pos[:1], extras={"camera_pose": walk.poses[:1]})
+    turned = walk.agent_pos[:, 2] < 0.5
+    last = int(np.flatnonzero(turned)[0])
+    for step in range(last):
+        span = slice(step + 1, step + 2)
+        observe(stream, walk.actions[step : step + 1], walk.pixels[span], walk.agent_pos[span])
+    agent = torch.from_numpy(walk.agent_pos[last : last + 1])
+    pixels = torch.from_numpy(walk.pixels[last : last + 1])
+    expected = model.encode(pixels, agent)
+    torch.testing.assert_close(stream.newest, expected, atol=1e-4, rtol=1e-4)
+    np.testing.assert_array_equal(stream.pixels(), model.decode(expected, state=agent).numpy())
+    amend(stream, walk.pixels[:1])
+    amended = model.encode(torch.from_numpy(walk.pixels[:1]), agent)
+    torch.testing.assert_close(stream.newest, amended)
+    with pytest.raises(UsageError, match="nobody tells it"):
+        model.encode(pixels)
+    with pytest.raises(UsageError, match="nobody tells it"):
+        model.decode(expected)

@@ -13,7 +13,7 @@ from worldsim.rollout.episodes import METRICS, Episode, RolloutBatch, Trajectory
 from worldsim.rollout.results import Job, read_result, write_result
 from worldsim.validation.navigation.course import Course
 from worldsim.validation.navigation.indoor import course_of, journeys_of
-from worldsim.validation.navigation.ranked import RANKED, met_sub_tasks, walk_of
+from worldsim.validation.navigation.ranked import BY_DISTANCE, RANKED, met_sub_tasks, walk_of
 
 ACROSS = np.array([(0, 0), (1, 0), (2, 0), (2, 0), (2, 1), (2, 1)], float)
 """Two metres ahead, a stop, a metre aside, a stop."""
@@ -67,6 +67,12 @@ def test_ways_are_held_against_the_course() -> None:
     none = {name: METRICS.get(name)(walk((False, False)), episode) for name in RANKED}
     assert none["spl"] == none["cgt"] == none["isr"] == 0
     assert none["ne"] == both["ne"] and none["tar"] == both["tar"]
+    # Nobody's word counts in those by distance, which are alike in both.
+    distance = {name: both[name] for name in BY_DISTANCE}
+    assert distance == {name: none[name] for name in BY_DISTANCE}
+    assert distance["isr_distance"] == 0.5 and distance["csr_distance"] == 0.5
+    assert distance["sr_distance"] == distance["spl_distance"] == 0
+    assert math.isnan(METRICS.get("isr_distance")(walk((True, True)), Episode(0)))
     without = METRICS.get("spl")(walk((True, True)), Episode(0))
     assert math.isnan(without)
     assert METRICS.get("spl")(walk((True, True)), Episode(0, None, "broke off", (), COURSE)) == 0

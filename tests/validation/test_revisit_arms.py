@@ -16,6 +16,7 @@ from worldsim.collection.collect import collect
 from worldsim.collection.recorder import CollectionConfig
 from worldsim.errors import UsageError
 from worldsim.memory.base import MemoryConfig, registered_memories
+from worldsim.memory.points import PointMemory
 from worldsim.models.recall import new_memory
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
@@ -29,8 +30,8 @@ from worldsim.validation.revisit.streams import stream_walk
 SEEDS = (0, 1)
 
 
-def streaming(arm: Arm) -> Stream:
-    own = nano_indoor_model()
+def streaming(arm: Arm, derotate: bool = False) -> Stream:
+    own = nano_indoor_model(derotate=derotate)
     model = WorldModel(own.config, own.spec).eval().requires_grad_(False)
     model.load_state_dict(own.state_dict())
     config = arm.config(own.config.memory)
@@ -69,14 +70,50 @@ def test_a_walk_is_shown_first_and_imagined_then(shown: bool) -> None:
     assert made.bytes_kept > 0 and made.seconds > 0
 
 
-def test_the_oracle_renders_the_frame_to_come() -> None:
+@pytest.mark.parametrize("derotate", [False, True])
+def test_the_oracle_renders_the_frame_to_come(derotate: bool) -> None:
     walk, arm = walked("spin"), known_arms()["oracle"]
-    stream = streaming(arm)
+    stream = streaming(arm, derotate)
     made = stream_walk(stream, walk, arm, (0,), True, film=True)
     assert made.renders is not None
     latents = encoded(stream.model, walk, slice(len(walk.pixels) - 1, None))
-    expected = stream.model.decode(latents)[0].numpy()
+    agent = torch.from_numpy(walk.agent_pos[-1:])
+    expected = stream.model.decode(latents, state=agent)[0].numpy()
     np.testing.assert_allclose(made.renders[-1], expected, atol=1)
+
+
+@pytest.mark.parametrize("derotate", [False, True])
+def test_a_stream_maps_what_it_is_shown_as_a_memory_alone_does(derotate: bool) -> None:
+    """Both see the same frames from the same places, whatever way the agent faces."""
+    walk, arm = walked("spin"), known_arms()["points_simulator"]
+    stream = streaming(arm, derotate)
+    shown = replace(
+        walk,
+        **{name: getattr(walk, name)[: walk.back] for name in ("pixels", "poses", "agent_pos")},
+        depth=walk.depth[: walk.back],
+    )
+    stream_walk(stream, shown, arm, (0,), True)
+    alone, ours = first_visit(stream.model, shown, arm, 1), stream.memory
+    assert isinstance(alone, PointMemory) and isinstance(ours, PointMemory)
+    at = cameras_of(stream.model, walk, slice(walk.back, walk.back + 4), 1)
+    for told, expected in zip(ours.render(at), alone.render(at), strict=True):
+        # An odd point lands a cell beside: poses come by another way.
+        assert (told - expected).abs().mean() < 0.02 * expected.abs().mean()
+
+
+def test_what_a_head_reads_off_turned_frames_is_told_as_they_are_seen() -> None:
+    """A constant turn of depth would score a model against what lies beside."""
+    walk, arm = walked("spin"), known_arms()["points"]
+    stream = streaming(arm, derotate=True)
+    made = stream_walk(stream, walk, arm, (0,), True)
+    head, facing = stream.model.depth_head, stream.model.facing
+    assert made.depth is not None and head is not None and facing is not None
+    at = walk.back - 1
+    latents = encoded(stream.model, walk, slice(at, at + 1))
+    agent = torch.from_numpy(walk.agent_pos[at : at + 1])
+    expected = facing.depth_away(head.metres(latents), agent)
+    assert abs(float(facing.yaw(agent)[0, 0])) > 0.5
+    torch.testing.assert_close(torch.from_numpy(made.depth[at]), expected)
 
 
 def test_told_depth_fills_the_map_with_imagined_frames_too() -> None:

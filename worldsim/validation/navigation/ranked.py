@@ -1,15 +1,18 @@
 """Navigation metrics as the episode metrics that rankings take.
 
 Which sub-tasks were met is each world's own word: the simulator's rule, or the judge's of what is
-imagined. Ways are those of odometry, imagined or not. Metrics that ask how far the goal is, or how
-long the shortest way, ask the course of the episode, which a benchmark's file tells: its map stays
-with whoever evaluates. A ranking knows an episode by the number of its start.
+imagined. A name that ends in `_distance` is the same metric by distance instead, as LH-VLN's code
+and VLN-CE have it: where the agent stopped on the episode's map, in either world. Ways are those
+of odometry, imagined or not. Metrics that ask how far the goal is, or how long the shortest way,
+ask the course of the episode, which a benchmark's file tells: its map stays with whoever evaluates.
+A ranking knows an episode by the number of its start.
 
 Legend: T actions of a trajectory, A names of actions.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +30,11 @@ BY_WORD = {
     "csr": formulas.conditional_success,
 }
 """Metrics that successes alone tell; they need no course."""
+BY_DISTANCE = {f"{name}_distance": name for name in (*BY_WORD, "spl")}
+"""Metrics that take nobody's word, and what they are else."""
 RANKED = (
     *BY_WORD,
+    *BY_DISTANCE,
     *("cgt", "spl", "soft_spl", "osr", "ne", "tar", "tar_all", "ndtw", "sdtw", "walked", "steps"),
 )
 """Navigation metrics that `worldsim rank metric=NAME` takes."""
@@ -88,7 +94,7 @@ def as_episode_metric(
     it is 0 where more is better, and does not tell where less is.
 
     Args:
-        name: of `NAVIGATION_METRICS`.
+        name: of `NAVIGATION_METRICS`, or of `BY_DISTANCE`.
         courses: by number of start; None takes `Episode.course`, and an episode without one does
             not tell.
         actions: names of the discrete actions.
@@ -96,7 +102,7 @@ def as_episode_metric(
     Raises:
         UsageError: there is no such metric.
     """
-    metric = NAVIGATION_METRICS.get(name)
+    metric = NAVIGATION_METRICS.get(BY_DISTANCE.get(name, name))
 
     def measure(trajectory: Trajectory, episode: Episode) -> float:
         if episode.error is not None:
@@ -109,24 +115,29 @@ def as_episode_metric(
                     f"it has those of {sorted(courses)}"
                 )
             course = courses[episode.start]
-        return _measured(metric, trajectory, course, actions)
+        return _measured(metric, trajectory, course, actions, name not in BY_DISTANCE)
 
-    return _filed(metric, measure)
+    return _filed(replace(metric, name=name), measure)
 
 
 def _measured(
-    metric: NavigationMetric, trajectory: Trajectory, course: Course | None, actions: Sequence[str]
+    metric: NavigationMetric,
+    trajectory: Trajectory,
+    course: Course | None,
+    actions: Sequence[str],
+    by_word: bool,
 ) -> float:
     """The value of one episode, or NaN."""
-    met = met_sub_tasks(trajectory)
+    met = met_sub_tasks(trajectory) if by_word else None
     if metric.name in BY_WORD and met is not None:
         return BY_WORD[metric.name](met)
     if trajectory.pose is None or not len(trajectory.pose) or course is None:
         return math.nan
     if trajectory.stages is None and trajectory.action.shape[1] != len(actions):
         return math.nan  # continuous actions name no stop
+    walk = walk_of(trajectory, actions)
     try:
-        return metric(walk_of(trajectory, actions), course)
+        return metric(walk if by_word else replace(walk, met=None), course)
     except UndefinedMetricError:
         return math.nan
 
