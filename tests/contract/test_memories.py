@@ -34,8 +34,10 @@ from worldsim.training.losses.clip import Clip, DropoutConfig, prepare_clip
 from worldsim.training.losses.distillation import DistillationConfig
 from worldsim.training.losses.matching import MatchingConfig, critic_of
 from worldsim.training.losses.self_rollout import RolloutConfig, self_rollout
+from worldsim.validation.revisit.arms import RANDOM
 
 NAMES = sorted(registered_memories())
+assert RANDOM in NAMES  # that of a revisit, which files itself when it is imported
 LATENT = (3, 4, 8, 8)
 
 

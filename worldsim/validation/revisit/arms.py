@@ -40,12 +40,12 @@ class RandomFrames(FrameMemory):
         frames, most = cameras.pose.shape[1], min(self.config.retrieved, self.width)
         able = (self.number >= 0) & (self.number < self.now[:, None] - self.config.skipped)
         draws = []
-        for row, (now, may) in enumerate(zip(self.now.tolist(), able, strict=True)):
-            # A function of the frame alone, so that a row does not depend on those beside it.
+        for now, may in zip(self.now.tolist(), able, strict=True):
+            # A function of the frame alone, so that a row does not depend on those beside it, nor
+            # on how much they hold.
             generator = torch.Generator().manual_seed(int(now))
-            lots = torch.rand(frames, self.width, generator=generator).to(self.latents)
-            draws.append(lots.masked_fill(~may, -1.0))
-            assert row < len(self.number)
+            lots = torch.rand(frames, self.config.frames, generator=generator).to(self.latents)
+            draws.append(lots[:, : self.width].masked_fill(~may, -1.0))
         best = torch.stack(draws).topk(most, dim=-1)
         return self.chosen(cameras, best.indices, (best.values >= 0).float())
 
