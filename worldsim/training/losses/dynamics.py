@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn import functional
 
 from worldsim.config.limits import Count, Share, Weight, at_least, below
 from worldsim.config.values import Checked
@@ -36,6 +35,8 @@ SHARPNESS = 0.1
 SOFTNESS = 0.02
 """By how much one mode of a step must be nearer than another to be e times as likely its cause."""
 
+SMALL = 0.05
+"""Typical steps below which a distance counts by its square, so that its gradient is smooth."""
 BLUR = 0.1
 """Noise on recorded latents for the stride head, since a model's own frames are not as clean."""
 
@@ -257,5 +258,8 @@ def stride_loss(
     gap = told[:, plane] - later.after.flatten(0, 1)[:, plane]
     scale = model.dynamics.step_size[plane].mean()
     known = (later.mask * clip.frame_mask[:, first + 1 : stop + 1]).flatten()
-    each = functional.smooth_l1_loss(gap / scale, torch.zeros_like(gap), reduction="none").sum(-1)
+    # A wall stops a step or does not, and where frames do not show which, a mean would slow every
+    # step. The distance, unsquared, has the likelier of both as its least.
+    apart = (gap / scale).square().sum(-1)
+    each = (apart + SMALL**2).sqrt() - SMALL
     return (each * known).sum() / known.sum().clamp_min(1e-6)
