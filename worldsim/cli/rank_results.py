@@ -53,6 +53,8 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
     drawing = {name: getattr(options, name) for name in ("bootstrap_samples", "level", "seed")}
     # The judge's error rates are of its own rule.
     judge = around.judge if outcomes.eval_config.hold is None else None
+    if not METRICS.get(options.metric).judged:
+        judge = None
     asked: dict[str, Any] = {"judge": judge, "metric": options.metric, **drawing}
     ranking = rank(
         reference,

@@ -206,6 +206,11 @@ def _group_notes(report: RankingReport) -> list[str]:
 
 
 def _judge_notes(report: RankingReport) -> list[str]:
+    if not report.metric.judged:
+        return [
+            f"{report.metric.name} goes by where agents are, in either world, and not by the "
+            "judge's word. Goals are those of the episodes; neither model nor judge knows them."
+        ]
     if report.metric.name != SUCCESS:
         return [f"The judge's error rates are of success alone: {report.metric.name} is as it is."]
     if report.judge is None:

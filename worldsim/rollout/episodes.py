@@ -99,6 +99,7 @@ class EpisodeMetric:
         binary: whether it is 0 or 1 in an episode; its mean is then a rate with a Wilson
             interval, others have bootstrap intervals.
         bounds: least and greatest value there can be.
+        judged: whether values of imagined episodes rest on the judge's word.
     """
 
     name: str
@@ -107,6 +108,7 @@ class EpisodeMetric:
     more_is_better: bool = True
     binary: bool = False
     bounds: tuple[float, float] = (0.0, inf)
+    judged: bool = True
 
     def __call__(self, trajectory: Trajectory, episode: Episode) -> float:
         """Its value in one episode, or NaN."""
@@ -149,11 +151,13 @@ def register_metric(
     more_is_better: bool = True,
     binary: bool = False,
     bounds: tuple[float, float] = (0.0, inf),
+    judged: bool = True,
 ) -> Callable[[Measure], Measure]:
     """Decorator that files a function in `METRICS`; arguments as in `EpisodeMetric`."""
 
     def file(measure: Measure) -> Measure:
-        METRICS.register(name)(EpisodeMetric(name, measure, unit, more_is_better, binary, bounds))
+        said = name, measure, unit, more_is_better, binary, bounds, judged
+        METRICS.register(name)(EpisodeMetric(*said))
         return measure
 
     return file
@@ -185,7 +189,7 @@ def steps_to_success(trajectory: Trajectory, episode: Episode) -> float:
     return nan if episode.horizon is None else float(episode.horizon)
 
 
-@register_metric("path_length", "m", more_is_better=False)
+@register_metric("path_length", "m", more_is_better=False, judged=False)
 def path_length(trajectory: Trajectory, episode: Episode) -> float:
     """Metres that the agent travels, where its position is known and the episode ran to its end."""
     if episode.error is not None:

@@ -32,11 +32,9 @@ BY_WORD = {
 """Metrics that successes alone tell; they need no course."""
 BY_DISTANCE = {f"{name}_distance": name for name in (*BY_WORD, "spl")}
 """Metrics that take nobody's word, and what they are else."""
-RANKED = (
-    *BY_WORD,
-    *BY_DISTANCE,
-    *("cgt", "spl", "soft_spl", "osr", "ne", "tar", "tar_all", "ndtw", "sdtw", "walked", "steps"),
-)
+BY_PLACE = (*BY_DISTANCE, "soft_spl", "osr", "ne", "tar", "tar_all", "ndtw", "walked", "steps")
+"""Metrics for which it does not matter what the judge says."""
+RANKED = (*BY_WORD, "cgt", "spl", "sdtw", *BY_PLACE)
 """Navigation metrics that `worldsim rank metric=NAME` takes."""
 _MOVED = "move"
 
@@ -144,7 +142,7 @@ def _measured(
 
 def _filed(metric: NavigationMetric, measure: Measure) -> EpisodeMetric:
     said = metric.name, measure, metric.unit, metric.more_is_better, metric.binary, metric.bounds
-    return EpisodeMetric(*said)
+    return EpisodeMetric(*said, judged=metric.name not in BY_PLACE)
 
 
 for _name in RANKED:
