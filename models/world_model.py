@@ -117,9 +117,9 @@ class WorldModel(nn.Module):
     @property
     def reader(self) -> FrameReader:
         """What a memory may ask it about latents."""
-        depth = None if self.depth_head is None else self.depth_head.metres
+        far = None if self.depth_head is None else self.depth_head.metres
         kind = self.spec.depth or projections_of(self.spec.cameras)[0].depth
-        return FrameReader(lambda x: to_pixels(self.decode_video(x)), depth, kind, self.encode_video)
+        return FrameReader(lambda x: to_pixels(self.decode_video(x)), far, kind, self.encode_video)
 
     def encode(self, pixels: Tensor, state: Tensor | None = None) -> Tensor:
         """Frames to latents `[..., V, c, h, w]`.

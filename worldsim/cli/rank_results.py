@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.errors import UsageError
+from worldsim.judge.report import JudgeReport
 from worldsim.ranking.baseline_rows import baseline_notes
 from worldsim.ranking.baselines import BaselineScores, compare_baselines
 from worldsim.ranking.bootstrap import Estimate
@@ -38,7 +39,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
 
         outcomes = on_courses(outcomes)
     names, options = list(outcomes.eval_config.policies), outcomes.options
-    around, truth, imagined = outcomes.circumstances, outcomes.truth, outcomes.imagined
+    truth, imagined = outcomes.truth, outcomes.imagined
     others: dict[str, Any] = {}
     reference: Any = outcomes.logged
     if truth is None:
@@ -51,11 +52,7 @@ def rank_results(outcomes: Outcomes) -> RankingReport:
             )
         reference, seen = others.pop(options.metric)
     drawing = {name: getattr(options, name) for name in ("bootstrap_samples", "level", "seed")}
-    # The judge's error rates are of its own rule.
-    judge = around.judge if outcomes.eval_config.hold is None else None
-    if not METRICS.get(options.metric).judged:
-        judge = None
-    asked: dict[str, Any] = {"judge": judge, "metric": options.metric, **drawing}
+    asked: dict[str, Any] = {"judge": _judge(outcomes), "metric": options.metric, **drawing}
     ranking = rank(
         reference,
         seen,
@@ -204,6 +201,14 @@ def metric_table(batches: Sequence[RolloutBatch], metric: str) -> NDArray[np.flo
 def _tells(table: NDArray[np.float64]) -> bool:
     """Whether any episode tells a metric `[P, N]`."""
     return bool(np.isfinite(table).any())
+
+
+def _judge(outcomes: Outcomes) -> JudgeReport | None:
+    """The judge's measured error, where it bears on the metric."""
+    # Its rates are of its own rule.
+    own = outcomes.eval_config.hold is None
+    asked = METRICS.get(outcomes.options.metric).judged
+    return outcomes.circumstances.judge if own and asked else None
 
 
 def _failures(batches: Sequence[RolloutBatch]) -> dict[str, list[str]]:
