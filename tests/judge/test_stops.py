@@ -10,10 +10,11 @@ from indoor_testing import SIZE, indoor_model, indoor_spec, recorded_walks, stop
 
 from worldsim.data.navigation.sub_tasks import stopping, stops_before, sub_tasks
 from worldsim.errors import DataError, UsageError
+from worldsim.judge.buffer import FrameBuffer, imagine_episodes
 from worldsim.judge.imagined import measure_imagined
 from worldsim.judge.judge import Judgement, ObservedFrame, load_pretrained_judge
 from worldsim.judge.report import VerdictRule
-from worldsim.judge.sampling import REPORTED, JudgeConfig, episodes_in
+from worldsim.judge.sampling import CALIBRATED, REPORTED, JudgeConfig, episodes_in
 from worldsim.judge.stop_items import require_stops, stop_items
 from worldsim.judge.stops import StopJudge
 from worldsim.judge.stops_training import StopTrainer
@@ -212,3 +213,42 @@ class _Altered:
 
     def __getattr__(self, name: str) -> Any:
         return self._columns[name] if name in self._columns else getattr(self._data, name)
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_whole_episodes_are_imagined_frame_by_frame(guided: bool) -> None:
+    data, model = in_halves(), indoor_model()
+    seen = imagine_episodes(model, data, [2, 0], guided)
+    wanted = [np.arange(*data.rows(e).indices(len(data.pixels)))[1:] for e in (0, 2)]
+    np.testing.assert_array_equal(seen.rows, np.concatenate(wanted))
+    alone = imagine_episodes(model, data, [2], guided)
+    np.testing.assert_array_equal(seen.pixels[len(wanted[0]) :], alone.pixels)
+    place, there = seen.find(np.array([seen.rows[3], data.rows(1).start, 10**9]))
+    assert there.tolist() == [True, False, False] and place[0] == 3
+    none = FrameBuffer(np.zeros(0, np.int64), seen.pixels[:0])
+    assert not none.find(seen.rows)[1].any()
+
+
+def test_a_judge_learns_and_is_calibrated_on_what_rankings_show_it() -> None:
+    plain, model = in_halves(), indoor_model()
+    data = _Altered(plain, spec=replace(plain.spec, state=model.spec.state))
+    sizes: dict[str, Any] = {"width": 8, "keypoints": 4, "hidden": 16, "steps": 2, "batch_size": 20}
+    config = JudgeConfig(kind="stops", buffer_share=0.5, buffer_size=30, imagined_size=90, **sizes)
+    trainer = StopTrainer(data, data.spec, config, model)
+    assert trainer.own is not None and trainer.encoded is not None
+    batch, own = trainer._draw()
+    assert 8 <= own.sum() <= 12 and len(own) - own.sum() >= 8
+    pixels = trainer._pixels(batch.rows, own)
+    place, there = trainer.own.find(batch.rows)
+    assert there[own].all()
+    np.testing.assert_array_equal(pixels[own], trainer.own.pixels[place[own]])
+    recorded = (pixels == np.asarray(data.pixels[batch.rows])).all((1, 2, 3, 4))
+    assert not recorded[own].any()
+    items, shown = trainer._used(CALIBRATED)
+    assert shown is not None and len(shown) == len(items.rows) > 0
+    again = imagine_episodes(model, data, episodes_in(data, (CALIBRATED,)), guided=False)
+    place, there = again.find(items.rows + 1)
+    assert there.all()
+    np.testing.assert_array_equal(shown, again.pixels[place])
+    held, nothing = StopTrainer(data, data.spec, config)._used(CALIBRATED)
+    assert nothing is None and len(held.rows) >= len(items.rows)

@@ -34,6 +34,13 @@ class FrameBuffer:
         """Those in `mask` `[N]`."""
         return FrameBuffer(self.rows[mask], self.pixels[mask])
 
+    def find(self, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Places `[N]` of `rows` `[N]` in a buffer whose rows rise, and which of them are there."""
+        place = np.searchsorted(self.rows, rows)
+        there = place < len(self.rows)
+        there[there] = self.rows[place[there]] == rows[there]
+        return place, there
+
 
 def reconstruct(
     model: WorldModel, data: CachedDataset, rows: Rows, batch_size: int = 64

@@ -56,12 +56,13 @@ class JudgeConfig(Checked):
         imagined_size: how many of its rows are imagined along the recording, about; of a judge of
             stops so many frames of whole episodes, from their first ones on.
         imagined_steps: from how many steps before; more than the model's recent frames, so that
-            it sees nothing but its own.
+            it sees nothing but its own. A judge of stops does not ask.
         state_weight: weight of the state loss beside success and progress.
         holds: candidate numbers of consecutive frames for the verdict rule.
         augment: random changes of the frames.
         strayed: how many times the tokenizer's own error an imagined training frame may differ from
             the recorded one whose labels it keeps; see `worldsim.judge.buffer.strayed`.
+            A judge of stops does not ask: where an agent stands is told.
         replays: held-out episodes of each outcome that are imagined again, whole and to every
             depth, to measure the judge where it is used; 0 measures nothing.
         depth_band: least number of steps that a band of depth holds.

@@ -81,6 +81,8 @@ class StopTrainer:
         self.reader = surround_convolutions(StopReader(glance, config.hidden), spec.cameras)
         self.model, self.own = model, None if model is None else self._imagined(model)
         self.encoded = None if model is None or not config.buffer_size else self._encoded(model)
+        self.kinds = self._kinds(np.ones(len(self.items.rows), bool))
+        self.own_kinds = [] if self.own is None else self._kinds(self.own.find(self.items.rows)[1])
 
     def _encoded(self, model: "WorldModel") -> FrameBuffer:
         """Frames of items, those that tell most among them, as the tokenizer shows them."""
@@ -113,10 +115,15 @@ class StopTrainer:
         Some of what is met is asked for by another wording, and not met any more.
         """
         items, config = self.items, self.config
-        whole = np.ones(len(items.rows), bool)
-        own = whole if self.own is None else np.isin(items.rows, self.own.rows)
-        count = 0 if self.own is None else round(config.buffer_share * config.batch_size)
-        drawn = [self._kinds(whole, config.batch_size - count), self._kinds(own, count)]
+        count = round(config.buffer_share * config.batch_size) if self.own_kinds else 0
+        parts = (self.kinds, config.batch_size - count), (self.own_kinds, count)
+        none = np.zeros(0, np.int64)
+        drawn = [
+            np.concatenate(
+                [none, *(self.rng.choice(some, round(share * n)) for some, share in kinds)]
+            )
+            for kinds, n in parts
+        ]
         batch = items.at(np.concatenate(drawn))
         placed = self.rng.permutation(np.flatnonzero(batch.met))
         for place in placed[: int(ELSE * len(placed))]:
@@ -126,21 +133,16 @@ class StopTrainer:
                 batch.seen[place], batch.offset[place] = np.nan, np.nan
         return batch, np.arange(len(batch.rows)) >= len(drawn[0])
 
-    def _kinds(self, among: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-        """About `count` of the items in `among`: what is met, what is not though it is seen, failed
-        stops, and anything else."""
+    def _kinds(self, among: NDArray[np.bool_]) -> list[tuple[NDArray[np.int64], float]]:
+        """Items in `among` by kind, and the share of each in a batch: what is met, what is not
+        though it is seen, failed stops, and anything else."""
         items, config = self.items, self.config
         missed, rest = among & ~items.met, 1 - config.success_share - config.close_share
         failed, seen = missed & items.real, among & (items.seen > 0.5)
         close = missed & (items.seen > 0.5) if seen.any() else missed & ~items.real
         kinds = [(among & items.met, config.success_share), (close, config.close_share)]
         kinds += [(failed if failed.any() else missed, rest / 2), (missed, rest / 2)]
-        chosen = [
-            self.rng.choice(np.flatnonzero(mask), round(share * count))
-            for mask, share in kinds
-            if mask.any()
-        ]
-        return np.concatenate([np.zeros(0, np.int64), *chosen])
+        return [(np.flatnonzero(mask), share) for mask, share in kinds if mask.any()]
 
     def _loss(self) -> Tensor:
         batch, own = self._draw()
@@ -168,8 +170,8 @@ class StopTrainer:
         share = self.rng.random(len(rows)) < self.config.buffer_share
         for buffer, some in ((self.encoded, share & ~own), (self.own, own)):
             if buffer is not None:
-                place = np.searchsorted(buffer.rows, rows).clip(0, len(buffer.rows) - 1)
-                some = some & (buffer.rows[place] == rows)
+                place, there = buffer.find(rows)
+                some = some & there
                 pixels[some] = buffer.pixels[place[some]]
         return pixels
 
@@ -206,9 +208,8 @@ class StopTrainer:
             return items, None
         seen = imagine_episodes(self.model, self.data, episodes_in(self.data, (fold,)), False)
         # A judge reads the frame that follows the action; it was recorded in the row before.
-        place = np.searchsorted(seen.rows, items.rows + 1).clip(0, len(seen.rows) - 1)
-        there = np.flatnonzero(seen.rows[place] == items.rows + 1)
-        return items.at(there), seen.pixels[place[there]]
+        place, there = seen.find(items.rows + 1)
+        return items.where(there), seen.pixels[place[there]]
 
     def _judged(
         self, items: StopItems, pixels: NDArray[np.uint8] | None = None

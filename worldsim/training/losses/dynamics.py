@@ -225,6 +225,15 @@ def open_loop_gaps(
     return found
 
 
+def blunt_distance(gap: Tensor) -> Tensor:
+    """Lengths `[N]` of gaps `[N, D]` in typical steps, of which small ones count by their square.
+
+    A wall stops a step or does not, and where frames do not show which, a mean would slow every
+    step. The length, unsquared, has the likelier of both as its least.
+    """
+    return (gap.square().sum(-1) + SMALL**2).sqrt() - SMALL
+
+
 def stride_loss(
     model: WorldModel,
     clip: Clip,
@@ -258,8 +267,5 @@ def stride_loss(
     gap = told[:, plane] - later.after.flatten(0, 1)[:, plane]
     scale = model.dynamics.step_size[plane].mean()
     known = (later.mask * clip.frame_mask[:, first + 1 : stop + 1]).flatten()
-    # A wall stops a step or does not, and where frames do not show which, a mean would slow every
-    # step. The distance, unsquared, has the likelier of both as its least.
-    apart = (gap / scale).square().sum(-1)
-    each = (apart + SMALL**2).sqrt() - SMALL
+    each = blunt_distance(gap / scale)
     return (each * known).sum() / known.sum().clamp_min(1e-6)
