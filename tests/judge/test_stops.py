@@ -231,7 +231,7 @@ def test_whole_episodes_are_imagined_frame_by_frame(guided: bool) -> None:
 
 def test_a_judge_learns_and_is_calibrated_on_what_rankings_show_it() -> None:
     plain, model = in_halves(), indoor_model()
-    data = _Altered(plain, spec=replace(plain.spec, state=model.spec.state))
+    data: Any = _Altered(plain, spec=replace(plain.spec, state=model.spec.state))
     sizes: dict[str, Any] = {"width": 8, "keypoints": 4, "hidden": 16, "steps": 2, "batch_size": 20}
     config = JudgeConfig(kind="stops", buffer_share=0.5, buffer_size=30, imagined_size=90, **sizes)
     trainer = StopTrainer(data, data.spec, config, model)
