@@ -31,6 +31,7 @@ def registered_memories() -> "Registry[type[Memory]]":
     """The registry, with every row in it."""
     # The rows import this module, so they are named where a name is first looked up.
     import worldsim.memory.frames
+    import worldsim.memory.frames_points
     import worldsim.memory.ground
     import worldsim.memory.oracle
     import worldsim.memory.points
@@ -63,6 +64,8 @@ class MemoryConfig(Checked):
     order: coefficients of each latent's history in `recurrent`.
     depth: registered source of depth for maps.
     reconstructor: registered reconstructor of `depth=reconstructor`.
+    redrawn: kept frames that `frames_points` draws again before its map; 0 draws the map alone.
+    near: metres within which kept frames count as equally near, and the first of them is redrawn.
     ground: metres, height of the plane that `ground` takes what moving cameras see to lie on.
     """
 
@@ -79,6 +82,8 @@ class MemoryConfig(Checked):
     colours: bool = False
     depth: Annotated[str, OneOf(registered_depths)] = "head"
     reconstructor: Text | None = None
+    redrawn: Whole = 0
+    near: Positive = 0.6
     ground: Annotated[float, between(-1e6, 1e6)] = 0.0
 
 

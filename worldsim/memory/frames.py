@@ -9,8 +9,9 @@ Legend: N rows, S kept frames, K shown frames, T frames to come, V views, c h w 
 R retrieved frames.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -64,19 +65,24 @@ class FrameStore(GrowingRows, Memory):
 
     @classmethod
     def new(cls, config: MemoryConfig, size: MemorySize) -> Self:
+        return cls(**cls.empty(config, size))
+
+    @classmethod
+    def empty(cls, config: MemoryConfig, size: MemorySize) -> dict[str, Any]:
+        """Its fields while nothing is kept."""
         rows, views, device = size.rows, size.latent[0], size.device
-        return cls(
-            size.latent,
-            size.zeros(),
-            size.zeros(),
-            torch.zeros(rows, 0, *size.latent, device=device),
-            torch.zeros(rows, 0, views, 4, 4, device=device),
-            torch.zeros(rows, 0, views, device=device),
-            torch.zeros(rows, 0, dtype=torch.long, device=device),
-            torch.eye(3, device=device).repeat(rows, views, 1, 1),
-            config,
-            projections_of(size.spec.cameras),
-        )
+        return {
+            "latent": size.latent,
+            "seen": size.zeros(),
+            "now": size.zeros(),
+            "latents": torch.zeros(rows, 0, *size.latent, device=device),
+            "pose": torch.zeros(rows, 0, views, 4, 4, device=device),
+            "view_mask": torch.zeros(rows, 0, views, device=device),
+            "number": torch.zeros(rows, 0, dtype=torch.long, device=device),
+            "intrinsics": torch.eye(3, device=device).repeat(rows, views, 1, 1),
+            "config": config,
+            "projections": projections_of(size.spec.cameras),
+        }
 
     @property
     def held(self) -> Tensor:
@@ -97,23 +103,28 @@ class FrameStore(GrowingRows, Memory):
         return self.config.frames
 
     def update(self, shown: ShownFrames) -> None:
-        self.intrinsics = shown.cameras.intrinsics.to(self.intrinsics).clone()
-        for frame in range(shown.latents.shape[1]):
-            rows = self.kept(shown, frame).nonzero()[:, 0]
-            if len(rows):
-                self._keep(shown, frame, rows)
-        super().update(shown)
+        self.keep(shown, {})
 
-    def _keep(self, shown: ShownFrames, frame: int, rows: Tensor) -> None:
-        full = self.held >= self.most
-        place = torch.where(full, self.place() if bool(full.any()) else self.held, self.held)[rows]
-        wide = self.widened(int(place.max()) + 1)
+    def keep(self, shown: ShownFrames, beside: Mapping[str, Tensor]) -> None:
+        """`update` with what a subclass keeps `beside` each frame, `[N, K, ...]` by its field."""
         new = {
             "latents": shown.latents,
             "pose": shown.cameras.pose,
             "view_mask": shown.view_mask,
             "number": shown.number,
+            **beside,
         }
+        self.intrinsics = shown.cameras.intrinsics.to(self.intrinsics).clone()
+        for frame in range(shown.latents.shape[1]):
+            rows = self.kept(shown, frame).nonzero()[:, 0]
+            if len(rows):
+                self._keep(new, frame, rows)
+        super().update(shown)
+
+    def _keep(self, new: Mapping[str, Tensor], frame: int, rows: Tensor) -> None:
+        full = self.held >= self.most
+        place = torch.where(full, self.place() if bool(full.any()) else self.held, self.held)[rows]
+        wide = self.widened(int(place.max()) + 1)
         for name, value in new.items():
             held: Tensor = getattr(wide, name)
             held = held.clone() if wide is self else held
@@ -207,12 +218,24 @@ class FrameMemory(FrameStore):
 
     def place(self) -> Tensor:
         """Of the two frames whose cameras stand nearest to each other, the later one goes."""
-        places = self.pose[..., :3, 3].flatten(2)
-        turns = self.config.reach * self.pose[..., :3, :3].flatten(2) / 2.0
-        apart = torch.cdist(places, places) + torch.cdist(turns, turns)
+        apart = self.apart(self.pose)
         number = self.number[:, :, None]
         later = (number > self.number[:, None]) & (self.number >= 0)[:, None]
         return apart.masked_fill(~later, torch.inf).amin(2).argmin(1)
+
+    def apart(self, pose: Tensor) -> Tensor:
+        """Metres `[N, S, Q]` from the cameras of kept frames to those at `pose` `[N, Q, V, 4, 4]`.
+
+        A turn counts as the way that it moves what is seen at half of `reach`.
+        """
+        (ours, our_turns), (theirs, their_turns) = (
+            (each[..., :3, 3].flatten(2).float(), each[..., :3, :3].flatten(2).float())
+            for each in (self.pose, pose)
+        )
+        share = self.config.reach / 2.0
+        turned = torch.cdist(our_turns * share, their_turns * share)
+        found: Tensor = torch.cdist(ours, theirs) + turned
+        return found
 
     def retrieve(self, cameras: FrameCameras) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if not self.width:

@@ -3,13 +3,13 @@
 Every shown frame with depth is unprojected, its latents are the points' features, and what lies in
 one voxel is merged. Points that a frame looks straight through are not there any more, and go
 (occupancy by rays, as in KinectFusion, Newcombe et al., ISMAR 2011). The map renders as EvoWorld's
-(2510.01183) and Spatia's (2512.15716) do; `frames_points` is Spatia's pair of both memories, which
-there gives 19.4 dB where each alone gives 17.2 and 15.6.
+(2510.01183) and Spatia's (2512.15716) do.
 
 Legend: N rows, P points, K shown frames, T frames to come, V views, c h w latent.
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -31,7 +31,7 @@ from worldsim.memory.base import (
 )
 from worldsim.memory.colours import cell_means, encoded, fine_depth, pictures, reader_of, to_bytes
 from worldsim.memory.depth import DEPTHS, Depth, DepthSource
-from worldsim.memory.frames import FrameMemory, RawMemory
+from worldsim.memory.frames import RawMemory
 from worldsim.memory.ply import Colours, write_ply
 from worldsim.memory.surfaces import Surface, surface
 from worldsim.memory.view import MemoryView
@@ -47,6 +47,8 @@ from worldsim.memory.voxels import (
 
 CLOSEST = 0.1
 """Metres; nearer views of a surface count no more."""
+Look = Callable[[FrameCameras, int, int], Splatted]
+"""Cameras, frame and view to what is seen there; the last feature is the number of the frame."""
 
 
 @register_memory("points")
@@ -102,6 +104,15 @@ class PointMemory(Memory):
         )
 
     def update(self, shown: ShownFrames) -> None:
+        self.take_in(shown)
+
+    def take_in(self, shown: ShownFrames) -> tuple[Tensor | None, Depth | None]:
+        """`update`, and what the map took of the frames.
+
+        Returns:
+            Colours `[N, K, V, 3, H, W]` in [-1, 1], and the depth of their pixels; None of what the
+            map does not have.
+        """
         shown.cameras.require(shown.real)
         past = self.recent.newest() if self.recent is not None and self.recent.width else None
         depth = self.source.depth(shown, past)
@@ -121,12 +132,11 @@ class PointMemory(Memory):
                 size = (painted.shape[-2], painted.shape[-1])
                 depth = fine_depth(depth, size, self.projections[0].wrap)
             for frame in range(shown.latents.shape[1]):
-                self._take_in(shown, depth, frame, painted)
+                self._add(shown, depth, frame, painted)
         super().update(shown)
+        return painted, depth
 
-    def _take_in(
-        self, shown: ShownFrames, depth: Depth, frame: int, painted: Tensor | None
-    ) -> None:
+    def _add(self, shown: ShownFrames, depth: Depth, frame: int, painted: Tensor | None) -> None:
         use = shown.real[:, frame] & (shown.cameras.known > 0)
         views, told = [], torch.zeros_like(use)
         for view in range(self.latent[0]):
@@ -199,21 +209,20 @@ class PointMemory(Memory):
         return splat(points, intrinsics, pose, size, self.projections[view])
 
     def render(self, cameras: FrameCameras) -> tuple[Tensor, Tensor]:
-        found = self._rendered(cameras)
-        return super().render(cameras) if found is None else found[:2]
+        view = self.view(cameras)
+        return view.render, view.coverage
 
-    def view(self, cameras: FrameCameras) -> MemoryView:
-        found = self._rendered(cameras)
-        if found is None:
-            return super().view(cameras)
+    def view(self, cameras: FrameCameras, look: Look | None = None) -> MemoryView:
+        """See `Memory`; `look` draws what a camera sees, `seen_by` unless another is given."""
+        if not self.map.width:
+            return super()._null(cameras)
+        found = self._rendered(cameras, look or self.seen_by)
         return MemoryView(*found[:2], *self.retrieve(cameras), *found[2:])
 
-    def _rendered(self, cameras: FrameCameras) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
-        """Render, coverage, nearness and age of it; None where there are no points."""
-        if not self.map.width:
-            return None
+    def _rendered(self, cameras: FrameCameras, look: Look) -> tuple[Tensor, ...]:
+        """Render, coverage, nearness and age of it."""
         frames, views = cameras.pose.shape[1], self.latent[0]
-        seen = [[self.seen_by(cameras, t, v) for v in range(views)] for t in range(frames)]
+        seen = [[look(cameras, t, v) for v in range(views)] for t in range(frames)]
         told = torch.stack([torch.stack([s.features for s in each], 1) for each in seen], 1)
         covered = torch.stack([torch.stack([s.coverage for s in each], 1) for each in seen], 1)
         depth = torch.stack([torch.stack([s.depth for s in each], 1) for each in seen], 1)
@@ -248,49 +257,3 @@ class PointMemory(Memory):
             "frames_without_depth": float(self.without_depth.sum()) / rows,
             "bytes": count * per_point,
         }
-
-
-@register_memory("frames_points")
-@dataclass(eq=False)
-class FramesPointsMemory(Memory):
-    """Both: the map renders, and frames are retrieved.
-
-    Attributes:
-        frames: kept whole.
-        points: the map.
-    """
-
-    reads_depth = True
-
-    frames: FrameMemory
-    points: PointMemory
-
-    @classmethod
-    def new(cls, config: MemoryConfig, size: MemorySize) -> Self:
-        parts = FrameMemory.new(config, size), PointMemory.new(config, size)
-        return cls(size.latent, size.zeros(), size.zeros(), *parts)
-
-    def update(self, shown: ShownFrames) -> None:
-        self.frames.update(shown)
-        self.points.update(shown)
-        super().update(shown)
-
-    def render(self, cameras: FrameCameras) -> tuple[Tensor, Tensor]:
-        return self.points.render(cameras)
-
-    def view(self, cameras: FrameCameras) -> MemoryView:
-        shown, found = self.points.view(cameras), self.retrieve(cameras)
-        names = ("retrieved", "poses", "mask", "age")
-        return replace(shown, **dict(zip(names, found, strict=True)))
-
-    def retrieve(self, cameras: FrameCameras) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        self.frames.now = self.now
-        return self.frames.retrieve(cameras)
-
-    def save_ply(self, path: Path, row: int, colours: Colours | None = None) -> None:
-        """See `PointMemory.save_ply`."""
-        self.points.save_ply(path, row, colours)
-
-    def stats(self) -> dict[str, float]:
-        one, other = self.frames.stats(), self.points.stats()
-        return {**one, **other, "bytes": one["bytes"] + other["bytes"]}

@@ -40,6 +40,8 @@ UNSAID: dict[tuple[str, str], Any] = {
     ("head", "finer"): 2,
     ("head", "stride"): False,
     ("head", "events"): False,
+    ("memory", "redrawn"): 0,
+    ("memory", "near"): 0.6,
 }
 """Fields that came later, with the value that all models and plans had before."""
 CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}
