@@ -5,40 +5,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from room_memory import SIZE, cameras, psnr, shown
-from torch import Tensor
-from toy_room import HEIGHT, WIDTH, Walker
+from pixel_memory import CELL, LATENT, coarse, pixels_of, seen
+from room_memory import SIZE, psnr
+from toy_room import WIDTH, Walker
 from toy_room_data import SPEC
 
 from worldsim.errors import UsageError
 from worldsim.memory.base import (
-    FrameCameras,
     FrameReader,
     MemoryConfig,
     MemorySize,
-    ShownFrames,
     registered_memories,
 )
-from worldsim.memory.colours import cell_means, fine_depth, to_bytes
+from worldsim.memory.colours import cell_means, fine_depth
 from worldsim.memory.depth import Depth
 from worldsim.memory.points import PointMemory
-
-CELL = 4
-LATENT = (1, 3 * CELL**2, HEIGHT // CELL, WIDTH // CELL)
-
-
-def latents_of(video: Tensor) -> Tensor:
-    """Pictures in [-1, 1] `[..., 3, H, W]` as cells that hold them whole."""
-    flat = torch.nn.functional.pixel_unshuffle(video.flatten(0, -4), CELL)
-    return flat.reshape(*video.shape[:-3], *LATENT[1:])
-
-
-def pixels_of(latents: Tensor) -> Tensor:
-    flat = torch.nn.functional.pixel_shuffle(latents.flatten(0, -4), CELL)
-    return to_bytes(flat.reshape(*latents.shape[:-3], *SIZE)).movedim(-3, -1)
-
-
-READER = FrameReader(pixels_of, latents=latents_of)
 
 
 def new(colours: bool = True, voxel: float = 0.15) -> PointMemory:
@@ -49,19 +30,6 @@ def new(colours: bool = True, voxel: float = 0.15) -> PointMemory:
     memory = registered_memories().get("points").new(config, size)
     assert isinstance(memory, PointMemory)
     return memory
-
-
-def coarse(walkers: list[Walker]) -> FrameCameras:
-    at = cameras([walkers])
-    scale = torch.diag(torch.tensor([1 / CELL, 1 / CELL, 1.0]))
-    return replace(at, intrinsics=scale @ at.intrinsics)
-
-
-def seen(walkers: list[Walker], first: int = 0) -> ShownFrames:
-    """What a walker saw, in cells."""
-    frames = shown([walkers], first)
-    told = latents_of(2 * frames.latents - 1)
-    return replace(frames, latents=told, cameras=coarse(walkers), reader=READER)
 
 
 HERE, BESIDE = Walker(0.4, -0.3, 0.7), Walker(0.1, 0.2, 1.9)
