@@ -31,7 +31,8 @@ from worldsim.memory.base import (
     register_memory,
 )
 from worldsim.memory.depth import Depth
-from worldsim.memory.frames import FrameMemory, FrameStore
+from worldsim.memory.frame_store import FrameStore
+from worldsim.memory.frames import FrameMemory
 from worldsim.memory.ply import Colours
 from worldsim.memory.points import PointMemory
 from worldsim.memory.view import MemoryView

@@ -216,10 +216,10 @@ class PointMemory(Memory):
         """See `Memory`; `look` draws what a camera sees, `seen_by` unless another is given."""
         if not self.map.width:
             return super()._null(cameras)
-        found = self._rendered(cameras, look or self.seen_by)
-        return MemoryView(*found[:2], *self.retrieve(cameras), *found[2:])
+        render, covered, nearness, age = self._rendered(cameras, look or self.seen_by)
+        return MemoryView(render, covered, *self.retrieve(cameras), nearness, age)
 
-    def _rendered(self, cameras: FrameCameras, look: Look) -> tuple[Tensor, ...]:
+    def _rendered(self, cameras: FrameCameras, look: Look) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Render, coverage, nearness and age of it."""
         frames, views = cameras.pose.shape[1], self.latent[0]
         seen = [[look(cameras, t, v) for v in range(views)] for t in range(frames)]
