@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldsim.cameras.projection import Projection, pinhole
+from worldsim.cameras.projection import Projection, in_camera, pinhole
 
 SURFACE = 0.02
 """Share of the nearest depth within which points of one pixel are of one surface."""
@@ -27,9 +27,6 @@ BEHIND = 0.3
 """Share of its depth by which a disc must be nearer to hide what is seen between discs."""
 SLACK = 1.07
 """Times that a disc may be as wide as a pixel, and still be drawn as one."""
-AT_ONCE = 2**18
-"""Points about, of some scenes, that a processor draws at once: what it makes of them stays in its
-cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +44,6 @@ class Points:
     radius: Tensor
     valid: Tensor
     number: Tensor | None = None
-
-    def scenes(self, some: slice) -> "Points":
-        """Those of some scenes."""
-        number = None if self.number is None else self.number[some]
-        parts = (self.place, self.features, self.radius, self.valid)
-        return Points(*(part[some] for part in parts), number)
 
     @property
     def channels(self) -> list[Tensor]:
@@ -118,34 +109,6 @@ def splat(
         levels: L, coarser images beside it, each of half the size of the one before.
     """
     kinds = [points] if isinstance(points, Points) else list(points)
-    scenes = len(poses)
-    few = max(AT_ONCE // max(sum(kind.valid.shape[1] for kind in kinds), 1), 1)
-    step = few if poses.device.type == "cpu" else max(scenes, 1)
-    view = (size, projection, finer, levels)
-    parts = []
-    for first in range(0, max(scenes, 1), step):
-        some = slice(first, first + step)
-        taken = [kind.scenes(some) for kind in kinds]
-        parts.append(_splat(taken, intrinsics[some], poses[some], *view))
-    if len(parts) == 1:
-        return parts[0]
-    features, depth, coverage = (
-        torch.cat([getattr(part, name) for part in parts])
-        for name in ("features", "depth", "coverage")
-    )
-    return Splatted(features, depth, coverage)
-
-
-def _splat(
-    kinds: Sequence[Points],
-    intrinsics: Tensor,
-    poses: Tensor,
-    size: tuple[int, int],
-    projection: Projection,
-    finer: int,
-    levels: int,
-) -> Splatted:
-    """See `splat`."""
     unit = 2**levels
     high, wide = (-(-side * finer // unit) * unit for side in size)
     whole = intrinsics.new_tensor([finer, finer, 1.0])[:, None] * intrinsics
@@ -165,16 +128,17 @@ def _drawn(
     high: int,
 ) -> _Drawn:
     """Points on an image of `size`, of which each scene takes `high` rows."""
-    # One product for a whole scene, each axis side by side in memory.
-    turn = poses[:, :3, :3].mT
-    local = (turn @ points.place.mT - turn @ poses[:, :3, 3:]).mT
+    local = in_camera(points.place, poses)
     pixels, depth = projection.project(local, intrinsics[:, None])
     column, row = pixels.floor().unbind(-1)
+    inside = points.valid & (depth > NEAREST)
     if projection.wrap:
+        # Whole numbers, so that the remainder is exact and every column on the image.
         column = column - size[1] * (column / size[1]).floor()
         row = row.clamp(0, size[0] - 1)
-    inside = points.valid & (depth > NEAREST) & (column >= 0) & (column < size[1])
-    inside = (inside & (row >= 0) & (row < size[0])).flatten()
+    else:
+        inside = inside & (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
+    inside = inside.flatten()
     disc = 2.0 * points.radius * intrinsics[:, 1, 1:2] / depth
     parts = [part.flatten() for part in (row, column, depth, disc)]
     index = None
@@ -205,13 +169,13 @@ def _layered(drawn: Sequence[_Drawn], levels: int, shape: tuple[int, int]) -> Te
     limit = layers[0].limit
     if levels:
         limit = torch.minimum(limit, layers[1].spread(layers[1].nearest * (1 + BEHIND)))
-    result = layers[0].mean(limit).flatten(1)
+    result = layers[0].mean(limit)
     for layer in layers[1:]:
         hidden = layer.spread(layer.nearest) > limit
-        holes = _indices(~(hidden | (result[-1].reshape(shape) > 0)).flatten())
+        holes = _indices(~(hidden | (result[-1] > 0)).flatten())
         if len(holes):
-            result[:, holes] = layer.filled(holes, shape[1])
-    return result.reshape(-1, *shape)
+            layer.fill(result, holes)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,14 +207,13 @@ class _Layer:
         place, depth = [], []
         nearest = drawn[0].depth.new_full((high * wide,), torch.inf)
         for points in drawn:
-            some = None
-            there = (points.row >> level) * wide + (points.column >> level)
-            far = points.depth
+            some, row, column, far = None, points.row, points.column, points.depth
             if level:
                 some = _indices(points.disc > SLACK * 2 ** (level - 1))
-                there, far = there.index_select(0, some), far.index_select(0, some)
+                row, column, far = (part.index_select(0, some) for part in (row, column, far))
+                row, column = row >> level, column >> level
             which.append(some)
-            place.append(there.long())
+            place.append((row * wide + column).long())
             depth.append(far)
             _lower(nearest, place[-1], far)
         nearest = nearest.reshape(high, wide)
@@ -279,16 +242,18 @@ class _Layer:
         total[-1].clamp_(max=1.0)
         return total.reshape(-1, *limit.shape)
 
-    def filled(self, holes: Tensor, wide: int) -> Tensor:
-        """Means `[C + 2, q]` at the pixels `holes` `[q]` of the finest image, `wide` pixels wide.
+    def fill(self, image: Tensor, holes: Tensor) -> None:
+        """Write its means to the pixels `holes` `[q]` of the finest image `[C + 2, .., ..]`.
 
         Nothing is drawn for the others.
         """
-        row, column = holes.div(wide, rounding_mode="floor"), holes % wide
-        coarse = (row >> self.level) * (wide >> self.level) + (column >> self.level)
+        wide, level = image.shape[2], self.level
+        coarse = (holes // wide >> level) * (wide >> level) + (holes % wide >> level)
         needed = torch.full_like(self.limit, -1.0).flatten()
         needed[coarse] = self.limit.flatten()[coarse]
-        return self.mean(needed.reshape(self.limit.shape)).flatten(1).index_select(1, coarse)
+        mean = self.mean(needed.reshape(self.limit.shape))
+        for row, each in zip(image.flatten(1), mean.flatten(1), strict=True):
+            row.index_copy_(0, holes, each.index_select(0, coarse))
 
     def spread(self, values: Tensor) -> Tensor:
         """Values of its pixels for the pixels of the finest image."""

@@ -107,7 +107,12 @@ class FrameStore(GrowingRows, Memory):
     def _keep(self, shown: ShownFrames, frame: int, rows: Tensor) -> None:
         full = self.held >= self.most
         place = torch.where(full, self.place() if bool(full.any()) else self.held, self.held)[rows]
-        wide = self.widened(int(place.max()) + 1)
+        # Room for some more at once: to widen is to copy all that is kept.
+        needed = int(place.max()) + 1
+        if needed > self.width:
+            wide = self.widened(min(needed + self.width // 4, max(self.most, needed)))
+            for name in self.fills:
+                setattr(self, name, getattr(wide, name))
         new = {
             "latents": shown.latents,
             "pose": shown.cameras.pose,
@@ -115,10 +120,8 @@ class FrameStore(GrowingRows, Memory):
             "number": shown.number,
         }
         for name, value in new.items():
-            held: Tensor = getattr(wide, name)
-            held = held.clone() if wide is self else held
+            held: Tensor = getattr(self, name)
             held[rows, place] = value[rows, frame].to(held.dtype)
-            setattr(self, name, held)
 
     def chosen(
         self, cameras: FrameCameras, order: Tensor, mask: Tensor
@@ -274,13 +277,14 @@ class FrameMemory(FrameStore):
         seen = points.new_zeros(*self.number.shape, points.shape[1])
         for view, projection in enumerate(self.projections):
             pose = self.pose[:, :, view]
-            relative = points[:, None] - pose[:, :, None, :3, 3]
-            local = relative @ pose[..., :3, :3]
-            pixel, depth = projection.project(local, self.intrinsics[:, None, None, view])
+            # One product for all cameras of a row, each axis side by side in memory.
+            turn = pose[..., :3, :3].mT
+            local = (turn.flatten(1, 2) @ points.mT).unflatten(1, (-1, 3)) - turn @ pose[..., :3, 3:]
+            pixel, depth = projection.project(local.mT, self.intrinsics[:, None, None, view])
             across = pixel[..., 0].remainder(wide) if projection.wrap else pixel[..., 0]
             inside = (across >= 0) & (across < wide) & (pixel[..., 1] >= 0)
             inside = inside & (pixel[..., 1] <= high) & (depth > 0)
-            near = relative.norm(dim=-1) <= self.config.reach
+            near = local.square().sum(2) <= self.config.reach**2
             there = self.view_mask[:, :, view, None] > 0
             seen = torch.maximum(seen, (inside & near & there).to(seen))
         return seen

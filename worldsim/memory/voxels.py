@@ -1,7 +1,8 @@
 """A map of points hashed by voxels: merged, bounded, batched over rows, without a loop over them.
 
 Voxels are known by one whole number each, by which every row is sorted, so that what lies in one
-voxel lies side by side. A merge sorts old and new points together and sums what is equal.
+voxel lies side by side. New points are sorted and summed among themselves, and find their places
+among those that are sorted already.
 
 Legend: N rows, P points of the fullest row, Q new points, C features. Metres.
 """
@@ -80,12 +81,22 @@ class Voxels(GrowingRows):
 
     def taken(self, order: Tensor) -> "Voxels":
         """The points `order` `[N, Q]` of each row."""
-        parts = {}
+        above = torch.arange(len(order), device=order.device)[:, None] * self.width
+        # Of all rows at once, which takes a third of the time of gathering in each.
+        index, parts = (order + above).flatten(), {}
         for field in fields(self):
             held: Tensor = getattr(self, field.name)
-            index = order.reshape(*order.shape, *(1,) * (held.ndim - 2))
-            parts[field.name] = held.gather(1, index.expand(*order.shape, *held.shape[2:]))
+            found = held.flatten(0, 1).index_select(0, index)
+            parts[field.name] = found.reshape(*order.shape, *held.shape[2:])
         return Voxels(**parts)
+
+    def set_at(self, order: Tensor, which: Tensor, points: "Voxels") -> None:
+        """Put `points` `[N, Q]` to the places `order` `[N, Q]`, where `which` `[N, Q]`; in place."""
+        above = torch.arange(len(order), device=order.device)[:, None] * self.width
+        to, some = (order + above)[which], which.flatten().nonzero()[:, 0]
+        for field in fields(self):
+            held, given = (getattr(each, field.name).flatten(0, 1) for each in (self, points))
+            held[to] = given.index_select(0, some)
 
     def kept(self, keep: Tensor) -> "Voxels":
         """Only points where `keep` `[N, P]` is True, as narrow as can be."""
@@ -121,6 +132,23 @@ def appended(held: Voxels, new: Voxels) -> Voxels:
 
 def merged(held: Voxels) -> Voxels:
     """The map with one point in each voxel, in the order of their keys; later points are newer."""
+    return means(summed(held))
+
+
+def means(sums: Voxels) -> Voxels:
+    """Weighted means out of weighted sums, of place, features and radius."""
+    weight = sums.weight.clamp_min(1e-12)
+    apart = weight[..., None]
+    return replace(
+        sums,
+        place=sums.place / apart,
+        features=sums.features / apart,
+        radius=sums.radius / weight,
+    )
+
+
+def summed(held: Voxels) -> Voxels:
+    """Weighted sums of what lies in each voxel, in the order of their keys; see `merged`."""
     rows, places = held.key.shape
     ordered = held.key.sort(dim=1, stable=True)
     valid = ordered.values != EMPTY
@@ -139,13 +167,59 @@ def merged(held: Voxels) -> Voxels:
     last = (torch.minimum(begin[:, 1:], count) - 1).clamp_min(0)
     there = begin[:, :width] < count
     values = _sums(held, ordered.indices, begin[:, :width])
-    weight = values[..., -1]
-    mean = values[..., :-1] / weight.clamp_min(1e-12)[..., None]
     first = begin[:, :width].clamp(max=places - 1)
     key = torch.where(there, ordered.values.gather(1, first), EMPTY)
     newest = held.number.gather(1, ordered.indices.gather(1, last))
     number = torch.where(there, newest, -1)
-    return Voxels(key, mean[..., :3], mean[..., 3:-1], weight, mean[..., -1], number)
+    return Voxels(
+        key, values[..., :3], values[..., 3:-2], values[..., -1], values[..., -2], number
+    )
+
+
+def inserted(held: Voxels, gone: Tensor, new: Voxels) -> Voxels:
+    """A merged map without the points `gone` `[N, P]`, with newer ones that are `summed`.
+
+    A voxel that holds a point already has the weighted mean of both; others keep theirs to the bit.
+    """
+    if not held.width or not new.width:
+        return means(new) if new.width else held.kept(~gone)
+    stays, coming = held.valid & ~gone, new.valid
+    at = torch.searchsorted(held.key, new.key)
+    met = at.clamp(max=held.width - 1)
+    known = coming & (held.key.gather(1, met) == new.key) & stays.gather(1, met)
+    both = _with_old(held.taken(met), known, new)
+    fresh = coming & ~known
+    # Old points move up by the new ones before them, and those by the old ones before them.
+    ahead = torch.zeros_like(held.key[:, :1]).expand(-1, held.width + 1).clone()
+    ahead.scatter_add_(1, at, fresh.long())
+    old = stays.cumsum(1)
+    moved = old - 1 + ahead[:, :-1].cumsum(1)
+    before = torch.cat([torch.zeros_like(old[:, :1]), old], dim=1).gather(1, at)
+    to = torch.where(known, moved.gather(1, met), before + fresh.cumsum(1) - 1)
+    count = old[:, -1] + fresh.sum(1)
+    width = int(count.max())
+    source = torch.zeros_like(held.key[:, :1]).expand(-1, width + 1).clone()
+    index = torch.arange(held.width, device=at.device).expand_as(moved)
+    source.scatter_(1, moved.masked_fill_(~stays, width), index)
+    result = held.taken(source[:, :width])
+    result.set_at(to, coming, both)
+    filled = torch.arange(width, device=at.device) < count[:, None]
+    result.key.masked_fill_(~filled, EMPTY)
+    return result
+
+
+def _with_old(old: Voxels, known: Tensor, new: Voxels) -> Voxels:
+    """Means of `summed` points and, where `known` `[N, Q]`, of the old ones of the same voxels."""
+    had = old.weight * known
+    return means(
+        replace(
+            new,
+            place=old.place * had[..., None] + new.place,
+            features=old.features * had[..., None] + new.features,
+            radius=old.radius * had + new.radius,
+            weight=had + new.weight,
+        )
+    )
 
 
 def _sums(held: Voxels, order: Tensor, begin: Tensor) -> Tensor:
