@@ -247,10 +247,10 @@ class _Layer:
 
         Nothing is drawn for the others.
         """
-        wide, level = image.shape[2], self.level
-        coarse = (holes // wide >> level) * (wide >> level) + (holes % wide >> level)
+        every = torch.arange(self.limit.numel(), device=holes.device).reshape(self.limit.shape)
+        coarse = self.spread(every).flatten().index_select(0, holes)
         needed = torch.full_like(self.limit, -1.0).flatten()
-        needed[coarse] = self.limit.flatten()[coarse]
+        needed.index_copy_(0, coarse, self.limit.flatten().index_select(0, coarse))
         mean = self.mean(needed.reshape(self.limit.shape))
         for row, each in zip(image.flatten(1), mean.flatten(1), strict=True):
             row.index_copy_(0, holes, each.index_select(0, coarse))
