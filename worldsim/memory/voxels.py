@@ -187,9 +187,7 @@ def summed(held: Voxels) -> Voxels:
     key = torch.where(there, ordered.values.gather(1, first), EMPTY)
     newest = held.number.gather(1, ordered.indices.gather(1, last))
     number = torch.where(there, newest, -1)
-    return Voxels(
-        key, values[..., :3], values[..., 3:-2], values[..., -1], values[..., -2], number
-    )
+    return Voxels(key, values[..., :3], values[..., 3:-2], values[..., -1], values[..., -2], number)
 
 
 def inserted(held: Voxels, gone: Tensor, new: Voxels) -> Voxels:
