@@ -33,7 +33,7 @@ from worldsim.memory.base import (
     ShownFrames,
     registered_memories,
 )
-from worldsim.memory.points import FramesPointsMemory
+from worldsim.memory.frames_points import FramesPointsMemory
 from worldsim.memory.voxels import (
     MERGED_EVERY,
     Voxels,

@@ -15,7 +15,8 @@ from worldsim_testing import nano_spec
 
 from worldsim.errors import QualityWarning, UsageError
 from worldsim.memory.base import MemoryConfig, MemorySize
-from worldsim.memory.points import FramesPointsMemory, PointMemory
+from worldsim.memory.frames_points import FramesPointsMemory
+from worldsim.memory.points import PointMemory
 from worldsim.memory.voxels import (
     EMPTY,
     MERGED_EVERY,

@@ -31,6 +31,7 @@ def registered_memories() -> "Registry[type[Memory]]":
     """The registry, with every row in it."""
     # The rows import this module, so they are named where a name is first looked up.
     import worldsim.memory.frames
+    import worldsim.memory.frames_points
     import worldsim.memory.ground
     import worldsim.memory.oracle
     import worldsim.memory.points

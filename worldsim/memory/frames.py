@@ -28,7 +28,7 @@ from worldsim.memory.base import (
     ShownFrames,
     register_memory,
 )
-from worldsim.memory.growing import GrowingRows
+from worldsim.memory.growing import GrowingRows, writable
 
 LOOKED_FOR = 64
 """M, points that stand for the view of one frame to come."""
@@ -121,7 +121,9 @@ class FrameStore(GrowingRows, Memory):
         }
         for name, value in new.items():
             held: Tensor = getattr(self, name)
+            held = held if writable(held) else held.clone()
             held[rows, place] = value[rows, frame].to(held.dtype)
+            setattr(self, name, held)
 
     def chosen(
         self, cameras: FrameCameras, order: Tensor, mask: Tensor

@@ -3,8 +3,7 @@
 Every shown frame with depth is unprojected, its latents are the points' features, and what lies in
 one voxel is merged. Points that a frame looks straight through are not there any more, and go
 (occupancy by rays, as in KinectFusion, Newcombe et al., ISMAR 2011). The map renders as EvoWorld's
-(2510.01183) and Spatia's (2512.15716) do; `frames_points` is Spatia's pair of both memories, which
-there gives 19.4 dB where each alone gives 17.2 and 15.6.
+(2510.01183) and Spatia's (2512.15716) do.
 
 Legend: N rows, P points, K shown frames, T frames to come, V views, c h w latent.
 """
@@ -31,7 +30,7 @@ from worldsim.memory.base import (
 )
 from worldsim.memory.colours import cell_means, encoded, fine_depth, pictures, reader_of, to_bytes
 from worldsim.memory.depth import DEPTHS, Depth, DepthSource
-from worldsim.memory.frames import FrameMemory, RawMemory
+from worldsim.memory.frames import RawMemory
 from worldsim.memory.ply import Colours, write_ply
 from worldsim.memory.surfaces import Surface, surface
 from worldsim.memory.view import MemoryView
@@ -182,7 +181,7 @@ class PointMemory(Memory):
         if not every:
             self.settled.put(rows, held)
             held = self.settled
-        self.settled = held.trimmed()
+        self.settled = held
         self.lost = self.lost.index_add(0, torch.tensor(rows, device=lost.device), lost)
         self.unmerged = self.unmerged.index_fill(0, torch.tensor(rows, device=lost.device), 0)
         if bool((lost > 0).any()):
@@ -274,49 +273,3 @@ class PointMemory(Memory):
             "frames_without_depth": float(self.without_depth.sum()) / rows,
             "bytes": count * per_point,
         }
-
-
-@register_memory("frames_points")
-@dataclass(eq=False)
-class FramesPointsMemory(Memory):
-    """Both: the map renders, and frames are retrieved.
-
-    Attributes:
-        frames: kept whole.
-        points: the map.
-    """
-
-    reads_depth = True
-
-    frames: FrameMemory
-    points: PointMemory
-
-    @classmethod
-    def new(cls, config: MemoryConfig, size: MemorySize) -> Self:
-        parts = FrameMemory.new(config, size), PointMemory.new(config, size)
-        return cls(size.latent, size.zeros(), size.zeros(), *parts)
-
-    def update(self, shown: ShownFrames) -> None:
-        self.frames.update(shown)
-        self.points.update(shown)
-        super().update(shown)
-
-    def render(self, cameras: FrameCameras) -> tuple[Tensor, Tensor]:
-        return self.points.render(cameras)
-
-    def view(self, cameras: FrameCameras) -> MemoryView:
-        shown, found = self.points.view(cameras), self.retrieve(cameras)
-        names = ("retrieved", "poses", "mask", "age")
-        return replace(shown, **dict(zip(names, found, strict=True)))
-
-    def retrieve(self, cameras: FrameCameras) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        self.frames.now = self.now
-        return self.frames.retrieve(cameras)
-
-    def save_ply(self, path: Path, row: int, colours: Colours | None = None) -> None:
-        """See `PointMemory.save_ply`."""
-        self.points.save_ply(path, row, colours)
-
-    def stats(self) -> dict[str, float]:
-        one, other = self.frames.stats(), self.points.stats()
-        return {**one, **other, "bytes": one["bytes"] + other["bytes"]}

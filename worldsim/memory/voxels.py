@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from worldsim.memory.growing import GrowingRows
+from worldsim.memory.growing import GrowingRows, writable
 
 EMPTY = torch.iinfo(torch.int64).max
 """The number of no voxel, which sorts behind all others."""
@@ -22,6 +22,8 @@ _BITS = 20
 """Bits of each coordinate of a voxel."""
 MERGED_EVERY = 4
 """Frames after which a row's points are merged; until then new ones lie behind the others."""
+_LOOSE = 17 / 16
+"""Times what the fullest row holds that rows may be wide."""
 _KEPT = 7 / 8
 """Share of the most points that stays when a row is full, so that not every merge sorts them."""
 
@@ -71,14 +73,6 @@ class Voxels(GrowingRows):
         """`[N]` points of each row."""
         return self.valid.sum(1)
 
-    def trimmed(self) -> "Voxels":
-        """The same without places at the end that are empty in every row."""
-        last = (self.valid * torch.arange(1, self.width + 1, device=self.key.device)).amax(1)
-        width = int(last.max()) if len(last) else 0
-        if width == self.width:
-            return self
-        return Voxels(**{f.name: getattr(self, f.name)[:, :width] for f in fields(self)})
-
     def taken(self, order: Tensor) -> "Voxels":
         """The points `order` `[N, Q]` of each row; their axes lie side by side in memory."""
         index, parts = self._flat(order).flatten(), {}
@@ -91,6 +85,13 @@ class Voxels(GrowingRows):
             found = found.view(len(axes), *order.shape)
             parts[field.name] = found.movedim(0, -1) if held.ndim > 2 else found[0]
         return Voxels(**parts)
+
+    def moved(self, order: Tensor) -> None:
+        """Have the points `order` `[N, P]` of each row take the places of all, in place."""
+        index = self._flat(order).flatten()
+        for field in fields(self):
+            for axis in _axes(getattr(self, field.name)):
+                axis.copy_(axis.flatten().index_select(0, index).view_as(axis))
 
     def set_at(self, order: Tensor, which: Tensor, points: "Voxels") -> None:
         """Put `points` `[N, Q]` where `which` `[N, Q]` to the places `order` `[N, Q]`, in place.
@@ -194,6 +195,7 @@ def inserted(held: Voxels, gone: Tensor, new: Voxels) -> Voxels:
     """A merged map without the points `gone` `[N, P]`, with newer ones that are `summed`.
 
     A voxel that holds a point already has the weighted mean of both; others keep theirs to the bit.
+    `held` may be changed in place, and is the caller's own.
     """
     if not held.width or not new.width:
         return means(new) if new.width else held.kept(~gone)
@@ -211,15 +213,27 @@ def inserted(held: Voxels, gone: Tensor, new: Voxels) -> Voxels:
     before = torch.cat([torch.zeros_like(old[:, :1]), old], dim=1).gather(1, at)
     to = torch.where(known, moved.gather(1, met), before + fresh.cumsum(1) - 1)
     count = old[:, -1] + fresh.sum(1)
-    width = int(count.max())
+    width = _room(held, int(count.max()))
     source = torch.zeros_like(held.key[:, :1]).expand(-1, width + 1).clone()
     index = torch.arange(held.width, device=at.device).expand_as(moved)
     source.scatter_(1, moved.masked_fill_(~stays, width), index)
-    result = held.taken(source[:, :width])
+    result = held
+    if width == held.width and writable(held.key):
+        held.moved(source[:, :width])
+    else:
+        result = held.taken(source[:, :width])
     result.set_at(to, coming, both)
     filled = torch.arange(width, device=at.device) < count[:, None]
     result.key.masked_fill_(~filled, EMPTY)
     return result
+
+
+def _room(held: Voxels, needed: int) -> int:
+    """Places of each row that `needed` points of the fullest get: as many as before, if they fit
+    and are not far too many. New memory costs more than all that is done in it."""
+    if needed <= held.width <= needed * _LOOSE:
+        return held.width
+    return int(needed * (1 + _LOOSE) / 2)
 
 
 def _with_old(old: Voxels, known: Tensor, new: Voxels) -> Voxels:

@@ -23,7 +23,8 @@ from worldsim.memory.base import (
 )
 from worldsim.memory.depth import DEPTHS, Depth, DepthSource
 from worldsim.memory.frames import FrameMemory
-from worldsim.memory.points import FramesPointsMemory, PointMemory
+from worldsim.memory.frames_points import FramesPointsMemory
+from worldsim.memory.points import PointMemory
 
 Maker = Literal["model", "latents", "pixels"]
 RANDOM, TOLD = "random_frames", "told"
