@@ -112,16 +112,14 @@ class Equirectangular(Projection):
     def project(self, points: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
         # Side by side in memory, arc tangents of many points take an eighth of the time.
         x, y, z = (
-            each if each.stride(-1) == 1 else each.contiguous() for each in points.unbind(-1)
+            each if each.stride()[-1:] == (1,) else each.contiguous() for each in points.unbind(-1)
         )
         # The arc tangent keeps its precision at the poles, where the arc sine loses it.
         level = torch.hypot(x, z)
         longitude, latitude = torch.atan2(x, z), torch.atan2(y, level)
         pixels = [
-            intrinsics[..., row, 0] * longitude
-            + intrinsics[..., row, 1] * latitude
-            + intrinsics[..., row, 2]
-            for row in (0, 1)
+            intrinsics[..., 0, 0] * longitude + intrinsics[..., 0, 2],
+            intrinsics[..., 1, 1] * latitude + intrinsics[..., 1, 2],
         ]
         return torch.stack(pixels).movedim(0, -1), torch.hypot(level, y)
 

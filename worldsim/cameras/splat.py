@@ -25,6 +25,8 @@ NEAREST = 0.02
 """Metres to the nearest point that is drawn."""
 BEHIND = 0.3
 """Share of its depth by which a disc must be nearer to hide what is seen between discs."""
+FEW = 1 / 8
+"""Share of points off the image that is not worth leaving them out."""
 SLACK = 1.07
 """Times that a disc may be as wide as a pixel, and still be drawn as one."""
 
@@ -138,14 +140,19 @@ def _drawn(
         row = row.clamp(0, size[0] - 1)
     else:
         inside = inside & (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
-    inside = inside.flatten()
+    inside, index = inside.flatten(), None
     disc = 2.0 * points.radius * intrinsics[:, 1, 1:2] / depth
-    parts = [part.flatten() for part in (row, column, depth, disc)]
-    index = None
-    if not bool(inside.all()):
+    row, column, depth, disc = (part.flatten() for part in (row, column, depth, disc))
+    outside = len(inside) - int(inside.sum())
+    if outside > len(inside) * FEW:
         index = _indices(inside)
-        parts = [part.index_select(0, index) for part in parts]
-    row, column, depth, disc = parts
+        row, column, depth, disc = (
+            part.index_select(0, index) for part in (row, column, depth, disc)
+        )
+    elif outside:
+        # A few are hidden behind everything: to take the others out costs more than they do.
+        row, column, disc = (part.masked_fill(~inside, 0.0) for part in (row, column, disc))
+        depth = depth.masked_fill(~inside, torch.inf)
     # Whole numbers of half the width are shifted and multiplied in half the time.
     row, column = row.int(), column.int()
     if len(poses) > 1:
@@ -189,7 +196,7 @@ class _Layer:
         place: of each kind, `[m]` their pixels, counted along rows.
         depth: of each kind, `[m]`.
         nearest: `[B H / 2^level, W / 2^level]`, infinite where there is nothing.
-        limit: of the same shape; what is further is of another surface, and hidden.
+        limit: of the same shape and finite; what is further is of another surface, and hidden.
     """
 
     level: int
@@ -219,7 +226,8 @@ class _Layer:
         nearest = nearest.reshape(high, wide)
         # A slanted surface spans more depth in a larger pixel.
         slope = SURFACE * (1 if level == 0 else 2 ** (level + 1))
-        return _Layer(level, drawn, which, place, depth, nearest, nearest * (1 + slope))
+        limit = (nearest * (1 + slope)).clamp_max(torch.finfo(nearest.dtype).max)
+        return _Layer(level, drawn, which, place, depth, nearest, limit)
 
     def mean(self, limit: Tensor) -> Tensor:
         """Mean `[C + 2, .., ..]` over the points of each pixel that are within `limit`."""
