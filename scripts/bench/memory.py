@@ -25,6 +25,7 @@ from worldsim.cameras.depth import unproject
 from worldsim.cameras.projection import PROJECTIONS, scale_intrinsics, whole_sphere_intrinsics
 from worldsim.cameras.splat import Points, splat
 from worldsim.config.compose import build, compose_config
+from worldsim.hardware import keep_freed_memory
 from worldsim.memory.base import (
     FrameCameras,
     FrameReader,
@@ -76,6 +77,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=2**18, help="most points of finer maps")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as rollouts do
     stream, memory = small_stream()
     step = imagined_step(stream, options.envs, options.rounds)
     alone = imagined_step(stream, 1, options.rounds)
