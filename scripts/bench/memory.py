@@ -1,9 +1,10 @@
-"""What a map of points costs beside imagination, and against plain NumPy; whether it stays bounded.
+"""What the memory of `model=tiny_panorama` costs beside imagination and against plain NumPy.
 
-A panoramic model with random weights imagines a walk of 16 envs through a room. One memory update
-and one render are measured beside one imagined step without a memory, and the geometry of both
-against the same operations in plain NumPy, env by env. Seconds are of the processor, so that
-other processes do not count.
+Sixteen envs walk on and on through a room. One update and one render of their maps, as the config
+says them and with finer voxels, are measured beside an imagined step of the same model without a
+memory. Weights are random, and the depth head is run but the room's depth taken. The geometry of
+the last maps is measured against the same operations in plain NumPy, env by env. Seconds are of
+the processor, so that other processes do not count.
 
     python scripts/bench/memory.py [--envs 16] [--threads 1] [--rounds 5] [--steps 1000]
 """
@@ -24,9 +25,24 @@ from worldsim.cameras.depth import unproject
 from worldsim.cameras.projection import PROJECTIONS, scale_intrinsics, whole_sphere_intrinsics
 from worldsim.cameras.splat import Points, splat
 from worldsim.config.compose import build, compose_config
-from worldsim.memory.base import FrameCameras, MemoryConfig, MemorySize, ShownFrames
-from worldsim.memory.points import PointMemory
-from worldsim.memory.voxels import Voxels, merged, voxel_keys
+from worldsim.hardware import keep_freed_memory
+from worldsim.memory.base import (
+    FrameCameras,
+    FrameReader,
+    MemoryConfig,
+    MemorySize,
+    ShownFrames,
+    registered_memories,
+)
+from worldsim.memory.frames_points import FramesPointsMemory
+from worldsim.memory.voxels import (
+    MERGED_EVERY,
+    Voxels,
+    appended,
+    inserted,
+    summed,
+    voxel_keys,
+)
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
@@ -35,7 +51,7 @@ from worldsim.spec import CameraSpec, VectorSpec, WorldSpec, discrete_actions
 Array = NDArray[np.floating]
 HIGH, WIDE = 32, 64
 STEPS = 2
-"""Denoising steps of a frame, as imagination envs take them unless told otherwise."""
+"""Denoising steps of a frame."""
 SIDE = 4.0
 """Metres from the middle of the room to its walls."""
 SPHERE = PROJECTIONS.get("equirectangular")
@@ -57,50 +73,80 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1000, help="of the walk that bounds points")
+    parser.add_argument("--finer", type=float, default=0.05, help="metres of the finer voxels")
+    parser.add_argument("--points", type=int, default=2**18, help="most points of finer maps")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model = small_model()
-    step = imagined_step(model, options.envs, options.rounds)
-    walk = Walk(model, options.envs, options.steps)
-    update, render = walk.measure()
-    share = (update + render) / step
-    print(f"one imagined step of {options.envs} envs: {1e3 * step:.1f} ms")
-    print(f"update {1e3 * update:.1f} ms, render {1e3 * render:.1f} ms: {share:.1%} of a step")
-    print(f"points of the fullest env along {options.steps} steps: {walk.most}")
-    torch_s, numpy_s = geometry(options.envs, options.rounds)
-    for name, seconds in torch_s.items():
-        print(f"{name}: {1e3 * seconds:.1f} ms, NumPy {1e3 * numpy_s[name]:.1f} ms")
-    ratio = sum(numpy_s.values()) / sum(torch_s.values())
+    keep_freed_memory()  # as rollouts do
+    stream, memory = small_stream()
+    step = imagined_step(stream, options.envs, options.rounds)
+    alone = imagined_step(stream, 1, options.rounds)
+    print(
+        f"one imagined step of {options.envs} envs: {1e3 * step:.1f} ms, of one {1e3 * alone:.1f}"
+    )
+    maps = [memory, replace(memory, voxel=options.finer, points=options.points)]
+    measured = [
+        one_map(stream.model, config, options.envs, options.steps, options.rounds, step)
+        for config in maps
+    ]
+    lonely = Walk(stream.model, memory, 1, options.steps).measure()
+    rate = 1.0 / (alone + sum(lonely))
+    print(f"one env: {rate:.1f} steps/s with its memory")
     line = {
-        "name": f"update and render of point maps, {options.envs} panoramas of {HIGH}x{WIDE}",
-        "value": round(1e3 * (update + render), 2),
+        "name": f"update and render of memories, {options.envs} panoramas of {HIGH}x{WIDE}",
+        "value": measured[0]["update_and_render_ms"],
         "unit": "ms",
-        "ratio": round(ratio, 2),
+        "ratio": measured[0]["ratio"],
         "against": "its geometry in plain NumPy, env by env",
-        "share_of_imagined_step": round(share, 3),
         "imagined_step_ms": round(1e3 * step, 1),
-        "points_most": walk.most,
-        "points_cap": walk.memory.config.points,
         "steps": options.steps,
-        "ratios": {name: round(numpy_s[name] / torch_s[name], 2) for name in torch_s},
+        "one_env_steps_per_s": round(rate, 1),
+        "maps": measured,
     }
     print(json.dumps(line))
 
 
-def small_model() -> WorldModel:
-    """A panoramic model of the size of `model=tiny_pixels`, without a memory."""
-    overrides = [
-        *("dataset=none", "out=none", "model=tiny_pixels"),
-        *("model.conditioners=[rays,action]", "model.dynamics.name=agent"),
-    ]
+def one_map(
+    model: WorldModel, config: MemoryConfig, envs: int, steps: int, rounds: int, step: float
+) -> dict[str, object]:
+    """Figures of one map, beside an imagined step of `step` seconds."""
+    walk = Walk(model, config, envs, steps)
+    update, render = walk.measure()
+    both = update + render
+    print(f"voxels of {config.voxel} m: update {1e3 * update:.1f} ms, render {1e3 * render:.1f} ms")
+    print(
+        f"  {both / step:.1%} of a step without memory, {both / (step + both):.1%} of one with it"
+    )
+    print(f"  points of the fullest env along {steps} steps: {walk.most} of {config.points}")
+    torch_s, numpy_s = geometry(walk, rounds)
+    for name, seconds in torch_s.items():
+        print(f"  {name}: {1e3 * seconds:.1f} ms, NumPy {1e3 * numpy_s[name]:.1f} ms")
+    return {
+        "voxel": config.voxel,
+        "update_and_render_ms": round(1e3 * both, 2),
+        "update_ms": round(1e3 * update, 2),
+        "render_ms": round(1e3 * render, 2),
+        "share_of_imagined_step": round(both / step, 3),
+        "share_of_step_with_memory": round(both / (step + both), 3),
+        "points_most": walk.most,
+        "points_cap": config.points,
+        "ratio": round(sum(numpy_s.values()) / sum(torch_s.values()), 2),
+        "ratios": {name: round(numpy_s[name] / torch_s[name], 2) for name in torch_s},
+    }
+
+
+def small_stream() -> tuple[Stream, MemoryConfig]:
+    """A stream of `model=tiny_panorama` without its memory, and this memory's config."""
+    overrides = ["dataset=none", "out=none", "model=tiny_panorama"]
     config = build(WorldModelConfig, compose_config("train", overrides).model)
     torch.manual_seed(0)
-    return WorldModel(config, SPEC).eval().requires_grad_(False)
+    plain = replace(config, memory=MemoryConfig())
+    model = WorldModel(plain, SPEC).eval().requires_grad_(False)
+    return Stream.of(model, Sampler.of(model, STEPS)), config.memory
 
 
-def imagined_step(model: WorldModel, envs: int, rounds: int) -> float:
-    """Processor seconds of one step of a stream, in the fewest steps that the model takes."""
-    stream = Stream.of(model, Sampler.of(model, STEPS))
+def imagined_step(stream: Stream, envs: int, rounds: int) -> float:
+    """Processor seconds of one step of a stream of `envs` rows and of showing its frames."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (envs, 1, HIGH, WIDE, 3), dtype=np.uint8)
     agent = np.tile(np.array([0, 0, 1, 0], np.float32), (envs, 1))
@@ -159,80 +205,95 @@ def depth_of(poses: Tensor) -> Tensor:
 class Walk:
     """Envs that walk on and on, a new frame and its memory every step."""
 
-    def __init__(self, model: WorldModel, envs: int, steps: int) -> None:
+    def __init__(self, model: WorldModel, config: MemoryConfig, envs: int, steps: int) -> None:
         latent = (1, *model.latent_shape)
         size = MemorySize(SPEC, latent, envs, torch.device("cpu"))
-        config = replace(MemoryConfig(), name="points", depth="simulator")
-        self.memory = PointMemory.new(config, size)
+        memory = registered_memories().get(config.name).new(config, size)
+        assert isinstance(memory, FramesPointsMemory)
         sphere = whole_sphere_intrinsics(HIGH, WIDE)
-        cells = scale_intrinsics(sphere, latent[2] / HIGH).repeat(envs, 1, 1, 1)
-        self.cells, self.envs, self.steps, self.most = cells, envs, steps, 0
+        self.cells = scale_intrinsics(sphere, latent[2] / HIGH).repeat(envs, 1, 1, 1)
+        self.memory, self.config, self.reader = memory, config, model.reader
+        self.envs, self.steps, self.most = envs, steps, 0
         self.latents = torch.randn(envs, 1, *latent)
 
+    @torch.inference_mode()
     def measure(self) -> tuple[float, float]:
         """Mean processor seconds of an update and of a render, over the latter half."""
         update, render = [], []
         for step in range(self.steps):
-            pose = poses_of(self.envs, step)
-            cameras = FrameCameras(pose[:, None, None], self.cells, torch.ones(self.envs))
-            shown = ShownFrames(
-                self.latents,
-                cameras,
-                torch.ones(self.envs, 1, 1),
-                torch.ones(self.envs, dtype=torch.long),
-                torch.full((self.envs, 1), step),
-                depth_of(pose)[:, None, None],
-            )
+            shown = self.shown(step)
             begin = time.process_time()
-            self.memory.update(shown)
+            self.memory.view(shown.cameras)
             middle = time.process_time()
-            self.memory.view(cameras)
-            update.append(middle - begin)
-            render.append(time.process_time() - middle)
+            self.memory.update(shown)
+            update.append(time.process_time() - middle)
+            render.append(middle - begin)
             self.most = max(self.most, int(self.memory.stats()["points_most"]))
         half = self.steps // 2
         # Not the median: every few updates one merges, which is the dearest.
         return float(np.mean(update[half:])), float(np.mean(render[half:]))
 
+    def shown(self, step: int) -> ShownFrames:
+        """The frames of a step. The head's depth is of noise, so the room's takes its place."""
+        pose, ones = poses_of(self.envs, step), torch.ones(self.envs, dtype=torch.long)
+        far, told = depth_of(pose)[:, None, None], self.reader.depth
+        assert told is not None
 
-def geometry(envs: int, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
+        def depth(latents: Tensor) -> Tensor:
+            told(latents)
+            return far
+
+        parts = self.reader.pixels, depth, "radial", self.reader.latents
+        cameras = FrameCameras(pose[:, None, None], self.cells, ones.float())
+        mask, number = ones.float()[:, None, None], torch.full((self.envs, 1), step)
+        reader = FrameReader(*parts)  # type: ignore[arg-type]
+        return ShownFrames(self.latents, cameras, mask, ones, number, None, reader)
+
+
+def geometry(walk: Walk, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
     """Processor seconds of each operation in torch, batched, and in NumPy, env by env."""
-    # Of a place where no point falls on the edge of a pixel, whose side rounding decides.
-    poses, voxel, channels = poses_of(envs, 3), MemoryConfig().voxel, 8
+    envs, held = walk.envs, walk.memory.points.settled
     sphere = whole_sphere_intrinsics(HIGH, WIDE)
-    intrinsics, frames = sphere.expand(envs, 3, 3), [poses_of(envs, 7 * i) for i in range(4)]
-    depths = [depth_of(each) for each in frames]
-    place = torch.cat(
-        [
-            unproject(depth, "radial", intrinsics, pose, SPHERE).flatten(1, 2)
-            for depth, pose in zip(depths, frames, strict=True)
-        ],
-        1,
+    intrinsics = sphere.expand(envs, 3, 3)
+    coming = [poses_of(envs, walk.steps + step) for step in range(MERGED_EVERY)]
+    depths, poses = [depth_of(each) for each in coming], coming[0]
+    new = walk.memory.points.map.taken(held.key[:, :0])
+    for depth, pose in zip(depths, coming, strict=True):
+        place = unproject(depth, "radial", intrinsics, pose, SPHERE).flatten(1, 2)
+        far, features = depth.flatten(1), torch.rand_like(place)
+        key = voxel_keys(place, far > 0, walk.config.voxel)
+        new = appended(new, Voxels(key, place, features, 1 / far**2, far, torch.ones_like(key)))
+    none, points = (
+        torch.zeros_like(held.valid),
+        Points(held.place, held.features, held.radius, held.valid),
     )
-    features, ones = torch.randn(*place.shape[:2], channels), torch.ones(place.shape[:2])
-    valid, radius = ones > 0, torch.cat([d.flatten(1) for d in depths], 1) / (2 * sphere[1, 1])
-    points = Points(place, features, radius, valid)
-
-    def cloud() -> Voxels:
-        key = voxel_keys(place, valid, voxel)
-        return Voxels(key, place, features, ones, radius, ones.long())
-
     ours: dict[str, Callable[[], object]] = {
         "unproject": lambda: unproject(depths[0], "radial", intrinsics, poses, SPHERE),
-        "merge": lambda: merged(cloud()),
+        "merge": lambda: inserted(held, none, summed(new)),
         "splat": lambda: splat(points, intrinsics, poses, (HIGH, WIDE), SPHERE, 2, 0),
     }
-    flat = place.numpy(), features.numpy(), poses.numpy(), depths[0].numpy()
+    flat = [[row(each, k) for k in range(envs)] for each in (held, appended(held, new))]
+    far_away, where = depths[0].numpy(), poses.numpy()
     plain: dict[str, Callable[[], object]] = {
-        "unproject": lambda: [plain_unproject(d, p) for d, p in zip(flat[3], flat[2], strict=True)],
-        "merge": lambda: [plain_merge(p, f, voxel) for p, f in zip(flat[0], flat[1], strict=True)],
-        "splat": lambda: [plain_splat(*one) for one in zip(*flat[:3], strict=True)],
+        "unproject": lambda: [plain_unproject(*one) for one in zip(far_away, where, strict=True)],
+        "merge": lambda: [plain_merge(*one) for one in flat[1]],
+        "splat": lambda: [
+            plain_splat(*one[1:3], pose) for one, pose in zip(flat[0], where, strict=True)
+        ],
     }
     require_same(ours, plain)
     return (
         {name: timed(run, rounds) for name, run in ours.items()},
         {name: timed(run, rounds) for name, run in plain.items()},
     )
+
+
+def row(held: Voxels, k: int) -> tuple[Array, Array, Array, Array]:
+    """Keys, places, features and weights of one env's points, for NumPy."""
+    there = held.valid[k]
+    parts = (held.key, held.place, held.features, held.weight)
+    keys, place, features, weight = (np.ascontiguousarray(p[k][there].numpy()) for p in parts)
+    return keys, place, features, weight
 
 
 def plain_unproject(depth: Array, pose: Array) -> Array:
@@ -245,16 +306,14 @@ def plain_unproject(depth: Array, pose: Array) -> Array:
     return found
 
 
-def plain_merge(place: Array, features: Array, voxel: float) -> tuple[Array, Array]:
-    """Means of what lies in one voxel."""
-    cells = np.floor(place / voxel).astype(np.int64)
-    _, inverse = np.unique(cells, axis=0, return_inverse=True)
-    count = np.bincount(inverse.reshape(-1))
-    values = np.concatenate([place, features], axis=1)
-    total = np.zeros((len(count), values.shape[1]), np.float32)
-    np.add.at(total, inverse.reshape(-1), values)
-    mean = total / count[:, None]
-    return mean[:, :3], mean[:, 3:]
+def plain_merge(keys: Array, place: Array, features: Array, weight: Array) -> tuple[Array, Array]:
+    """Weighted means of what lies in one voxel."""
+    _, inverse = np.unique(keys, return_inverse=True)
+    values = np.concatenate([place, features, np.ones_like(place[:, :1])], axis=1)
+    total = np.zeros((inverse.max() + 1, values.shape[1]), np.float32)
+    np.add.at(total, inverse, values * weight[:, None])
+    mean = total / total[:, -1:]
+    return mean[:, :3], mean[:, 3:-1]
 
 
 def plain_splat(place: Array, features: Array, pose: Array) -> tuple[Array, Array]:
@@ -287,8 +346,11 @@ def require_same(
     shown = mine.features.movedim(1, -1).numpy()  # type: ignore[attr-defined]
     told = np.stack([each[0] for each in theirs])  # type: ignore[attr-defined]
     assert (np.abs(shown - told).max(-1) > 1e-3).mean() < 0.02
-    counted = ours["merge"]().count.tolist()  # type: ignore[attr-defined]
-    assert counted == [len(each[0]) for each in plain["merge"]()]  # type: ignore[attr-defined]
+    one, many = ours["merge"](), plain["merge"]()
+    for k, (place, features) in enumerate(many):  # type: ignore[arg-type,var-annotated]
+        there = one.valid[k]  # type: ignore[attr-defined]
+        for mean, other in ((one.place, place), (one.features, features)):  # type: ignore[attr-defined]
+            np.testing.assert_allclose(mean[k][there].numpy(), other, atol=1e-4)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from toy_room import HEIGHT, WIDTH, Walker, seen
 
+from worldsim.cameras import splat as splatting
 from worldsim.cameras.depth import unproject
 from worldsim.cameras.projection import (
     PROJECTIONS,
@@ -199,6 +201,31 @@ def test_scenes_of_a_batch_are_independent() -> None:
             alone = splat(clouds[row], intrinsics[:1], poses[row : row + 1], size, SPHERE)
             torch.testing.assert_close(together.features[row : row + 1], alone.features)
             assert torch.equal(together.coverage[row : row + 1], alone.coverage)
+
+
+def test_kinds_of_points_are_drawn_as_one_and_padding_as_if_it_were_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A number is one more feature; a few points off the image are hidden, many left out."""
+    kinds = [cloud([Walker(0.4, -0.3, 0.7)]), cloud([Walker(-0.5, 0.2, 2.0)])]
+    kinds[1].valid[:, 5::9] = False
+    kinds[1].place[:, 5::9] = torch.nan
+    kinds = [replace(kind, number=torch.full(kind.valid.shape, k)) for k, kind in enumerate(kinds)]
+    camera = PANORAMA[None], frame(Walker(0.1, 0.1, 3.0))[2][None], (HEIGHT, WIDTH), SPHERE
+    there = [kind.valid[0] for kind in kinds]
+    parts = [
+        torch.cat(
+            [getattr(kind, name)[:, some] for kind, some in zip(kinds, there, strict=True)], 1
+        )
+        for name in ("place", "features", "radius", "valid", "number")
+    ]
+    features = torch.cat([parts[1], parts[4][..., None].float()], -1)
+    told = splat(Points(parts[0], features, *parts[2:4]), *camera)
+    for few in (0.0, 1.0):
+        monkeypatch.setattr(splatting, "FEW", few)
+        found = splat(kinds, *camera)
+        for name in ("features", "depth", "coverage"):
+            assert torch.equal(getattr(found, name), getattr(told, name))
 
 
 def unfiltered(

@@ -23,7 +23,9 @@ from worldsim.memory.voxels import (
     Voxels,
     appended,
     bounded,
+    inserted,
     merged,
+    summed,
     voxel_keys,
 )
 from worldsim.spec import DepthKind
@@ -260,6 +262,28 @@ def test_merged_points_are_the_weighted_means_of_their_voxels() -> None:
             mean = (place[here] * weight[here, None]).sum(0) / weight[here].sum()
             torch.testing.assert_close(both.place[row, place_in].double(), mean, atol=1e-5, rtol=0)
             assert both.number[row, place_in] == number[here].max()
+
+
+def test_new_points_find_their_places_as_if_all_were_sorted_anew() -> None:
+    """Round by round, with points that are gone; what nothing new met keeps its every bit."""
+    held = merged(drawn(2, 60, 0))
+    for seed in range(1, 8):
+        new = drawn(2, 20 * seed, seed)
+        gone = torch.rand(held.key.shape, generator=torch.Generator().manual_seed(seed)) < 0.2
+        left = replace(held, key=held.key.masked_fill(gone, EMPTY))
+        told, before = merged(appended(left, new)), left.select([0, 1])
+        held = inserted(held, gone, summed(new))
+        for row in range(2):
+            mine, theirs = held.valid[row], told.valid[row]
+            assert torch.equal(held.key[row, mine], told.key[row, theirs])
+            assert mine[: int(mine.sum())].all()
+            for name in ("place", "features", "weight", "radius", "number"):
+                one, other = getattr(held, name)[row, mine], getattr(told, name)[row, theirs]
+                torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
+            met = torch.isin(before.key[row], new.key[row])
+            alone = before.valid[row] & ~met
+            found = torch.isin(held.key[row], before.key[row, alone]) & mine
+            assert torch.equal(held.place[row, found], before.place[row, alone])
 
 
 def test_a_full_row_loses_what_was_seen_longest_ago() -> None:

@@ -111,15 +111,15 @@ class Equirectangular(Projection):
 
     def project(self, points: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
         # Side by side in memory, arc tangents of many points take an eighth of the time.
-        x, y, z = (each.contiguous() for each in points.unbind(-1))
+        x, y, z = (
+            each if each.stride()[-1:] == (1,) else each.contiguous() for each in points.unbind(-1)
+        )
         # The arc tangent keeps its precision at the poles, where the arc sine loses it.
         level = torch.hypot(x, z)
         longitude, latitude = torch.atan2(x, z), torch.atan2(y, level)
         pixels = [
-            intrinsics[..., row, 0] * longitude
-            + intrinsics[..., row, 1] * latitude
-            + intrinsics[..., row, 2]
-            for row in (0, 1)
+            intrinsics[..., 0, 0] * longitude + intrinsics[..., 0, 2],
+            intrinsics[..., 1, 1] * latitude + intrinsics[..., 1, 2],
         ]
         return torch.stack(pixels).movedim(0, -1), torch.hypot(level, y)
 
@@ -167,6 +167,15 @@ def project(
     relative = points - poses[..., :3, 3]
     camera = torch.einsum("...ji,...j->...i", poses[..., :3, :3], relative)
     return projection.project(camera, intrinsics)
+
+
+def in_camera(points: Tensor, poses: Tensor) -> Tensor:
+    """World points `[B, N, 3]` in the frames of cameras at `poses` `[B, 4, 4]`, as `[B, N, 3]`.
+
+    Their axes lie side by side in memory, and many points of a scene are one product.
+    """
+    turn = poses[:, :3, :3].mT
+    return (turn @ points.mT - turn @ poses[:, :3, 3:]).mT
 
 
 def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from worldsim.cameras.poses import inverse_pose
 from worldsim.cameras.projection import Projection, projections_of
 from worldsim.memory.base import FrameCameras, Memory, MemoryConfig, MemorySize, ShownFrames
-from worldsim.memory.growing import GrowingRows
+from worldsim.memory.growing import GrowingRows, writable
 
 
 @dataclass(eq=False)
@@ -104,10 +104,15 @@ class FrameStore(GrowingRows, Memory):
     def _keep(self, new: Mapping[str, Tensor], frame: int, rows: Tensor) -> None:
         full = self.held >= self.most
         place = torch.where(full, self.place() if bool(full.any()) else self.held, self.held)[rows]
-        wide = self.widened(int(place.max()) + 1)
+        # Room for some more at once: to widen is to copy all that is kept.
+        needed = int(place.max()) + 1
+        if needed > self.width:
+            wide = self.widened(min(needed + self.width // 4, max(self.most, needed)))
+            for name in self.fills:
+                setattr(self, name, getattr(wide, name))
         for name, value in new.items():
-            held: Tensor = getattr(wide, name)
-            held = held.clone() if wide is self else held
+            held: Tensor = getattr(self, name)
+            held = held if writable(held) else held.clone()
             held[rows, place] = value[rows, frame].to(held.dtype)
             setattr(self, name, held)
 

@@ -169,13 +169,16 @@ class FrameMemory(FrameStore):
         seen = points.new_zeros(*self.number.shape, points.shape[1])
         for view, projection in enumerate(self.projections):
             pose = self.pose[:, :, view]
-            relative = points[:, None] - pose[:, :, None, :3, 3]
-            local = relative @ pose[..., :3, :3]
-            pixel, depth = projection.project(local, self.intrinsics[:, None, None, view])
+            # One product for all cameras of a row, each axis side by side in memory.
+            turn = pose[..., :3, :3].mT
+            local = (turn.flatten(1, 2) @ points.mT).unflatten(1, (-1, 3)) - turn @ pose[
+                ..., :3, 3:
+            ]
+            pixel, depth = projection.project(local.mT, self.intrinsics[:, None, None, view])
             across = pixel[..., 0].remainder(wide) if projection.wrap else pixel[..., 0]
             inside = (across >= 0) & (across < wide) & (pixel[..., 1] >= 0)
             inside = inside & (pixel[..., 1] <= high) & (depth > 0)
-            near = relative.norm(dim=-1) <= self.config.reach
+            near = local.square().sum(2) <= self.config.reach**2
             there = self.view_mask[:, :, view, None] > 0
             seen = torch.maximum(seen, (inside & near & there).to(seen))
         return seen

@@ -118,11 +118,13 @@ class DrawnFrames(FrameMemory):
             radius.append(metres[:, :, held] / (2.0 * lens[..., 1, 1, None, None]))
         there = (metres > 0) & (number >= 0)[..., None, None, None]
         valid = there.flatten(1) & (cameras.known > 0)[:, None]
-        colours = self.colours[rows, order].movedim(3, -1)
-        told = number[..., None, None, None, None].expand(*colours.shape[:-1], 1)
-        features = torch.cat([colours, told.to(colours)], -1).flatten(1, 4)
+        told = number[..., None, None, None].expand_as(metres)
         points = Points(
-            torch.stack(places, 2).flatten(1, 4), features, torch.stack(radius, 2).flatten(1), valid
+            torch.stack(places, 2).flatten(1, 4),
+            self.colours[rows, order].movedim(3, -1).flatten(1, 4),
+            torch.stack(radius, 2).flatten(1),
+            valid,
+            told.flatten(1),
         )
         pose, size = cameras.pose[:, frame, view].float(), (metres.shape[-2], metres.shape[-1])
         return splat(points, intrinsics, pose, size, projection)

@@ -16,6 +16,12 @@ from torch import Tensor
 from worldsim.rows import join_parts, put_rows, take_parts
 
 
+def writable(held: Tensor) -> bool:
+    """Whether a tensor may be changed in place: not if it was made in an inference mode that is
+    over."""
+    return not held.is_inference() or torch.is_inference_mode_enabled()
+
+
 class GrowingRows:
     """Base of dataclasses with row tensors `[N, S, ...]`, of which S differs among them.
 

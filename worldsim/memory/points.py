@@ -41,7 +41,8 @@ from worldsim.memory.voxels import (
     Voxels,
     appended,
     bounded,
-    merged,
+    inserted,
+    summed,
     voxel_keys,
 )
 
@@ -57,11 +58,12 @@ class PointMemory(Memory):
     """A map of points; see the head of this file.
 
     Attributes:
-        map: points of the rows.
+        settled: points of the rows, one in a voxel.
+        fresh: points of the newest frames, not merged with the others yet.
         recent: newest frames, where the source of depth looks back; else None.
         without_depth: `[N]` frames that added nothing, since nobody told their depth.
         lost: `[N]` points that made room for others.
-        unmerged: `[N]` frames whose points lie behind the others, not merged yet.
+        unmerged: `[N]` frames whose points are fresh.
         config: of the memory.
         source: of depth.
         newest: `[N, V, 3, H, W]` the newest picture, where points carry colours; else `[N, 0]`.
@@ -71,7 +73,8 @@ class PointMemory(Memory):
 
     reads_depth = True
 
-    map: Voxels
+    settled: Voxels
+    fresh: Voxels
     recent: RawMemory | None
     without_depth: Tensor
     lost: Tensor
@@ -88,11 +91,13 @@ class PointMemory(Memory):
         window = replace(config, name="raw", retrieved=source.window, skipped=0)
         camera, views = size.spec.cameras[0], size.latent[0]
         picture = (views, 3, camera.height, camera.width) if config.colours else (0,)
+        empty = Voxels.none(size.rows, 3 if config.colours else size.latent[1], size.device)
         return cls(
             size.latent,
             size.zeros(),
             size.zeros(),
-            Voxels.none(size.rows, 3 if config.colours else size.latent[1], size.device),
+            empty,
+            empty,
             RawMemory.new(window, size) if source.window else None,
             size.zeros(),
             size.zeros(),
@@ -102,6 +107,11 @@ class PointMemory(Memory):
             source,
             projections_of(size.spec.cameras),
         )
+
+    @property
+    def map(self) -> Voxels:
+        """All points, the fresh ones behind the others."""
+        return appended(self.settled, self.fresh)
 
     def update(self, shown: ShownFrames) -> None:
         self.take_in(shown)
@@ -153,28 +163,36 @@ class PointMemory(Memory):
             new = self._points(sampled, cells, shown.number[:, frame])
             views.append(sampled)
             told |= new.valid.any(1)
-            self.map = appended(self.map, new)
+            self.fresh = appended(self.fresh, new)
         self.without_depth = self.without_depth + (shown.real[:, frame] & ~told)
         self.unmerged = self.unmerged + told
         # Each row by its own count, so that none depends on those beside it.
-        due = (self.unmerged >= MERGED_EVERY) | (self.map.count > self.config.points)
+        due = self.unmerged >= MERGED_EVERY
+        if self.settled.width + self.fresh.width > self.config.points:
+            due |= self.settled.count + self.fresh.count > self.config.points
         if bool(due.any()):
             self._merge(due.nonzero()[:, 0].tolist(), views)
 
     def _merge(self, rows: list[int], views: list[Surface]) -> None:
         """Merge the points of rows, without those that their newest frame looks through."""
         every = rows == list(range(len(self.unmerged)))
-        held = self.map if every else self.map.select(rows)
-        for sampled in views:
-            gone = (sampled if every else sampled.of_rows(rows)).looks_through(held.place)
-            held = replace(held, key=held.key.masked_fill(gone, EMPTY))
-        room = MERGED_EVERY * sum(each.metres[0].numel() for each in views)
-        held, lost = bounded(merged(held), self.config.points, room)
+        held, new = self.settled, self.fresh
         if not every:
-            whole = self.map
-            whole.put(rows, held)
-            held = whole
-        self.map = held.trimmed()
+            held, new = held.select(rows), new.select(rows)
+        gone = torch.zeros_like(held.valid)
+        for sampled in views:
+            mine = sampled if every else sampled.of_rows(rows)
+            gone |= mine.looks_through(held.place)
+            new = replace(new, key=new.key.masked_fill(mine.looks_through(new.place), EMPTY))
+        room = MERGED_EVERY * sum(each.metres[0].numel() for each in views)
+        held, lost = bounded(inserted(held, gone, summed(new)), self.config.points, room)
+        left = torch.ones_like(self.fresh.valid)
+        left[rows] = False
+        self.fresh = self.fresh.kept(left)
+        if not every:
+            self.settled.put(rows, held)
+            held = self.settled
+        self.settled = held
         self.lost = self.lost.index_add(0, torch.tensor(rows, device=lost.device), lost)
         self.unmerged = self.unmerged.index_fill(0, torch.tensor(rows, device=lost.device), 0)
         if bool((lost > 0).any()):
@@ -190,17 +208,23 @@ class PointMemory(Memory):
         place, depth = sampled.points, sampled.metres.flatten(1)
         radius = depth / (2.0 * sampled.intrinsics[:, None, 1, 1])
         key = voxel_keys(place, depth > 0, self.config.voxel)
-        apart = (place - sampled.pose[:, None, :3, 3]).norm(dim=-1)
-        weight = apart.clamp_min(CLOSEST).pow(-2)
+        weight = 1.0 / sampled.apart.flatten(1).clamp_min(CLOSEST).square()
         return Voxels(key, place, features, weight, radius, number[:, None].expand_as(key))
 
     def seen_by(self, cameras: FrameCameras, frame: int, view: int) -> Splatted:
         """The map from one camera of N rows; the last feature is the number of the frame."""
-        valid = self.map.valid & (cameras.known > 0)[:, None]
+        known = (cameras.known > 0)[:, None]
         # Merged points stand as far apart as voxels do.
-        radius = self.map.radius.clamp_min(self.config.voxel / 2)
-        shown = self.map.number[..., None].to(self.map.features)
-        points = Points(self.map.place, torch.cat([self.map.features, shown], -1), radius, valid)
+        points = [
+            Points(
+                each.place,
+                each.features,
+                each.radius.clamp_min(self.config.voxel / 2),
+                each.valid & known,
+                each.number,
+            )
+            for each in (self.settled, self.fresh)
+        ]
         intrinsics, pose = cameras.intrinsics[:, view].float(), cameras.pose[:, frame, view].float()
         size = (self.latent[2], self.latent[3])
         if self.config.colours:
@@ -214,8 +238,8 @@ class PointMemory(Memory):
 
     def view(self, cameras: FrameCameras, look: Look | None = None) -> MemoryView:
         """See `Memory`; `look` draws what a camera sees, `seen_by` unless another is given."""
-        if not self.map.width:
-            return super()._null(cameras)
+        if not self.settled.width + self.fresh.width:
+            return self._null(cameras)
         render, covered, nearness, age = self._rendered(cameras, look or self.seen_by)
         return MemoryView(render, covered, *self.retrieve(cameras), nearness, age)
 
@@ -241,18 +265,20 @@ class PointMemory(Memory):
 
     def save_ply(self, path: Path, row: int, colours: Colours | None = None) -> None:
         """Write one row's points as a PLY file; see `write_ply`."""
-        valid = self.map.valid[row]
-        features = self.map.features[row, valid]
+        points = self.map
+        valid = points.valid[row]
+        features = points.features[row, valid]
         colours = to_bytes if self.config.colours else colours
-        write_ply(path, self.map.place[row, valid], features, self.map.number[row, valid], colours)
+        write_ply(path, points.place[row, valid], features, points.number[row, valid], colours)
 
     def stats(self) -> dict[str, float]:
         rows = max(len(self.seen), 1)
-        count, per_point = float(self.map.count.sum()) / rows, 4 * (self.latent[1] + 5) + 16
+        held = self.settled.count + self.fresh.count
+        count, per_point = float(held.sum()) / rows, 4 * (self.latent[1] + 5) + 16
         return {
             **super().stats(),
             "points": count,
-            "points_most": float(self.map.count.max()) if len(self.seen) else 0.0,
+            "points_most": float(held.max()) if len(self.seen) else 0.0,
             "points_lost": float(self.lost.sum()) / rows,
             "frames_without_depth": float(self.without_depth.sum()) / rows,
             "bytes": count * per_point,

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from worldsim.cameras.depth import convert_depth, unproject
-from worldsim.cameras.projection import Projection, project, scale_intrinsics
+from worldsim.cameras.projection import Projection, in_camera, scale_intrinsics
 from worldsim.memory.base import ShownFrames
 from worldsim.memory.depth import Depth
 
@@ -44,6 +44,12 @@ class Surface:
         return replace(self, **parts)
 
     @property
+    def apart(self) -> Tensor:
+        """`[N, a, b]` metres from the camera."""
+        kind = self.projection.depth
+        return convert_depth(self.metres, kind, "radial", self.projection, self.intrinsics)
+
+    @property
     def points(self) -> Tensor:
         """`[N, a b, 3]` in the world."""
         kind = self.projection.depth
@@ -65,7 +71,8 @@ class Surface:
         high, wide = self.metres.shape[1:]
         # The least depth around: at the edge of a thing nobody knows which of both is seen.
         around = -functional.max_pool2d(-self.metres[:, None], 3, stride=1, padding=1)
-        pixel, depth = project(place, self.intrinsics[:, None], self.pose[:, None], self.projection)
+        local = in_camera(place, self.pose)
+        pixel, depth = self.projection.project(local, self.intrinsics[:, None])
         column, row = pixel.floor().unbind(-1)
         if self.projection.wrap:
             column, row = column.remainder(wide), row.clamp(0, high - 1)

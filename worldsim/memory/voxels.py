@@ -1,7 +1,8 @@
 """A map of points hashed by voxels: merged, bounded, batched over rows, without a loop over them.
 
 Voxels are known by one whole number each, by which every row is sorted, so that what lies in one
-voxel lies side by side. A merge sorts old and new points together and sums what is equal.
+voxel lies side by side. New points are sorted and summed among themselves, and find their places
+among those that are sorted already.
 
 Legend: N rows, P points of the fullest row, Q new points, C features. Metres.
 """
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from worldsim.memory.growing import GrowingRows
+from worldsim.memory.growing import GrowingRows, writable
 
 EMPTY = torch.iinfo(torch.int64).max
 """The number of no voxel, which sorts behind all others."""
@@ -21,6 +22,8 @@ _BITS = 20
 """Bits of each coordinate of a voxel."""
 MERGED_EVERY = 4
 """Frames after which a row's points are merged; until then new ones lie behind the others."""
+_LOOSE = 17 / 16
+"""Times what the fullest row holds that rows may be wide."""
 _KEPT = 7 / 8
 """Share of the most points that stays when a row is full, so that not every merge sorts them."""
 
@@ -70,31 +73,56 @@ class Voxels(GrowingRows):
         """`[N]` points of each row."""
         return self.valid.sum(1)
 
-    def trimmed(self) -> "Voxels":
-        """The same without places at the end that are empty in every row."""
-        last = (self.valid * torch.arange(1, self.width + 1, device=self.key.device)).amax(1)
-        width = int(last.max()) if len(last) else 0
-        if width == self.width:
-            return self
-        return Voxels(**{f.name: getattr(self, f.name)[:, :width] for f in fields(self)})
-
     def taken(self, order: Tensor) -> "Voxels":
-        """The points `order` `[N, Q]` of each row."""
-        parts = {}
+        """The points `order` `[N, Q]` of each row; their axes lie side by side in memory."""
+        index, parts = self._flat(order).flatten(), {}
         for field in fields(self):
             held: Tensor = getattr(self, field.name)
-            index = order.reshape(*order.shape, *(1,) * (held.ndim - 2))
-            parts[field.name] = held.gather(1, index.expand(*order.shape, *held.shape[2:]))
+            axes = _axes(held)
+            found = held.new_empty(len(axes), len(index))
+            for axis, each in zip(found, axes, strict=True):
+                torch.index_select(each.flatten(), 0, index, out=axis)
+            found = found.view(len(axes), *order.shape)
+            parts[field.name] = found.movedim(0, -1) if held.ndim > 2 else found[0]
         return Voxels(**parts)
+
+    def moved(self, order: Tensor) -> None:
+        """Have the points `order` `[N, P]` of each row take the places of all, in place."""
+        index = self._flat(order).flatten()
+        for field in fields(self):
+            for axis in _axes(getattr(self, field.name)):
+                axis.copy_(axis.flatten().index_select(0, index).view_as(axis))
+
+    def set_at(self, order: Tensor, which: Tensor, points: "Voxels") -> None:
+        """Put `points` `[N, Q]` where `which` `[N, Q]` to the places `order` `[N, Q]`, in place.
+
+        These points are `taken`.
+        """
+        to, some = self._flat(order)[which], which.flatten().nonzero()[:, 0]
+        for field in fields(self):
+            pairs = (_axes(getattr(each, field.name)) for each in (self, points))
+            for mine, theirs in zip(*pairs, strict=True):
+                mine.view(-1).index_copy_(0, to, theirs.flatten().index_select(0, some))
+
+    def _flat(self, order: Tensor) -> Tensor:
+        """Places `order` `[N, Q]` of each row, counted through all rows."""
+        return order + torch.arange(len(order), device=order.device)[:, None] * self.width
 
     def kept(self, keep: Tensor) -> "Voxels":
         """Only points where `keep` `[N, P]` is True, as narrow as can be."""
         keep = keep & self.valid
         width = int(keep.sum(1).max()) if keep.numel() else 0
+        if not width:
+            return Voxels.none(len(keep), self.features.shape[2], keep.device)
         key = self.key.masked_fill(~keep, EMPTY)
         ordered = key.sort(dim=1, stable=True)
         short = replace(self, key=key).taken(ordered.indices[:, :width])
         return short
+
+
+def _axes(held: Tensor) -> tuple[Tensor, ...]:
+    """Each `[N, P]` of a tensor `[N, P]` or `[N, P, C]`."""
+    return held.unbind(2) if held.ndim > 2 else (held,)
 
 
 def voxel_keys(place: Tensor, valid: Tensor, size: float) -> Tensor:
@@ -121,6 +149,23 @@ def appended(held: Voxels, new: Voxels) -> Voxels:
 
 def merged(held: Voxels) -> Voxels:
     """The map with one point in each voxel, in the order of their keys; later points are newer."""
+    return means(summed(held))
+
+
+def means(sums: Voxels) -> Voxels:
+    """Weighted means out of weighted sums, of place, features and radius."""
+    weight = sums.weight.clamp_min(1e-12)
+    apart = weight[..., None]
+    return replace(
+        sums,
+        place=sums.place / apart,
+        features=sums.features / apart,
+        radius=sums.radius / weight,
+    )
+
+
+def summed(held: Voxels) -> Voxels:
+    """Weighted sums of what lies in each voxel, in the order of their keys; see `merged`."""
     rows, places = held.key.shape
     ordered = held.key.sort(dim=1, stable=True)
     valid = ordered.values != EMPTY
@@ -139,13 +184,70 @@ def merged(held: Voxels) -> Voxels:
     last = (torch.minimum(begin[:, 1:], count) - 1).clamp_min(0)
     there = begin[:, :width] < count
     values = _sums(held, ordered.indices, begin[:, :width])
-    weight = values[..., -1]
-    mean = values[..., :-1] / weight.clamp_min(1e-12)[..., None]
     first = begin[:, :width].clamp(max=places - 1)
     key = torch.where(there, ordered.values.gather(1, first), EMPTY)
     newest = held.number.gather(1, ordered.indices.gather(1, last))
     number = torch.where(there, newest, -1)
-    return Voxels(key, mean[..., :3], mean[..., 3:-1], weight, mean[..., -1], number)
+    return Voxels(key, values[..., :3], values[..., 3:-2], values[..., -1], values[..., -2], number)
+
+
+def inserted(held: Voxels, gone: Tensor, new: Voxels) -> Voxels:
+    """A merged map without the points `gone` `[N, P]`, with newer ones that are `summed`.
+
+    A voxel that holds a point already has the weighted mean of both; others keep theirs to the bit.
+    `held` may be changed in place, and is the caller's own.
+    """
+    if not held.width or not new.width:
+        return means(new) if new.width else held.kept(~gone)
+    stays, coming = held.valid & ~gone, new.valid
+    at = torch.searchsorted(held.key, new.key)
+    met = at.clamp(max=held.width - 1)
+    known = coming & (held.key.gather(1, met) == new.key) & stays.gather(1, met)
+    both = _with_old(held.taken(met), known, new)
+    fresh = coming & ~known
+    # Old points move up by the new ones before them, and those by the old ones before them.
+    ahead = torch.zeros_like(held.key[:, :1]).expand(-1, held.width + 1).clone()
+    ahead.scatter_add_(1, at, fresh.long())
+    old = stays.cumsum(1)
+    moved = old - 1 + ahead[:, :-1].cumsum(1)
+    before = torch.cat([torch.zeros_like(old[:, :1]), old], dim=1).gather(1, at)
+    to = torch.where(known, moved.gather(1, met), before + fresh.cumsum(1) - 1)
+    count = old[:, -1] + fresh.sum(1)
+    width = _room(held, int(count.max()))
+    source = torch.zeros_like(held.key[:, :1]).expand(-1, width + 1).clone()
+    index = torch.arange(held.width, device=at.device).expand_as(moved)
+    source.scatter_(1, moved.masked_fill_(~stays, width), index)
+    result = held
+    if width == held.width and writable(held.key):
+        held.moved(source[:, :width])
+    else:
+        result = held.taken(source[:, :width])
+    result.set_at(to, coming, both)
+    filled = torch.arange(width, device=at.device) < count[:, None]
+    result.key.masked_fill_(~filled, EMPTY)
+    return result
+
+
+def _room(held: Voxels, needed: int) -> int:
+    """Places of each row that `needed` points of the fullest get: as many as before, if they fit
+    and are not far too many. New memory costs more than all that is done in it."""
+    if needed <= held.width <= needed * _LOOSE:
+        return held.width
+    return int(needed * (1 + _LOOSE) / 2)
+
+
+def _with_old(old: Voxels, known: Tensor, new: Voxels) -> Voxels:
+    """Means of `summed` points and, where `known` `[N, Q]`, of the old ones of the same voxels."""
+    had = old.weight * known
+    return means(
+        replace(
+            new,
+            place=old.place * had[..., None] + new.place,
+            features=old.features * had[..., None] + new.features,
+            radius=old.radius * had + new.radius,
+            weight=had + new.weight,
+        )
+    )
 
 
 def _sums(held: Voxels, order: Tensor, begin: Tensor) -> Tensor:
