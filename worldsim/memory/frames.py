@@ -171,7 +171,7 @@ class FrameMemory(FrameStore):
             pose = self.pose[:, :, view]
             # One product for all cameras of a row, each axis side by side in memory.
             turn = pose[..., :3, :3].mT
-            local = (turn.flatten(1, 2) @ points.mT).unflatten(1, (-1, 3)) - turn @ pose[
+            local = (turn.flatten(1, 2) @ points.mT).reshape(*turn.shape[:3], -1) - turn @ pose[
                 ..., :3, 3:
             ]
             pixel, depth = projection.project(local.mT, self.intrinsics[:, None, None, view])
