@@ -69,8 +69,8 @@ def read_info(root: Path) -> dict[str, Any]:
     if not path.exists():
         if (root / ".staging").exists():
             raise DataError(
-                f"{root} holds an unfinished collection; run the same `worldsim collect` "
-                "command again to finish it"
+                f"{root} holds an unfinished collection or import; run the same `worldsim collect` "
+                "or `worldsim data import` command again to finish it"
             )
         raise DataError(f"{root} is no LeRobot data set: {path} does not exist")
     info = read_json(path)
