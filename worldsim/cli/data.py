@@ -8,6 +8,7 @@ from worldsim.cli.console import counted, finish, progress, say
 from worldsim.cli.settings.data import Settings
 from worldsim.config.compose import build
 from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.extrinsics import extrinsics_faults
 from worldsim.data.faults import errors_of, raise_faults
 from worldsim.data.importing.request import already_imported
 from worldsim.data.importing.run import open_import
@@ -94,6 +95,6 @@ def _import(settings: Settings) -> None:
             say(note)
         with counted("episodes written") as show:
             dataset = job.write(out, show)
-    for line in behaviour_lines(dataset):
+    for line in [*map(str, extrinsics_faults(dataset)), *behaviour_lines(dataset)]:
         say(line)
     finish(f"data set of {dataset.num_episodes} episodes", out)

@@ -113,12 +113,14 @@ def _open_data(
     from worldsim.data.cache import build_cache
     from worldsim.data.cache_writer import resized_spec
     from worldsim.data.dataset import LeRobotDataset
-    from worldsim.data.faults import raise_faults
+    from worldsim.data.faults import settle
     from worldsim.data.verify import training_faults
     from worldsim.models.tokenizers.base import require_image_size
 
     dataset = LeRobotDataset(root, selection)
-    raise_faults(root, training_faults(dataset))
+    settle(root, training_faults(dataset))
+    if not dataset.env_info and dataset.meaning:
+        say(f"{dataset.meaning[0]}; `worldsim data inspect root={root}` shows the evidence")
     camera = resized_spec(dataset, size).cameras[0]
     require_image_size(camera.height, camera.width, factor)
     with counted("decoded episodes") as show:

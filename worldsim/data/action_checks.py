@@ -33,6 +33,11 @@ def continuous(action: NDArray[Any]) -> NDArray[np.bool_]:
     return np.array([len(np.unique(column)) > FEW for column in action.T], bool)
 
 
+def swamps(action: NDArray[Any]) -> bool:
+    """Whether an entry that varies is far larger than what networks take, as degrees are."""
+    return bool((continuous(action) & (action.std(axis=0) > LARGE)).any())
+
+
 def is_faint(action: NDArray[Any]) -> bool:
     """Whether half of the entries that vary are hardly seen, and would be seen once scaled."""
     varied, spread = continuous(action), action.std(axis=0)

@@ -20,6 +20,11 @@ _WORDS = re.compile(
 )
 _BY_AXIS = re.compile(r"(^|[^a-z])(rot|rotation|orientation|ori)[._ ]?([xyz0-2])$")
 
+_TURN = 1.75 * np.pi
+"""Least jump between two rows that is a wrap."""
+_HALF = np.pi + 1e-2
+"""Greatest angle, with room for rounding."""
+
 
 def is_angle_name(name: str) -> bool:
     """Whether an entry is called as angles are that may wrap."""
@@ -30,12 +35,12 @@ def is_angle_name(name: str) -> bool:
 def wraps(values: NDArray[Any]) -> NDArray[np.bool_]:
     """`[D]` whether entries `[N, D]` of one episode jump by about a turn, within half turns.
 
-    No joint turns by more than half a turn within a step, so that such a jump is a wrap.
+    Both sides of such a jump lie near half a turn, where angles wrap.
     """
     if len(values) < 2:
         return np.zeros(values.shape[1], bool)
-    jumps = (np.abs(np.diff(values, axis=0)) > 1.5 * np.pi).any(axis=0)
-    bounded: NDArray[np.bool_] = (np.abs(values) <= np.pi + 1e-2).all(axis=0)
+    jumps = (np.abs(np.diff(values, axis=0)) > _TURN).any(axis=0)
+    bounded: NDArray[np.bool_] = (np.abs(values) <= _HALF).all(axis=0)
     return jumps & bounded
 
 
@@ -51,7 +56,7 @@ def angle_entries(names: Sequence[str], episodes: Sequence[NDArray[Any]]) -> NDA
     for values in episodes:
         seen |= wraps(values)
         if values.size:
-            bounded &= (np.abs(values) <= np.pi + 1e-2).all(axis=0)
+            bounded &= (np.abs(values) <= _HALF).all(axis=0)
     return (called & bounded) | (seen & bounded)
 
 
@@ -62,6 +67,8 @@ def wrapped(difference: NDArray[Any], angle: NDArray[np.bool_] | bool = True) ->
 
 
 def unwrapped(values: NDArray[Any], angle: NDArray[np.bool_]) -> NDArray[Any]:
-    """`[N, D]` of one episode with angles `[D]` that go on past half a turn."""
+    """`[N, D]` of one episode with angles `[D]` that go on past half a turn; others as they are."""
+    if not np.any(angle):
+        return values
     steps = wrapped(np.diff(values, axis=0), angle)
     return np.concatenate([values[:1], values[:1] + np.cumsum(steps, axis=0)])

@@ -99,6 +99,11 @@ def recorded_in(info: Mapping[str, Any]) -> dict[str, Any]:
     return dict(own_entry(info).get("env") or {})
 
 
+def was_imported(info: Mapping[str, Any]) -> bool:
+    """Whether `worldsim data import` wrote a data set of somebody else's recordings."""
+    return "import" in (own_entry(info).get("collection") or {})
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number, and no truth value."""
     whole_or_not = isinstance(value, int | float) and not isinstance(value, bool)

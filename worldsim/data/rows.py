@@ -13,11 +13,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
+from worldsim.data.angles import unwrapped, wraps
 from worldsim.data.channels import (
     ACHIEVED_ACTION,
     ACTION,
     ACTIONS,
     MASK,
+    STATE,
     SUCCESS,
     VALID_ACTION,
     Channel,
@@ -183,6 +185,8 @@ def episode_arrays(
     arrays = {}
     for channel, shape in channels_of(stored):
         values = _channel(channel, shape, table, where)
+        if channel.column == STATE:  # a roll that passes half a turn makes no step of a whole one
+            values = unwrapped(values, wraps(values)).astype(channel.dtype)
         whole = not channel.per_view or views == list(range(len(stored.cameras)))
         arrays[channel.name] = values if whole else np.ascontiguousarray(values[:, views])
         if channel.per == "action":

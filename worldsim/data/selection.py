@@ -1,6 +1,6 @@
 """What of a data set is to be seen: some of its episodes, under LeRobot's names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from worldsim.config.limits import MOST, Limit, Text
 from worldsim.config.values import Checked, read_value
+from worldsim.data.checks import index_faults
 from worldsim.data.columns import ColumnMap, Columns, map_columns
 from worldsim.data.faults import Fault
 from worldsim.data.records import EPISODES, DatasetIndex, EpisodeRecord
@@ -203,3 +204,31 @@ def downloaded(
         )
         faults = [Fault(EPISODES, None, message, "warning")]
     return [record for record in index.records if record.index not in absent], faults
+
+
+def ended(index: DatasetIndex, won: Sequence[bool], outcome: Outcome) -> DatasetIndex:
+    """A data set's index without the episodes that ended otherwise.
+
+    Args:
+        index: of E episodes.
+        won: E outcomes.
+        outcome: the one to keep.
+
+    Raises:
+        UsageError: none is left.
+    """
+    pairs = zip(index.records, won, strict=True)
+    records = [record for record, success in pairs if success == (outcome == "success")]
+    if not records:
+        raise UsageError(
+            f"{index.root}: outcome={outcome} leaves none of {len(won)} episodes, of which "
+            f"{sum(won)} succeeded; are their outcomes recorded?"
+        )
+    return replace(index, records=records)
+
+
+def faults_of(whole: DatasetIndex, selection: Selection) -> Iterator[Fault]:
+    """What is wrong with the metadata, apart from faults of episodes that nobody selected."""
+    for fault in index_faults(whole):
+        if fault.episode is None or selection.takes(fault.episode):
+            yield fault

@@ -19,11 +19,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from worldsim.data.action_checks import action_faults
 from worldsim.data.cache import is_black
 from worldsim.data.checks import film_faults, row_faults
 from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.extrinsics import extrinsics_faults
 from worldsim.data.faults import Fault, errors_of
-from worldsim.data.layout import INFO, Progress
+from worldsim.data.layout import INFO, Progress, was_imported
 from worldsim.data.records import EPISODES
 from worldsim.data.selection import Selection
 from worldsim.data.statistics import ExtremesSeen
@@ -138,6 +140,8 @@ def verify(
             faults += _check_frames(dataset, episode, decode, broken, has_spec)
             if progress is not None:
                 progress(count + episode + 1, 2 * count)
+        if decode and was_imported(dataset.info) and not errors_of(faults):
+            faults += extrinsics_faults(dataset)
     return list(dict.fromkeys(faults))
 
 
@@ -154,7 +158,10 @@ def training_faults(dataset: LeRobotDataset) -> list[Fault]:
     if max(record.length for record in dataset.index.records) < 2:
         message = "no episode has two rows, so none shows what an action does; record longer ones"
         return [Fault(EPISODES, None, message)]
-    return []
+    actions = [action for action, _ in dataset.sample()]
+    if not actions:
+        return []
+    return list(action_faults(dataset.spec.action, np.concatenate(actions)))
 
 
 def _check_rows(

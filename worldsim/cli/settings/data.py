@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 from worldsim.cli.settings.shared import Selecting
 from worldsim.config.limits import (
     DatasetFolder,
+    InputFile,
     InputPath,
     OneOf,
     OwnParts,
     Rate,
+    Text,
     Whole,
     between,
     writable,
@@ -31,7 +33,7 @@ class Meaning(Checked):
 
     mode: ActionMode | None
     frame: ActionFrame | None
-    commanded: bool | None
+    origin: Literal["commanded", "achieved"] | None
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,10 @@ class Settings(Selecting):
     source: InputPath | None
     kind: Annotated[str, OneOf(lambda: IMPORTERS)] | None
     fps: Rate | None
-    task: str
+    task: Text | None
     stride: Annotated[int, between(1, 1000)]
     idle: Whole | None
+    rig: InputFile | None
     faulty: Literal["stop", "skip"]
     meaning: Meaning
 
@@ -84,12 +87,15 @@ class Settings(Selecting):
         return ImportConfig(
             source=self.source,
             kind=self.kind,
-            options=SourceOptions(chosen.columns, self.fps, self.task),
+            options=SourceOptions(chosen.columns, self.fps, self.task or ""),
             episodes=Selection(episodes=chosen.episodes),
             stride=self.stride,
             idle=self.idle,
             faulty=self.faulty,
-            **vars(self.meaning),
+            mode=self.meaning.mode,
+            frame=self.meaning.frame,
+            commanded=None if self.meaning.origin is None else self.meaning.origin == "commanded",
+            rig=self.rig,
         )
 
     @property

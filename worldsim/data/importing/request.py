@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.data.action_evidence import ActionEvidence
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.importing.formats import kind_of
@@ -15,6 +16,8 @@ from worldsim.data.importing.source import SourceOptions
 from worldsim.data.layout import INFO, own_entry, read_info
 from worldsim.data.selection import Selection
 from worldsim.data.video import VideoCodec
+from worldsim.errors import UsageError
+from worldsim.files import read_json
 from worldsim.spec import ActionFrame, ActionMode
 
 
@@ -33,6 +36,7 @@ class ImportConfig:
         mode: of the action; None takes what its evidence says.
         frame: likewise.
         commanded: likewise.
+        rig: file of calibration, for episodes that have none of their own.
         codec: how films are encoded.
     """
 
@@ -46,6 +50,7 @@ class ImportConfig:
     mode: ActionMode | None = None
     frame: ActionFrame | None = None
     commanded: bool | None = None
+    rig: Path | None = None
     codec: VideoCodec = field(default_factory=VideoCodec)
 
     def displacements(self, evidence: ActionEvidence) -> NDArray[np.bool_]:
@@ -54,9 +59,31 @@ class ImportConfig:
             return np.full(len(evidence.entries), self.mode == "delta")
         return np.array([entry.mode == "delta" for entry in evidence.entries], bool)
 
+    def calibration(self) -> CameraRig | None:
+        """What `rig` holds.
+
+        Raises:
+            UsageError: it is no calibration.
+        """
+        if self.rig is None:
+            return None
+        try:
+            rig = CameraRig.from_json(read_json(self.rig))
+            shapes = [np.shape(each) for each in (rig.intrinsics, rig.extrinsics, rig.mounted)]
+            count = len(rig.names)
+            if shapes != [(count, 3, 3), (count, 4, 4), (count,)]:
+                raise ValueError(f"shapes are {shapes} for {count} names")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"rig is '{self.rig}', which is no calibration ({error}); expected JSON of names, "
+                "intrinsics [V,3,3], extrinsics [V,4,4] and mounted [V]"
+            ) from error
+        return rig
+
     def to_json(self, kind: str) -> dict[str, Any]:
         """Plain JSON types; two imports of one text give one data set."""
         plain = asdict(self) | {"source": str(self.source.resolve()), "kind": kind}
+        plain["rig"] = None if self.rig is None else str(self.rig.resolve())
         return {"import": {key: value for key, value in plain.items() if key != "faulty"}}
 
 

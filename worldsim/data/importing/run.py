@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from worldsim.data.action_checks import is_faint, reach
+from worldsim.cameras.rig import CameraRig
+from worldsim.data.action_checks import is_faint, reach, swamps
 from worldsim.data.action_evidence import ActionEvidence, EntryEvidence, action_evidence
 from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import Episode, EpisodeMeta
@@ -41,6 +42,7 @@ class Import:
         evidence: what its actions mean, and why.
         divisor: `[A]` what recorded actions are divided by.
         notes: what was decided, in words.
+        rig: calibration of episodes that have none of their own.
     """
 
     config: ImportConfig
@@ -51,6 +53,7 @@ class Import:
     evidence: ActionEvidence
     divisor: NDArray[np.float64]
     notes: list[str]
+    rig: CameraRig | None = None
 
     def write(self, out: Path, progress: Progress | None = None) -> LeRobotDataset:
         """Write the data set, going on where an interrupted import ended.
@@ -114,7 +117,7 @@ class Import:
             policy="unknown",
             success=rows.solved,
             factors=dict(rows.factors),
-            rig=rows.rig,
+            rig=rows.rig or self.rig,
         )
         return Episode(
             pixels={},
@@ -205,7 +208,7 @@ def _decided(
         notes += evidence.lines()
         if (divisor != 1).any():
             sizes = ", ".join(f"{n} {d:.3g}" for n, d in zip(world.action, divisor, strict=True))
-            notes.append(f"actions were too small for a network, and are divided by {sizes}")
+            notes.append(f"actions are no size for a network, and are divided by {sizes}")
     if config.stride > 1 and not world.discrete:  # displacements of so many rows are added up
         times = np.where(config.displacements(evidence), config.stride, 1)
         low, high = (tuple((times * each).tolist()) for each in (action.low, action.high))
@@ -217,12 +220,13 @@ def _decided(
         agent_pos=VectorSpec(world.agent_pos, ("1",) * len(world.agent_pos)),
         state=VectorSpec((), ()),
     )
-    return Import(config, kind, source, survey, spec, evidence, divisor, notes)
+    rig = config.calibration()
+    return Import(config, kind, source, survey, spec, evidence, divisor, notes, rig)
 
 
 def _divisor(survey: Survey) -> NDArray[np.float64]:
-    """`[A]` what brings faint actions to [-1, 1]; ones where they are seen as they are."""
-    if not is_faint(survey.action):
+    """`[A]` what brings actions to [-1, 1]; ones where a network sees them as they are."""
+    if not (is_faint(survey.action) or swamps(survey.action)):
         return np.ones(len(survey.low))
     return reach(np.stack([survey.low, survey.high]))
 
