@@ -11,6 +11,7 @@ import pytest
 from recordings import example as example_bytes
 from recordings import (
     is_at,
+    record,
     rlds_features,
     slow_crc32c,
     takes,
@@ -263,3 +264,36 @@ def test_examples_are_read_as_they_were_written() -> None:
 
 def test_every_format_is_registered() -> None:
     assert set(IMPORTERS) == {*FORMATS, "lerobot"}
+
+
+def test_droids_feature_names_are_known(tmp_path: Path) -> None:
+    """RLDS of DROID: several instructions, states in parts, further actions beside the action."""
+    folder = tmp_path / "droid"
+    folder.mkdir()
+    records = []
+    for number, take in enumerate(RECORDED[:4]):
+        told = rlds_features(take, "success" if take.success else "failure")
+        state = told.pop("steps/observation/state")
+        pictures = told.pop("steps/observation/image")
+        told["steps/observation/exterior_image_1_left"] = pictures
+        told["steps/observation/exterior_image_2_left"] = pictures
+        told["steps/observation/wrist_image_left"] = told.pop("steps/observation/wrist_image")
+        told["steps/observation/cartesian_position"] = np.hstack([state[:, :3], 0 * state[:, :3]])
+        told["steps/observation/gripper_position"] = state[:, 3:]
+        told["steps/observation/joint_position"] = np.zeros((len(state), 7))
+        told["steps/action_dict/cartesian_velocity"] = np.zeros((len(state), 6))
+        told["steps/action_dict/gripper_position"] = state[:, 3:]
+        told["steps/language_instruction"] = [b""] * len(state)
+        told["steps/language_instruction_2"] = [f"words {number}".encode()] * len(state)
+        records.append(record(example_bytes(told)))
+    (folder / "r2d2_faceblur-train.tfrecord-00000-of-00001").write_bytes(b"".join(records))
+    config = ImportConfig(folder, options=SourceOptions(fps=15))
+    dataset = open_import(config).write(tmp_path / "set")
+    assert dataset.spec.camera_names == (
+        "exterior_image_1_left",
+        "exterior_image_2_left",
+        "wrist_image_left",
+    )
+    assert dataset.spec.agent_pos.dim == 7 and dataset.spec.agent_pos.names[6] == "gripper_position"
+    assert dataset.spec.action.dim == 4 and dataset.spec.action.mode == "delta"
+    assert dataset.task(3) == "words 3" and dataset.meta(2).success and not dataset.meta(3).success

@@ -83,7 +83,8 @@ def record_spans(path: Path) -> list[tuple[int, int]]:
     Raises:
         DataError: a length is not what its checksum says, or the file ends within a record.
     """
-    spans, size, place = [], path.stat().st_size, 0
+    spans: list[tuple[int, int]] = []
+    size, place = path.stat().st_size, 0
     with path.open("rb") as file:
         while place < size:
             file.seek(place)
