@@ -71,7 +71,8 @@ def takes(count: int = 12, steps: int = 14, scale: float = 0.1, seed: int = 0) -
 def centre(frame: Array) -> Array:
     """Row and column of the middle of what is red."""
     red = frame[..., 0].astype(int) - frame[..., 1] > 60
-    return np.argwhere(red).mean(axis=0)
+    middle: Array = np.argwhere(red).mean(axis=0)
+    return middle
 
 
 def is_at(frame: Array, place: Array) -> bool:

@@ -186,10 +186,11 @@ def _hand_tracks(kept: Recorded, agent_pos: Sequence[str]) -> list[_Track]:
     low = [name.lower() for name in agent_pos]
     place = [_called(low, axis) for axis in "xyz"]
     angles = [_called(low, name) for name in ROLL_PITCH_YAW]
-    if None in place or None in angles:
+    found = [entry for entry in (*place, *angles) if entry is not None]
+    if len(found) < 6:
         return []
     steps = [
-        Rotation.from_euler("xyz", s[:-1, angles]).inv().apply(np.diff(s[:, place], axis=0))
+        Rotation.from_euler("xyz", s[:-1, found[3:]]).inv().apply(np.diff(s[:, found[:3]], axis=0))
         for _, s in kept
     ]
     return [_Track(_HAND + "xyz"[k], [], [each[:, k] for each in steps], False) for k in range(3)]

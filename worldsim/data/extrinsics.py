@@ -139,7 +139,7 @@ def reprojections(dataset: LeRobotDataset) -> list[Reprojection]:
             points = dataset.arrays(episode)["agent_pos"][:, entries].astype(np.float64)
             places = projected(points, rig, view)
             size = (camera.width, camera.height)
-            seen += ((places >= 0) & (places < size)).all(axis=1).tolist()
+            seen += list(map(bool, ((places >= 0) & (places < size)).all(axis=1)))
             ranks += motion_ranks(dataset.each_frame(episode, camera.name), places)
         if seen:
             rank = float(np.mean(ranks)) if ranks else 0.0

@@ -110,7 +110,8 @@ def _times(table: Table) -> NDArray[np.float64] | None:
     if name is None:
         return None
     seconds = np.asarray(table.numbers[name][:, 0], np.float64)
-    return seconds - seconds[0]
+    since: NDArray[np.float64] = seconds - seconds[0]
+    return since
 
 
 def _rate(files: Files, table: Table, options: SourceOptions) -> float:

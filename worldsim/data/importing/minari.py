@@ -206,7 +206,8 @@ class MinariEpisode:
             raise DataError(
                 f"{self.name}: an action is none of the choices 0 to {self.layout.choices - 1}"
             )
-        return np.eye(self.layout.choices)[chosen]
+        one_hot: NDArray[Any] = np.eye(self.layout.choices)[chosen]
+        return one_hot
 
     def _vector(self, entries: tuple[str, ...]) -> NDArray[Any]:
         parts = [np.asarray(self.group[entry]) for entry in entries]

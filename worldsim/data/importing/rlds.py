@@ -7,7 +7,6 @@ theirs by the number of steps. The action of the last step is not counted, as RL
 """
 
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -231,7 +230,7 @@ class RldsEpisode:
 
     def _vector(self, example: Example, parts: Sequence[str], count: int) -> NDArray[Any]:
         """`[N, D]`."""
-        arrays = [np.zeros((count, 0))]
+        arrays: list[NDArray[Any]] = [np.zeros((count, 0))]
         for part in parts:
             values = example.get(part, [])
             width = self.layout.widths[part]
@@ -278,4 +277,4 @@ def _described(example: Example) -> dict[str, Any]:
     """What the episode's metadata say in words."""
     names = [name for name in example if name.startswith(WHOLE)]
     texts = {name.removeprefix(WHOLE): _text(example, name) for name in names}
-    return json.loads(json.dumps({name: text for name, text in texts.items() if text}))
+    return {name: text for name, text in texts.items() if text}

@@ -203,7 +203,8 @@ def _decided(
         evidence = action_evidence(recorded, world.action, world.agent_pos)
         divisor = _divisor(survey)
         action = evidence.applied(_measured(world, survey, divisor))
-        told = {"mode": config.mode, "frame": config.frame, "commanded": config.commanded}
+        told: dict[str, Any] = {"mode": config.mode, "frame": config.frame}
+        told["commanded"] = config.commanded
         action = replace(action, **{k: v for k, v in told.items() if v is not None})
         notes += evidence.lines()
         if (divisor != 1).any():
