@@ -224,3 +224,36 @@ def test_some_cameras_and_episodes_of_a_set_that_worldsim_recorded(
     assert not verify(root, selection=wanted)
     with pytest.raises(UsageError, match="says itself"):
         LeRobotDataset(root, read_selection({"action": "achieved_action"}))
+
+
+WRIST = "observation.images.wrist"
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_a_camera_that_is_missing_in_an_episode_shows_black(tmp_path: Path, version: str) -> None:
+    made = ForeignSet(version, cameras=(TOP, WRIST), lengths=LENGTHS)
+    if version == "v3.0":
+        for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp"):
+            made.episodes[2][f"videos/{WRIST}/{name}"] = None
+    root = made.write(tmp_path / "set")
+    if version == "v2.1":
+        absent_in(root, FILM.format(2).replace(TOP, WRIST))
+    told = "camera observation.images.wrist is missing in 1 of 5 episodes, and shows black there"
+    with pytest.warns(DataWarning, match=told):
+        dataset = LeRobotDataset(root)
+    assert dataset.num_episodes == 5
+    for episode, length in enumerate(LENGTHS):
+        assert codes(dataset.frames(episode, "top")) == [
+            (r + 7 * episode) % 28 for r in range(length)
+        ]
+        assert (dataset.frames(episode, "wrist").max() == 0) == (episode == 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert build_cache(root).views_seen.tolist() == [
+            [True, episode != 2] for episode in range(5)
+        ]
+        other = ForeignSet("v3.0", cameras=(TOP, WRIST), lengths=LENGTHS).write(tmp_path / "other")
+        merged = merge([root, other], tmp_path / "both")
+    assert merged.frames(2, "wrist").max() <= 12 and merged.frames(7, "wrist").max() > 100
+    if version == "v3.0":
+        assert not errors_of(verify(root))

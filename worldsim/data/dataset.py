@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from worldsim.data.action_evidence import ActionEvidence
-from worldsim.data.cameras import colour_cameras, decoded_images
+from worldsim.data.cameras import black_frames, colour_cameras, decoded_images
 from worldsim.data.channels import recorded_channels
 from worldsim.data.checks import film_faults, limit_faults, row_faults
 from worldsim.data.columns import RowFiles
@@ -185,9 +185,7 @@ class LeRobotDataset:
         Raises:
             DataError: see `each_frame`.
         """
-        length = len(self.rows(episode))
-        count = length if most is None else min(most, length)
-        feature = self._camera(camera)
+        count, feature = len(self.rows(episode)[:most]), self._camera(camera)
         frames = np.empty((count, feature.height, feature.width, 3), np.uint8)
         for row, frame in enumerate(self.each_frame(episode, camera, count)):
             frames[row] = frame
@@ -204,7 +202,9 @@ class LeRobotDataset:
         """
         feature, record = self._camera(camera), self.record(episode)
         where = f"{self.root}: camera {camera!r} of episode {record.index}"
-        if feature.video:
+        if feature.video and feature.key not in record.videos:
+            frames = black_frames(feature, len(self.rows(episode)[:most]))
+        elif feature.video:
             numbers = self.frame_numbers(episode, feature.key)[:most]
             frames = self._open(feature.key, record.videos[feature.key].path).each(numbers)
         else:

@@ -139,7 +139,8 @@ def reprojections(dataset: LeRobotDataset) -> list[Reprojection]:
             points = dataset.arrays(episode)["agent_pos"][:, entries].astype(np.float64)
             places = projected(points, rig, view)
             size = (camera.width, camera.height)
-            seen += list(map(bool, ((places >= 0) & (places < size)).all(axis=1)))
+            inside: NDArray[np.bool_] = np.all((places >= 0) & (places < size), axis=1)
+            seen += inside.tolist()
             ranks += motion_ranks(dataset.each_frame(episode, camera.name), places)
         if seen:
             rank = float(np.mean(ranks)) if ranks else 0.0

@@ -208,7 +208,8 @@ def _check_films(dataset: LeRobotDataset) -> Iterator[Fault]:
             end = film.start + record.length / dataset.info["fps"]
             ends[film.path] = max(ends[film.path], end)
     cameras = [camera for camera in dataset.index.cameras if camera.video]
-    used = {r.videos[c.key].path: c for r in dataset.index.records for c in cameras}
+    pairs = ((record, c) for record in dataset.index.records for c in cameras)
+    used = {record.videos[c.key].path: c for record, c in pairs if c.key in record.videos}
     for path, camera in used.items():
         end = ends[path]
         try:
@@ -232,6 +233,8 @@ def _check_frames(
     """Faults of an episode's frames, unless something that they depend on is `broken`."""
     record = dataset.record(episode)
     for camera in dataset.index.cameras:
+        if camera.video and camera.key not in record.videos:
+            continue
         path = record.videos[camera.key].path if camera.video else record.data
         file, rows = _relative(dataset, path), _relative(dataset, record.data)
         if {(rows, record.index), (file, record.index), (file, None)} & broken:
