@@ -39,7 +39,11 @@ def open_source(path: Path, options: SourceOptions) -> Source:
         )
     spec = dataset.spec
     if options.fps is not None and options.fps != spec.fps:
-        raise UsageError(f"fps is {options.fps:g}, but {path} says {spec.fps:g}; leave fps=null")
+        times = spec.fps / options.fps
+        whole = abs(times - round(times)) < 1e-6 and times >= 1
+        rates = ", ".join(f"{spec.fps / n:.4g}" for n in range(1, 5))
+        advice = f"stride={round(times)} makes it that" if whole else f"stride= makes it {rates}..."
+        raise UsageError(f"fps is {options.fps:g}, but {path} says {spec.fps:g}; {advice}")
     world = SourceWorld(
         spec.fps,
         spec.cameras,
