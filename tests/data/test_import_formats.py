@@ -85,7 +85,8 @@ def test_episodes_are_what_was_recorded(
         steps = found.length
         assert steps == (13 if kind == "libero" else 14)  # LIBERO keeps no last observation
         np.testing.assert_allclose(found.action, take.action[:steps], atol=1e-6)
-        np.testing.assert_allclose(found.agent_pos, take.state[: steps + 1], atol=1e-6)
+        state = found.agent_pos[:, [0, 1, 2, -1]]  # LIBERO's holds a rotation too
+        np.testing.assert_allclose(state, take.state[: steps + 1], atol=1e-6)
         assert found.meta.success == take.success == bool(found.success[-1])
         views = list(found.pixels.values())
         assert all(map(is_at, views[0], take.state[: steps + 1, :2]))
@@ -100,7 +101,11 @@ def test_actions_are_found_to_be_deltas_of_a_tenth(
     kind: str, imported: Callable[[str], tuple[Path, Path]]
 ) -> None:
     spec = LeRobotDataset(imported(kind)[1]).spec
-    assert spec.action.mode == "delta"
+    known = kind in ("films", "robomimic", "libero")  # which say what proprioception is
+    assert spec.action.frame == ("base" if known else "unknown")
+    assert (
+        spec.action.mode == "delta" and spec.action.units[:3] == (("m",) if known else ("1",)) * 3
+    )
     np.testing.assert_allclose(spec.action.scale[:3], 0.1, rtol=0.02)
     told = json.loads((imported(kind)[1] / "meta/info.json").read_text())["worldsim"]["evidence"]
     assert told[0].startswith("action: delta") and "0.1 (fit 1.000" in told[1]
@@ -295,5 +300,6 @@ def test_droids_feature_names_are_known(tmp_path: Path) -> None:
         "wrist_image_left",
     )
     assert dataset.spec.agent_pos.dim == 7 and dataset.spec.agent_pos.names[6] == "gripper_position"
-    assert dataset.spec.action.dim == 4 and dataset.spec.action.mode == "delta"
+    action = dataset.spec.action
+    assert (action.dim, action.mode, action.frame) == (4, "delta", "base")
     assert dataset.task(3) == "words 3" and dataset.meta(2).success and not dataset.meta(3).success

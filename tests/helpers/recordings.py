@@ -154,7 +154,8 @@ def write_libero(folder: Path, recorded: list[Take]) -> Path:
                 demo["dones"] = take.reward.astype(np.uint8)
                 demo["obs/agentview_rgb"] = take.front[:-1, ::-1]
                 demo["obs/eye_in_hand_rgb"] = take.wrist[:-1, ::-1]
-                demo["obs/ee_states"] = take.state[:-1, :3]
+                turn = np.zeros((len(take.action), 3), np.float32)
+                demo["obs/ee_states"] = np.hstack([take.state[:-1, :3], turn])
                 demo["obs/ee_pos"] = take.state[:-1, :3]
                 demo["obs/gripper_states"] = take.state[:-1, 3:]
     return folder

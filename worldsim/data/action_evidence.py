@@ -157,7 +157,8 @@ _CLEARLY = 0.1
 """How much better an account in the hand's own axes must be than one in fixed axes."""
 _WINDOW = 8
 """Rows over which a scale is measured: over one alone, a lagging controller makes it too small."""
-_HAND = "hand_"
+_HAND = "the hand's own "
+"""Begins names of steps in its axes; no entry is called so."""
 
 
 def _fit(entry: EntryEvidence) -> float:

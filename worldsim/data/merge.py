@@ -159,7 +159,7 @@ def _films(
     dataset: LeRobotDataset, episode: int, features: dict[str, Any], folder: Path, fps: float
 ) -> dict[str, VideoSegment]:
     """The videos of an episode; a film of another rate than the rows' is encoded anew."""
-    films = {}
+    films: dict[str, VideoSegment] = {}
     for key in (key for key, feature in features.items() if feature["dtype"] == "video"):
         film = dataset.record(episode).videos.get(key)
         if film is None:

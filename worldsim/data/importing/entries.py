@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from worldsim.data.angles import ROLL_PITCH_YAW
 from worldsim.data.columns import Columns
 from worldsim.errors import DataError, unknown_name
 from worldsim.spec import CameraSpec
@@ -14,6 +15,11 @@ Size = tuple[int, int]
 
 _ENDINGS = ("_image", "_rgb")
 _AXES = ("x", "y", "z")
+_POSES = {
+    "cartesian_position": (*_AXES, *ROLL_PITCH_YAW),  # DROID
+    "ee_states": (*_AXES, *(f"rot_{axis}" for axis in _AXES)),  # LIBERO: axis times angle
+}
+"""Numbers of entries that are a pose."""
 
 
 def found(name: str, known: Sequence[str], kind: str, root: Path) -> str:
@@ -111,6 +117,8 @@ def vector_names(entries: Sequence[str], vectors: Mapping[str, int]) -> tuple[st
             names.append(short)
         elif width == 3 and short.endswith("pos"):
             names += [f"{short}_{axis}" for axis in _AXES]
+        elif len(parts := _POSES.get(short, ())) == width:
+            names += [f"{short}_{part}" for part in parts]
         else:
             names += [f"{short}_{i}" for i in range(width)]
     counts = Counter(names)
