@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from lerobot_testing import TOP, ForeignSet, codes
 
@@ -257,3 +258,26 @@ def test_a_camera_that_is_missing_in_an_episode_shows_black(tmp_path: Path, vers
     assert merged.frames(2, "wrist").max() <= 12 and merged.frames(7, "wrist").max() > 100
     if version == "v3.0":
         assert not errors_of(verify(root))
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_episodes_without_labels_or_instruction_count_as_none(tmp_path: Path, version: str) -> None:
+    made = ForeignSet(version, lengths=LENGTHS, kind="image")
+    made.rows[2]["next.success"] = [None] * LENGTHS[2]
+    made.rows[2]["task_index"] = [None] * LENGTHS[2]
+    if version == "v3.0":  # one file has one type
+        made.rows[2]["next.success"] = pa.array([None] * LENGTHS[2], pa.bool_())
+        made.rows[2]["task_index"] = pa.array([None] * LENGTHS[2], pa.int64())
+    root = made.write(tmp_path / "set")
+    dataset = LeRobotDataset(root)
+    with pytest.warns(DataWarning, match="next.success is not told in some rows"):
+        found = dataset.episode(2)
+    assert not found.meta.success and not found.success.any() and found.task == ""
+    assert dataset.episode(0).meta.success and dataset.episode(4).meta.success
+    assert dataset.episode(1).task == "push it"
+    with pytest.warns(DataWarning, match="task_index is not told"):
+        assert not errors_of(verify(root))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        merged = merge([root, made.write(tmp_path / "again")], tmp_path / "both")
+    assert merged.task(2) == "" and merged.task(3) == "push it"

@@ -21,7 +21,7 @@ from worldsim.data.faults import Fault
 from worldsim.data.features import ImageFeature, entry_names, flat_names
 from worldsim.data.layout import INFO
 from worldsim.data.records import DatasetIndex, EpisodeRecord, read_parquet
-from worldsim.data.rows import column_array, vector_column
+from worldsim.data.rows import column_array, vector_column, without_gaps
 from worldsim.errors import DataError, UsageError, unknown_name
 
 WELL_KNOWN = {ACTION: ("actions",), STATE: ("state",)}
@@ -234,7 +234,7 @@ class RowFiles:
         if self._last is None or self._last[0] != record.data:
             table = read_parquet(record.data)
             table = renamed(table) if is_own(self._index.info) else table
-            table = self._columns.table(table, str(record.data))
+            table = without_gaps(self._columns.table(table, str(record.data)), self._index.root)
             self._last = (record.data, table, _owners(table, record.data))
         _, table, owners = self._last
         places = np.flatnonzero(owners == record.index)
