@@ -172,6 +172,7 @@ def test_clipped_actions_are_found() -> None:
     cut = np.clip(NORMAL, -0.3, 0.3)
     [(severity, message)] = faults_of(cut)
     assert severity == "error" and "as if clipped" in message
+    assert faults_of(cut, "declared") == [], "an expert pushes an environment to its limits"
     one = np.concatenate([cut[:, :1], NORMAL[:, 1:]], axis=1)
     assert [severity for severity, _ in faults_of(one)] == ["warning"]
 

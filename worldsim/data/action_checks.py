@@ -71,7 +71,8 @@ def action_faults(spec: ActionSpec, action: NDArray[Any]) -> Iterator[Fault]:
         message = f"{', '.join(still)} of the action never change, and so teach nothing"
         yield Fault(INFO, None, message, "warning")
     yield from _sizes(spec, action, measured)
-    yield from _cut(spec, action, measured)
+    if spec.limits == "measured":  # declared ones are where commands end by right
+        yield from _cut(spec, action)
 
 
 _REMEDY = (
@@ -102,7 +103,7 @@ def _sizes(spec: ActionSpec, action: NDArray[Any], measured: Severity) -> Iterat
         yield Fault(INFO, None, message, "warning")
 
 
-def _cut(spec: ActionSpec, action: NDArray[Any], measured: Severity) -> Iterator[Fault]:
+def _cut(spec: ActionSpec, action: NDArray[Any]) -> Iterator[Fault]:
     """Entries of which many values stand exactly at a limit, as those that were clipped do.
 
     It is an error if half of the entries do, which no robot's commands do by themselves.
@@ -117,5 +118,5 @@ def _cut(spec: ActionSpec, action: NDArray[Any], measured: Severity) -> Iterator
             f"actions stand at a limit as if clipped there ({shares} of the rows); normalise them "
             "by wider limits, or record them unclipped"
         )
-        severity = measured if 2 * cut.sum() >= varied.sum() else "warning"
+        severity: Severity = "error" if 2 * cut.sum() >= varied.sum() else "warning"
         yield Fault(INFO, None, message, severity)
