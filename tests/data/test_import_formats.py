@@ -303,3 +303,12 @@ def test_droids_feature_names_are_known(tmp_path: Path) -> None:
     action = dataset.spec.action
     assert (action.dim, action.mode, action.frame) == (4, "delta", "base")
     assert dataset.task(3) == "words 3" and dataset.meta(2).success and not dataset.meta(3).success
+
+
+def test_minaris_coded_pictures_are_decoded(tmp_path: Path) -> None:
+    root = write_minari(tmp_path / "coded", RECORDED[:3], coded_frames=True)
+    config = ImportConfig(root, options=SourceOptions(fps=10))
+    dataset = open_import(config).write(tmp_path / "set")
+    for episode in range(3):
+        frames = dataset.frames(episode, "front")
+        assert len(frames) == 15 and all(map(is_at, frames, RECORDED[episode].state[:, :2]))

@@ -161,7 +161,7 @@ def write_libero(folder: Path, recorded: list[Take]) -> Path:
     return folder
 
 
-def write_minari(root: Path, recorded: list[Take]) -> Path:
+def write_minari(root: Path, recorded: list[Take], coded_frames: bool = False) -> Path:
     (root / "data").mkdir(parents=True)
     with h5py.File(root / "data/main_data.hdf5", "w") as file:
         file.attrs["env_spec"] = json.dumps({"id": "Hand-v0"})
@@ -169,7 +169,13 @@ def write_minari(root: Path, recorded: list[Take]) -> Path:
         for number, take in enumerate(recorded):
             group = file.create_group(f"episode_{number}")
             group.attrs["id"] = number
-            group["observations/front"] = take.front
+            if coded_frames:  # as Minari writes pictures, unless told otherwise
+                kind = h5py.vlen_dtype(np.uint8)
+                frames = group.create_dataset("observations/front", (len(take.front),), kind)
+                for row, frame in enumerate(take.front):
+                    frames[row] = np.frombuffer(coded(frame, "JPEG"), np.uint8)
+            else:
+                group["observations/front"] = take.front
             group["observations/hand"] = take.state
             group["observations/desired_goal"] = np.zeros((len(take.state), 2))
             group["actions"], group["rewards"] = take.action, take.reward

@@ -185,8 +185,9 @@ class Demo:
             cameras = {c: self.group[entry] for c, (entry, _) in self.layout.images.items()}
             yield from film(cameras, len(next(iter(cameras.values()))), self.layout.flipped)
             if last := self._last:
-                ends = {c: self.group[entry][-1:] for c, entry in last.items()}
-                yield from film(ends, 1, self.layout.flipped)
+                ends = {c: self.group[entry] for c, entry in last.items()}
+                count = len(next(iter(ends.values())))
+                yield from film(ends, count, self.layout.flipped, first=count - 1)
 
     @property
     def _last(self) -> dict[str, str]:

@@ -1,12 +1,16 @@
 """Choosing cameras and vectors among the entries of a tree, such as HDF5 or RLDS hold."""
 
+import io
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from worldsim.data.angles import ROLL_PITCH_YAW
 from worldsim.data.columns import Columns
+from worldsim.data.video import Pixels
 from worldsim.errors import DataError, unknown_name
 from worldsim.spec import CameraSpec
 
@@ -20,6 +24,30 @@ _POSES = {
     "ee_states": (*_AXES, *(f"rot_{axis}" for axis in _AXES)),  # LIBERO: axis times angle
 }
 """Numbers of entries that are a pose."""
+
+
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff")
+"""First bytes of PNG and JPEG."""
+
+
+def is_coded(data: bytes) -> bool:
+    """Whether bytes are a picture, PNG or JPEG."""
+    return data.startswith(_SIGNATURES)
+
+
+def decoded_picture(data: bytes, where: str) -> Pixels:
+    """A coded picture as uint8 `[H, W, 3]`.
+
+    Raises:
+        DataError: it does not decode.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"), np.uint8)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{where}: a picture does not decode ({error})") from error
 
 
 def found(name: str, known: Sequence[str], kind: str, root: Path) -> str:

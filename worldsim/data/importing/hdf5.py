@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from worldsim.data.importing.entries import Size
+from worldsim.data.importing.entries import Size, decoded_picture, is_coded
 from worldsim.data.importing.source import Frames
 from worldsim.errors import DataError, MissingExtraError
 
@@ -68,6 +68,9 @@ def sort_pictures(arrays: Mapping[str, Any]) -> tuple[dict[str, Size], dict[str,
         for name, each in arrays.items()
         if each.dtype == np.uint8 and each.ndim == 4 and each.shape[3] == 3
     }
+    coded = {name: each for name, each in arrays.items() if _holds_coded(each)}
+    for name, each in coded.items():
+        images[name] = decoded_picture(each[0].tobytes(), name).shape[:2]
     widths = {
         name: int(np.prod(each.shape[1:]))
         for name, each in arrays.items()
@@ -76,12 +79,28 @@ def sort_pictures(arrays: Mapping[str, Any]) -> tuple[dict[str, Size], dict[str,
     return images, widths
 
 
-def film(cameras: Mapping[str, Any], count: int, flipped: bool = False) -> Frames:
-    """Frames of datasets `[N, H, W, 3]`, the first `count` of them, read some at a time."""
-    for first in range(0, count, FRAMES_AT_ONCE):
-        stop = min(first + FRAMES_AT_ONCE, count)
-        block = {camera: np.asarray(each[first:stop]) for camera, each in cameras.items()}
-        for row in range(stop - first):
+def _holds_coded(dataset: Any) -> bool:
+    """Whether a dataset's rows are coded pictures, as Minari's are by default."""
+    if dataset.dtype.kind != "O" or dataset.ndim != 1 or not len(dataset):
+        return False
+    first = dataset[0]
+    return isinstance(first, np.ndarray) and first.dtype == np.uint8 and is_coded(first.tobytes())
+
+
+def _pictures(dataset: Any, first: int, stop: int) -> Any:
+    """Frames `[H, W, 3]` of some rows of a dataset, coded or not."""
+    rows = dataset[first:stop]
+    if dataset.dtype.kind != "O":
+        return np.asarray(rows)
+    return [decoded_picture(row.tobytes(), dataset.name) for row in rows]
+
+
+def film(cameras: Mapping[str, Any], count: int, flipped: bool = False, first: int = 0) -> Frames:
+    """Frames of datasets `[N, H, W, 3]`, or of N coded ones, from `first` up to `count`."""
+    for begin in range(first, count, FRAMES_AT_ONCE):
+        stop = min(begin + FRAMES_AT_ONCE, count)
+        block = {camera: _pictures(each, begin, stop) for camera, each in cameras.items()}
+        for row in range(stop - begin):
             views = {camera: frames[row] for camera, frames in block.items()}
             yield {c: np.ascontiguousarray(f[::-1] if flipped else f) for c, f in views.items()}
 

@@ -6,7 +6,6 @@ X-Embodiment). `features.json` beside the files is not needed: pictures say thei
 theirs by the number of steps. The action of the last step is not counted, as RLDS defines none.
 """
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.data.importing.entries import Size, chosen_cameras, chosen_vectors, vector_names
+from worldsim.data.importing.entries import (
+    Size,
+    chosen_cameras,
+    chosen_vectors,
+    decoded_picture,
+    is_coded,
+    vector_names,
+)
 from worldsim.data.importing.source import (
     Frames,
     Source,
@@ -32,7 +38,6 @@ from worldsim.data.importing.tfrecord import (
     read_record,
     record_spans,
 )
-from worldsim.data.video import Pixels
 from worldsim.errors import DataError, UsageError
 
 STEPS, WHOLE = "steps/", "episode_metadata/"
@@ -42,7 +47,6 @@ STATES = ("state", "proprio", "cartesian_position", "gripper_position")
 COUNTERS = ("is_first", "is_last", "is_terminal")
 OUTCOMES = (*COUNTERS, "reward", "discount")
 LANGUAGE = "language_instruction"
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff")
 
 Example = dict[str, FeatureList]
 
@@ -129,12 +133,8 @@ def _layout(path: Path, example: Example, options: SourceOptions) -> RldsLayout:
         if not feature.startswith(STEPS):
             continue
         if isinstance(values, list):
-            if (
-                len(values) == count
-                and values[0].startswith(_SIGNATURES)
-                and "depth" not in feature
-            ):
-                images[feature] = _picture(values[0], f"{path}, {feature}").shape[:2]
+            if len(values) == count and is_coded(values[0]) and "depth" not in feature:
+                images[feature] = decoded_picture(values[0], f"{path}, {feature}").shape[:2]
         elif len(values) and len(values) % count == 0:
             widths[feature] = len(values) // count
     columns = options.columns
@@ -173,21 +173,6 @@ def _steps(example: Example, where: str) -> int:
     )
 
 
-def _picture(data: bytes, where: str) -> Pixels:
-    """A coded picture as uint8 `[H, W, 3]`.
-
-    Raises:
-        DataError: it does not decode.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"), np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{where}: a picture does not decode ({error})") from error
-
-
 @dataclass(frozen=True, eq=False)
 class RldsEpisode:
     """An episode of a TFRecord file; see `SourceEpisode`."""
@@ -224,7 +209,7 @@ class RldsEpisode:
         example = self.read()
         for step in range(_steps(example, self.name)):
             yield {
-                camera: _picture(bytes(example[feature][step]), f"{self.name}, {feature}")
+                camera: decoded_picture(bytes(example[feature][step]), f"{self.name}, {feature}")
                 for camera, (feature, _) in self.layout.images.items()
             }
 
