@@ -1,6 +1,7 @@
 """Recordings that went wrong: clear words, and what is finished is kept."""
 
 import csv
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from recordings import (
 
 from worldsim.cli.main import main
 from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.episode import Episode
+from worldsim.data.staging import StagedEpisode
 from worldsim.errors import MissingExtraError
 
 RECORDED = takes(4)
@@ -216,3 +219,23 @@ def test_a_calibration_that_is_none_is_refused(
     (tmp_path / "rig.json").write_text(json.dumps(rig))
     told = fails(capsys, root, tmp_path / "set", f"rig={tmp_path / 'rig.json'}")
     assert "is no calibration" in told and "extrinsics [V,4,4]" in told
+
+
+def test_a_full_disk_is_no_faulty_episode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = write_films(tmp_path / "films", RECORDED), tmp_path / "set"
+    writes: list[str] = []
+
+    def full(self: StagedEpisode, episode: Episode) -> None:
+        writes.append(str(self.folder))
+        if len(writes) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finish(self, episode)
+
+    finish = StagedEpisode.finish
+    monkeypatch.setattr(StagedEpisode, "finish", full)
+    assert "disk full" in fails(capsys, root, out, "faulty=skip") and len(writes) == 2
+    monkeypatch.undo()
+    assert main(["data", "import", f"source={root}", f"out={out}", "faulty=skip"]) == 0
+    assert LeRobotDataset(out).num_episodes == 4

@@ -29,7 +29,7 @@ from worldsim.data.importing.thinning import every, thinned, without_idle
 from worldsim.data.layout import Progress
 from worldsim.data.staging import Staging
 from worldsim.data.writer import LeRobotWriter
-from worldsim.errors import DataError, DataWarning, UsageError
+from worldsim.errors import DataError, DataWarning, DiskFullError, UsageError
 from worldsim.spec import ActionSpec, VectorSpec, WorldSpec, discrete_actions
 
 
@@ -86,6 +86,8 @@ class Import:
                     if number in wanted:
                         staged.write(frames)
                 staged.finish(self._episode(rows, place))
+        except DiskFullError:
+            raise
         except (DataError, UsageError) as error:
             if self.config.faulty == "stop":
                 raise DataError(
@@ -191,6 +193,8 @@ def _decided(
     """Spec, meaning and scale of the actions."""
     world = source.world
     recorded = [(rows.action, rows.agent_pos) for rows in survey.sample]
+    if world.discrete and config.mode is not None:
+        raise UsageError("meaning.mode is of actions in numbers; those of this source are choices")
     if world.discrete:
         evidence = ActionEvidence(tuple(map(EntryEvidence, world.action)))
         action = discrete_actions(world.action)
