@@ -23,6 +23,7 @@ EXTRAS = {
     "tensorboard": "tensorboard",
     "matplotlib": "plot",
     "hf_xet": "hub",
+    "h5py": "hdf5",
 }
 """Optional packages by import name, and the extra of worldsim that installs each."""
 

@@ -15,6 +15,7 @@ from PIL import Image
 from worldsim.data.cache import build_cache
 from worldsim.data.clips import ClipDataset
 from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.faults import errors_of
 from worldsim.data.merge import merge
 from worldsim.data.rows import success_of
 from worldsim.data.verify import verify
@@ -148,7 +149,7 @@ def test_foreign_sets_read(tmp_path: Path, write: Callable[[Path], Path]) -> Non
     dataset = LeRobotDataset(write(tmp_path / "set"))
     spec = dataset.spec
     assert spec.fps == 5 and spec.camera_names == ("top",), "depth maps are no colour camera"
-    assert spec.action.names == ("j1", "j2", "j3") and spec.action.mode == "unknown"
+    assert spec.action.names == ("j1", "j2", "j3") and spec.action.mode == "absolute"
     assert spec.action.low == (0.0, 1.0, 2.0)
     assert spec.action.high == tuple(3.0 * x for x in (33, 34, 35))
     assert spec.agent_pos.names == ("state_0", "state_1", "state_2") and spec.state.dim == 0
@@ -209,10 +210,10 @@ def test_foreign_sets_merge_and_verify(tmp_path: Path) -> None:
         info = json.loads((root / "meta/info.json").read_text())
         del info["features"]["observation.images.depth"]  # it has no files here
         (root / "meta/info.json").write_text(json.dumps(info))
-        assert verify(root) == []
+        assert [f.message[:26] for f in verify(root)] == ["actions are not normalised"]
     merged = merge(roots, tmp_path / "both")
     assert merged.info["codebase_version"] == "v3.0" and merged.info["robot_type"] == "so100"
-    assert verify(merged.root) == []
+    assert errors_of(verify(merged.root)) == []
     for index in range(6):
         found, truth = merged.episode(index), LeRobotDataset(roots[0]).episode(index % 3)
         np.testing.assert_array_equal(found.pixels["top"], truth.pixels["top"])

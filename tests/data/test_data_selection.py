@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from lerobot_testing import TOP, ForeignSet, codes
 
@@ -224,3 +225,59 @@ def test_some_cameras_and_episodes_of_a_set_that_worldsim_recorded(
     assert not verify(root, selection=wanted)
     with pytest.raises(UsageError, match="says itself"):
         LeRobotDataset(root, read_selection({"action": "achieved_action"}))
+
+
+WRIST = "observation.images.wrist"
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_a_camera_that_is_missing_in_an_episode_shows_black(tmp_path: Path, version: str) -> None:
+    made = ForeignSet(version, cameras=(TOP, WRIST), lengths=LENGTHS)
+    if version == "v3.0":
+        for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp"):
+            made.episodes[2][f"videos/{WRIST}/{name}"] = None
+    root = made.write(tmp_path / "set")
+    if version == "v2.1":
+        absent_in(root, FILM.format(2).replace(TOP, WRIST))
+    told = "camera observation.images.wrist is missing in 1 of 5 episodes, and shows black there"
+    with pytest.warns(DataWarning, match=told):
+        dataset = LeRobotDataset(root)
+    assert dataset.num_episodes == 5
+    for episode, length in enumerate(LENGTHS):
+        assert codes(dataset.frames(episode, "top")) == [
+            (r + 7 * episode) % 28 for r in range(length)
+        ]
+        assert (dataset.frames(episode, "wrist").max() == 0) == (episode == 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert build_cache(root).views_seen.tolist() == [
+            [True, episode != 2] for episode in range(5)
+        ]
+        other = ForeignSet("v3.0", cameras=(TOP, WRIST), lengths=LENGTHS).write(tmp_path / "other")
+        merged = merge([root, other], tmp_path / "both")
+    assert merged.frames(2, "wrist").max() <= 12 and merged.frames(7, "wrist").max() > 100
+    if version == "v3.0":
+        assert not errors_of(verify(root))
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_episodes_without_labels_or_instruction_count_as_none(tmp_path: Path, version: str) -> None:
+    made = ForeignSet(version, lengths=LENGTHS, kind="image")
+    made.rows[2]["next.success"] = [None] * LENGTHS[2]
+    made.rows[2]["task_index"] = [None] * LENGTHS[2]
+    if version == "v3.0":  # one file has one type
+        made.rows[2]["next.success"] = pa.array([None] * LENGTHS[2], pa.bool_())
+        made.rows[2]["task_index"] = pa.array([None] * LENGTHS[2], pa.int64())
+    root = made.write(tmp_path / "set")
+    dataset = LeRobotDataset(root)
+    with pytest.warns(DataWarning, match="next.success is not told in some rows"):
+        found = dataset.episode(2)
+    assert not found.meta.success and not found.success.any() and found.task == ""
+    assert dataset.episode(0).meta.success and dataset.episode(4).meta.success
+    assert dataset.episode(1).task == "push it"
+    with pytest.warns(DataWarning, match="task_index is not told"):
+        assert not errors_of(verify(root))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        merged = merge([root, made.write(tmp_path / "again")], tmp_path / "both")
+    assert merged.task(2) == "" and merged.task(3) == "push it"

@@ -28,7 +28,7 @@ SHIPPED = sorted((Path(__file__).parents[2] / "models" / "pretrained").glob("*/c
 
 def action(low: float, high: float, limits: Any = "measured", **changes: Any) -> ActionSpec:
     spec = ActionSpec(("a", "b"), (low, -1.0), (high, 1.0), ("1", "1"), (1.0, 1.0), limits=limits)
-    return replace(spec, **changes)
+    return replace(spec, **{"mode": "absolute", "frame": "world", **changes})
 
 
 def world(spec: ActionSpec, **changes: Any) -> WorldSpec:
@@ -65,6 +65,26 @@ def test_what_else_differs_is_another_world(other: WorldSpec) -> None:
             one.require_compatible(two, "a model", "a data set")
         with pytest.raises(SpecMismatchError):
             require_same_interface(one, two, "a policy")
+
+
+def test_an_action_of_which_nothing_is_known_contradicts_nothing() -> None:
+    """Models of other people's sets were trained before anything was found out of their actions."""
+    before = world(action(-0.9, 0.8, mode="unknown", frame="unknown"))
+    now = world(action(-0.7, 1.3, units=("m", "m"), scale=(0.5, 0.5), mode="delta"))
+    for one, other in ((before, now), (now, before)):
+        one.require_compatible(other, "a model", "a data set")
+    other_names = world(action(-0.7, 1.3, names=("a", "c")))
+    with pytest.raises(SpecMismatchError):
+        before.require_compatible(other_names, "a model", "a data set")
+
+
+def test_scales_that_were_measured_differ_a_little() -> None:
+    day1, day2, other = (
+        world(action(-1, 1, scale=(size, 1.0), mode="delta")) for size in (0.05, 0.054, 0.1)
+    )
+    day1.require_compatible(day2, "a model", "a data set")
+    with pytest.raises(SpecMismatchError):
+        day1.require_compatible(other, "a model", "a data set")
 
 
 def test_declared_limits_must_agree() -> None:

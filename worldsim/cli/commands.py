@@ -68,9 +68,9 @@ COMMANDS: dict[str, Command] = {
         "files already written are whole",
     ),
     "data": Command(
-        "inspect, verify, merge or preview data sets",
-        "nothing was changed in the source data",
-        actions=("inspect", "verify", "merge", "preview"),
+        "inspect, verify, merge, preview or import data sets",
+        "nothing was changed in the source data; finished episodes of an import are kept",
+        actions=("inspect", "verify", "merge", "preview", "import"),
     ),
     "scene": Command(
         "write apartments as .glb for habitat-sim and other programs",

@@ -1,4 +1,6 @@
-"""`worldsim data`: inspect, verify, merge or preview data sets."""
+"""`worldsim data`: inspect, verify, merge, preview or import data sets."""
+
+from contextlib import closing
 
 from omegaconf import DictConfig
 
@@ -6,7 +8,10 @@ from worldsim.cli.console import counted, finish, progress, say
 from worldsim.cli.settings.data import Settings
 from worldsim.config.compose import build
 from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.extrinsics import extrinsics_faults
 from worldsim.data.faults import errors_of, raise_faults
+from worldsim.data.importing.request import already_imported
+from worldsim.data.importing.run import open_import
 from worldsim.data.merge import merge
 from worldsim.data.summary import behaviour_lines, describe, preview
 from worldsim.data.verify import verify
@@ -16,7 +21,8 @@ DESCRIPTION = """\
 Look at data sets in LeRobot format (v3.0 and v2.1, recorded by worldsim or by others).
 inspect describes one, verify lists what training would refuse (truncated videos, broken images,
 missing rows, NaN actions, wrong frame rates) or only warn of, merge joins several into one, preview
-shows an episode.
+shows an episode. import makes one of other recordings (films with tables of actions, robomimic,
+LIBERO, Minari, RLDS, LeRobot) and says what their actions mean, and why.
 """
 
 EXAMPLES = """\
@@ -24,12 +30,15 @@ worldsim data inspect root=data/push
 worldsim data verify root=data/push
 worldsim data merge 'roots=[data/a,data/b]' out=data/both
 worldsim data preview root=data/push episode=3 out=episode3.png
+worldsim data import source=recordings out=data/mine
+worldsim data import source=bridge fps=5 out=data/bridge episodes=500
 """
 
 
 def run(config: DictConfig) -> None:
     """Do what `config.action` says."""
     actions = {"inspect": _inspect, "verify": _verify, "merge": _merge, "preview": _preview}
+    actions["import"] = _import
     settings = build(Settings, config)
     actions[settings.action](settings)
 
@@ -71,3 +80,21 @@ def _preview(settings: Settings) -> None:
         settings.scale,
     )
     finish("preview", path)
+
+
+def _import(settings: Settings) -> None:
+    config, out = settings.importing, settings.out
+    assert out is not None
+    if (finished := already_imported(config, out)) is not None:
+        finish(f"data set of {finished.num_episodes} episodes, imported before", out)
+        return
+    with counted("episodes looked at") as show:
+        job = open_import(config, show)
+    with closing(job.source):
+        for note in job.notes:
+            say(note)
+        with counted("episodes written") as show:
+            dataset = job.write(out, show)
+    for line in [*map(str, extrinsics_faults(dataset)), *behaviour_lines(dataset)]:
+        say(line)
+    finish(f"data set of {dataset.num_episodes} episodes", out)

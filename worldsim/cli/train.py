@@ -111,14 +111,21 @@ def _open_data(
     selection: "Selection | None" = None,
 ) -> Any:
     from worldsim.data.cache import build_cache
-    from worldsim.data.cache_writer import resized_spec
+    from worldsim.data.cache_writer import fitting_size, resized_spec
     from worldsim.data.dataset import LeRobotDataset
-    from worldsim.data.faults import raise_faults
+    from worldsim.data.faults import settle
     from worldsim.data.verify import training_faults
     from worldsim.models.tokenizers.base import require_image_size
 
     dataset = LeRobotDataset(root, selection)
-    raise_faults(root, training_faults(dataset))
+    settle(root, training_faults(dataset))
+    if not dataset.env_info and dataset.meaning:
+        say(f"{dataset.meaning[0]}; `worldsim data inspect root={root}` shows the evidence")
+    if size is None and (size := fitting_size(dataset, 2 * factor)) is not None:
+        say(
+            f"frames are resized to {size[0]}x{size[1]}, since all cameras need one size of "
+            f"multiples of {2 * factor}; image_size=[HEIGHT,WIDTH] says otherwise"
+        )
     camera = resized_spec(dataset, size).cameras[0]
     require_image_size(camera.height, camera.width, factor)
     with counted("decoded episodes") as show:

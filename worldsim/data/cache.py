@@ -33,7 +33,7 @@ from worldsim.spec import WorldSpec
 FORMAT = 2
 """Raised whenever the layout of the cache changes, so that older ones are rebuilt."""
 
-FOREIGN = "frames by time, measured limits"
+FOREIGN = "frames by time, measured limits, angles that go on, actions by evidence"
 """What caches of sets that others recorded hold; raised likewise, for these alone."""
 
 VARIABLE = "WORLDSIM_CACHE"

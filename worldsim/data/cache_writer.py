@@ -136,6 +136,16 @@ def resized_spec(dataset: LeRobotDataset, size: tuple[int, int] | None) -> World
     return replace(dataset.spec, cameras=cameras)
 
 
+def fitting_size(dataset: LeRobotDataset, side: int) -> tuple[int, int] | None:
+    """(height, width) that frames must be resized to before they fit; None where they fit already.
+
+    It is the least of the cameras' heights and widths, cut down to multiples of `side`.
+    """
+    sizes = {(camera.height, camera.width) for camera in dataset.spec.cameras}
+    height, width = (max(min(each) // side, 1) * side for each in zip(*sizes, strict=True))
+    return None if sizes == {(height, width)} else (height, width)
+
+
 def resizing(dataset: LeRobotDataset, size: tuple[int, int]) -> tuple[int, int] | None:
     """`size` (height, width), or None where all frames of a data set have it as they are."""
     native = {(camera.height, camera.width) for camera in dataset.spec.cameras}

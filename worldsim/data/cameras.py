@@ -81,6 +81,12 @@ def _decoded(image: Any, where: str) -> Any:
         raise DataError(f"{where}: the image does not decode ({error})") from error
 
 
+def black_frames(camera: ImageFeature, count: int) -> Iterator[Pixels]:
+    """What a camera shows in an episode that it is missing in, as merged sets have it."""
+    frame = np.zeros((camera.height, camera.width, 3), np.uint8)
+    return (frame.copy() for _ in range(count))
+
+
 def colour_cameras(index: DatasetIndex) -> tuple[tuple[ImageFeature, ...], list[Fault]]:
     """The cameras that show colour, and a warning for each that is left out."""
     kept, faults = [], []
@@ -107,7 +113,8 @@ def _depth(camera: ImageFeature, index: DatasetIndex) -> str | None:
 
 def _first_format(key: str, records: Sequence[EpisodeRecord]) -> str | None:
     """Pixel format of the first film that is there; what cannot be read is told when it is used."""
-    path = next((r.videos[key].path for r in records if r.videos[key].path.exists()), None)
+    films = (record.videos[key].path for record in records if key in record.videos)
+    path = next((film for film in films if film.exists()), None)
     try:
         return None if path is None else stored_format(path)
     except DataError:

@@ -19,7 +19,7 @@ from worldsim.data.faults import Fault, Severity
 from worldsim.data.features import ImageFeature
 from worldsim.data.layout import INFO, PICTURES, TEXTS
 from worldsim.data.records import EPISODES, DatasetIndex, EpisodeRecord
-from worldsim.data.rows import column_array
+from worldsim.data.rows import NO_TASK, column_array
 from worldsim.data.timing import TOLERANCE, row_times
 from worldsim.data.video import VideoFile
 from worldsim.errors import DataError, SpecMismatchError
@@ -162,7 +162,9 @@ def _bookkeeping(index: DatasetIndex, table: pa.Table) -> Iterator[Finding]:
         if (np.abs(passed - np.arange(count) / fps) > TOLERANCE / fps).any():
             rate = (count - 1) / passed[-1] if passed[-1] > 0 else 0.0
             yield f"timestamps run at {rate:.4g} fps, info.json says {fps}", "error"
-    if (found := counters["task_index"]) is not None and (unknown := {*found} - {*index.tasks}):
+    if (found := counters["task_index"]) is not None and (
+        unknown := {*found} - {NO_TASK} - {*index.tasks}
+    ):
         yield f"task_index {sorted(map(int, unknown))} is in no tasks file", "error"
 
 

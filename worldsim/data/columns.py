@@ -7,6 +7,7 @@ readers as LeRobot has them.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from worldsim.data.faults import Fault
 from worldsim.data.features import ImageFeature, entry_names, flat_names
 from worldsim.data.layout import INFO
 from worldsim.data.records import DatasetIndex, EpisodeRecord, read_parquet
-from worldsim.data.rows import column_array, vector_column
+from worldsim.data.rows import column_array, vector_column, without_gaps
 from worldsim.errors import DataError, UsageError, unknown_name
 
 WELL_KNOWN = {ACTION: ("actions",), STATE: ("state",)}
@@ -233,7 +234,7 @@ class RowFiles:
         if self._last is None or self._last[0] != record.data:
             table = read_parquet(record.data)
             table = renamed(table) if is_own(self._index.info) else table
-            table = self._columns.table(table, str(record.data))
+            table = without_gaps(self._columns.table(table, str(record.data)), self._index.root)
             self._last = (record.data, table, _owners(table, record.data))
         _, table, owners = self._last
         places = np.flatnonzero(owners == record.index)
@@ -245,6 +246,23 @@ class RowFiles:
         if len(places) and places[-1] - places[0] + 1 != len(places):
             raise DataError(f"{record.data}: the rows of episode {record.index} are scattered")
         return table.slice(int(places[0]), len(places))
+
+    def vectors(self, names: Sequence[str], most: int) -> list[list[NDArray[Any]]]:
+        """`[N, D]` of each of some vectors, for up to `most` of the episodes that can be read."""
+        stored = [part for name in names for part in self._columns.sources(name)]
+        stored.append("episode_index")
+        found: list[list[NDArray[Any]]] = []
+        last: tuple[Path, pa.Table, NDArray[Any]] | None = None
+        for record in self._index.records[:most]:
+            with suppress(DataError):  # whoever reads it is told
+                if last is None or last[0] != record.data:
+                    table = read_parquet(record.data, stored)
+                    last = record.data, table, _owners(table, record.data)
+                rows = last[1].take(np.flatnonzero(last[2] == record.index))
+                if not len(rows):
+                    continue
+                found.append([self._columns.vector(n, rows, str(record.data)) for n in names])
+        return found
 
     def extremes(self, name: str) -> tuple[list[float], list[float]]:
         """Least and greatest value of each entry of a vector, over all episodes that are there.

@@ -10,17 +10,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from worldsim.data.cameras import colour_cameras, decoded_images
-from worldsim.data.channels import ACTION, recorded_channels
-from worldsim.data.checks import film_faults, index_faults, limit_faults, row_faults
+from worldsim.data.action_evidence import ActionEvidence
+from worldsim.data.cameras import black_frames, colour_cameras, decoded_images
+from worldsim.data.channels import recorded_channels
+from worldsim.data.checks import film_faults, limit_faults, row_faults
 from worldsim.data.columns import RowFiles
 from worldsim.data.episode import Episode, EpisodeMeta
 from worldsim.data.faults import Fault, errors_of, raise_faults, settle
-from worldsim.data.features import ImageFeature, derive_spec
+from worldsim.data.features import ImageFeature
 from worldsim.data.layout import own_entry, recorded_in
+from worldsim.data.meaning import Vectors, described, recorded_vectors
 from worldsim.data.records import DatasetIndex, EpisodeRecord, load_index
 from worldsim.data.rows import episode_arrays, episode_meta, succeeded
-from worldsim.data.selection import Outcome, Selection, downloaded, selected
+from worldsim.data.selection import Selection, downloaded, ended, faults_of, selected
 from worldsim.data.split import hold_one_out, stored_folds
 from worldsim.data.timing import frames_at, row_times
 from worldsim.data.video import Pixels, VideoFile
@@ -61,7 +63,8 @@ class LeRobotDataset:
         cameras, left_out = colour_cameras(index)
         self.whole: DatasetIndex = replace(index, cameras=cameras)
         self.index, columns = selected(self.whole, self._selection)
-        self.faults: list[Fault] = [*columns.faults(), *left_out, *self._index_faults()]
+        index_faults = faults_of(self.whole, self._selection)
+        self.faults: list[Fault] = [*columns.faults(), *left_out, *index_faults]
         if strict:
             records, absent = downloaded(self.index, self._selection.episodes)
             settle(self.root, [*self.faults, *absent])
@@ -74,20 +77,9 @@ class LeRobotDataset:
         self._sound: set[int] = set()
         self._warned: set[str] = set() if strict else {*self.info["features"]}
         if (wanted := self._selection.outcome) is not None:
-            self._keep(wanted)
-
-    def _keep(self, outcome: Outcome) -> None:
-        """Leave out the episodes that ended otherwise."""
-        won = [self.meta(i).success for i in range(self.num_episodes)]
-        pairs = zip(self.index.records, won, strict=True)
-        records = [record for record, success in pairs if success == (outcome == "success")]
-        if not records:
-            raise UsageError(
-                f"{self.root}: outcome={outcome} leaves none of {len(won)} episodes, of which "
-                f"{sum(won)} succeeded; are their outcomes recorded?"
-            )
-        self.index = replace(self.index, records=records)
-        self._sound.clear()  # places have changed
+            won = [self.meta(i).success for i in range(self.num_episodes)]
+            self.index = ended(self.index, won, wanted)
+            self._sound.clear()  # places have changed
 
     @property
     def num_episodes(self) -> int:
@@ -115,9 +107,23 @@ class LeRobotDataset:
         if (spec := self._stored_spec) is not None:
             chosen = self._selection.columns.cameras
             return spec.seen_by(camera.name for camera in self.index.cameras) if chosen else spec
-        known = ACTION in self.info["features"]
-        low, high = self._files.extremes(ACTION) if known else ([], [])
-        return derive_spec(self.info, self.index.cameras, low, high, self.root)
+        found, evidence = self._described
+        return replace(found, action=evidence.applied(found.action))
+
+    @cached_property
+    def _described(self) -> tuple[WorldSpec, ActionEvidence]:
+        return described(self.index, self._files, self.root)
+
+    @property
+    def meaning(self) -> list[str]:
+        """What its actions mean, and why: found now, or written down when they were imported."""
+        if self._stored_spec is None:
+            return self._described[1].lines()
+        return [str(line) for line in self.own.get("evidence", ())]
+
+    def sample(self) -> list[Vectors]:
+        """(`[T, A]` actions, `[T+1, P]` proprioception) as stored, of its first episodes."""
+        return recorded_vectors(self.index, self._files)
 
     @cached_property
     def folds(self) -> list[int]:
@@ -179,9 +185,7 @@ class LeRobotDataset:
         Raises:
             DataError: see `each_frame`.
         """
-        length = len(self.rows(episode))
-        count = length if most is None else min(most, length)
-        feature = self._camera(camera)
+        count, feature = len(self.rows(episode)[:most]), self._camera(camera)
         frames = np.empty((count, feature.height, feature.width, 3), np.uint8)
         for row, frame in enumerate(self.each_frame(episode, camera, count)):
             frames[row] = frame
@@ -198,7 +202,9 @@ class LeRobotDataset:
         """
         feature, record = self._camera(camera), self.record(episode)
         where = f"{self.root}: camera {camera!r} of episode {record.index}"
-        if feature.video:
+        if feature.video and feature.key not in record.videos:
+            frames = black_frames(feature, len(self.rows(episode)[:most]))
+        elif feature.video:
             numbers = self.frame_numbers(episode, feature.key)[:most]
             frames = self._open(feature.key, record.videos[feature.key].path).each(numbers)
         else:
@@ -268,12 +274,6 @@ class LeRobotDataset:
         if "task_index" in table.column_names:
             return self.index.tasks.get(table["task_index"][0].as_py(), "")
         return record.tasks[0] if record.tasks else ""
-
-    def _index_faults(self) -> Iterator[Fault]:
-        """What is wrong with the metadata, apart from faults of episodes that nobody selected."""
-        for fault in index_faults(self.whole):
-            if fault.episode is None or self._selection.takes(fault.episode):
-                yield fault
 
     def _open(self, key: str, path: Path) -> VideoFile:
         """One open file a camera: consecutive episodes mostly share it."""

@@ -69,8 +69,8 @@ def read_info(root: Path) -> dict[str, Any]:
     if not path.exists():
         if (root / ".staging").exists():
             raise DataError(
-                f"{root} holds an unfinished collection; run the same `worldsim collect` "
-                "command again to finish it"
+                f"{root} holds an unfinished collection or import; run the same `worldsim collect` "
+                "or `worldsim data import` command again to finish it"
             )
         raise DataError(f"{root} is no LeRobot data set: {path} does not exist")
     info = read_json(path)
@@ -97,6 +97,11 @@ def own_entry(info: Mapping[str, Any]) -> dict[str, Any]:
 def recorded_in(info: Mapping[str, Any]) -> dict[str, Any]:
     """{"id", "kwargs"} of the environment that a data set was recorded in, or empty."""
     return dict(own_entry(info).get("env") or {})
+
+
+def was_imported(info: Mapping[str, Any]) -> bool:
+    """Whether `worldsim data import` wrote a data set of somebody else's recordings."""
+    return "import" in (own_entry(info).get("collection") or {})
 
 
 def is_number(value: Any) -> bool:

@@ -11,12 +11,15 @@ import pyarrow as pa
 
 from worldsim.conventions import plain_rate, same_rate
 from worldsim.data.assemble import Assembler, EpisodeSource
+from worldsim.data.cameras import black_frames
+from worldsim.data.channels import IMAGES
 from worldsim.data.dataset import LeRobotDataset
-from worldsim.data.features import BOOKKEEPING_FEATURES
+from worldsim.data.features import BOOKKEEPING_FEATURES, image_features
 from worldsim.data.layout import Limits, Progress
 from worldsim.data.rows import column_array, hold_actions, meta_table, vector_column
 from worldsim.data.selection import Selection
-from worldsim.data.video_writer import VideoSegment, rewrite
+from worldsim.data.video import VideoCodec
+from worldsim.data.video_writer import VideoSegment, encode_video, rewrite
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.files import atomic_path, disk_errors
 from worldsim.spec import CameraSpec
@@ -156,14 +159,28 @@ def _films(
     dataset: LeRobotDataset, episode: int, features: dict[str, Any], folder: Path, fps: float
 ) -> dict[str, VideoSegment]:
     """The videos of an episode; a film of another rate than the rows' is encoded anew."""
-    films = {}
+    films: dict[str, VideoSegment] = {}
     for key in (key for key, feature in features.items() if feature["dtype"] == "video"):
-        path = dataset.record(episode).videos[key].path
+        film = dataset.record(episode).videos.get(key)
+        if film is None:
+            films[key] = _black(dataset, episode, features[key], folder / f"{len(films)}.mp4", fps)
+            continue
+        path = film.path
         numbers = dataset.frame_numbers(episode, key)
         films[key] = VideoSegment(path, int(numbers[0]), len(numbers))
         if (np.diff(numbers) != 1).any():
             films[key] = rewrite(path, numbers, folder / f"{len(films)}.mp4", fps)
     return films
+
+
+def _black(
+    dataset: LeRobotDataset, episode: int, feature: dict[str, Any], path: Path, fps: float
+) -> VideoSegment:
+    """A film of black frames, for a camera that an episode does not have."""
+    (camera,) = image_features({IMAGES: feature})
+    count = dataset.record(episode).length
+    encode_video(path, black_frames(camera, count), fps, VideoCodec())
+    return VideoSegment(path, 0, count)
 
 
 def _tasks(dataset: LeRobotDataset, table: pa.Table) -> tuple[tuple[str, ...], np.ndarray]:

@@ -46,7 +46,7 @@ class EpisodeRecord:
         index: episode index.
         length: its rows (frames).
         data: parquet file that holds its rows.
-        videos: video feature key to where its frames lie.
+        videos: video feature key to where its frames lie; a camera that is missing has none.
         tasks: instructions, if the episodes table lists them.
         extras: further columns of the episodes table.
         first_row: global index of its first row, where the layout states it.
@@ -173,6 +173,8 @@ def _locate(root: Path, info: dict[str, Any], row: dict[str, Any], version3: boo
 
     films = {}
     for key in video_keys(info["features"]):
+        if version3 and _is_missing(row, key):
+            continue
         path = file("video_path", f"videos/{key}", video_key=key)
         start, end = f"videos/{key}/from_timestamp", f"videos/{key}/to_timestamp"
         films[key] = Film(
@@ -189,6 +191,13 @@ def _locate(root: Path, info: dict[str, Any], row: dict[str, Any], version3: boo
         extras={key: value for key, value in row.items() if is_extra(key)},
         first_row=whole(row, "dataset_from_index") if "dataset_from_index" in row else None,
     )
+
+
+def _is_missing(row: Mapping[str, Any], key: str) -> bool:
+    """Whether an episode has no film of a camera: all that would say where it lies is null."""
+    names = (*SLOT, "from_timestamp", "to_timestamp")
+    told = [row[f"videos/{key}/{name}"] for name in names if f"videos/{key}/{name}" in row]
+    return bool(told) and all(value is None for value in told)
 
 
 def video_keys(features: dict[str, Any]) -> list[str]:

@@ -5,6 +5,8 @@ optional ones are read where the spec says that they were recorded.
 """
 
 import json
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from worldsim.cameras.rig import CameraRig
+from worldsim.data.angles import unwrapped, wraps
 from worldsim.data.channels import (
     ACHIEVED_ACTION,
     ACTION,
     ACTIONS,
     MASK,
+    STATE,
     SUCCESS,
     VALID_ACTION,
     Channel,
@@ -25,7 +29,7 @@ from worldsim.data.channels import (
     channels_of,
 )
 from worldsim.data.episode import Episode, EpisodeMeta
-from worldsim.errors import DataError
+from worldsim.errors import DataError, DataWarning
 from worldsim.spec import WorldSpec
 
 
@@ -165,6 +169,30 @@ def episode_meta(extras: dict[str, Any], index: int, success: bool) -> EpisodeMe
 SUCCESS_COLUMNS = ("success", "next.success", "is_episode_successful")
 
 
+LABELS = (*SUCCESS_COLUMNS, "reward", "next.reward", "progress", "next.progress")
+NO_TASK = -1
+"""Task index of rows without an instruction."""
+
+
+def without_gaps(table: pa.Table, root: Path) -> pa.Table:
+    """Rows whose outcomes and instructions, where nobody told them, are none; says so once.
+
+    An action or a state with a gap is no row at all, and stays what it is.
+    """
+    for name in (each for each in (*LABELS, "task_index") if each in table.column_names):
+        column = table[name]
+        if not column.null_count or pa.types.is_nested(column.type):
+            continue
+        if pa.types.is_null(column.type):
+            column = column.cast(pa.int64() if name == "task_index" else pa.bool_())
+        nothing = NO_TASK if name == "task_index" else 0
+        filled = pc.fill_null(column, pa.scalar(nothing).cast(column.type))
+        table = table.set_column(table.column_names.index(name), name, filled)
+        text = f"{root}: {name} is not told in some rows, which count as none"
+        warnings.warn(text, DataWarning, stacklevel=2)
+    return table
+
+
 def episode_arrays(
     table: pa.Table, spec: WorldSpec, stored: WorldSpec, where: str
 ) -> dict[str, NDArray[Any]]:
@@ -183,6 +211,8 @@ def episode_arrays(
     arrays = {}
     for channel, shape in channels_of(stored):
         values = _channel(channel, shape, table, where)
+        if channel.column == STATE:  # a roll that passes half a turn makes no step of a whole one
+            values = unwrapped(values, wraps(values)).astype(channel.dtype)
         whole = not channel.per_view or views == list(range(len(stored.cameras)))
         arrays[channel.name] = values if whole else np.ascontiguousarray(values[:, views])
         if channel.per == "action":

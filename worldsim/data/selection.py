@@ -1,6 +1,6 @@
 """What of a data set is to be seen: some of its episodes, under LeRobot's names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from worldsim.config.limits import MOST, Limit, Text
 from worldsim.config.values import Checked, read_value
+from worldsim.data.checks import index_faults
 from worldsim.data.columns import ColumnMap, Columns, map_columns
 from worldsim.data.faults import Fault
 from worldsim.data.records import EPISODES, DatasetIndex, EpisodeRecord
@@ -175,18 +176,62 @@ def downloaded(
 ) -> tuple[list[EpisodeRecord], list[Fault]]:
     """The episodes whose rows and films are on disk, and what is to be said of the others.
 
-    That they are left out is a warning. It is an error if none is there, or if one of the others
-    was asked for by its index.
+    A camera that other episodes have may be missing in some, and shows black there. That episodes
+    are left out is a warning. It is an error if none is there, or if one of them was asked for by
+    its index.
     """
     is_there = cache(Path.is_file)
+    filmed = [camera.key for camera in index.cameras if camera.video]
+    seen = {
+        key: sum(_is_filmed(record, key, is_there) for record in index.records) for key in filmed
+    }
 
     def lacking(record: EpisodeRecord) -> Path | None:
-        films = (record.videos[camera.key].path for camera in index.cameras if camera.video)
-        return next((path for path in (record.data, *films) if not is_there(path)), None)
+        if not is_there(record.data):
+            return record.data
+        absent = [key for key in filmed if not _is_filmed(record, key, is_there)]
+        needed = [key for key in absent if not seen[key] or len(absent) == len(filmed)]
+        paths = (record.videos[key].path for key in needed if key in record.videos)
+        return next(paths, None)
 
     absent = {r.index: path for r in index.records if (path := lacking(r)) is not None}
+    kept = [record for record in index.records if record.index not in absent]
+    faults = [*_absences(index, absent, spans), *_dark_cameras(index, kept, filmed, is_there)]
+    return [_without_absent(record, is_there) for record in kept], faults
+
+
+IsThere = Callable[[Path], bool]
+
+
+def _is_filmed(record: EpisodeRecord, key: str, is_there: IsThere) -> bool:
+    return key in record.videos and is_there(record.videos[key].path)
+
+
+def _without_absent(record: EpisodeRecord, is_there: IsThere) -> EpisodeRecord:
+    """A record of the films that are there."""
+    films = {key: film for key, film in record.videos.items() if is_there(film.path)}
+    return record if len(films) == len(record.videos) else replace(record, videos=films)
+
+
+def _dark_cameras(
+    index: DatasetIndex, kept: Sequence[EpisodeRecord], filmed: Sequence[str], is_there: IsThere
+) -> Iterator[Fault]:
+    """A warning for each camera that some of the kept episodes lack."""
+    for key in filmed:
+        count = sum(not _is_filmed(record, key, is_there) for record in kept)
+        if count:
+            message = (
+                f"camera {key} is missing in {count} of {len(kept)} episodes, and shows black there"
+            )
+            yield Fault(EPISODES, None, message, "warning")
+
+
+def _absences(
+    index: DatasetIndex, absent: Mapping[int, Path], spans: Sequence[Span]
+) -> list[Fault]:
+    """What is to be said of episodes whose files are not there."""
     if not absent:
-        return index.records, []
+        return []
     named = {first for first, stop in spans if stop == first + 1}
     count = len(index.records)
     needed = absent.keys() & named if len(absent) < count else absent.keys()
@@ -202,4 +247,32 @@ def downloaded(
             f"first is {first})"
         )
         faults = [Fault(EPISODES, None, message, "warning")]
-    return [record for record in index.records if record.index not in absent], faults
+    return faults
+
+
+def ended(index: DatasetIndex, won: Sequence[bool], outcome: Outcome) -> DatasetIndex:
+    """A data set's index without the episodes that ended otherwise.
+
+    Args:
+        index: of E episodes.
+        won: E outcomes.
+        outcome: the one to keep.
+
+    Raises:
+        UsageError: none is left.
+    """
+    pairs = zip(index.records, won, strict=True)
+    records = [record for record, success in pairs if success == (outcome == "success")]
+    if not records:
+        raise UsageError(
+            f"{index.root}: outcome={outcome} leaves none of {len(won)} episodes, of which "
+            f"{sum(won)} succeeded; are their outcomes recorded?"
+        )
+    return replace(index, records=records)
+
+
+def faults_of(whole: DatasetIndex, selection: Selection) -> Iterator[Fault]:
+    """What is wrong with the metadata, apart from faults of episodes that nobody selected."""
+    for fault in index_faults(whole):
+        if fault.episode is None or selection.takes(fault.episode):
+            yield fault

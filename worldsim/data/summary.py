@@ -40,6 +40,7 @@ def describe(dataset: LeRobotDataset) -> list[str]:
         f"rate: {spec.fps:g} fps",
         f"cameras: {cameras}",
         f"action: {', '.join(action.names)} ({action.mode}, {action.frame} frame)",
+        *(f"  {line}" for line in dataset.meaning),
         f"proprioception: {', '.join(spec.agent_pos.names) or 'none'}",
         f"state: {', '.join(spec.state.names) or 'none'}",
         f"tasks: {len(tasks)}{f', such as {tasks[0]!r}' if tasks else ''}",

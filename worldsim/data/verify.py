@@ -19,11 +19,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from worldsim.data.action_checks import action_faults
 from worldsim.data.cache import is_black
 from worldsim.data.checks import film_faults, row_faults
 from worldsim.data.dataset import LeRobotDataset
+from worldsim.data.extrinsics import extrinsics_faults
 from worldsim.data.faults import Fault, errors_of
-from worldsim.data.layout import INFO, Progress
+from worldsim.data.layout import INFO, Progress, was_imported
 from worldsim.data.records import EPISODES
 from worldsim.data.selection import Selection
 from worldsim.data.statistics import ExtremesSeen
@@ -138,6 +140,8 @@ def verify(
             faults += _check_frames(dataset, episode, decode, broken, has_spec)
             if progress is not None:
                 progress(count + episode + 1, 2 * count)
+        if decode and was_imported(dataset.info) and not errors_of(faults):
+            faults += extrinsics_faults(dataset)
     return list(dict.fromkeys(faults))
 
 
@@ -154,7 +158,10 @@ def training_faults(dataset: LeRobotDataset) -> list[Fault]:
     if max(record.length for record in dataset.index.records) < 2:
         message = "no episode has two rows, so none shows what an action does; record longer ones"
         return [Fault(EPISODES, None, message)]
-    return []
+    actions = [action for action, _ in dataset.sample()]
+    if not actions:
+        return []
+    return list(action_faults(dataset.spec.action, np.concatenate(actions)))
 
 
 def _check_rows(
@@ -201,7 +208,8 @@ def _check_films(dataset: LeRobotDataset) -> Iterator[Fault]:
             end = film.start + record.length / dataset.info["fps"]
             ends[film.path] = max(ends[film.path], end)
     cameras = [camera for camera in dataset.index.cameras if camera.video]
-    used = {r.videos[c.key].path: c for r in dataset.index.records for c in cameras}
+    pairs = ((record, c) for record in dataset.index.records for c in cameras)
+    used = {record.videos[c.key].path: c for record, c in pairs if c.key in record.videos}
     for path, camera in used.items():
         end = ends[path]
         try:
@@ -225,6 +233,8 @@ def _check_frames(
     """Faults of an episode's frames, unless something that they depend on is `broken`."""
     record = dataset.record(episode)
     for camera in dataset.index.cameras:
+        if camera.video and camera.key not in record.videos:
+            continue
         path = record.videos[camera.key].path if camera.video else record.data
         file, rows = _relative(dataset, path), _relative(dataset, record.data)
         if {(rows, record.index), (file, record.index), (file, None)} & broken:

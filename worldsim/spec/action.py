@@ -24,6 +24,10 @@ LIMIT_SLACK = 1e-3
 """Share of a dimension's range by which an action may exceed its limits without a word."""
 
 
+SCALE_SLACK = 0.25
+"""Share by which scales that were measured in two data sets of one robot may differ."""
+
+
 @dataclass(frozen=True)
 class ActionSpec:
     """The meaning of an action vector `[A]`.
@@ -77,6 +81,13 @@ class ActionSpec:
                 f"a discrete action is one-hot, but low, high and limits are {bounds}; "
                 "make it with worldsim.spec.discrete_actions(names)"
             )
+
+    @property
+    def undescribed(self) -> bool:
+        """Whether nothing is known but what its data held, as of sets that others recorded."""
+        silent = (self.mode, self.frame, self.commanded) == ("unknown", "unknown", True)
+        plain = set(self.units) <= {"1"} and set(self.scale) <= {1.0}
+        return silent and plain and self.limits == "measured"
 
     @property
     def dim(self) -> int:
@@ -195,11 +206,22 @@ class ActionSpec:
         return plain
 
     def fits(self, other: "ActionSpec") -> bool:
-        """Whether both mean the same by an action; limits count where both declare them."""
+        """Whether both mean the same by an action.
+
+        Where both declare their limits, all of it counts. What was measured in data differs from
+        set to set in limits and, a little, in scale, and may not have been found out at all.
+        """
         if "measured" not in (self.limits, other.limits):
             return self == other
-        # Those of one length at least: others cannot be given these limits.
-        return self.dim == other.dim and self == other.limited_as(self)
+        if (self.names, self.kind) != (other.names, other.kind):
+            return False
+        if self.undescribed or other.undescribed:  # which contradicts nothing
+            return True
+        alike = ("mode", "commanded", "units")
+        frames = {self.frame, other.frame} - {"unknown"}
+        scales = np.isclose(self.scale, other.scale, rtol=SCALE_SLACK)
+        same = all(getattr(self, name) == getattr(other, name) for name in alike)
+        return same and len(frames) < 2 and bool(scales.all())
 
     def limited_as(self, other: "ActionSpec") -> "ActionSpec":
         """This action with the limits of `other`, which has as many dimensions."""
