@@ -36,6 +36,7 @@ from worldsim.memory.base import (
 )
 from worldsim.memory.frames_points import FramesPointsMemory
 from worldsim.memory.voxels import (
+    BITS,
     MERGED_EVERY,
     Voxels,
     appended,
@@ -289,11 +290,12 @@ def geometry(walk: Walk, rounds: int) -> tuple[dict[str, float], dict[str, float
 
 
 def row(held: Voxels, k: int) -> tuple[Array, Array, Array, Array]:
-    """Keys, places, features and weights of one env's points, for NumPy."""
+    """Cells `[n, 3]`, places, features and weights of one env's points, for NumPy."""
     there = held.valid[k]
     parts = (held.key, held.place, held.features, held.weight)
     keys, place, features, weight = (np.ascontiguousarray(p[k][there].numpy()) for p in parts)
-    return keys, place, features, weight
+    cells = np.stack([keys >> 2 * BITS, (keys >> BITS) & (2**BITS - 1), keys & (2**BITS - 1)], 1)
+    return cells, place, features, weight
 
 
 def plain_unproject(depth: Array, pose: Array) -> Array:
@@ -306,10 +308,11 @@ def plain_unproject(depth: Array, pose: Array) -> Array:
     return found
 
 
-def plain_merge(keys: Array, place: Array, features: Array, weight: Array) -> tuple[Array, Array]:
+def plain_merge(cells: Array, place: Array, features: Array, weight: Array) -> tuple[Array, Array]:
     """Weighted means of what lies in one voxel."""
-    _, inverse = np.unique(keys, return_inverse=True)
+    _, inverse = np.unique(cells, axis=0, return_inverse=True)
     values = np.concatenate([place, features, np.ones_like(place[:, :1])], axis=1)
+    inverse = inverse.reshape(-1)
     total = np.zeros((inverse.max() + 1, values.shape[1]), np.float32)
     np.add.at(total, inverse, values * weight[:, None])
     mean = total / total[:, -1:]

@@ -171,9 +171,8 @@ class FrameMemory(FrameStore):
             pose = self.pose[:, :, view]
             # One product for all cameras of a row, each axis side by side in memory.
             turn = pose[..., :3, :3].mT
-            local = (turn.flatten(1, 2) @ points.mT).reshape(*turn.shape[:3], -1) - turn @ pose[
-                ..., :3, 3:
-            ]
+            places = turn.flatten(1, 2) @ points.mT
+            local = places.reshape(*turn.shape[:3], points.shape[1]) - turn @ pose[..., :3, 3:]
             pixel, depth = projection.project(local.mT, self.intrinsics[:, None, None, view])
             across = pixel[..., 0].remainder(wide) if projection.wrap else pixel[..., 0]
             inside = (across >= 0) & (across < wide) & (pixel[..., 1] >= 0)

@@ -18,7 +18,7 @@ from worldsim.memory.growing import GrowingRows, writable
 
 EMPTY = torch.iinfo(torch.int64).max
 """The number of no voxel, which sorts behind all others."""
-_BITS = 20
+BITS = 20
 """Bits of each coordinate of a voxel."""
 MERGED_EVERY = 4
 """Frames after which a row's points are merged; until then new ones lie behind the others."""
@@ -130,11 +130,11 @@ def voxel_keys(place: Tensor, valid: Tensor, size: float) -> Tensor:
 
     What is not valid, or further out than a whole number can tell, is `EMPTY`.
     """
-    half = 2 ** (_BITS - 1)
+    half = 2 ** (BITS - 1)
     cell = (place / size).floor()
     inside = valid & (cell.abs() < half).all(-1)
     x, y, z = (torch.where(inside[..., None], cell, 0.0).long() + half).unbind(-1)
-    return torch.where(inside, (x << 2 * _BITS) | (y << _BITS) | z, EMPTY)
+    return torch.where(inside, (x << 2 * BITS) | (y << BITS) | z, EMPTY)
 
 
 def appended(held: Voxels, new: Voxels) -> Voxels:
