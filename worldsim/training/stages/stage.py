@@ -40,6 +40,7 @@ UNSAID: dict[tuple[str, str], Any] = {
     ("head", "finer"): 2,
     ("head", "stride"): False,
     ("head", "events"): False,
+    ("autoencoder", "weights"): None,
 }
 """Fields that came later, with the value that all models and plans had before."""
 CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}

@@ -114,7 +114,8 @@ class WorldStage(Stage):
         if self.config.start_from is not None:
             return
         known = ("latent", "agent_pos") if self.config.transfer_from is not None else ()
-        if "latent" not in known:
+        # Latents of a published tokenizer come in the scale that networks on it were trained with.
+        if "latent" not in known and self.config.model.tokenizer.weights is None:
             model.normalizer.fit("latent", *latent_statistics(latents, self.run.rows))
         for name, figures in self.cache.statistics(self.run.training).items():
             if name in ("agent_pos", "state") and name not in known:
