@@ -23,6 +23,7 @@ EXTRAS = {
     "tensorboard": "tensorboard",
     "matplotlib": "plot",
     "hf_xet": "hub",
+    "peft": "lora",
 }
 """Optional packages by import name, and the extra of worldsim that installs each."""
 

@@ -219,10 +219,13 @@ SHAPE = DenoiserShape(2, 4, 4, 8, action_dim=5, state_dim=6, map_channels=3)
 
 def denoiser(name: str) -> Denoiser:
     torch.manual_seed(0)
-    config = DenoiserConfig(name, width=16, depth=1, cond_width=16, head_dim=16)
-    network = build_denoiser(config, SHAPE)
-    shaken(network)
-    return network.eval().requires_grad_(False)
+    for width, depth in SIZES[1:]:
+        with suppress(UsageError):
+            config = DenoiserConfig(name, width, depth, cond_width=16, head_dim=16)
+            network = build_denoiser(config, SHAPE)
+            shaken(network)
+            return network.eval().requires_grad_(False)
+    raise AssertionError(f"denoiser {name!r} can be built at none of {SIZES}; add a size")
 
 
 def conditions() -> Conditioning:

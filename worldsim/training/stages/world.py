@@ -107,6 +107,7 @@ class WorldStage(Stage):
         load_weights(model.dynamics, self.folder.dynamics / WEIGHTS)
         model.tokenizer.requires_grad_(False)
         model.dynamics.requires_grad_(False)
+        model.denoiser.freeze()
         return model
 
     def _fit_normalizer(self, model: WorldModel, latents: Any) -> None:
