@@ -35,7 +35,7 @@ def channels_last(network: nn.Module) -> None:
 
     Convolutions over time too, which have an axis more, stay as they are.
     """
-    network._apply(
+    network._apply(  # type: ignore[no-untyped-call]
         lambda each: each.contiguous(memory_format=torch.channels_last) if each.ndim == 4 else each
     )
 

@@ -5,7 +5,6 @@ in layers beside it, which begin at zero. Without weights, its output is a resid
 backbone's. With them it means what it was trained to mean, noise and all.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -52,7 +51,7 @@ class PublishedDenoiser(Denoiser):
             self.net.enable_gradient_checkpointing()
 
     @staticmethod
-    def network() -> Callable[..., nn.Module]:
+    def network() -> Any:
         """The class of diffusers, imported where it is asked for."""
         raise NotImplementedError("a published denoiser names its class")
 
@@ -95,7 +94,8 @@ class PublishedDenoiser(Denoiser):
     def split(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Frame, predecessors `[B, T, V, R*c, h, w]` oldest first, and maps, of the inputs."""
         channels, maps = self.shape.channels, self.shape.map_channels
-        frame, before, shown = inputs.split([channels, self.config.history * channels, maps], dim=3)
+        sizes = [channels, self.config.history * channels, maps]
+        frame, before, shown = torch.split(inputs, sizes, dim=3)
         return frame, before, shown
 
 

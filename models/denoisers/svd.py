@@ -10,7 +10,6 @@ Legend: B batch, T frames, R predecessors, W = R + 1 window, V views, c h w late
 E condition width, F = B*T*W images.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -60,7 +59,7 @@ class SVD(PublishedDenoiser):
         self.told = zero_init(nn.Linear(config.cond_width, 4 * config.width))
 
     @staticmethod
-    def network() -> Callable[..., nn.Module]:
+    def network() -> Any:
         """See `PublishedDenoiser.network`."""
         from diffusers.models.unets.unet_spatio_temporal_condition import (
             UNetSpatioTemporalConditionModel,
@@ -110,7 +109,7 @@ class SVD(PublishedDenoiser):
         """See `Denoiser.residual`."""
         seen = cond.view_mask[..., None, None, None].to(inputs.dtype)
         x, before, maps = self.split(inputs * seen)
-        past = before.unflatten(3, (self.config.history, -1)).transpose(2, 3)
+        past = torch.unflatten(before, 3, (self.config.history, -1)).transpose(2, 3)
         frames = torch.cat([past, x.unsqueeze(2)], dim=2)
         sigma = torch.cat([levels.history, levels.sigma.unsqueeze(-1)], dim=-1)
         tokens = self._tokens(self.conditioner(levels, cond), context, write)

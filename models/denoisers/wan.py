@@ -11,7 +11,7 @@ Legend: B batch, T frames, R predecessors, V views, c h w latent, N = V*(h/2)*(w
 H heads, D channels a head, E condition width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,7 +64,7 @@ def angles(positions: Tensor, dim: int) -> Tensor:
 def turn_pairs(x: Tensor, turn: Turn) -> Tensor:
     """Turn neighbouring channels of x `[..., 2 n]` by cosine and sine `[..., n]`."""
     cos, sin = turn
-    first, second = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    first, second = torch.unflatten(x.float(), -1, (-1, 2)).unbind(-1)
     turned = torch.stack([first * cos - second * sin, first * sin + second * cos], dim=-1)
     return turned.flatten(-2).to(x.dtype)
 
@@ -87,14 +87,19 @@ class Pass:
     space: Turn
     time_dim: int
 
+    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Channels that turn with time, and those that turn with space."""
+        time, space = torch.split(x, [self.time_dim, x.shape[-1] - self.time_dim], dim=-1)
+        return time, space
+
     def in_space(self, x: Tensor) -> Tensor:
         """x `[B, T, N, H, D]` turned by where its tokens stand in the frame."""
-        time, space = x.split([self.time_dim, x.shape[-1] - self.time_dim], dim=-1)
+        time, space = self._parts(x)
         return torch.cat([time, turn_pairs(space, self.space)], dim=-1)
 
     def in_time(self, x: Tensor, turn: Turn) -> Tensor:
         """x `[B, T, N, H, D]` turned by when its frames are."""
-        time, space = x.split([self.time_dim, x.shape[-1] - self.time_dim], dim=-1)
+        time, space = self._parts(x)
         return torch.cat([turn_pairs(time, turn), space], dim=-1)
 
 
@@ -113,7 +118,7 @@ class Wan(PublishedDenoiser):
         self.grid = (shape.height // PATCH, shape.width // PATCH)
 
     @staticmethod
-    def network() -> Callable[..., nn.Module]:
+    def network() -> Any:
         """See `PublishedDenoiser.network`."""
         from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
@@ -208,11 +213,11 @@ class Wan(PublishedDenoiser):
 
     def _patches(self, x: Tensor, before: Tensor, maps: Tensor) -> Tensor:
         """Tokens `[B, T, V, N / V, width]` of frames, their predecessors and maps."""
-        patches = self.net.patch_embedding(x.flatten(0, 2).unsqueeze(2)).squeeze(2)
+        patches: Tensor = self.net.patch_embedding(x.flatten(0, 2).unsqueeze(2)).squeeze(2)
         for layer, more in ((self.before, before), (self.maps, maps)):
             if layer is not None:
                 patches = patches + layer(more.flatten(0, 2))
-        return patches.flatten(2).transpose(1, 2).unflatten(0, x.shape[:3])
+        return torch.unflatten(patches.flatten(2).transpose(1, 2), 0, x.shape[:3])
 
     def _frames(self, tokens: Tensor) -> Tensor:
         """The inverse of `_patches`, for what the last layer makes of tokens."""
@@ -250,9 +255,15 @@ def run_block(
     return out
 
 
+def normed(norm: Any, x: Tensor) -> Tensor:
+    """x normed in the precision of the norm's weights, which autocast leaves alone."""
+    out: Tensor = norm(x.to(norm.weight.dtype)).to(x.dtype)
+    return out
+
+
 def over_time(attn: Any, x: Tensor, step: Pass, layer: int) -> Tensor:
     """Self-attention of x `[B, T, N, width]` over its own and earlier frames."""
-    q, k, v = attn.norm_q(attn.to_q(x)), attn.norm_k(attn.to_k(x)), attn.to_v(x)
+    q, k, v = normed(attn.norm_q, attn.to_q(x)), normed(attn.norm_k, attn.to_k(x)), attn.to_v(x)
     q, k, v = (each.unflatten(-1, (attn.heads, -1)) for each in (q, k, v))
     q, k = step.in_space(q), step.in_space(k)
     keys, values = k, v
@@ -269,7 +280,8 @@ def over_time(attn: Any, x: Tensor, step: Pass, layer: int) -> Tensor:
 
 def of_text(attn: Any, x: Tensor, text: Tensor) -> Tensor:
     """Attention of x `[F, N, width]` to tokens `[F, L, width]`, frame by frame."""
-    q, k, v = attn.norm_q(attn.to_q(x)), attn.norm_k(attn.to_k(text)), attn.to_v(text)
+    q, k = normed(attn.norm_q, attn.to_q(x)), normed(attn.norm_k, attn.to_k(text))
+    v = attn.to_v(text)
     q, k, v = (each.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for each in (q, k, v))
     out: Tensor = attn.to_out[0](attention(q, k, v, None).transpose(1, 2).flatten(2))
     return out

@@ -7,7 +7,7 @@ as the first frame of a video does there, so that a stream can show every frame 
 Legend: F frames (all leading axes merged), H W pixels, c latent channels, h w latent size.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -55,7 +55,7 @@ class PublishedTokenizer(Tokenizer):
         self.register_buffer("scale", torch.ones(config.channels, 1, 1))
 
     @staticmethod
-    def network() -> Callable[..., nn.Module]:
+    def network() -> Any:
         """The class of diffusers, imported where it is asked for."""
         raise NotImplementedError("a published tokenizer names its class")
 
@@ -114,7 +114,7 @@ class PublishedTiny(PublishedTokenizer):
     """AutoencoderTiny (TAESD, github.com/madebyollin/taesd): 2 M parameters, for CPUs too."""
 
     @staticmethod
-    def network() -> Callable[..., nn.Module]:
+    def network() -> Any:
         """See `PublishedTokenizer.network`."""
         from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 
@@ -165,7 +165,7 @@ class PublishedTemporal(PublishedTokenizer):
         super().__init__(config)
 
     @staticmethod
-    def network() -> Callable[..., nn.Module]:
+    def network() -> Any:
         """See `PublishedTokenizer.network`."""
         from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import (
             AutoencoderKLTemporalDecoder,
@@ -203,7 +203,7 @@ class PublishedWan(PublishedTokenizer):
     not_compared = ("temperal_downsample",)
 
     @staticmethod
-    def network() -> Callable[..., nn.Module]:
+    def network() -> Any:
         """See `PublishedTokenizer.network`."""
         from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 

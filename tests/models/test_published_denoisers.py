@@ -1,5 +1,6 @@
 """`svd` and `wan` compute what diffusers' networks compute, from folders that diffusers wrote."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,10 @@ def their_wan(**sizes: Any) -> Any:
     return network.eval()
 
 
-THEIRS = {"svd": their_svd, "wan": lambda: their_wan(in_channels=4, out_channels=4)}
+THEIRS: dict[str, Callable[[], Any]] = {
+    "svd": their_svd,
+    "wan": lambda: their_wan(in_channels=4, out_channels=4),
+}
 PART = {"svd": "unet", "wan": "transformer"}
 
 
@@ -206,7 +210,7 @@ def test_activations_computed_anew_give_the_same_gradients(name: str, tmp_path: 
     sigma = torch.full((BATCH, FRAMES), 0.6)
     for anew in (False, True):
         network = ours(name, tmp_path, checkpointing=anew).train()
-        passes = []
+        passes: list[int] = []
         layer = next(m for n, m in network.named_modules() if n.endswith("attn1.to_q"))
         layer.register_forward_hook(lambda *_, passes=passes: passes.append(1))
         network(x, sigma, cond).square().mean().backward()
@@ -233,8 +237,8 @@ def test_gradients_of_narrow_images_are_numbers_in_bfloat16() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             out = network(x[:, :, :1, :, :4, :4], torch.full((BATCH, FRAMES), 0.6), cond)
         out.float().square().sum().backward()
-        wrong = [n for n, p in network.named_parameters() if not p.grad.isfinite().all()]
-        assert wrong == []
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
 def linear(inputs: int, outputs: int) -> int:
