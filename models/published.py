@@ -53,6 +53,11 @@ class PublishedConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.weights is None and (self.rank or self.trained):
+            raise UsageError(
+                "published.rank and published.trained leave a network as it was trained elsewhere, "
+                "and without published.weights it is random; name weights, or train all of it"
+            )
         if self.rank and self.trained:
             raise UsageError(
                 f"published.rank={self.rank} trains adapters alone, and published.trained names "

@@ -19,6 +19,7 @@ from test_published_denoisers import (
     trained,
 )
 
+from worldsim.config.compose import build
 from worldsim.errors import MissingExtraError, UsageError
 from worldsim.models.denoisers.base import build_denoiser
 from worldsim.models.published import PublishedConfig
@@ -35,12 +36,16 @@ def test_without_peft_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(MissingExtraError, match=r"pip install 'worldsim\[lora\]'"):
-        build_denoiser(replace(CONFIGS["wan"], published=PublishedConfig(rank=2)), SHAPE)
+        published = PublishedConfig(weights="weights", rank=2)
+        build_denoiser(replace(CONFIGS["wan"], published=published), SHAPE)
 
 
-def test_adapters_and_parts_are_not_asked_for_together() -> None:
+def test_adapters_and_parts_are_not_asked_for_together_nor_of_a_random_network() -> None:
     with pytest.raises(UsageError, match="published.rank=4 trains adapters alone"):
-        PublishedConfig(rank=4, trained=("attn1",))
+        PublishedConfig("weights", rank=4, trained=("attn1",))
+    for asked in ({"rank": 4}, {"trained": ("attn1",)}):
+        with pytest.raises(UsageError, match="without published.weights it is random"):
+            build(PublishedConfig, asked)
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS))
