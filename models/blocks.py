@@ -30,6 +30,16 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+def channels_last(network: nn.Module) -> None:
+    """Lay out weights of convolutions as images come, channels last, in place.
+
+    Convolutions over time too, which have an axis more, stay as they are.
+    """
+    network._apply(  # type: ignore[no-untyped-call]
+        lambda each: each.contiguous(memory_format=torch.channels_last) if each.ndim == 4 else each
+    )
+
+
 def linear(inputs: int, outputs: int) -> nn.Linear:
     """A layer whose inputs or outputs may be none, as of a world without a state.
 

@@ -5,7 +5,7 @@ whatever somebody else put there.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,24 +18,29 @@ SHIPPED_PREFIX = "shipped/"
 HUB_PREFIX = "hub:"
 RUN_CONFIG = "config.yaml"
 """In the folder of a run, whose model lies in a folder below."""
+OURS = ("*.json", "*.safetensors", "README.md")
+"""Files of a model of ours, by pattern; nothing else of a repository is fetched."""
 _PLAIN = re.compile(r"[\w./~-]+")
 _HUB_FORM = f"{HUB_PREFIX}owner/name or {HUB_PREFIX}owner/name@revision"
 
 
-def locate(reference: str | Path, revision: str | None = None) -> Path:
+def locate(
+    reference: str | Path, revision: str | None = None, patterns: Sequence[str] = OURS
+) -> Path:
     """The local folder of what a name stands for.
 
     Args:
         reference: a folder, `shipped/<name>` for what the package carries, or `hub:owner/name`,
             also with `@revision`, on the Hugging Face hub.
         revision: branch, tag or commit on the hub.
+        patterns: files that are fetched from there.
 
     Raises:
         UsageError: nothing of that name exists.
     """
     text = str(reference)
     if text.startswith(HUB_PREFIX):
-        return _from_hub(text, revision)
+        return _from_hub(text, revision, patterns)
     if text.startswith(SHIPPED_PREFIX):
         folder = SHIPPED / text.removeprefix(SHIPPED_PREFIX)
         if (folder / CONFIG).is_file():
@@ -102,7 +107,7 @@ def _parts_of_run(folder: Path) -> str:
     return f"[{','.join(map(str, named))}]" if plain and named else ""
 
 
-def _from_hub(reference: str, revision: str | None) -> Path:
+def _from_hub(reference: str, revision: str | None, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -110,13 +115,10 @@ def _from_hub(reference: str, revision: str | None) -> Path:
     if repository.count("/") != 1 or (named and revision):
         raise UsageError(f"{reference!r} is no name on the hub; expected {_HUB_FORM}")
     try:
-        return Path(
-            snapshot_download(
-                repository,
-                revision=named or revision,
-                allow_patterns=["*.json", "*.safetensors", "README.md"],
-            )
+        found = snapshot_download(
+            repository, revision=named or revision, allow_patterns=list(patterns)
         )
+        return Path(found)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise UsageError(
             f"{reference!r} cannot be had from the hub ({type(error).__name__}); check the name, "

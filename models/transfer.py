@@ -44,12 +44,15 @@ def transferred(source: WorldModel, spec: WorldSpec, dynamics: DynamicsConfig) -
     inputs, states, readings = (
         (names(source), names(model)) for names in (_input_names, _state_names, _reading_names)
     )
+    channels = source.conditioners.channels, model.conditioners.channels
     with torch.no_grad():
         for name, weight in new.items():
             if name.startswith(OWN):
                 continue
             if name == "denoiser.enter.weight":
                 _take_columns(weight, old[name], *inputs)
+            elif name == "denoiser.maps.weight":  # of backbones that take maps by a layer of theirs
+                _take_columns(weight, old[name], *channels)
             elif name == "denoiser.conditioner.state.weight":
                 _take_columns(weight, old[name], *states)
             elif name.startswith("head.mix.") and weight.shape != old[name].shape:

@@ -19,7 +19,7 @@ from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json, write_text
 from worldsim.memory.base import FrameReader, MemoryConfig, registered_memories
 from worldsim.memory.view import MemoryView
-from worldsim.models.blocks import Normalizer
+from worldsim.models.blocks import Normalizer, channels_last
 from worldsim.models.conditioners.base import ConditionerList, RecalledShape
 from worldsim.models.conditioners.steps import FrameSteps, RigTensors
 from worldsim.models.denoisers.base import DenoiserShape, build_denoiser
@@ -96,7 +96,7 @@ class WorldModel(nn.Module):
         self.stride_head, self.event_head = heads.stride, heads.events
         self.normalizer = Normalizer(config.tokenizer.channels, p, s)
         surround_convolutions(self, spec.cameras)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(self)
 
     @property
     def device(self) -> torch.device:

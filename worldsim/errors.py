@@ -24,6 +24,7 @@ EXTRAS = {
     "matplotlib": "plot",
     "hf_xet": "hub",
     "h5py": "hdf5",
+    "peft": "lora",
 }
 """Optional packages by import name, and the extra of worldsim that installs each."""
 

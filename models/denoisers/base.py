@@ -4,8 +4,8 @@ Legend: B batch, T new frames, V views, c latent channels, h w latent size, R pr
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from worldsim.errors import UsageError
 from worldsim.memory.view import MemoryView, reference
 from worldsim.models.denoisers.attention import FrameOrder, KeyValueContext
 from worldsim.models.denoisers.conditioning import Conditioning, Levels
+from worldsim.models.published import PublishedConfig
 from worldsim.registry import Registry
 
 
@@ -39,9 +40,9 @@ class DenoiserConfig(Checked):
 
     Attributes:
         name: registered backbone.
-        width: channels at latent resolution (stnet) or of a token (dit).
-        depth: middle blocks (stnet) or transformer blocks (dit).
-        cond_width: E of the condition vector.
+        width: channels at latent resolution (stnet, svd) or of a token (dit, wan).
+        depth: middle blocks (stnet), transformer blocks (dit, wan) or layers of a level (svd).
+        cond_width: E of the condition vector, and of a token that is attended to (svd, wan).
         head_dim: channels of an attention head.
         history: R, how many earlier frames are concatenated by channel.
         jumps: whether it is conditioned on the level that a frame is to be taken to (`plan=ctm`).
@@ -50,6 +51,7 @@ class DenoiserConfig(Checked):
             what stays still; one distilled to few steps needs it (`plan=consistency`, `ctm`).
         render_reference: whether a memory's render stands for the predecessor where it covers.
             False leaves the render to conditioner `memory` alone.
+        published: how a network that others published is taken and trained (svd, wan).
     """
 
     name: Annotated[str, OneOf(lambda: registered_denoisers())] = "stnet"
@@ -61,6 +63,7 @@ class DenoiserConfig(Checked):
     jumps: bool = False
     pure_noise: bool = True
     render_reference: bool = True
+    published: PublishedConfig = field(default_factory=PublishedConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,7 +106,7 @@ class Denoiser(nn.Module):
             it is the clean frame itself, as of backbones trained elsewhere.
     """
 
-    predicts_residual: ClassVar[bool] = True
+    predicts_residual: bool = True
 
     def __init__(self, config: DenoiserConfig, shape: DenoiserShape) -> None:
         super().__init__()
@@ -122,6 +125,29 @@ class Denoiser(nn.Module):
         each = weight.shape[1] // self.input_channels
         first = self.input_channels - self.shape.map_channels
         weight.unflatten(1, (-1, each))[:, [first + index for index in maps]] = 0.0
+
+    def take_weights(self) -> None:
+        """Become the published network that the config names, if any.
+
+        Raises:
+            UsageError: none of this kind is published, nothing is there, or sizes differ.
+            DataError: files are missing or do not fit.
+        """
+        if self.config.published.weights is not None:
+            raise UsageError(
+                f"denoiser {self.config.name!r} is trained here, and model.denoiser.published."
+                f"weights={self.config.published.weights} are of a network that others published; "
+                "set it to null or name its denoiser"
+            )
+
+    def freeze(self) -> None:
+        """Freeze what the config says is not trained; here, nothing."""
+
+    def frame_order(
+        self, positions: Tensor, blocks: Sequence[int] | None, context: KeyValueContext | None
+    ) -> FrameOrder:
+        """How frames are ordered, with the rotary embedding of the backbone's heads."""
+        return FrameOrder.of(positions, self.config.head_dim, blocks, context)
 
     @property
     def context_shape(self) -> ContextShape:
@@ -183,8 +209,8 @@ class Denoiser(nn.Module):
             x = torch.where(per_frame(sigma) < 1.0, x, base)
         dtype = next(self.parameters()).dtype
         inputs = torch.cat([x, *stack, cond.maps.to(x.dtype)], dim=3).to(dtype)
-        order = FrameOrder.of(positions, self.config.head_dim, blocks, context)
-        levels_given = Levels(sigma, sigma_previous, sigma if target is None else target)
+        order, past = self.frame_order(positions, blocks, context), torch.stack(levels, dim=-1)
+        levels_given = Levels(sigma, sigma_previous, sigma if target is None else target, past)
         out = self.residual(inputs, levels_given, cond, order, context, write).to(x.dtype)
         return base + out if self.predicts_residual else out
 
@@ -231,7 +257,9 @@ def registered_denoisers() -> Registry[Callable[[DenoiserConfig, DenoiserShape],
     # The rows import this module, so they are named where a name is first looked up.
     import worldsim.models.denoisers.dit
     import worldsim.models.denoisers.stnet
-    import worldsim.models.denoisers.unet  # noqa: F401
+    import worldsim.models.denoisers.svd
+    import worldsim.models.denoisers.unet
+    import worldsim.models.denoisers.wan  # noqa: F401
 
     return DENOISERS
 

@@ -89,7 +89,7 @@ TENSORS = tuple(field.name for field in fields(Conditioning) if field.name != "m
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """Noise levels of a forward pass, each `[B, T]`.
+    """Noise levels of a forward pass, each `[B, T]` but the last.
 
     Attributes:
         sigma: of each frame.
@@ -98,11 +98,13 @@ class Levels:
             estimate is the mean of what may be underneath, as flow matching trains it; below, the
             one from which a straight line leads to where the flow arrives (CTM, 2310.02279).
             Networks without jumps do not look at it.
+        history: `[B, T, R]` of all its predecessors, oldest first.
     """
 
     sigma: Tensor
     previous: Tensor
     target: Tensor
+    history: Tensor
 
 
 class LevelEmbedding(nn.Module):

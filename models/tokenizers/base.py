@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 from torch import Tensor, nn
 
-from worldsim.config.limits import Count, OneOf
+from worldsim.config.limits import Count, OneOf, Text
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError
 from worldsim.registry import Registry
@@ -24,12 +24,16 @@ class TokenizerConfig(Checked):
         width: channels of the finest features; coarser ones have more.
         depth: residual blocks per resolution.
         name: registered tokenizer.
+        weights: those that others published, a folder that diffusers wrote or
+            `hub:owner/name@revision`, which are then taken as they are, with the scale of their
+            latents; null trains.
     """
 
     channels: Count = 16
     width: Count = 32
     depth: Count = 2
     name: Annotated[str, OneOf(lambda: _registered())] = "autoencoder"
+    weights: Text | None = None
 
 
 class Tokenizer(nn.Module):
@@ -53,6 +57,19 @@ class Tokenizer(nn.Module):
     def learns(self) -> bool:
         """Whether there is anything to train."""
         return any(True for _ in self.parameters())
+
+    def take_weights(self, reference: str) -> None:
+        """Become the network that others published under `reference`.
+
+        Raises:
+            UsageError: none of this kind is published, nothing is there, or sizes differ.
+            DataError: files are missing or do not fit.
+        """
+        raise UsageError(
+            f"tokenizer {self.config.name!r} is trained here, and model.tokenizer.weights="
+            f"{reference} are of a network that others published; set model.tokenizer.weights=null "
+            "or name its tokenizer"
+        )
 
     def encode(self, video: Tensor) -> Tensor:
         """float `[..., 3, H, W]` in [-1, 1] to latents `[..., c, h, w]`.
@@ -97,7 +114,8 @@ def register_tokenizer(name: str) -> Callable[[Any], Any]:
 
 def _registered() -> Registry[type[Tokenizer]]:
     # The rows import this module, so they are named where a name is first looked up.
-    import worldsim.models.tokenizers.autoencoder  # noqa: F401
+    import worldsim.models.tokenizers.autoencoder
+    import worldsim.models.tokenizers.published  # noqa: F401
 
     return TOKENIZERS
 

@@ -5,6 +5,7 @@ registry is tried in the first world in which it can be built. Backbones have a 
 too (`test_denoiser_contract`).
 """
 
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,9 +171,16 @@ def test_no_two_conditioners_share_a_channel() -> None:
     assert len(set(channels)) == len(channels)
 
 
+SIZES = ((8, 1), (16, 1), (32, 1), (32, 2))
+"""Width and depth of networks; each is tried at the smallest that it can be built at."""
+
+
 def tokenizer(name: str) -> Tokenizer:
     torch.manual_seed(0)
-    return build_tokenizer(TokenizerConfig(4, 8, 1, name)).eval()
+    for width, depth in SIZES:
+        with suppress(UsageError):
+            return build_tokenizer(TokenizerConfig(4, width, depth, name)).eval()
+    raise AssertionError(f"tokenizer {name!r} can be built at none of {SIZES}; add a size")
 
 
 @pytest.mark.parametrize("name", sorted(TOKENIZERS))
@@ -211,10 +219,13 @@ SHAPE = DenoiserShape(2, 4, 4, 8, action_dim=5, state_dim=6, map_channels=3)
 
 def denoiser(name: str) -> Denoiser:
     torch.manual_seed(0)
-    config = DenoiserConfig(name, width=16, depth=1, cond_width=16, head_dim=16)
-    network = build_denoiser(config, SHAPE)
-    shaken(network)
-    return network.eval().requires_grad_(False)
+    for width, depth in SIZES[1:]:
+        with suppress(UsageError):
+            config = DenoiserConfig(name, width, depth, cond_width=16, head_dim=16)
+            network = build_denoiser(config, SHAPE)
+            shaken(network)
+            return network.eval().requires_grad_(False)
+    raise AssertionError(f"denoiser {name!r} can be built at none of {SIZES}; add a size")
 
 
 def conditions() -> Conditioning:

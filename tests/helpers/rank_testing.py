@@ -33,7 +33,7 @@ RELEASE_POLICIES: dict[str, dict[str, Any]] = {
 }
 
 
-def save_nano_run(folder: Path, *, pixels_alone: bool = False) -> None:
+def save_nano_run(folder: Path, backbone: str = "stnet", *, pixels_alone: bool = False) -> None:
     """`model/` and `judge/`, as a training run leaves them; the judge says yes now and then.
 
     With `pixels_alone` neither was ever told the simulator's state.
@@ -42,7 +42,7 @@ def save_nano_run(folder: Path, *, pixels_alone: bool = False) -> None:
 
     source = SimulatorStarts(ENV["id"], {"image_size": ENV["image_size"]})
     torch.manual_seed(0)
-    spec, config = source.spec, nano_model().config
+    spec, config = source.spec, nano_model(backbone).config
     if pixels_alone:
         spec = replace(spec, state=VectorSpec((), ()))
         config = replace(

@@ -20,6 +20,7 @@ from worldsim.spec import (
 )
 
 SIZE = 32
+LEAST_WIDTH = {"svd": 32}
 CAMERAS = ("exterior_1", "exterior_2", "wrist")
 
 
@@ -50,7 +51,7 @@ def nano_model(backbone: str = "stnet", spec: WorldSpec | None = None) -> WorldM
     torch.manual_seed(0)
     config = WorldModelConfig(
         TokenizerConfig(channels=4, width=8, depth=1),
-        DenoiserConfig(backbone, width=16, depth=1, cond_width=16, head_dim=16),
+        DenoiserConfig(backbone, LEAST_WIDTH.get(backbone, 16), 1, cond_width=16, head_dim=16),
         HeadConfig(width=8, keypoints=8),
         DynamicsConfig("contact", width=16, depth=1),
         recent=3,

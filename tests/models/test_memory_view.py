@@ -57,7 +57,7 @@ def test_the_network_sees_the_render_as_its_predecessor(name: str) -> None:
         model(x, sigma, replace(cond, memory=remembered(torch.full_like(x, value), 1.0)))
         for value in (0.0, 1.0)
     )
-    model.predicts_residual = False  # type: ignore[misc]
+    model.predicts_residual = False
     bare = model(x, sigma, replace(cond, memory=remembered(torch.ones_like(x), 1.0)))
     assert (other - one).abs().max() > 0 and not torch.allclose(bare, other)
     assert (bare - model(x, sigma, cond)).abs().max() > 1e-4

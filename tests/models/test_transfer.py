@@ -44,7 +44,7 @@ def conditions(model: WorldModel, state: Tensor) -> Conditioning:
     )
 
 
-@pytest.mark.parametrize("backbone", ["stnet", "dit"])
+@pytest.mark.parametrize("backbone", ["stnet", "dit", "svd", "wan"])
 def test_what_the_source_did_not_know_changes_nothing(backbone: str) -> None:
     source = nano_model(backbone)
     model = transferred(source, other_world(), source.config.dynamics).eval()

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ from worldsim.training.loss import PlanConfig, student_of
 from worldsim.training.losses.distillation import DistillationConfig
 
 
-def net(height: int = 8, width: int = 8, **config: bool) -> UNet:
+def net(height: int = 8, width: int = 8, **config: Any) -> UNet:
     torch.manual_seed(0)
     shape = DenoiserShape(2, 4, height, width, action_dim=3, state_dim=2, map_channels=1)
     built = build_denoiser(

@@ -117,7 +117,8 @@ def test_what_cannot_be_followed_is_refused(
 def test_what_can_be_followed_is(parent: Path, option: str, words: list[str]) -> None:
     if option == "reuse":
         theirs = trained_config(parent).tokenizer
-        words = [*words, *(f"model.tokenizer.{k}={v}" for k, v in vars(theirs).items())]
+        told = {k: v for k, v in vars(theirs).items() if v is not None}
+        words = [*words, *(f"model.tokenizer.{k}={v}" for k, v in told.items())]
     overrides = ["dataset=none", "out=none", f"{option}={parent}", *words]
     config = inherited(compose_config("train", overrides), stated_keys(overrides, "model"))
     for word in words[1:] if option == "reuse" else words:

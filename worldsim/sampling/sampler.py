@@ -23,6 +23,7 @@ from worldsim.diffusion.flow import sampling_sigmas
 from worldsim.diffusion.schedule import Schedule
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16
+from worldsim.models.blocks import channels_last
 from worldsim.models.denoisers.conditioning import Conditioning
 from worldsim.models.world_model import WorldModel, WorldModelConfig
 from worldsim.sampling.context import Context
@@ -144,7 +145,7 @@ def for_inference(
         model.denoiser.to(torch.bfloat16)
         model.tokenizer.to(torch.bfloat16)
     for part in (model.denoiser, model.tokenizer):
-        part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(part)
     accelerate(model, acceleration)
     return model
 

@@ -205,7 +205,9 @@ class Parents:
             model = model.trained_on(self._config.plan.ladder(TrainedLadder()))
             return model.remembering(sizes.recent, sizes.sink, sizes.memory)
         ladder = self._config.plan.ladder(TrainedLadder())
-        return WorldModel(replace(self._config.model, ladder=ladder), self._spec)
+        model = WorldModel(replace(self._config.model, ladder=ladder), self._spec)
+        model.denoiser.take_weights()
+        return model
 
     def _widened(self, spec: WorldSpec) -> WorldSpec:
         """The world of the model to train further, whose actions also reach as far as the data's.

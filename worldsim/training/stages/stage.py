@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from worldsim.data.cache import CachedDataset
 from worldsim.data.split import episodes_of
 from worldsim.errors import DataError
+from worldsim.models.published import PublishedConfig
 from worldsim.sampling.sampler import Solver
 from worldsim.training.batches import StageLoss, StepBatches, mix
 from worldsim.training.config import FitConfig, StageName
@@ -42,6 +43,8 @@ UNSAID: dict[tuple[str, str], Any] = {
     ("head", "events"): False,
     ("memory", "redrawn"): 0,
     ("memory", "near"): 0.6,
+    ("autoencoder", "weights"): None,
+    ("denoiser", "published"): asdict(PublishedConfig()),
 }
 """Fields that came later, with the value that all models and plans had before."""
 CLAIMED_SOLVERS: dict[Solver, str] = {"ode": "flow", "renoise": "fresh"}

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from worldsim.models.blocks import channels_last
 from worldsim.models.padding import surround_convolutions
 from worldsim.models.tokenizers.base import build_tokenizer
 from worldsim.training.batches import Batch, StepBatches
@@ -26,11 +27,14 @@ class TokenizerStage(Stage):
             return {"taken": True}
         torch.manual_seed(self.seed)
         network = build_tokenizer(self.config.model.tokenizer)
-        if not network.learns:
+        weights = self.config.model.tokenizer.weights
+        if weights is not None:
+            network.take_weights(weights)
+        if weights is not None or not network.learns:
             save_tokenizer(network, self.folder.tokenizer)
             return {"steps": 0}
         surround_convolutions(network, self.cache.spec.cameras)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(network)
         loss = TokenizerLoss(network, self.config.tokenizer)
         fitted = self.fit(network, loss, self._batches(), self.config.tokenizer_fit)
         save_tokenizer(network, self.folder.tokenizer)

@@ -107,6 +107,7 @@ class WorldStage(Stage):
         load_weights(model.dynamics, self.folder.dynamics / WEIGHTS)
         model.tokenizer.requires_grad_(False)
         model.dynamics.requires_grad_(False)
+        model.denoiser.freeze()
         return model
 
     def _fit_normalizer(self, model: WorldModel, latents: Any) -> None:
@@ -114,7 +115,8 @@ class WorldStage(Stage):
         if self.config.start_from is not None:
             return
         known = ("latent", "agent_pos") if self.config.transfer_from is not None else ()
-        if "latent" not in known:
+        # Latents of a published tokenizer come in the scale that networks on it were trained with.
+        if "latent" not in known and self.config.model.tokenizer.weights is None:
             model.normalizer.fit("latent", *latent_statistics(latents, self.run.rows))
         for name, figures in self.cache.statistics(self.run.training).items():
             if name in ("agent_pos", "state") and name not in known:
