@@ -1,7 +1,7 @@
 """A map of points: it shows what was seen, forgets what is gone, and stays within its bounds."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +286,26 @@ def test_new_points_find_their_places_as_if_all_were_sorted_anew() -> None:
             assert torch.equal(held.place[row, found], before.place[row, alone])
 
 
+def by_points(held: torch.Tensor) -> torch.Tensor:
+    return held.clone(memory_format=torch.contiguous_format)
+
+
+def test_points_are_inserted_in_place_however_they_lie_in_memory() -> None:
+    """Rows that were widened or exchanged lie point by point, and those of a merge axis by axis."""
+    held = merged(drawn(2, 400, 1))
+    held = inserted(held, torch.zeros_like(held.valid), summed(drawn(2, 40, 2)))
+    gone = torch.zeros_like(held.valid)
+    gone[:, ::50] = True
+    new = summed(held.taken(torch.arange(0, 60, 3).expand(2, -1)))
+    lain = replace(held, **{f.name: by_points(getattr(held, f.name)) for f in fields(held)})
+    assert not lain.place.unbind(2)[0].is_contiguous()
+    width, one = held.width, inserted(lain, gone, new)
+    other = inserted(held.taken(torch.arange(width).expand(2, -1)), gone, new)
+    assert one.width == other.width == width
+    for name in ("key", "place", "features", "weight", "radius", "number"):
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+
+
 def test_a_full_row_loses_what_was_seen_longest_ago() -> None:
     held = merged(appended(merged(drawn(1, 300, 1)), drawn(1, 40, 2)))
     short, lost = bounded(held, 60)
@@ -298,3 +318,26 @@ def test_voxels_out_of_reach_are_left_out() -> None:
     place = torch.tensor([[[1e9, 0.0, 0.0], [-0.01, 0.0, 0.0], [0.01, 0.0, 0.0]]])
     key = voxel_keys(place, torch.ones(1, 3, dtype=torch.bool), 0.05)
     assert key[0, 0] == EMPTY and key[0, 1] != key[0, 2]
+
+
+def test_rows_that_are_exchanged_go_on_as_if_alone() -> None:
+    """A row takes in a wider one: tensors lie otherwise in memory then, and merge all the same."""
+    count = 6 * MERGED_EVERY
+    walks = [circle(count), circle(count, turn=0.4)]
+    alone = [points(1, voxel=0.1, points=40000) for _ in range(2)]
+    both = points(2, voxel=0.1, points=40000)
+    both.update(shown([walk[:1] for walk in walks]))
+    for number in range(count):
+        frames = [walk[number : number + 1] for walk in walks]
+        for row in range(2):
+            alone[row].update(shown(frames[row : row + 1], number))
+        if number > 3 * MERGED_EVERY:
+            both.update(shown(frames, number))
+        if number == 3 * MERGED_EVERY:
+            for row in range(2):
+                both.put([row], alone[row])
+    view = both.view(cameras([[HERE], [HERE]]))
+    for row in range(2):
+        other = alone[row].view(cameras([[HERE]]))
+        torch.testing.assert_close(other.render, view.render[row : row + 1], atol=1e-5, rtol=1e-5)
+        assert alone[row].map.count == both.map.count[row]

@@ -102,7 +102,11 @@ class Voxels(GrowingRows):
         for field in fields(self):
             pairs = (_axes(getattr(each, field.name)) for each in (self, points))
             for mine, theirs in zip(*pairs, strict=True):
-                mine.view(-1).index_copy_(0, to, theirs.flatten().index_select(0, some))
+                new = theirs.flatten().index_select(0, some)
+                if not mine.is_contiguous():  # as rows that were widened or exchanged
+                    mine[to.div(self.width, rounding_mode="floor"), to % self.width] = new
+                    continue
+                mine.view(-1).index_copy_(0, to, new)
 
     def _flat(self, order: Tensor) -> Tensor:
         """Places `order` `[N, Q]` of each row, counted through all rows."""
