@@ -1,8 +1,7 @@
 """A map of points hashed by voxels: merged, bounded, batched over rows, without a loop over them.
 
-Voxels are known by one whole number each, by which every row is sorted, so that what lies in one
-voxel lies side by side. New points are sorted and summed among themselves, and find their places
-among those that are sorted already.
+Voxels are known by one whole number each, by which every row is sorted. New points are sorted and
+summed among themselves, and find their places among those that are sorted already.
 
 Legend: N rows, P points of the fullest row, Q new points, C features. Metres.
 """
@@ -94,19 +93,16 @@ class Voxels(GrowingRows):
                 axis.copy_(axis.flatten().index_select(0, index).view_as(axis))
 
     def set_at(self, order: Tensor, which: Tensor, points: "Voxels") -> None:
-        """Put `points` `[N, Q]` where `which` `[N, Q]` to the places `order` `[N, Q]`, in place.
-
-        These points are `taken`.
-        """
+        """Put `points` `[N, Q]` where `which` `[N, Q]` to the places `order` `[N, Q]`."""
         to, some = self._flat(order)[which], which.flatten().nonzero()[:, 0]
         for field in fields(self):
             pairs = (_axes(getattr(each, field.name)) for each in (self, points))
             for mine, theirs in zip(*pairs, strict=True):
                 new = theirs.flatten().index_select(0, some)
-                if not mine.is_contiguous():  # as rows that were widened or exchanged
-                    mine[to.div(self.width, rounding_mode="floor"), to % self.width] = new
-                    continue
-                mine.view(-1).index_copy_(0, to, new)
+                if mine.is_contiguous():
+                    mine.view(-1).index_copy_(0, to, new)
+                else:  # as rows that were widened or exchanged
+                    mine[to // self.width, to % self.width] = new
 
     def _flat(self, order: Tensor) -> Tensor:
         """Places `order` `[N, Q]` of each row, counted through all rows."""
