@@ -43,6 +43,7 @@ def run(config: DictConfig) -> None:
     from worldsim.reporting.drift_page import read_column, write_drift_page
     from worldsim.sampling.stream import Stream
     from worldsim.validation.drift import measure_drift
+    from worldsim.validation.film_distance import FilmTally, load_extractors
     from worldsim.validation.open_loop import open_loop_records
 
     settings = build(Settings, config)
@@ -61,17 +62,29 @@ def run(config: DictConfig) -> None:
     episodes = list(range(cache.num_episodes))
     longest = max(cache.rows(e).stop - cache.rows(e).start - 1 for e in episodes)
     steps = min(longest, drift.max_steps) if drift.max_steps else longest
+    films = FilmTally(
+        model,
+        cache,
+        episodes,
+        drift.max_steps,
+        sampler.steps,
+        settings.film_distance,
+        load_extractors(settings.film_distance),
+    )
     with progress("steps", steps) as advance:
-        report = measure_drift(model, cache, episodes, sampler, drift, lambda _: advance(1), judge)
+        report = measure_drift(
+            model, cache, episodes, sampler, drift, lambda _: advance(1), judge, films.add
+        )
     out = settings.out
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_figures(out / "drift.json", {"title": settings.title, **report.to_json()})
+    distances = {"film_distance": films.to_json()}
+    write_figures(out / "drift.json", {"title": settings.title, **report.to_json(), **distances})
     records = open_loop_records(model, cache, episodes[: settings.films], sampler, drift.max_steps)
     for number, record in enumerate(records):
         record.save(out / "films" / f"{number:04d}.npz")
     write_drift_page(out / "drift.html", [read_column(out), *earlier])
-    for line in summary_lines(report.summary(), report.intervals()):
+    for line in summary_lines(report.summary(), report.intervals()) + films.lines():
         say(line)
     finish("drift", out / "drift.html")
 
