@@ -167,7 +167,8 @@ def test_a_comparison_has_intervals_and_halves() -> None:
     again = compare(worlds, Features(truth, episodes), splits=4)
     assert again == found
     assert found.to_json()["halves"]["samples"] == 18
-    assert compare(worlds, Features(truth, episodes % 3), 4).halves is None
+    three = Features(truth, episodes % 3)
+    assert compare({"near": three}, three, 4).halves is None
 
 
 def test_too_many_directions_leave_the_interval_out(monkeypatch: pytest.MonkeyPatch) -> None:
