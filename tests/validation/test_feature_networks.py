@@ -40,16 +40,16 @@ branch1x1 320 {0} 1 1 | branch3x3_1 384 {0} 1 1 | branch3x3_2a 384 384 1 3
 branch3x3_2b 384 384 3 1 | branch3x3dbl_1 448 {0} 1 1 | branch3x3dbl_2 384 448 3 3
 branch3x3dbl_3a 384 384 1 3 | branch3x3dbl_3b 384 384 3 1 | branch_pool 192 {0} 1 1
 """
-BLOCKS = {
-    "Mixed_5b": (NARROW, 192, 32),
-    "Mixed_5c": (NARROW, 256, 64),
-    "Mixed_5d": (NARROW, 288, 64),
-    "Mixed_6b": (CROSSED, 128),
-    "Mixed_6c": (CROSSED, 160),
-    "Mixed_6d": (CROSSED, 160),
-    "Mixed_6e": (CROSSED, 192),
-    "Mixed_7b": (FORKED, 1280),
-    "Mixed_7c": (FORKED, 2048),
+BLOCKS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "Mixed_5b": (NARROW, (192, 32)),
+    "Mixed_5c": (NARROW, (256, 64)),
+    "Mixed_5d": (NARROW, (288, 64)),
+    "Mixed_6b": (CROSSED, (128,)),
+    "Mixed_6c": (CROSSED, (160,)),
+    "Mixed_6d": (CROSSED, (160,)),
+    "Mixed_6e": (CROSSED, (192,)),
+    "Mixed_7b": (FORKED, (1280,)),
+    "Mixed_7c": (FORKED, (2048,)),
 }
 
 
@@ -62,7 +62,7 @@ def rows(table: str, prefix: str = "") -> Iterator[tuple[str, tuple[int, ...]]]:
 def published_inception() -> dict[str, tuple[int, ...]]:
     """Names and shapes of pt_inception-2015-12-05-6726825d.pth without its classifier."""
     convolutions = dict(rows(INCEPTION))
-    for block, (table, *numbers) in BLOCKS.items():
+    for block, (table, numbers) in BLOCKS.items():
         convolutions |= dict(rows(table.format(*numbers), f"{block}."))
     found: dict[str, tuple[int, ...]] = {}
     for name, shape in convolutions.items():
@@ -158,9 +158,8 @@ def test_inception_is_the_network_that_fid_describes(inception: FidInception) ->
 
     def unit(x: Tensor, name: str, stride: int = 1, padding: tuple[int, int] = (0, 0)) -> Tensor:
         x = F.conv2d(x, held[f"{name}.conv.weight"], None, stride, padding)
-        parts = (held[f"{name}.bn.{part}"] for part in ("running_mean", "running_var"))
-        scale = (held[f"{name}.bn.{part}"] for part in ("weight", "bias"))
-        return F.relu(F.batch_norm(x, *parts, *scale, eps=1e-3))
+        weight, bias, mean, variance = (held[f"{name}.bn.{part}"] for part in NORM)
+        return F.relu(F.batch_norm(x, mean, variance, weight, bias, eps=1e-3))
 
     def chain(x: Tensor, block: str, *names: str) -> Tensor:
         for name in names:
@@ -180,9 +179,9 @@ def test_inception_is_the_network_that_fid_describes(inception: FidInception) ->
         x = F.max_pool2d(unit(unit(x, "Conv2d_3b_1x1"), "Conv2d_4a_3x3"), 3, 2)
         assert x.shape == (1, 192, 35, 35)
         for b in ("Mixed_5b", "Mixed_5c", "Mixed_5d"):
-            double = (f"branch3x3dbl_{i}" for i in (1, 2, 3))
+            names = [f"branch3x3dbl_{i}" for i in (1, 2, 3)]
             parts = [chain(x, b, "branch1x1"), chain(x, b, "branch5x5_1", "branch5x5_2")]
-            x = torch.cat([*parts, chain(x, b, *double), chain(mean(x), b, "branch_pool")], 1)
+            x = torch.cat([*parts, chain(x, b, *names), chain(mean(x), b, "branch_pool")], 1)
         b = "Mixed_6a"
         double = chain(x, b, "branch3x3dbl_1", "branch3x3dbl_2")
         parts = [unit(x, f"{b}.branch3x3", 2), unit(double, f"{b}.branch3x3dbl_3", 2)]
@@ -239,8 +238,8 @@ def test_i3d_is_the_network_that_fvd_describes(kinetics: I3d) -> None:
     def unit(x: Tensor, name: str, stride: int = 1) -> Tensor:
         weight = held[f"{name}.conv3d.weight"]
         x = F.conv3d(same(x, weight.shape[2:], (stride,) * 3), weight, None, stride)
-        parts = (held[f"{name}.bn.{p}"] for p in ("running_mean", "running_var", "weight", "bias"))
-        return F.relu(F.batch_norm(x, *parts, eps=1e-3))
+        scale, bias, mean, variance = (held[f"{name}.bn.{part}"] for part in NORM)
+        return F.relu(F.batch_norm(x, mean, variance, scale, bias, eps=1e-3))
 
     def pool(x: Tensor, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
         return F.max_pool3d(same(x, size, stride), size, stride)

@@ -50,7 +50,8 @@ class FrameMeans(Means):
 
 @pytest.fixture(scope="module")
 def model(square_data: CachedDataset) -> WorldModel:
-    return nano_model(spec=square_data.spec)
+    made: WorldModel = nano_model(spec=square_data.spec)
+    return made
 
 
 def tally(
@@ -192,7 +193,10 @@ def test_what_cannot_be_measured_is_said(model: WorldModel, square_data: CachedD
     alone = FilmTally(model, square_data, [0], 0, 1, FilmDistanceConfig(length=2), {"a": Means()})
     start = square_data.episode_start[0]
     for horizon in range(1, 13):
-        pixels, none = np.asarray(square_data.pixels[[start + horizon]]), np.zeros((1, 1))
+        pixels, none = (
+            np.asarray(square_data.pixels[[start + horizon]]),
+            np.zeros((1, 1), np.float32),
+        )
         frames = DrivenFrames(horizon, np.zeros(1, np.int64), pixels, none, none)
         alone.add(frames, np.ones(1, bool))
     assert alone.figures == [] and any("fewer than two episodes" in n for n in alone.notes)
@@ -232,7 +236,7 @@ def test_extractors_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="FVD needs weights: download"):
         load_extractors(asked(name="i3d"))
     (tmp_path / "weights.safetensors").write_bytes(b"")
-    pinned = {"weights": tmp_path / "weights.safetensors", "sha256": "0" * 64}
+    pinned: dict[str, Any] = {"weights": tmp_path / "weights.safetensors", "sha256": "0" * 64}
     with pytest.raises(UsageError, match="needs 9 frames"):
         load_extractors(asked(8, name="i3d", **pinned))
     with pytest.raises(DataError, match="another file than was pinned"):

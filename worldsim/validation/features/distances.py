@@ -58,7 +58,9 @@ def _spread(x: Float, counts: Float | None) -> tuple[Float, Float] | None:
         return None
     mean: Float = weights @ x / total
     root: Float = np.sqrt(weights / (total - 1))[:, None] * (x - mean)
-    return mean, root if len(root) <= x.shape[1] else np.linalg.qr(root, mode="r")
+    if len(root) > x.shape[1]:
+        root = np.asarray(np.linalg.qr(root, mode="r"), np.float64)
+    return mean, root
 
 
 def polynomial_kernel(x: Float, y: Float) -> Float:

