@@ -159,7 +159,7 @@ def test_a_comparison_has_intervals_and_halves() -> None:
         frechet_distance(worlds["far"].values, truth)
     )
     halves = found.halves
-    assert halves is not None and halves.samples == 18
+    assert halves is not None and (halves.samples, halves.splits) == (18, 4)
     near, far, floor = (halves.frechet[name] for name in ("near", "far", RECORDED))
     assert near is not None and far is not None and floor is not None
     # A near copy of one half is as far from the other half as that half itself.
@@ -172,13 +172,14 @@ def test_a_comparison_has_intervals_and_halves() -> None:
 
 
 def test_too_many_directions_leave_the_interval_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worldsim.validation.features.compare.MOST_SAMPLES", 5)
+    monkeypatch.setattr("worldsim.validation.features.compare.MOST_SAMPLES", 2)
     whose = np.arange(8)
     sets = Features(draw(8, 6, 1), whose), Features(draw(8, 6, 2), whose)
     found = compare({"one": sets[0]}, sets[1], 2)
     assert found.frechet["one"].interval is None and found.frechet["one"].value is not None
     assert "kernel distance has one" in str(found.frechet["one"].reason)
     assert found.kernel["one"].interval is not None
+    assert found.halves is not None and found.halves.splits == 1
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

@@ -19,7 +19,8 @@ Float = NDArray[np.float64]
 RECORDED = "recorded"
 DRAWS = 200
 MOST_SAMPLES = 512
-"""Above so many independent directions, an interval of a Frechet distance takes too long."""
+"""Above so many independent directions, an interval of a Frechet distance takes too long, and so do
+many halvings."""
 FEW = "no interval: {} samples of {} features are more than {}; the kernel distance has one"
 
 
@@ -52,11 +53,13 @@ class Halves:
 
     Attributes:
         samples: of a half.
+        splits: halvings; one alone where a distance takes long, see `MOST_SAMPLES`.
         frechet: by world, `recorded` among them.
         kernel: likewise.
     """
 
     samples: int
+    splits: int
     frechet: dict[str, float | None]
     kernel: dict[str, float | None]
 
@@ -156,8 +159,9 @@ def _halves(
     rng, size = np.random.default_rng(seed), count // 2
     frechet: dict[str, list[float]] = {name: [] for name in worlds}
     kernel: dict[str, list[float]] = {name: [] for name in worlds}
-    samples = 0
-    for _ in range(splits):
+    samples, wide = 0, worlds[RECORDED].values.shape
+    often = splits if min(wide) // 2 <= MOST_SAMPLES else 1
+    for _ in range(often):
         order = rng.permutation(count)
         left, right = (np.isin(np.arange(count), part) for part in np.split(order[: 2 * size], 2))
         truth = worlds[RECORDED].of(right)
@@ -168,6 +172,7 @@ def _halves(
             kernel[name].append(float(sums[name].distance(*drawn)[0]))
     return Halves(
         samples,
+        often,
         *(
             {name: finite(float(np.mean(values))) for name, values in each.items()}
             for each in (frechet, kernel)

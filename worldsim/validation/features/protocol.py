@@ -61,7 +61,8 @@ class ClipProtocol:
             f"clips of {self.length} frames, {self.stride} steps apart at {self.fps:g} fps, from "
             f"step {starts}, the given first frame left out; {height}x{width} pixels, resized "
             f"{self.resize}; cameras {', '.join(self.cameras)}; {self.sampling_steps} denoising "
-            f"steps; {self.splits} halvings"
+            f"steps; {self.splits} halvings. Few samples bias a {self.measure} upwards, and a "
+            f"{self.kernel_measure} not"
         )
 
 
