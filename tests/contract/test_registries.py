@@ -46,6 +46,7 @@ from worldsim.spec import EQUIRECTANGULAR, PINHOLE
 from worldsim.training.losses.distillation import DISTILLATIONS
 from worldsim.training.losses.noise_levels import NOISE_POLICIES
 from worldsim.training.losses.objective import LOSS_MASKS
+from worldsim.validation.features.extractors import EXTRACTORS
 from worldsim.validation.navigation import NAVIGATION_METRICS
 from worldsim.validation.navigation.ranked import RANKED
 from worldsim.validation.revisit.routes import ROUTES
@@ -73,6 +74,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     NOISE_POLICIES,
     DISTILLATIONS,
     ROUTES,
+    EXTRACTORS,
 )
 CAMERAS: dict[str, Callable[[int, int], Tensor]] = {
     PINHOLE: lambda height, width: torch.tensor(

@@ -1,6 +1,7 @@
 """`worldsim drift`: long imagined streams beside the simulator, step by step."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -9,7 +10,9 @@ from worldsim.cli.console import finish, progress, say
 if TYPE_CHECKING:
     import torch
 
+    from worldsim.cli.settings.drift import Settings
     from worldsim.judge.judge import Judge
+    from worldsim.validation.film_distance import FilmTally
 
 DESCRIPTION = """
 Imagines recorded episodes from their first frames under their own actions, for as long as they
@@ -43,7 +46,6 @@ def run(config: DictConfig) -> None:
     from worldsim.reporting.drift_page import read_column, write_drift_page
     from worldsim.sampling.stream import Stream
     from worldsim.validation.drift import measure_drift
-    from worldsim.validation.open_loop import open_loop_records
 
     settings = build(Settings, config)
     drift = settings.drift
@@ -61,19 +63,43 @@ def run(config: DictConfig) -> None:
     episodes = list(range(cache.num_episodes))
     longest = max(cache.rows(e).stop - cache.rows(e).start - 1 for e in episodes)
     steps = min(longest, drift.max_steps) if drift.max_steps else longest
+    films = _film_tally(settings, model, cache, episodes, sampler.steps)
     with progress("steps", steps) as advance:
-        report = measure_drift(model, cache, episodes, sampler, drift, lambda _: advance(1), judge)
+        report = measure_drift(
+            model, cache, episodes, sampler, drift, lambda _: advance(1), judge, films.add
+        )
     out = settings.out
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    write_figures(out / "drift.json", {"title": settings.title, **report.to_json()})
-    records = open_loop_records(model, cache, episodes[: settings.films], sampler, drift.max_steps)
-    for number, record in enumerate(records):
-        record.save(out / "films" / f"{number:04d}.npz")
+    figures = {**report.to_json(), "film_distance": films.to_json()}
+    write_figures(out / "drift.json", {"title": settings.title, **figures})
+    _write_films(out / "films", model, cache, episodes[: settings.films], sampler, drift.max_steps)
     write_drift_page(out / "drift.html", [read_column(out), *earlier])
-    for line in summary_lines(report.summary(), report.intervals()):
+    for line in summary_lines(report.summary(), report.intervals()) + films.lines():
         say(line)
     finish("drift", out / "drift.html")
+
+
+def _write_films(
+    folder: Path, model: Any, cache: Any, episodes: list[int], sampler: Any, longest: int
+) -> None:
+    """Truth and imagination of episodes, numbered."""
+    from worldsim.validation.open_loop import open_loop_records
+
+    records = open_loop_records(model, cache, episodes, sampler, longest)
+    for number, record in enumerate(records):
+        record.save(folder / f"{number:04d}.npz")
+
+
+def _film_tally(
+    settings: "Settings", model: Any, cache: Any, episodes: list[int], steps: int
+) -> "FilmTally":
+    """What compares clips as they are imagined, with `steps` denoising steps a frame."""
+    from worldsim.validation.film_distance import FilmTally, load_extractors
+
+    config, longest = settings.film_distance, settings.drift.max_steps
+    extractors = load_extractors(config)
+    return FilmTally(model, cache, episodes, longest, steps, config, extractors)
 
 
 def _judge(name: str | None, model: str, device: "torch.device") -> "Judge | None":

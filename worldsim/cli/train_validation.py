@@ -31,19 +31,22 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
     from worldsim.files import write_figures
     from worldsim.reporting.film import write_film
     from worldsim.sampling.sampler import Sampler
+    from worldsim.validation.film_distance import FilmTally, load_extractors
     from worldsim.validation.open_loop import open_loop_records
     from worldsim.validation.open_loop_report import evaluate_open_loop
+
+    extractors = load_extractors(settings.film_distance)
 
     def validate(model: Any, step: int) -> dict[str, float]:
         steps = _steps(model, settings)
         if not held_out:
             say("validation is skipped: no episode is held out that shows an action; record more")
             return {}
+        longest, clips = settings.max_steps, settings.film_distance
+        films = FilmTally(model, cache, held_out, longest, steps, clips, extractors)
         with counted("validation steps") as show:
-            report = evaluate_open_loop(
-                model, cache, held_out, steps, settings.max_steps, progress=show
-            )
-        found = {"step": step, **report.to_json()}
+            report = evaluate_open_loop(model, cache, held_out, steps, longest, show, films.add)
+        found = {"step": step, **report.to_json(), "film_distance": films.to_json()}
         if settings.swap and (swapped := _swap(model, cache, held_out, settings)):
             found["swap"] = swapped
         write_figures(folder.root / "validation.json", found)
@@ -53,8 +56,9 @@ def _validator(settings: Any, held_out: list[int], cache: Any, folder: Any) -> A
         ):
             name = record.title.split(",")[0].replace(" ", "_")
             write_film(folder.films / f"step_{step:07d}_{name}.mp4", record)
-        say(_in_words(report, settings))
-        return report.summary()
+        for line in (_in_words(report, settings), *films.lines()):
+            say(line)
+        return report.summary() | films.summary()
 
     return validate
 

@@ -1,9 +1,20 @@
 """What a training run is: frozen dataclasses that `configs/train.yaml` fills."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from worldsim.config.limits import Count, Fraction, Positive, Share, Weight, Whole, Workers
+from worldsim.config.limits import (
+    Count,
+    Fraction,
+    InputFile,
+    Limit,
+    Positive,
+    Share,
+    Text,
+    Weight,
+    Whole,
+    Workers,
+)
 from worldsim.config.values import Checked
 from worldsim.errors import UsageError
 from worldsim.hardware import has_fast_bf16, training_device
@@ -108,6 +119,47 @@ class RunConfig(Checked):
     progress: bool = True
 
 
+def _is_hash(text: str) -> bool:
+    return 8 <= len(text) <= 64 and set(text.lower()) <= set("0123456789abcdef")
+
+
+@dataclass(frozen=True)
+class ExtractorConfig(Checked):
+    """A feature network; `worldsim.validation.features.extractors` has them by name.
+
+    Attributes:
+        name: of the extractor.
+        weights: its file; None where it needs none.
+        sha256: digits that the file's hash must begin with; None takes any file.
+    """
+
+    name: Text
+    weights: InputFile | None = None
+    sha256: (
+        Annotated[str, Limit("8 to 64 hexadecimal digits, the hash or its beginning", _is_hash)]
+        | None
+    ) = None
+
+
+@dataclass(frozen=True)
+class FilmDistanceConfig(Checked):
+    """Distances of imagined from recorded clips by features, such as FVD and FID.
+
+    Attributes:
+        extractors: feature networks, each a group of figures; none leaves them out.
+        length: frames of a clip.
+        stride: steps from one frame of a clip to the next.
+        windows: most places along a rollout at which clips begin, evenly spread.
+        splits: random halvings of the episodes, for distances at equal counts.
+    """
+
+    extractors: tuple[ExtractorConfig, ...] = ()
+    length: Count = 16
+    stride: Count = 1
+    windows: Count = 4
+    splits: Count = 10
+
+
 @dataclass(frozen=True)
 class ValidationConfig(Checked):
     """Open-loop validation during and after world-model training.
@@ -123,6 +175,7 @@ class ValidationConfig(Checked):
         swap: whether to exchange the actions of episodes too and replay them in the simulator.
         step_counts: numbers of denoising steps whose quality the finished model carries with it.
         step_horizon: length in steps of the rollouts that tell it.
+        film_distance: distances by features of clips.
     """
 
     every: Whole = 0
@@ -134,6 +187,7 @@ class ValidationConfig(Checked):
     swap: bool = True
     step_counts: tuple[Count, ...] = (1, 2, 4)
     step_horizon: Count = 20
+    film_distance: FilmDistanceConfig = FilmDistanceConfig()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,7 +26,7 @@ from worldsim.validation.divergence import divergence
 from worldsim.validation.drift_report import DriftReport
 from worldsim.validation.episode_errors import ratio_interval
 from worldsim.validation.open_loop import DrivenFrames, imagine, paired_drives
-from worldsim.validation.open_loop_report import OpenLoopTally
+from worldsim.validation.open_loop_report import OpenLoopTally, Watch
 from worldsim.validation.probe import ProbeTally, Reader
 from worldsim.validation.video_metrics import area_weights, frame_errors, psnr_of
 
@@ -60,6 +60,7 @@ def measure_drift(
     config: DriftConfig,
     on_step: Callable[[int], None] | None = None,
     probe: Reader | None = None,
+    watch: Watch | None = None,
 ) -> DriftReport:
     """Imagine `episodes` from their first frames and compare every step.
 
@@ -71,6 +72,7 @@ def measure_drift(
         config: how long, how often.
         on_step: called with every horizon reached.
         probe: reads places off the frames of both worlds; None leaves that out.
+        watch: called with every step.
 
     Raises:
         UsageError: there is no episode.
@@ -85,6 +87,8 @@ def measure_drift(
         truthful = frames.drives < pairs.truthful
         tally.add(frames, truthful)
         looks.add(frames, truthful)
+        if watch is not None:
+            watch(frames, truthful)
         if on_step is not None:
             on_step(frames.horizon)
     window = _window(config, cache, pairs.horizons)

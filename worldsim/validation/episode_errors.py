@@ -142,13 +142,13 @@ def _interval(
     value = float(statistic(np.ones((1, count)))[0])
     if not np.isfinite(value):
         return None
-    return bootstrap_interval(statistic(_episode_draws(count, seed)), value, LEVEL, bounds)[0]
+    return bootstrap_interval(statistic(episode_draws(count, seed)), value, LEVEL, bounds)[0]
 
 
-def _episode_draws(count: int, seed: int) -> Float:
+def episode_draws(count: int, seed: int, samples: int = SAMPLES) -> Float:
     """How often each of N episodes is drawn in each bootstrap sample, `[B, N]`."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(count, np.full(count, 1.0 / count), size=SAMPLES).astype(np.float64)
+    return rng.multinomial(count, np.full(count, 1.0 / count), size=samples).astype(np.float64)
 
 
 def _known_mean(values: Float) -> Float:

@@ -31,6 +31,8 @@ SOURCES = ("model", "first_frame", "shuffled_actions")
 
 
 Progress = Callable[[int, int], None]
+Watch = Callable[[DrivenFrames, NDArray[np.bool_]], None]
+"""Is shown every imagined step, with which of its drives are under their own actions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +159,7 @@ def evaluate_open_loop(
     sampling_steps: int | None = None,
     max_steps: int = 0,
     progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> OpenLoopReport:
     """Imagine `episodes` from their first frames under their own and under exchanged actions.
 
@@ -167,6 +170,7 @@ def evaluate_open_loop(
         sampling_steps: denoising steps a frame; None takes the model's own.
         max_steps: longest rollout; 0 is whole episodes.
         progress: called with (steps imagined, longest rollout).
+        watch: called with every step.
 
     Raises:
         UsageError: there is no episode.
@@ -176,7 +180,10 @@ def evaluate_open_loop(
     pairs = paired_drives(cache, episodes, max_steps)
     tally = OpenLoopTally(model, cache, episodes, pairs.horizons)
     for frames in imagine(model, cache, pairs.drives, Sampler.of(model, steps)):
-        tally.add(frames, truthful=frames.drives < pairs.truthful)
+        truthful = frames.drives < pairs.truthful
+        tally.add(frames, truthful)
+        if watch is not None:
+            watch(frames, truthful)
         if progress is not None:
             progress(frames.horizon, pairs.horizons)
     return tally.report(steps)

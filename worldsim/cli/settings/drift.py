@@ -18,7 +18,9 @@ from worldsim.config.limits import (
 )
 from worldsim.config.values import INLINE
 from worldsim.sampling.sampler import Acceleration, Kind, Solver
+from worldsim.training.config import FilmDistanceConfig
 from worldsim.validation.drift import DriftConfig
+from worldsim.validation.film_distance import check_extractors
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,8 @@ class Settings(Selecting):
     title: Text
     also: tuple[InputFolder, ...]
     films: Whole
+    film_distance: FilmDistanceConfig
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_extractors(self.film_distance)

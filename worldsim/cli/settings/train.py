@@ -17,6 +17,7 @@ from worldsim.sampling.sampler import default_steps
 from worldsim.training.config import STAGES, ValidationConfig
 from worldsim.training.progress import require_packages
 from worldsim.training.train_config import TrainingNodes
+from worldsim.validation.film_distance import check_extractors
 
 Side = Annotated[int, between(16, 4096)]
 """Pixels."""
@@ -50,6 +51,7 @@ class Settings(Selecting):
             require_noise(training.model, default_steps(training.model), "judge.gate_draws")
         if self.size is not None:
             require_image_size(*self.size, self.factor)
+        check_extractors(self.validation.film_distance)
         training_device(run.accelerator)
         require_packages(run.loggers)
 
