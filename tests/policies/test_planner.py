@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 from imagination_testing import nano_judge, nano_starts
+from lpips_testing import lpips_weights
 from worldsim_testing import CAMERAS, SIZE, nano_model, nano_spec
 
 from worldsim.conventions import split_views
 from worldsim.errors import SpecMismatchError, UsageError
 from worldsim.judge.judge import Judge, Judgement, ObservedFrame
 from worldsim.judge.report import JudgeReport
-from worldsim.policies.planning.costs import CostParts, GoalImageCost, JudgeCost, PoseCost
+from worldsim.models.lpips import Lpips
+from worldsim.policies.planning.costs import CostParts, JudgeCost, PoseCost
 from worldsim.policies.planning.futures import Look, begin, follow, imagine
+from worldsim.policies.planning.goal_image import GoalImageCost
 from worldsim.policies.planning.planner import PlannerPolicy, shifted
 from worldsim.policies.planning.search import Found
 from worldsim.policies.pool import build_policy, load_pool
@@ -250,6 +253,14 @@ def test_the_plan_that_led_to_a_picture_costs_least(tmp_path: Path) -> None:
     model = nano_model()
     goal = model.encode(torch.from_numpy(shown))
     expected = (futures.latents[:, -1] - goal).square().mean(dim=(1, 2, 3, 4))
+    file = lpips_weights(tmp_path / "lpips.safetensors")
+    goals = np.stack([shown] * 6)
+    felt = GoalImageCost(parts, tmp_path / "goal.npy", "lpips", weights=file)(futures, "")
+    maps = Lpips.load(file).maps(futures.pixels(H - 1), goals)
+    np.testing.assert_allclose(felt, maps.mean(axis=(1, 2, 3)), rtol=1e-4, atol=1e-7)
+    assert felt.argmin() == 4 and felt[4] == pytest.approx(0, abs=1e-6)
+    with pytest.raises(UsageError, match="lpips needs the file of its weights"):
+        GoalImageCost(parts, tmp_path / "goal.npy", "lpips")
     latent = GoalImageCost(parts, tmp_path / "goal.npy")(futures, "")
     np.testing.assert_allclose(latent, expected, rtol=1e-3)
     wrist = GoalImageCost(parts, tmp_path / "goal.npy", "pixel", ["wrist"], "mean")(futures, "")

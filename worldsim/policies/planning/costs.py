@@ -8,16 +8,15 @@ Legend: N plans, H steps, V view, H W pixels, P proprioception, S state.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldsim.config.limits import Count, InputFile, Weight
-from worldsim.errors import DataError, UsageError
+from worldsim.config.limits import Count, Weight
+from worldsim.errors import UsageError
 from worldsim.judge.judge import Judge, ObservedFrame
 from worldsim.judge.report import SIGNIFICANCE, chance_p_value
 from worldsim.models.world_model import WorldModel
@@ -135,7 +134,7 @@ def usable_judge(parts: CostParts) -> Judge:
 When = Literal["last", "mean"]
 
 
-def _along(costs: Tensor, when: When) -> Float:
+def along(costs: Tensor, when: When) -> Float:
     """Costs `[N, H]` of frames to costs `[N]` of plans."""
     chosen = costs[:, -1] if when == "last" else costs.mean(dim=1)
     return chosen.double().cpu().numpy()
@@ -190,93 +189,4 @@ class PoseCost(PlanCost):
             for each in self._target
         ]
         apart = values[..., self._entries] - torch.stack(wanted, dim=-1)
-        return _along(apart.norm(dim=-1), self._when)
-
-
-@PLAN_COSTS.register("goal_image")
-class GoalImageCost(PlanCost):
-    """Mean squared distance from a picture of the goal, in the tokenizer's latents or in pixels.
-
-    Args:
-        parts: with a model.
-        goal: file of the picture: `.npy`, uint8 `[V, H, W, 3]`, or `.png`, cameras side by side.
-        distance: `latent`, of normalised latents, or `pixel`, of colours in [-1, 1].
-        cameras: which are compared; all by default.
-        when: of the `last` frame, or the `mean` of all.
-
-    Raises:
-        UsageError: there is no such camera, or the picture has another size.
-        DataError: the file is no picture.
-    """
-
-    def __init__(
-        self,
-        parts: CostParts,
-        goal: InputFile,
-        distance: Literal["latent", "pixel"] = "latent",
-        cameras: Sequence[str] = (),
-        when: When = "last",
-    ) -> None:
-        super().__init__(parts)
-        spec = parts.model.spec
-        unknown = [name for name in cameras if name not in spec.camera_names]
-        if unknown:
-            raise UsageError(
-                f"policy {parts.name!r}: cost.cameras has {unknown}, and the model sees "
-                f"{', '.join(spec.camera_names)}"
-            )
-        self._views = [spec.camera_names.index(name) for name in cameras or spec.camera_names]
-        self._distance, self._when = distance, when
-        self._picture = read_goal(Path(goal), parts.model)
-
-    def __call__(self, futures: Futures, task: str) -> Float:
-        """See `PlanCost`."""
-        steps = [futures.horizon - 1] if self._when == "last" else range(futures.horizon)
-        apart = [self._apart(futures, step) for step in steps]
-        return _along(torch.stack(apart, dim=1), self._when)
-
-    @torch.inference_mode()
-    def _apart(self, futures: Futures, step: int) -> Tensor:
-        """Distances `[N]` of one frame of every plan."""
-        if self._distance == "pixel":
-            shown = torch.from_numpy(futures.pixels(step)[:, self._views].astype(np.float32))
-            goal = torch.from_numpy(self._picture[self._views].astype(np.float32))
-            return ((shown - goal) / 127.5).square().mean(dim=(1, 2, 3, 4))
-        model, count = futures.stream.model, len(futures.latents)
-        # Panoramas are turned as the frame's are that they are compared with.
-        pixels = torch.from_numpy(self._picture)[None].expand(count, -1, -1, -1, -1)
-        turned = model.facing is not None
-        agent_pos = futures.agent_pos[:, step]
-        goal = model.encode(pixels if turned else pixels[:1], agent_pos if turned else None)
-        gap = futures.latents[:, step, self._views].float() - goal[:, self._views].float()
-        return gap.square().mean(dim=(1, 2, 3, 4))
-
-
-def read_goal(file: Path, model: WorldModel) -> NDArray[np.uint8]:
-    """A picture uint8 `[V, H, W, 3]` of all cameras of a model.
-
-    Raises:
-        UsageError: it has another size.
-        DataError: it is none.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    camera, views = model.spec.cameras[0], model.views
-    try:
-        if file.suffix == ".npy":
-            picture: NDArray[Any] = np.load(file, allow_pickle=False)
-        else:
-            with Image.open(file) as image:
-                wide = np.asarray(image.convert("RGB"))
-            picture = wide
-            if wide.shape[1] % views == 0:
-                picture = np.stack(np.split(wide, views, axis=1))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise DataError(f"{file} is no picture of a goal: {error}") from error
-    expected = (views, camera.height, camera.width, 3)
-    if picture.shape != expected or picture.dtype != np.uint8:
-        raise UsageError(
-            f"{file} holds {picture.dtype} {picture.shape}, expected uint8 {expected} for cameras "
-            f"{', '.join(model.spec.camera_names)} (in a .png side by side)"
-        )
-    return picture
+        return along(apart.norm(dim=-1), self._when)

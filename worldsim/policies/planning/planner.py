@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
+import worldsim.policies.planning.cross_entropy
+import worldsim.policies.planning.goal_image  # noqa: F401  (they file what they name)
 from worldsim.config.limits import Count, FewSteps, Limit, OneOf, Text
 from worldsim.config.values import check_arguments, read_dataclass
 from worldsim.conventions import Observation, stack_views
@@ -44,8 +46,6 @@ def read_search(entry: Mapping[str, Any]) -> Search:
     Raises:
         UsageError: there is no such search or field, or a value does not fit.
     """
-    import worldsim.policies.planning.cross_entropy  # noqa: F401  (files its searches)
-
     options = _named(entry, lambda: SEARCHES)
     found: Search = read_dataclass(SEARCHES.get(entry["name"]), options, "")
     return found
