@@ -1,5 +1,6 @@
 """A planner in a random nano world model: what it follows, imagines, scores, and refuses."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from worldsim.policies.planning.goal_image import GoalImageCost
 from worldsim.policies.planning.planner import PlannerPolicy, shifted
 from worldsim.policies.planning.search import Found
 from worldsim.policies.pool import build_policy, load_pool
+from worldsim.rollout.dependencies import digest_named
 from worldsim.rollout.rollouts import rollout_imagination
 from worldsim.sampling.observed import observe
 from worldsim.sampling.sampler import Sampler
@@ -332,3 +334,13 @@ def test_a_picture_of_another_size_is_told_of(world: Path, tmp_path: Path) -> No
     np.save(tmp_path / "goal.npy", np.zeros((2, SIZE, SIZE, 3), np.uint8))
     with pytest.raises(UsageError, match="expected uint8"):
         planner(world, cost={"name": "goal_image", "goal": str(tmp_path / "goal.npy")})
+
+
+def test_a_kept_result_hangs_on_the_model_that_was_planned_in(world: Path, tmp_path: Path) -> None:
+    """A rollout of a planner is made again when its model has changed, as with checkpoints."""
+    assert digest_named({"kind": "planner", "model": "shipped/push"})
+    copied = shutil.copytree(world, tmp_path / "copy")
+    before = digest_named({"model": str(copied)})
+    assert before == digest_named({"model": str(world)})
+    (copied / "model.safetensors").write_bytes(b"others")
+    assert digest_named({"model": str(copied)}) != before
