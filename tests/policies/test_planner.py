@@ -202,6 +202,9 @@ def test_a_planner_is_ranked_by_name_and_gets_there(world: Path) -> None:
             policy, nano_model(), nano_judge(), nano_starts(2), sampling_steps=1, max_steps=5
         )
         assert batch.errors == (None, None)
+        if isinstance(policy, PlannerPolicy):
+            own = policy._notes[0].stream
+            assert own is not None and (own._running.rig.known == 1).all(), "rollouts tell the rig"
         ends = np.stack([trajectory.agent_pos[-1, :3] for trajectory in batch.trajectories])
         away[policy.name] = np.linalg.norm(ends - TARGET, axis=1)
     assert (away["planned"] < np.minimum(away["idle"], away["random"]) - 0.004).all()

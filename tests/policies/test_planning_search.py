@@ -35,7 +35,7 @@ Problem = Callable[[Plans], NDArray[np.float64]]
 
 
 def quadratic(plans: Plans) -> NDArray[np.float64]:
-    return np.square(plans - SMOOTH).sum(axis=(1, 2))
+    return np.asarray(np.square(plans - SMOOTH).sum(axis=(1, 2)))
 
 
 WORD = np.array([1, 1, 2, 0, 3, 3, 1, 0, 2, 2, 1, 0])
@@ -43,7 +43,7 @@ WORD = np.array([1, 1, 2, 0, 3, 3, 1, 0, 2, 2, 1, 0])
 
 def misspelt(plans: Plans) -> NDArray[np.float64]:
     """How many of the choices are not those of `WORD`."""
-    return (plans.argmax(axis=-1) != WORD).sum(axis=1).astype(float)
+    return np.asarray((plans.argmax(axis=-1) != WORD).sum(axis=1), float)
 
 
 def run(
@@ -141,7 +141,7 @@ def test_mppi_of_a_gaussian_and_a_quadratic_meets_the_posterior_mean() -> None:
     centre, spread, temperature = 0.2, 0.25, 0.1
 
     def far(plans: Plans) -> NDArray[np.float64]:
-        return np.square(plans[:, 0, 0] - centre).astype(np.float64)
+        return np.asarray(np.square(plans[:, 0, 0] - centre), np.float64)
 
     search = Mppi(candidates=100000, iterations=1, temperature=temperature, spread=spread)
     found = search.run(far, BOX, 1, np.random.default_rng(0))

@@ -44,7 +44,7 @@ def coloured_noise(rng: np.random.Generator, shape: Sequence[int], colour: float
     power = 4.0 * np.square(size)
     power[phaseless] /= 2.0
     noise: Float = np.fft.irfft(real + 1j * imaginary, n=length)
-    return noise * length / np.sqrt(power.sum())
+    return np.asarray(noise * length / np.sqrt(power.sum()))
 
 
 class PlanDistribution(Protocol):

@@ -19,8 +19,16 @@ from worldsim.sampling.observed import observe
 from worldsim.sampling.stream import Stream
 
 _PLANNER_NOISE = 0x706C616E
-"""Keeps a planner's noise apart from that of an imagined world that it acts in: a planner that knew
-it would foresee what is chance."""
+
+
+def planner_seed(seed: int) -> int:
+    """The seed of a planner's own noise in episodes of a given seed.
+
+    It is apart from that of an imagined world, since a planner that knew it would foresee what is
+    chance, and from that of the policy whose plans it starts from.
+    """
+    key = np.random.SeedSequence((_PLANNER_NOISE, int(seed))).generate_state(1, np.uint64)[0]
+    return int(key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +115,6 @@ def begin(stream: Stream, look: Look, seed: int, env_id: int, read: StateReader)
         env_id: of the episode.
         read: what is seen of the scene.
     """
-    key = np.random.SeedSequence((_PLANNER_NOISE, int(seed))).generate_state(1, np.uint64)[0]
     state, rig = read(look), None
     if look.rig is not None:
         arranged = look.rig.arranged(stream.spec.camera_names)
@@ -120,7 +127,7 @@ def begin(stream: Stream, look: Look, seed: int, env_id: int, read: StateReader)
         look.agent_pos[None],
         rig,
         env_ids=[env_id],
-        seed=int(key),
+        seed=planner_seed(seed),
         state=None if state is None else state[None],
     )
     return stream.fork()

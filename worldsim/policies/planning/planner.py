@@ -25,7 +25,7 @@ from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import POLICIES, EpisodePolicy, FloatArray, require_same_interface
 from worldsim.policies.planning.costs import PLAN_COSTS, CostParts, PlanCost
 from worldsim.policies.planning.distributions import Float, Plans
-from worldsim.policies.planning.futures import Look, begin, follow, imagine
+from worldsim.policies.planning.futures import Look, begin, follow, imagine, planner_seed
 from worldsim.policies.planning.proposal import Proposal
 from worldsim.policies.planning.search import SEARCHES, Found, Search
 from worldsim.policies.pool import check_entry
@@ -170,7 +170,7 @@ class PlannerPolicy(EpisodePolicy[_Episode]):
 
     def reset(self, env_ids: Sequence[int], seed: int) -> None:
         """See `Policy.reset`."""
-        super().reset(env_ids, seed)
+        super().reset(env_ids, planner_seed(seed))
         self._seeds.update((int(i), int(seed)) for i in env_ids)
         if self._proposal is not None:
             self._proposal.reset(env_ids, seed)
