@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from worldsim.cameras.rig import CameraRig
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.base import Policy
 from worldsim.policies.planning.search import SEARCHES
@@ -34,7 +35,19 @@ def blank(spec: WorldSpec) -> dict[str, Any]:
         camera.name: rng.integers(0, 256, (1, camera.height, camera.width, 3), np.uint8)
         for camera in spec.cameras
     }
-    return {"pixels": pixels, "agent_pos": hand, "task": [""]}
+    above = np.diag([1.0, -1.0, -1.0, 1.0]).astype(np.float32)
+    above[2, 3] = 0.6
+    lens = [
+        [[c.width, 0, c.width / 2], [0, c.width, c.height / 2], [0, 0, 1]] for c in spec.cameras
+    ]
+    count = len(spec.cameras)
+    rig = CameraRig(
+        spec.camera_names,
+        np.array(lens, np.float32),
+        np.tile(above, (count, 1, 1)),
+        np.zeros(count, bool),
+    )
+    return {"pixels": pixels, "agent_pos": hand, "task": [""], "rig": [rig]}
 
 
 def rate(policy: Policy, observation: dict[str, Any], seconds: float) -> float:

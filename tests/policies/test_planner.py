@@ -14,7 +14,7 @@ from worldsim_testing import CAMERAS, SIZE, nano_model, nano_spec
 
 from worldsim.conventions import split_views
 from worldsim.errors import SpecMismatchError, UsageError
-from worldsim.judge.judge import Judge, Judgement, ObservedFrame
+from worldsim.judge.judge import Judgement, LearnedJudge, ObservedFrame
 from worldsim.judge.report import JudgeReport
 from worldsim.models.lpips import Lpips
 from worldsim.policies.planning.costs import CostParts, JudgeCost, PoseCost
@@ -210,10 +210,8 @@ def test_a_planner_is_ranked_by_name_and_gets_there(world: Path) -> None:
     assert (away["planned"] < np.minimum(away["idle"], away["random"]) - 0.004).all()
 
 
-class Saying(Judge):
+class Saying(LearnedJudge):
     """A judge whose progress and chance of success are the hand's place."""
-
-    spec, report = nano_spec(), nano_judge().report
 
     def read(self, observation: ObservedFrame, action: Any) -> Judgement:
         assert observation.asked == ("push",) * len(observation.pixels) and action is not None
@@ -224,7 +222,9 @@ class Saying(Judge):
 def test_the_cost_of_a_judge_in_closed_form() -> None:
     own = begin(stream(), look(0), 0, 0, lambda _: None)
     futures = imagine(own, plans(5))
-    cost = JudgeCost(CostParts(nano_model(), Saying(), "mine"), success=2.0, every=2)
+    nano = nano_judge()
+    judge = Saying(nano.estimator, nano.spec, nano.rule, nano.report)
+    cost = JudgeCost(CostParts(nano_model(), judge, "mine"), success=2.0, every=2)
     hand = futures.agent_pos.numpy()[:, [1, 3]]
     expected = -(hand[..., 0].mean(axis=1) + 2.0 * hand[..., 1].max(axis=1))
     np.testing.assert_allclose(cost(futures, "push"), expected, atol=1e-6)
@@ -234,7 +234,7 @@ def test_the_cost_of_a_pose_in_closed_form() -> None:
     own = begin(stream(), look(0), 0, 0, lambda _: None)
     futures, parts = imagine(own, plans(5)), CostParts(nano_model(), None, "mine")
     hand, things = futures.agent_pos.numpy(), futures.state.numpy()
-    away = np.linalg.norm(hand[..., :3] - np.float32(TARGET), axis=-1)
+    away = np.linalg.norm(hand[..., :3] - np.array(TARGET, np.float32), axis=-1)
     np.testing.assert_allclose(PoseCost(parts, TARGET)(futures, ""), away.mean(1), atol=1e-6)
     last = PoseCost(parts, TARGET, when="last")
     np.testing.assert_allclose(last(futures, ""), away[:, -1], atol=1e-6)

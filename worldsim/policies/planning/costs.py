@@ -99,7 +99,7 @@ class JudgeCost(PlanCost):
             progress.append(said.progress)
             probability.append(said.success_probability)
         reached = np.mean(progress, axis=0, dtype=np.float64)
-        return -(reached + self._success * np.max(probability, axis=0))
+        return np.asarray(-(reached + self._success * np.max(probability, axis=0)))
 
 
 def usable_judge(parts: CostParts) -> Judge:

@@ -142,7 +142,7 @@ class PlannerPolicy(EpisodePolicy[_Episode]):
         device: Text = "cpu",
     ) -> None:
         super().__init__()
-        counts = {"candidates": candidates, "horizon": horizon, "replan": replan}
+        counts: dict[str, Any] = {"candidates": candidates, "horizon": horizon, "replan": replan}
         counts |= {"sampling_steps": sampling_steps, "batch_size": batch_size}
         entries = {"search": search, "cost": cost, "proposal": proposal}
         check_arguments(PlannerPolicy, {**counts, **entries}, name)
