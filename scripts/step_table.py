@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "bench"))
 from stream import begin, next_frames, repeat
 
 from worldsim.data.cache import build_cache
-from worldsim.envs.imagination.loading import find_judge
+from worldsim.judge.finding import find_judge
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
 from worldsim.validation.drift import DriftConfig, measure_drift

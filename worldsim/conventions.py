@@ -18,7 +18,8 @@ if TYPE_CHECKING:  # `import worldsim.envs` and the specs of a world do without 
     from torch import Tensor
 
 Observation = Mapping[str, Any]
-"""`pixels` {camera: uint8 [N,H,W,3]}, `agent_pos` float32 [N,P], `task` sequence of N strings."""
+"""`pixels` {camera: uint8 [N,H,W,3]}, `agent_pos` float32 [N,P], `task` sequence of N strings, and
+where somebody tells it `rig`, a sequence of N calibrations (`CameraRig`, or None if unknown)."""
 
 HABITAT_AXES = ((0, 0, -1), (-1, 0, 0), (0, 1, 0))
 """Rows of the matrix from Habitat's world (y up, an unturned agent looks along -z) to ours (z up,

@@ -14,7 +14,6 @@ from worldsim.envs.imagination.engine import ImaginationEngine, ImaginedObservat
 from worldsim.envs.imagination.loading import (
     DEFAULT_HORIZON,
     DEFAULT_MODEL,
-    load_judge,
     load_model,
     load_starts,
 )
@@ -23,6 +22,7 @@ from worldsim.envs.imagination.starts import SimulatorStarts, StartSource
 from worldsim.envs.registration import HasHorizon, reset_options
 from worldsim.envs.spaces import observation_space
 from worldsim.errors import UsageError
+from worldsim.judge.finding import load_judge
 from worldsim.judge.judge import Judge
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Acceleration

@@ -19,8 +19,8 @@ from torch import Tensor
 from worldsim.config.compose import build, compose_config
 from worldsim.diffusion.flow import as_history, sampling_sigmas, step_down
 from worldsim.envs.imagination import FrameStarts, ImaginationVectorEnv, SimulatorStarts, Start
-from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError
+from worldsim.judge.finding import judge_folder
 from worldsim.judge.judge import Judge, LearnedJudge, ObservedFrame, load_pretrained_judge
 from worldsim.judge.report import JudgeReport, VerdictRule
 from worldsim.models.conditioners.steps import FrameSteps

@@ -22,10 +22,10 @@ from worldsim.cli.rank_report import write_ranking
 from worldsim.config.compose import build
 from worldsim.data.episode import Episode
 from worldsim.envs.imagination.engine import ImaginationEngine
-from worldsim.envs.imagination.loading import judge_folder
 from worldsim.envs.imagination.start import Start
 from worldsim.errors import UsageError
 from worldsim.files import read_json
+from worldsim.judge.finding import judge_folder
 from worldsim.judge.judge import load_pretrained_judge
 from worldsim.judge.report import JudgeReport, VerdictRule
 from worldsim.memory.base import MemoryConfig

@@ -36,6 +36,8 @@ from worldsim.models.stop_reader import StopReader
 from worldsim.models.tokenizers.base import TOKENIZERS
 from worldsim.models.world_model import WorldModelConfig
 from worldsim.policies.base import POLICIES
+from worldsim.policies.planning.costs import PLAN_COSTS
+from worldsim.policies.planning.search import SEARCHES
 from worldsim.policies.pool import register_policies
 from worldsim.registry import Registry
 from worldsim.rollout.baselines import BASELINES
@@ -75,6 +77,8 @@ REGISTRIES: tuple[Registry[Any], ...] = (
     DISTILLATIONS,
     ROUTES,
     EXTRACTORS,
+    SEARCHES,
+    PLAN_COSTS,
 )
 CAMERAS: dict[str, Callable[[int, int], Tensor]] = {
     PINHOLE: lambda height, width: torch.tensor(

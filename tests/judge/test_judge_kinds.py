@@ -10,9 +10,9 @@ from imagination_testing import REPORT, nano_judge, nano_starts
 from worldsim_testing import nano_model, nano_spec
 
 from worldsim.conventions import Observation
-from worldsim.envs.imagination.loading import load_judge
 from worldsim.errors import UsageError
 from worldsim.files import read_json, write_json
+from worldsim.judge.finding import load_judge
 from worldsim.judge.judge import (
     JUDGES,
     Float,

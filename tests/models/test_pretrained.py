@@ -12,8 +12,8 @@ from worldsim_testing import nano_model, nano_spec
 
 from worldsim.config.compose import compose_config
 from worldsim.envs.imagination import ImaginationEnv
-from worldsim.envs.imagination.loading import find_judge, judge_folder
 from worldsim.errors import UsageError
+from worldsim.judge.finding import find_judge, judge_folder
 from worldsim.models.pretrained import SHIPPED, locate, resolve_folder
 from worldsim.models.world_model import WorldModel
 from worldsim.policies.checkpoints import find_checkpoint

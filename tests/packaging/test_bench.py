@@ -15,6 +15,7 @@ SMALL = {
     "imagination": "--threads 1 --seconds 0.2",
     "indoor": "--workers 1 --seconds 0.4 --scenes 2",
     "memory": "--envs 2 --rounds 1 --steps 8",
+    "plan": "--candidates 4 --horizon 2 --seconds 0.2",
     "play": "--seconds 2 sampler.steps=1",
     "stream": "--model nano_dit --image 32 32 --views 2 --streams 1 2 --threads 1 --seconds 0.2",
     "train": "model=nano_dit trainer.batch_size=1 plan.length=3 trainer.threads=1",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from policy_fixtures import take
+from worldsim_testing import nano_model
 
 from worldsim.envs.tabletop.gripper import ACTION, AGENT_POS
 from worldsim.envs.tabletop.push import TabletopPush
@@ -71,6 +72,16 @@ def _sb3(workshop: Workshop) -> dict[str, Any]:
     return {"model": stable_baselines3.PPO("MultiInputPolicy", _AgentOnly(), seed=0, device="cpu")}
 
 
+def _planner(workshop: Workshop) -> dict[str, Any]:
+    nano_model(spec=SPEC).save_pretrained(workshop.folder / "world")
+    cost = {"name": "pose", "entries": ["object_x", "object_y"], "target": ["goal_x", "goal_y"]}
+    search = {"name": "icem", "iterations": 2, "elites": 2}
+    few = {"candidates": 4, "horizon": 3, "sampling_steps": 1}
+    proposal = {"kind": "random", "hold": 2}
+    model = str(workshop.folder / "world")
+    return {"model": model, "cost": cost, "search": search, "proposal": proposal, **few}
+
+
 def _replay(workshop: Workshop) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     actions = rng.uniform(-1, 1, (8, STEPS, ACTION.dim)).astype(np.float32)
@@ -80,6 +91,7 @@ def _replay(workshop: Workshop) -> dict[str, Any]:
 BUILDERS: dict[str, Callable[[Workshop], dict[str, Any]]] = {
     "behaviour_cloning": _behaviour,
     "expert": lambda workshop: {"target": "policy_fixtures:FirstNumbers", "noise": 0.3, "lag": 1},
+    "planner": _planner,
     "play": lambda workshop: {"fumbling": 0.5},
     "python": lambda workshop: {"target": "worldsim.policies.simple:RandomPolicy"},
     "random": lambda workshop: {},

@@ -8,9 +8,15 @@ import pytest
 from ranking_testing import judge_report
 
 from worldsim.errors import UsageError
-from worldsim.judge.report import DepthBand, ImaginedReport, JudgeReport, Verdicts
+from worldsim.judge.report import (
+    DepthBand,
+    ImaginedReport,
+    JudgeReport,
+    Verdicts,
+    chance_p_value,
+)
 from worldsim.ranking.agreement import EpisodeAgreement, scores_of
-from worldsim.ranking.judging import JudgeTrial, chance_p_value, corrected_rate, require_counts
+from worldsim.ranking.judging import JudgeTrial, corrected_rate, require_counts
 from worldsim.ranking.rank import rank
 from worldsim.ranking.report import RankingReport
 from worldsim.ranking.verdict import foreword

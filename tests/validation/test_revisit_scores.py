@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lpips_testing import lpips_weights
 from safetensors.torch import save_file
 
 from worldsim.errors import DataError
-from worldsim.validation.lpips import _CONVOLUTIONS, Lpips
+from worldsim.models.lpips import Lpips
 from worldsim.validation.revisit.report import ArmCost, RevisitReport, Row, WalkFacts, over_scenes
 from worldsim.validation.revisit.scores import Scored, Tally, squared
 from worldsim.validation.video_metrics import psnr_of, ssim, ssim_map
@@ -65,21 +66,8 @@ def test_structure_of_a_panorama_does_not_know_where_it_is_cut() -> None:
     assert ssim_map(frames[0, 0], truth[0, 0]).mean() == pytest.approx(ssim(frames, truth)[0, 0])
 
 
-def weights(path: Path) -> Path:
-    """Drawn weights under the names that the `lpips` package gives them."""
-    generator = torch.Generator().manual_seed(0)
-    held = {}
-    for index, (name, inside, out, size, *_) in enumerate(_CONVOLUTIONS):
-        shape = (out, inside, size, size)
-        held[f"{name}.weight"] = 0.05 * torch.randn(shape, generator=generator)
-        held[f"{name}.bias"] = 0.1 * torch.randn(out, generator=generator)
-        held[f"lin{index}.model.1.weight"] = torch.rand(1, out, 1, 1, generator=generator)
-    save_file(held, path)
-    return path
-
-
 def test_lpips_is_a_distance_of_its_features(tmp_path: Path) -> None:
-    network = Lpips.load(weights(tmp_path / "lpips.safetensors"))
+    network = Lpips.load(lpips_weights(tmp_path / "lpips.safetensors"))
     one, other = pictures(2, 1), pictures(2, 1)
     apart = network.maps(one, other)
     assert apart.shape == (2, 1, 16, 32) and (apart > 0).all()
@@ -105,7 +93,7 @@ def test_lpips_is_a_distance_of_its_features(tmp_path: Path) -> None:
 def test_a_file_that_is_no_lpips_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
-    with pytest.raises(DataError, match=r"lacks \['layers.0.weight'.*validation/lpips.py"):
+    with pytest.raises(DataError, match=r"lacks \['layers.0.weight'.*models/lpips.py"):
         Lpips.load(path)
     path.write_text("no weights")
     with pytest.raises(DataError, match=r"is no .safetensors file"):

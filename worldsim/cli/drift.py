@@ -104,7 +104,7 @@ def _film_tally(
 
 def _judge(name: str | None, model: str, device: "torch.device") -> "Judge | None":
     """Who reads places off the frames: the judge asked for, or the one that lies with the model."""
-    from worldsim.envs.imagination.loading import find_judge
+    from worldsim.judge.finding import find_judge
 
     judge = find_judge(name, model)
     if judge is None:

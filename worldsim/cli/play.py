@@ -35,8 +35,9 @@ def run(config: DictConfig) -> None:
 
     from worldsim.cli.settings.play import Settings
     from worldsim.config.compose import build
-    from worldsim.envs.imagination.loading import find_judge, load_model
+    from worldsim.envs.imagination.loading import load_model
     from worldsim.hardware import inference_device
+    from worldsim.judge.finding import find_judge
     from worldsim.play.recording import TapeLimits
     from worldsim.play.server import build_app, listen, serve
     from worldsim.play.session import PlaySession

@@ -158,7 +158,7 @@ def read_eval_config(settings: dict[str, Any], policies: dict[str, Any]) -> Any:
     """The `EvalConfig` that `rank` and `rollout` configs describe."""
     from worldsim.cli.settings.env import split_env_node
     from worldsim.config.compose import build
-    from worldsim.envs.imagination.loading import judge_folder
+    from worldsim.judge.finding import judge_folder
     from worldsim.models.pretrained import resolve_folder
     from worldsim.models.world_model import trained_config
     from worldsim.rollout.baselines import BaselineOptions

@@ -9,9 +9,9 @@ from worldsim.cli.console import CONSOLE, finish, progress, say
 
 if TYPE_CHECKING:
     from worldsim.cli.settings.revisit import Settings
+    from worldsim.models.lpips import Lpips
     from worldsim.models.world_model import WorldModel
     from worldsim.reporting.revisit_film import FilmMaker
-    from worldsim.validation.lpips import Lpips
     from worldsim.validation.revisit.report import RevisitReport
 
 DESCRIPTION = """
@@ -42,10 +42,10 @@ def run(config: DictConfig) -> None:
     from worldsim.config.compose import build
     from worldsim.files import write_figures, write_text
     from worldsim.hardware import inference_device
+    from worldsim.models.lpips import Lpips
     from worldsim.models.world_model import WorldModel
     from worldsim.reporting.revisit_film import FilmMaker
     from worldsim.reporting.revisit_page import revisit_table, write_revisit_page
-    from worldsim.validation.lpips import Lpips
     from worldsim.validation.revisit.measure import total_steps
 
     settings = build(Settings, config)

@@ -84,6 +84,26 @@ class Verdicts:
         return {"tpr": self.tpr, "tnr": self.tnr, **asdict(self)}
 
 
+SIGNIFICANCE = 0.05
+"""A judge whose verdicts chance alone gives as often as this must not be used."""
+
+
+def chance_p_value(counts: Verdicts) -> float | None:
+    """How likely verdicts at least as good as these are, were they blind to the outcome.
+
+    Fisher's exact test, one-sided: the null hypothesis is TPR <= 1 - TNR. None without both
+    outcomes.
+    """
+    from scipy.stats import fisher_exact
+
+    if not counts.positives or not counts.negatives:
+        return None
+    missed = counts.positives - counts.true_positives
+    invented = counts.negatives - counts.true_negatives
+    table = [[counts.true_positives, missed], [invented, counts.true_negatives]]
+    return float(fisher_exact(table, alternative="greater").pvalue)
+
+
 @dataclass(frozen=True)
 class DepthBand:
     """Verdicts on episodes that were decided so many imagined frames after a recorded one.

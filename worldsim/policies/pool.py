@@ -22,6 +22,7 @@ def register_policies() -> None:
     import worldsim.policies.frontier
     import worldsim.policies.instructed
     import worldsim.policies.navigation
+    import worldsim.policies.planning.planner
     import worldsim.policies.python_policy
     import worldsim.policies.remote_client
     import worldsim.policies.sb3

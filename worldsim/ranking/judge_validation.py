@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.judge.imagined import band_width
-from worldsim.judge.report import Verdicts
+from worldsim.judge.report import SIGNIFICANCE, Verdicts, chance_p_value
 from worldsim.ranking.bootstrap import Estimate, wilson_interval
 from worldsim.ranking.clustered import FEWEST, OutcomeRates
-from worldsim.ranking.judging import SIGNIFICANCE, chance_p_value, corrected_by
+from worldsim.ranking.judging import corrected_by
 from worldsim.rollout.episodes import RolloutBatch
 
 Float = NDArray[np.float64]

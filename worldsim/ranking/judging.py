@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldsim.errors import UsageError
-from worldsim.judge.report import DepthBand, JudgeReport, Verdicts
+from worldsim.judge.report import (
+    SIGNIFICANCE,
+    DepthBand,
+    JudgeReport,
+    Verdicts,
+    chance_p_value,
+)
 from worldsim.ranking.bootstrap import Estimate, percentile_interval, wilson_interval
 from worldsim.ranking.rates import jeffreys
 
 Float = NDArray[np.float64]
 Generator = np.random.Generator
-
-SIGNIFICANCE = 0.05
-"""A judge whose verdicts chance alone gives as often as this must not be used."""
 
 NOT_MEASURED = (
     "The judge was not measured on imagined frames of this world model in these denoising steps: "
@@ -52,22 +55,6 @@ def judge_rates(judge: Verdicts | JudgeReport) -> tuple[Estimate, Estimate]:
         for right, whole, kind in counts
     )
     return tpr, tnr
-
-
-def chance_p_value(counts: Verdicts) -> float | None:
-    """How likely verdicts at least as good as these are, were they blind to the outcome.
-
-    Fisher's exact test, one-sided: the null hypothesis is TPR <= 1 - TNR. None without both
-    outcomes.
-    """
-    from scipy.stats import fisher_exact
-
-    if not counts.positives or not counts.negatives:
-        return None
-    missed = counts.positives - counts.true_positives
-    invented = counts.negatives - counts.true_negatives
-    table = [[counts.true_positives, missed], [invented, counts.true_negatives]]
-    return float(fisher_exact(table, alternative="greater").pvalue)
 
 
 @dataclass(frozen=True)

@@ -99,10 +99,11 @@ class GuardedPolicy:
 def select_rows(observation: Observation, rows: Sequence[int]) -> dict[str, Any]:
     """The given rows of a batched observation."""
     index = list(rows)
+    lists = {key: observation[key] for key in ("task", "rig") if key in observation}
     return {
         "pixels": {name: frames[index] for name, frames in observation["pixels"].items()},
         "agent_pos": observation["agent_pos"][index],
-        "task": [observation["task"][row] for row in index],
+        **{key: [values[row] for row in index] for key, values in lists.items()},
     }
 
 

@@ -103,6 +103,7 @@ def _content(path: Path, *_: int) -> str:
 
 def _digest_of_path(name: str) -> str | None:
     """Hash of what lies under a path, or of a checkpoint that ships under this name."""
+    from worldsim.models.pretrained import SHIPPED_PREFIX, locate
     from worldsim.policies.checkpoints import find_checkpoint
 
     path = Path(name)
@@ -114,7 +115,8 @@ def _digest_of_path(name: str) -> str | None:
                 return None
             dataset = (path / "meta" / "info.json").is_file()
             return digest_dataset(path) if dataset else _digest_tree(path)
-        return _digest_tree(find_checkpoint(name))
+        shipped = name.startswith(SHIPPED_PREFIX)  # a model, such as a planner's
+        return _digest_tree(locate(name) if shipped else find_checkpoint(name))
     except (UsageError, OSError, ValueError):  # text that is no path, such as an instruction
         return None
 

@@ -94,8 +94,8 @@ def _roll_batch(
     for step in range(max_steps):
         turn = step % guarded.n_action_steps
         if turn == 0:
-            tasks = [starts[int(row)].task for row in live]
-            answer = guarded.act(observe(timestep, tasks, world.spec), [log.ids[r] for r in live])
+            shown = observe(timestep, [starts[int(row)] for row in live], world.spec)
+            answer = guarded.act(shown, [log.ids[r] for r in live])
             fine = np.array([error is None for error in answer.errors])
             log.fail(live[~fine], [error for error in answer.errors if error])
             live, chunk = _keep(world, fine, live, answer.actions)

@@ -95,12 +95,19 @@ class BatchWorld(Protocol):
         ...
 
 
-def observe(timestep: TimeStep, tasks: Sequence[str], spec: WorldSpec) -> Observation:
-    """What a policy is shown: pixels, proprioception, task; nothing privileged."""
+def observe(timestep: TimeStep, starts: Sequence[Start], spec: WorldSpec) -> Observation:
+    """What a policy is shown: pixels, proprioception, task, calibration; nothing privileged.
+
+    Args:
+        timestep: of N rows.
+        starts: where their episodes began.
+        spec: of the world.
+    """
     return {
         "pixels": split_views(timestep.pixels, spec.camera_names),
         "agent_pos": timestep.agent_pos,
-        "task": list(tasks),
+        "task": [start.task for start in starts],
+        "rig": [start.rig for start in starts],
     }
 
 

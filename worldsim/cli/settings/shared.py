@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from worldsim.config.limits import Limit, Text
 from worldsim.config.values import Checked
 from worldsim.data.selection import ColumnOptions, Selection, read_selection
-from worldsim.envs.imagination.loading import judge_folder
 from worldsim.errors import UsageError
 from worldsim.hardware import inference_device
+from worldsim.judge.finding import judge_folder
 from worldsim.judge.judge import REPORT
 from worldsim.models.pretrained import HUB_PREFIX, resolve_folder
 from worldsim.models.weights import CONFIG

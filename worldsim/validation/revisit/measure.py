@@ -12,11 +12,11 @@ import torch
 
 from worldsim.envs.indoor.env import IndoorNav
 from worldsim.errors import UsageError
+from worldsim.models.lpips import Lpips
 from worldsim.models.world_model import WorldModel
 from worldsim.sampling.sampler import Sampler
 from worldsim.sampling.stream import Stream
 from worldsim.spec import DepthKind
-from worldsim.validation.lpips import Lpips
 from worldsim.validation.revisit.arms import Arm, chosen_arms
 from worldsim.validation.revisit.copies import Streamed, copy_latents, copy_pixels
 from worldsim.validation.revisit.places import (

@@ -16,7 +16,7 @@ from worldsim.envs.indoor.env import IndoorNav
 from worldsim.envs.indoor.episode import space_of
 from worldsim.envs.indoor.scene import scene_number
 from worldsim.errors import DataError, UsageError
-from worldsim.validation.lpips import Lpips
+from worldsim.models.lpips import Lpips
 from worldsim.validation.revisit.arms import chosen_arms
 from worldsim.validation.revisit.report import WalkFacts
 from worldsim.validation.revisit.routes import ROUTES, Planner, plan_route

@@ -17,8 +17,8 @@ from worldsim.data.dataset import LeRobotDataset
 from worldsim.data.episode import Episode
 from worldsim.data.split import Split, episodes_of
 from worldsim.errors import DataError, UsageError
+from worldsim.models.lpips import Lpips
 from worldsim.models.world_model import WorldModel
-from worldsim.validation.lpips import Lpips
 from worldsim.validation.revisit.places import Place, RevisitConfig, place_of
 from worldsim.validation.revisit.walk import RecordedScene, Walk
 

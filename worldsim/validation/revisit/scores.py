@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from worldsim.validation.lpips import Lpips
+from worldsim.models.lpips import Lpips
 from worldsim.validation.video_metrics import WINDOW, psnr_of, ssim_map
 
 Pixels = NDArray[np.uint8]

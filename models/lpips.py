@@ -62,7 +62,7 @@ class Lpips(nn.Module):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        how = 'see worldsim/validation/lpips.py for the command that writes one with "lpips"'
+        how = 'see worldsim/models/lpips.py for the command that writes one with "lpips"'
         try:
             held = load_file(path)
         except (SafetensorError, OSError) as error:
