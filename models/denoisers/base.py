@@ -113,18 +113,23 @@ class Denoiser(nn.Module):
         self.config, self.shape = config, shape
         self.input_channels = (1 + config.history) * shape.channels + shape.map_channels
 
+    def map_weights(self) -> Tensor | None:
+        """Weights `[width, M, ...]` of the M map channels, in the layer that takes them, as a view;
+        None where there is none. It is `enter`, unless a subclass says otherwise."""
+        weight: Tensor | None = getattr(getattr(self, "enter", None), "weight", None)
+        if weight is None:
+            return None
+        each = weight.shape[1] // self.input_channels
+        # Patches of a channel stand side by side.
+        apart = weight.view(len(weight), -1, each, *weight.shape[2:])
+        return apart[:, self.input_channels - self.shape.map_channels :]
+
     @torch.no_grad()
     def begin_silent(self, maps: Sequence[int]) -> None:
-        """Set the weights of some map channels to zero, in the layer `enter` that takes the input.
-
-        So a network begins as one without them. Patches of a channel stand side by side.
-        """
-        weight = getattr(getattr(self, "enter", None), "weight", None)
-        if weight is None or not len(maps):
-            return
-        each = weight.shape[1] // self.input_channels
-        first = self.input_channels - self.shape.map_channels
-        weight.unflatten(1, (-1, each))[:, [first + index for index in maps]] = 0.0
+        """Set the weights of some map channels to zero, so that a network begins as one without."""
+        weight = self.map_weights()
+        if weight is not None and len(maps):
+            weight[:, list(maps)] = 0.0
 
     def take_weights(self) -> None:
         """Become the published network that the config names, if any.

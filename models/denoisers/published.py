@@ -91,6 +91,11 @@ class PublishedDenoiser(Denoiser):
         for name, parameter in named:
             parameter.requires_grad_(not words or any(word in name for word in words))
 
+    def map_weights(self) -> Tensor | None:
+        """See `Denoiser.map_weights`: those of the layer `maps` beside the first."""
+        weight: Tensor | None = getattr(getattr(self, "maps", None), "weight", None)
+        return weight
+
     def split(self, inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Frame, predecessors `[B, T, V, R*c, h, w]` oldest first, and maps, of the inputs."""
         channels, maps = self.shape.channels, self.shape.map_channels

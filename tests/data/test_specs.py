@@ -116,13 +116,19 @@ def test_the_action_nearest_to_zero_lies_within_the_limits() -> None:
     np.testing.assert_array_equal(action(-2.0, -0.5).nearest_to_zero, [-0.5, 0.0])
 
 
+def on_a_table(file: Path) -> bool:
+    """Whether a spec is of before cameras said what carries them."""
+    return not any("carrier" in camera for camera in read_json(file)["spec"]["cameras"])
+
+
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.parent.name)
 def test_specs_that_ship_read_as_they_were_written(file: Path) -> None:
     stored = read_json(file)["spec"]
     spec = WorldSpec.from_json(stored)
     assert spec.action.limits == "declared" and isinstance(spec.fps, int)
     written = spec.to_json()
-    assert written["action"].pop("limits") == "declared"
+    if "limits" not in stored["action"]:  # which earlier specs did not say
+        assert written["action"].pop("limits") == "declared"
     assert read_as_lists(written) == stored
     assert WorldSpec.from_json(spec.to_json()) == spec
 
@@ -164,7 +170,9 @@ def test_cameras_survive_json_and_write_only_what_is_not_plain() -> None:
     assert WorldSpec.from_json(json.loads(json.dumps(written))) == spec
 
 
-@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.parent.name)
+@pytest.mark.parametrize(
+    "file", [file for file in SHIPPED if on_a_table(file)], ids=lambda file: file.parent.name
+)
 def test_specs_of_before_fit_an_env_whose_cameras_say_what_carries_them(file: Path) -> None:
     """Earlier specs say nothing of carriers, so they agree with any."""
     old = WorldSpec.from_json(read_json(file)["spec"])

@@ -19,6 +19,7 @@ from worldsim.cli.rank_report import earlier_sections, write_ranking
 from worldsim.errors import DataError, SpecMismatchError, UsageError
 from worldsim.files import read_json, write_json
 from worldsim.models.pretrained import SHIPPED
+from worldsim.models.world_model import WorldModel
 from worldsim.reporting.open_loop import read_open_loop
 
 
@@ -266,7 +267,15 @@ def test_earlier_rankings_are_looked_for_before_any_rollout(nano_run: Path, tmp_
 @pytest.mark.parametrize("name", sorted(p.parent.name for p in SHIPPED.glob("*/config.json")))
 def test_what_ships_was_measured_as_reports_read_it(name: str) -> None:
     curves, notes = read_open_loop(SHIPPED / name / "validation.json")
-    assert len(curves) == 3 and "] dB over 24 episodes" in notes[0] and "end effector" in notes[1]
+    cameras = WorldModel.from_pretrained(f"shipped/{name}").spec.cameras
+    assert [each.camera for each in curves] == [camera.name for camera in cameras]
+    assert "] dB over 24 episodes" in notes[0]
+    # Walkers' actions were not exchanged: an agent's would lead through other walls.
+    swapped = read_json(SHIPPED / name / "validation.json").get("swap") is not None
+    assert (
+        swapped == (name != "indoor")
+        and ["end effector" in n for n in notes[1:]] == [True] * swapped
+    )
 
 
 def test_open_loop_quality_stands_in_the_report_where_training_left_it(
